@@ -1,0 +1,44 @@
+# make setup | demo | test | lint | lock        see README.md
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= embedded
+FLOW ?= openfaas
+
+.PHONY: setup demo test lint format lock clean
+
+setup: $(VENV)/.ready
+
+# --no-deps: the lock is complete, and face_recognition must not pull in dlib beside dlib-bin.
+$(VENV)/.ready: requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed; set PYTHON=") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup
+	$(BIN)/python -m rollcall.local.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data $(DATA))
+
+test: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links --override requirements-overrides.txt \
+	  --no-emit-package rollcall requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) state

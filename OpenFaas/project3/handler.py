@@ -1,0 +1,20 @@
+"""The python3-http function: an event in, the answer of the pipeline out."""
+
+import logging
+from typing import Any
+
+from rollcall.function.service import FunctionService
+from rollcall.function.shutdown import drain_on_sigterm
+
+from .awss3 import connect
+
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+service = FunctionService(connect)
+drain_on_sigterm(service)
+
+
+def handle(event: Any, context: Any) -> dict[str, Any]:
+    """Called by the template's index.py; `event.body` is bytes."""
+    answer = service.answer(event.body, dict(event.headers))
+    return {"statusCode": answer.status, "headers": answer.headers(), "body": answer.body()}

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Compare the output bucket with a mapping."""
+
+import sys
+
+from rollcall.tools.check import main
+
+if __name__ == "__main__":
+    sys.exit(main())

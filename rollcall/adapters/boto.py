@@ -1,0 +1,151 @@
+"""boto3 clients with time-outs set on purpose, and its errors turned into ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+import botocore.exceptions as vendor
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+
+from rollcall.core.errors import RollcallError, StoreMisconfigured, StoreUnavailable
+from rollcall.core.settings import Settings
+
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 30
+ATTEMPTS = 3
+"""botocore's own, a second or two; longer outages are the inbox's business."""
+
+_THROTTLING = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+
+_ANSWERS_LATER = (
+    vendor.HTTPClientError,
+    vendor.ConnectionError,
+    vendor.IncompleteReadError,
+    vendor.MetadataRetrievalError,
+    vendor.CredentialRetrievalError,
+)
+
+
+def s3_client(settings: Settings) -> Any:
+    """For the object store: `S3_*`, or AWS's own when those are empty."""
+    return _client("s3", **_store_arguments(settings))
+
+
+def topic_client(settings: Settings) -> Any:
+    """The SNS API of the object store: Ceph's gateway serves both at one address."""
+    return _client("sns", **_store_arguments(settings))
+
+
+def sns_client(settings: Settings, region: str) -> Any:
+    """AWS's SNS, which confirms subscriptions."""
+    return _client("sns", **{**_aws_arguments(settings, ""), "region_name": region})
+
+
+def dynamodb_client(settings: Settings) -> Any:
+    return _client("dynamodb", **_aws_arguments(settings, settings.dynamodb_endpoint_url))
+
+
+def dynamodb_resource(settings: Settings) -> Any:
+    """boto3's higher level, for its batch writer."""
+    arguments = _aws_arguments(settings, settings.dynamodb_endpoint_url)
+    return _session().resource("dynamodb", config=_config(), **arguments)
+
+
+def _client(service: str, **arguments: Any) -> Any:
+    return _session().client(service, config=_config(), **arguments)
+
+
+def _session() -> Any:
+    """One for each client: sessions are not safe for threads, clients are."""
+    return boto3.session.Session()
+
+
+def _store_arguments(settings: Settings) -> dict[str, str | None]:
+    if not settings.s3_aws_access_key_id:
+        return _aws_arguments(settings, settings.s3_endpoint_url)
+    return {
+        "endpoint_url": settings.s3_endpoint_url or None,
+        "region_name": settings.aws_region,
+        "aws_access_key_id": settings.s3_aws_access_key_id,
+        "aws_secret_access_key": settings.s3_aws_secret_access_key,
+    }
+
+
+def _aws_arguments(settings: Settings, endpoint: str) -> dict[str, str | None]:
+    """Empty credentials leave boto3 its own chain (a role, for example)."""
+    return {
+        "endpoint_url": endpoint or None,
+        "region_name": settings.aws_region,
+        "aws_access_key_id": settings.aws_access_key_id or None,
+        "aws_secret_access_key": settings.aws_secret_access_key or None,
+        "aws_session_token": settings.aws_session_token or None,
+    }
+
+
+def _config() -> Config:
+    """Path style, because Ceph's gateway mostly has no wildcard name; checksums only where asked
+    for, because older gateways do not know the trailing ones."""
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        max_pool_connections=32,
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+
+
+@contextmanager
+def boto_errors(what: str) -> Iterator[None]:
+    """Turns every error of boto3 into one of ours; `what` begins its sentence."""
+    try:
+        yield
+    except vendor.ClientError as error:
+        raise _answered(what, error) from error
+    except _ANSWERS_LATER as error:
+        raise StoreUnavailable(f"{what}: no answer ({type(error).__name__})") from error
+    except Boto3Error as error:
+        # An upload in parts hides the answer behind an error of its own.
+        if isinstance(error.__context__, vendor.ClientError):
+            raise _answered(what, error.__context__) from error
+        raise StoreUnavailable(f"{what}: {error}") from error
+    except vendor.BotoCoreError as error:
+        raise StoreMisconfigured(f"{what}: {error}") from error
+
+
+def error_code(error: vendor.ClientError) -> str:
+    """`NoSuchKey`, or the status where a HEAD has no body to say more."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _answered(what: str, error: vendor.ClientError) -> RollcallError:
+    code = error_code(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if code in _THROTTLING or status >= 500 or status == 429:
+        return StoreUnavailable(f"{what}: {code or status}")
+    return StoreMisconfigured(
+        f"{what}: refused with {code or status}; check endpoint, keys, region and names"
+    )

@@ -1,0 +1,32 @@
+"""Faces by `face_recognition` (dlib)."""
+
+from __future__ import annotations
+
+import threading
+
+import face_recognition
+import numpy as np
+
+from rollcall.core.types import Box, Face, Pixels
+
+
+class DlibFaces:
+    """FaceEngine over `face_recognition`: HOG detector, 68 landmarks, ResNet encoding.
+
+    dlib's objects are not safe for threads, and the library keeps one of each: one call at a time.
+    """
+
+    name = f"face_recognition-{face_recognition.__version__}"
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+
+    def faces(self, pixels: Pixels) -> tuple[Face, ...]:
+        with self._one_at_a_time:
+            boxes = face_recognition.face_locations(pixels)
+            encodings = face_recognition.face_encodings(pixels, boxes)
+        found = [
+            Face(Box(*box), np.asarray(encoding, dtype=np.float64))
+            for box, encoding in zip(boxes, encodings, strict=True)
+        ]
+        return tuple(sorted(found, key=lambda face: -face.box.area_px))

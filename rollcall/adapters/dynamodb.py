@@ -1,0 +1,124 @@
+"""Student records in DynamoDB."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from rollcall.adapters.boto import boto_errors, error_code
+from rollcall.core.types import Student
+
+log = logging.getLogger(__name__)
+
+Item = Mapping[str, Mapping[str, Any]]
+
+
+class DynamoStudents:
+    """StudentStore over a table of any layout.
+
+    Key `name`: GetItem. `name` as partition key of the table or of an index: Query. Neither: Scan,
+    with one warning. The table is described once.
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+        self._lock = threading.Lock()
+        self._find: Callable[[str], Item | None] | None = None
+
+    def get(self, name: str) -> Student | None:
+        with boto_errors(f"looking up a record in {self._table}"):
+            item = self._finder()(name)
+        if item is None:
+            return None
+        return Student(name, _text(item, "major"), _text(item, "year"))
+
+    def _finder(self) -> Callable[[str], Item | None]:
+        with self._lock:
+            if self._find is None:
+                description = self._client.describe_table(TableName=self._table)["Table"]
+                self._find = self._choose(description)
+            return self._find
+
+    def _choose(self, table: Mapping[str, Any]) -> Callable[[str], Item | None]:
+        if _keys(table) == ["name"]:
+            return self._get_item
+        if _keys(table)[0] == "name":
+            return lambda name: self._query(name, {})
+        for index in table.get("GlobalSecondaryIndexes", ()):
+            if _keys(index)[0] == "name" and index["Projection"]["ProjectionType"] == "ALL":
+                where = {"IndexName": index["IndexName"]}
+                return lambda name: self._query(name, where)
+        log.warning(
+            "the table %s has neither the key `name` nor an index on it: every look-up reads the"
+            " whole table; add an index on `name`",
+            self._table,
+        )
+        return self._scan
+
+    def _get_item(self, name: str) -> Item | None:
+        answer = self._client.get_item(TableName=self._table, Key={"name": {"S": name}})
+        item: Item | None = answer.get("Item")
+        return item
+
+    def _query(self, name: str, where: Mapping[str, Any]) -> Item | None:
+        condition = _equals(name, "KeyConditionExpression")
+        answer = self._client.query(TableName=self._table, Limit=1, **where, **condition)
+        return next(iter(answer["Items"]), None)
+
+    def _scan(self, name: str) -> Item | None:
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table, **_equals(name, "FilterExpression")
+        )
+        return next((item for page in pages for item in page["Items"]), None)
+
+
+def ensure_table(client: Any, table: str) -> bool:
+    """Creates the table, keyed by `name`, when it is missing; whether it did."""
+    with boto_errors(f"creating the table {table}"):
+        try:
+            client.describe_table(TableName=table)
+            return False
+        except ClientError as error:
+            if error_code(error) != "ResourceNotFoundException":
+                raise
+        client.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "name", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        client.get_waiter("table_exists").wait(TableName=table)
+        return True
+
+
+def put_items(resource: Any, table: str, items: Iterable[Mapping[str, Any]]) -> None:
+    """Creates or replaces items, in batches."""
+    with boto_errors(f"writing to {table}"), resource.Table(table).batch_writer() as batch:
+        for item in items:
+            batch.put_item(Item=dict(item))
+
+
+def _keys(layout: Mapping[str, Any]) -> list[str]:
+    """Names of the key attributes, the partition key first."""
+    schema = sorted(layout["KeySchema"], key=lambda key: str(key["KeyType"]))
+    return [str(key["AttributeName"]) for key in schema]
+
+
+def _equals(name: str, expression: str) -> dict[str, Any]:
+    """`name` is a reserved word in DynamoDB's expressions."""
+    return {
+        expression: "#name = :name",
+        "ExpressionAttributeNames": {"#name": "name"},
+        "ExpressionAttributeValues": {":name": {"S": name}},
+    }
+
+
+def _text(item: Item, attribute: str) -> str:
+    """The value of a string or number attribute; of any other type, nothing."""
+    value = item.get(attribute, {})
+    return str(value.get("S", value.get("N", "")))

@@ -1,0 +1,112 @@
+"""The three seams without an outside world: for tests, and for trying things out."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollcall.core.errors import VideoChanged, VideoGone, VideoTooLarge
+from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, ObjectInfo, Pixels, Student
+
+
+class MemoryStore:
+    """ObjectStore in a dict."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, str], tuple[ObjectInfo, bytes, dict[str, str]]] = {}
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        return self._get(bucket, key)[0]
+
+    def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
+        return dict(self._get(bucket, key)[2])
+
+    def download(self, info: ObjectInfo, path: Path) -> None:
+        now, body, _ = self._get(info.bucket, info.key)
+        if now.etag != info.etag:
+            raise VideoChanged(f"{info.key!r} was replaced meanwhile")
+        path.write_bytes(body)
+
+    def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
+        body = self._get(bucket, key)[1]
+        if len(body) > max_bytes:
+            raise VideoTooLarge(f"{key!r} has more than {max_bytes} bytes")
+        return body
+
+    def write(
+        self, bucket: str, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]
+    ) -> None:
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        info = ObjectInfo(bucket, key, len(body), etag, modified_s=time.time())
+        given = {name.lower(): value for name, value in metadata.items() if value}
+        self._objects[bucket, key] = (info, body, given)
+
+    def list_objects(self, bucket: str) -> Iterator[ObjectInfo]:
+        found = [stored[0] for stored in self._objects.values() if stored[0].bucket == bucket]
+        return iter(sorted(found, key=lambda info: info.key.encode()))
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._objects.pop((bucket, key), None)
+
+    def _get(self, bucket: str, key: str) -> tuple[ObjectInfo, bytes, dict[str, str]]:
+        try:
+            return self._objects[bucket, key]
+        except KeyError as error:
+            raise VideoGone(f"{bucket}/{key} does not exist (any more)") from error
+
+
+class MemoryStudents:
+    """StudentStore in a dict."""
+
+    def __init__(self, students: Mapping[str, Student] | None = None) -> None:
+        self.students = dict(students or {})
+
+    def get(self, name: str) -> Student | None:
+        return self.students.get(name)
+
+
+class PaintedFaces:
+    """FaceEngine for painted pictures: a patch of one of six colours is a face.
+
+    Colours are the corners of the RGB cube without grey, told apart even after lossy coding. The
+    encoding of a colour is a fixed vector; those of two colours lie about 1.4 apart.
+    """
+
+    name = "painted"
+
+    COLOURS: Mapping[str, tuple[int, int, int]] = {
+        "red": (255, 0, 0),
+        "green": (0, 255, 0),
+        "blue": (0, 0, 255),
+        "yellow": (255, 255, 0),
+        "magenta": (255, 0, 255),
+        "cyan": (0, 255, 255),
+    }
+    LEAST_PX = 64
+
+    @classmethod
+    def encoding(cls, colour: str) -> Encodings:
+        """The encoding, shape (128,), that a patch of this colour has."""
+        vector = np.zeros(ENCODING_SIZE)
+        vector[list(cls.COLOURS).index(colour)] = 1.0
+        return vector
+
+    def faces(self, pixels: Pixels) -> tuple[Face, ...]:
+        bright = pixels > 127
+        vivid = np.ptp(pixels.astype(np.int16), axis=2) > 127
+        found = [self._patch(name, bright, vivid) for name in self.COLOURS]
+        return tuple(sorted((face for face in found if face), key=lambda face: -face.box.area_px))
+
+    def _patch(self, name: str, bright: NDArray[np.bool], vivid: NDArray[np.bool]) -> Face | None:
+        wanted = np.array(self.COLOURS[name]) > 127
+        mask = (bright == wanted).all(axis=2) & vivid
+        if mask.sum() < self.LEAST_PX:
+            return None
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = Box(int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1, int(columns[0]))
+        return Face(box, self.encoding(name))

@@ -1,0 +1,108 @@
+"""Objects in S3, as Ceph's gateway, AWS and moto speak it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from rollcall.adapters.boto import boto_errors, error_code
+from rollcall.core.errors import RollcallError, VideoChanged, VideoGone, VideoTooLarge
+from rollcall.core.types import ObjectInfo
+
+CHUNK_BYTES = 1 << 20
+
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllowed"})
+"""405 is a HEAD of a delete marker."""
+
+_OURS_ALREADY = "BucketAlreadyOwnedByYou"
+
+
+class S3Store:
+    """ObjectStore over a boto3 S3 client."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        answer = self._call("head_object", bucket, key)
+        return ObjectInfo(
+            bucket,
+            key,
+            int(answer["ContentLength"]),
+            answer["ETag"].strip('"'),
+            answer.get("VersionId", ""),
+            answer["LastModified"].timestamp(),
+        )
+
+    def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
+        found = self._call("head_object", bucket, key)["Metadata"]
+        return {name.lower(): value for name, value in found.items()}
+
+    def download(self, info: ObjectInfo, path: Path) -> None:
+        answer = self._call("get_object", info.bucket, info.key, IfMatch=f'"{info.etag}"')
+        received = 0
+        with open(path, "xb") as file, boto_errors(f"reading {info.bucket}/{info.key}"):
+            for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                received += len(chunk)
+                if received > info.size_bytes:
+                    raise VideoChanged(f"{info.key!r} is longer than its HEAD said")
+                file.write(chunk)
+
+    def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
+        body = self._call("get_object", bucket, key)["Body"]
+        with boto_errors(f"reading {bucket}/{key}"):
+            content: bytes = body.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise VideoTooLarge(f"{key!r} has more than {max_bytes} bytes")
+        return content
+
+    def write(
+        self, bucket: str, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]
+    ) -> None:
+        given = {name: value for name, value in metadata.items() if value}
+        self._call("put_object", bucket, key, Body=body, ContentType=content_type, Metadata=given)
+
+    def list_objects(self, bucket: str) -> Iterator[ObjectInfo]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        with boto_errors(f"listing {bucket}"):
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    etag, modified_s = item["ETag"].strip('"'), item["LastModified"].timestamp()
+                    yield ObjectInfo(
+                        bucket, item["Key"], int(item["Size"]), etag, modified_s=modified_s
+                    )
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._call("delete_object", bucket, key)
+
+    def upload(self, path: Path, bucket: str, key: str, on_bytes: Any = None) -> None:
+        """A file, in parallel parts when it is large; `on_bytes` hears how many went."""
+        with boto_errors(f"uploading {path.name!r} to {bucket}"):
+            self._client.upload_file(str(path), bucket, key, Callback=on_bytes)
+
+    def create_bucket(self, bucket: str) -> None:
+        """One that is ours already is no error."""
+        try:
+            self._call("create_bucket", bucket, None)
+        except RollcallError as error:
+            cause = error.__cause__
+            if not isinstance(cause, ClientError) or error_code(cause) != _OURS_ALREADY:
+                raise
+
+    def _call(self, operation: str, bucket: str, key: str | None, **arguments: Any) -> Any:
+        """One request. The answers that mean "gone" and "changed" are told from refusals here."""
+        where = {"Bucket": bucket} if key is None else {"Bucket": bucket, "Key": key}
+        what = f"{operation} {bucket}/{key or ''}"
+        with boto_errors(what):
+            try:
+                return getattr(self._client, operation)(**where, **arguments)
+            except ClientError as error:
+                code = error_code(error)
+                if code in _GONE:
+                    raise VideoGone(f"{bucket}/{key} does not exist (any more)") from error
+                if code in ("PreconditionFailed", "412"):
+                    raise VideoChanged(f"{bucket}/{key} was replaced meanwhile") from error
+                raise

@@ -1,0 +1,57 @@
+"""Where settings come from: environment over OpenFaaS secrets over `credentials.env`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from rollcall.core.errors import SettingsError
+from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings, setting_names
+
+SECRETS = Path("/var/openfaas/secrets")
+CREDENTIALS = Path("credentials.env")
+MAX_SECRET_BYTES = 65536
+
+
+def load_settings(
+    environ: Mapping[str, str],
+    secrets: Path = SECRETS,
+    credentials: Path = CREDENTIALS,
+    *,
+    offline: bool = False,
+) -> Settings:
+    """Raises SettingsError with a sentence that names the setting.
+
+    `offline` is for commands that connect to nothing: they mind no placeholder that is left.
+    """
+    known = setting_names()
+    named = {name: value for name, value in environ.items() if name in known}
+    values = {**_credentials(credentials), **_secrets(secrets, known), **named}
+    if offline:
+        values = {name: value for name, value in values.items() if value != PLACEHOLDER}
+    return parse_settings(values)
+
+
+def _credentials(path: Path) -> dict[str, str]:
+    """Every name in that file has to be a setting; a name without value is left out."""
+    if not path.is_file():
+        return {}
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+
+
+def _secrets(folder: Path, known: tuple[str, ...]) -> dict[str, str]:
+    """Kubernetes allows neither capitals nor underscores in a secret's name, so the secret
+    `trigger-token` is the setting TRIGGER_TOKEN. Other functions' secrets are left alone."""
+    try:
+        files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        found = {path.name.upper().replace("-", "_"): path for path in files}
+        return {name: _secret(path) for name, path in found.items() if name in known}
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"a secret in {str(folder)!r} cannot be read: {error}") from error
+
+
+def _secret(path: Path) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read(MAX_SECRET_BYTES).strip()

@@ -1,0 +1,1 @@
+"""What Rollcall knows, free of I/O: standard library and numpy only."""

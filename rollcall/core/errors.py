@@ -1,0 +1,129 @@
+"""Every error that Rollcall raises, by what the caller should do about it.
+
+RollcallError
+├── PermanentError          the same call would fail again: never retry
+│   ├── BadEvent            400  the body is no event that we know
+│   ├── BucketNotAllowed    400  the event names a bucket that is not ours to read
+│   ├── KeyNotUsable        400  no result key can be made from the video's key
+│   ├── VideoGone           404  the object does not exist (any more)
+│   ├── VideoTooLarge       413  more bytes, seconds or pixels than the limits
+│   ├── NotAVideo           422  nothing in it can be decoded
+│   ├── PhotoError          422  a photo cannot be enrolled
+│   ├── GalleryError        422  the gallery cannot be read or changed
+│   └── SettingsError       400  a setting is missing, unknown or malformed
+└── TransientError          503  may succeed later: retry, not before `retry_after_s`
+    ├── StoreUnavailable         S3, DynamoDB or SNS does not answer, or throttles
+    ├── StoreMisconfigured       it answers, but refuses us: a person must act
+    ├── GalleryUnavailable       no gallery could be loaded yet
+    ├── VideoChanged             the object was replaced while it was read
+    ├── ShuttingDown             this process takes no new work
+    └── InboxUnavailable         the inbox cannot store (disk full, read-only)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class RollcallError(Exception):
+    """Base of all of ours. `code` is for programs, the message for people."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+
+class PermanentError(RollcallError):
+    """The same call would fail again."""
+
+
+class BadEvent(PermanentError):
+    code = "bad_event"
+    status = 400
+
+
+class BucketNotAllowed(PermanentError):
+    code = "bucket_not_allowed"
+    status = 400
+
+
+class KeyNotUsable(PermanentError):
+    code = "key_not_usable"
+    status = 400
+
+
+class VideoGone(PermanentError):
+    code = "gone"
+    status = 404
+
+
+class VideoTooLarge(PermanentError):
+    code = "too_large"
+    status = 413
+
+
+class NotAVideo(PermanentError):
+    code = "not_a_video"
+    status = 422
+
+
+class PhotoError(PermanentError):
+    code = "photo"
+    status = 422
+
+
+class GalleryError(PermanentError):
+    code = "gallery"
+    status = 422
+
+
+class SettingsError(PermanentError):
+    code = "settings"
+    status = 400
+
+
+class TransientError(RollcallError):
+    """May succeed later."""
+
+    code = "unavailable"
+    status = 503
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StoreUnavailable(TransientError):
+    code = "store_unavailable"
+
+
+class StoreMisconfigured(TransientError):
+    """Retried, not refused: once the operator has acted, nothing needs to be sent again."""
+
+    code = "store_misconfigured"
+
+    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class GalleryUnavailable(TransientError):
+    code = "gallery_unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class VideoChanged(TransientError):
+    code = "changed"
+
+    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class ShuttingDown(TransientError):
+    code = "shutting_down"
+
+
+class InboxUnavailable(TransientError):
+    code = "inbox_unavailable"

@@ -1,0 +1,271 @@
+"""One parser for every shape in which a store tells of a new object.
+
+    Ceph, AWS S3, MinIO     {"Records": [{"eventSource": ..., "s3": {...}}]}
+    SQS                     {"Records": [{"eventSource": "aws:sqs", "body": "<one of these>"}]}
+    SNS                     {"Type": "Notification", "Message": "<one of these>"}
+    CloudEvents             `ce-*` headers around a bare record, or around nothing
+    direct call             {"bucket": ..., "key": ...}
+
+Ceph sends keys raw, AWS and MinIO form-encoded: the rule belongs to the source, not to the key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote_plus
+
+from rollcall.core.errors import BadEvent
+from rollcall.core.keys import MAX_KEY_BYTES
+from rollcall.core.types import VideoRef
+
+MAX_BODY_BYTES = 1 << 20
+"""No source sends more: SNS and SQS stop at this size, RGW sends a few KB."""
+
+MAX_RECORDS = 1000
+MAX_NESTING = 4
+"""SQS around SNS around S3 is three deep."""
+
+MAX_FIELD_CHARS = 1024
+"""For everything beside the key: names, ids, etags."""
+
+STARTS_WORK = frozenset(
+    f"ObjectCreated:{kind}" for kind in ("Put", "Post", "Copy", "CompleteMultipartUpload")
+)
+
+Json = Any
+Headers = Mapping[str, str]
+
+
+def parse_events(body: bytes, headers: Headers | None = None) -> tuple[VideoRef, ...]:
+    """The videos that the body tells of; empty for an event that starts no work.
+
+    Raises BadEvent when the body, or any record in it, is not an event. The other records of that
+    body are in the error's `videos`, so that one bad record does not cost its neighbours.
+    """
+    lowered = {name.lower(): value for name, value in (headers or {}).items()}
+    document = _cloud_event(body, lowered) if "ce-type" in lowered else decode(body)
+    return _settle(_read(document, MAX_NESTING))
+
+
+class BadRecords(BadEvent):
+    """Some records are no events; `videos` are those of the others."""
+
+    def __init__(self, message: str, videos: tuple[VideoRef, ...]) -> None:
+        super().__init__(message)
+        self.videos = videos
+
+
+def decode(body: bytes) -> Json:
+    """The JSON document. Raises BadEvent when it is none, or beyond a limit."""
+    if len(body) > MAX_BODY_BYTES:
+        raise BadEvent(f"the event has {len(body)} bytes, more than {MAX_BODY_BYTES}")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadEvent(f"the event is not JSON: {error}") from error
+
+
+def opaque_tokens(document: Json) -> set[str]:
+    """What the records carry as `opaqueData`: the token that was given with Ceph's topic."""
+    records = document.get("Records") if isinstance(document, dict) else None
+    if not isinstance(records, list):
+        return set()
+    return {str(record.get("opaqueData", "")) for record in records if isinstance(record, dict)}
+
+
+def _settle(outcomes: Iterator[VideoRef | BadEvent | None]) -> tuple[VideoRef, ...]:
+    videos, errors = [], []
+    for outcome in outcomes:
+        if isinstance(outcome, VideoRef):
+            videos.append(outcome)
+        elif outcome is not None:
+            errors.append(outcome)
+    if errors:
+        raise BadRecords(str(errors[0]), tuple(videos)) from errors[0]
+    return tuple(videos)
+
+
+def _read(document: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None]:
+    """One outcome per record: a video, an error, or None when it starts no work."""
+    if not isinstance(document, dict):
+        yield BadEvent(f"an event is a JSON object, this is a {type(document).__name__}")
+    elif nesting == 0:
+        yield BadEvent(f"envelopes are nested more than {MAX_NESTING} deep")
+    elif "Records" in document:
+        yield from _records(document["Records"], nesting)
+    elif document.get("Type") == "Notification":
+        yield from _sns(document, nesting)
+    elif (
+        document.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation")
+        or document.get("Event") == "s3:TestEvent"
+    ):
+        yield None
+    elif "s3" in document:
+        yield _attempt(_stored_object, document)
+    elif "bucket" in document and "key" in document:
+        yield _attempt(_direct_call, document)
+    else:
+        yield BadEvent(
+            "the body is no known event: neither Records, nor an SNS Notification, nor a direct"
+            ' call {"bucket": ..., "key": ...}'
+        )
+
+
+def _records(records: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None]:
+    if not isinstance(records, list) or not 0 < len(records) <= MAX_RECORDS:
+        yield BadEvent(f"Records has to be a list of 1 to {MAX_RECORDS} records")
+        return
+    for record in records:
+        if not isinstance(record, dict):
+            yield BadEvent("a record has to be a JSON object")
+        elif record.get("eventSource") == "aws:sqs":
+            yield from _inner(record.get("body"), nesting)
+        else:
+            yield _attempt(_stored_object, record)
+
+
+def _sns(envelope: Mapping[str, Json], nesting: int) -> Iterator[VideoRef | BadEvent | None]:
+    """A re-delivery repeats the MessageId: it tells events apart that bring no mark of theirs."""
+    message_id = str(envelope.get("MessageId", ""))[:MAX_FIELD_CHARS]
+    for index, outcome in enumerate(_inner(envelope.get("Message"), nesting)):
+        if not isinstance(outcome, VideoRef) or outcome.event_id or outcome.sequencer:
+            yield outcome
+        else:
+            event_id = f"sns:{message_id}/{index}" if message_id else ""
+            yield replace(outcome, event_id=event_id)
+
+
+def _inner(body: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None]:
+    if not isinstance(body, str):
+        yield BadEvent("an envelope has to hold its event as a string")
+        return
+    try:
+        document = decode(body.encode(errors="surrogatepass"))
+    except (BadEvent, UnicodeError) as error:
+        yield BadEvent(str(error))
+        return
+    yield from _read(document, nesting - 1)
+
+
+def _attempt(
+    parse: Callable[[Mapping[str, Json]], VideoRef | None], record: Mapping[str, Json]
+) -> VideoRef | BadEvent | None:
+    try:
+        return parse(record)
+    except BadEvent as error:
+        return error
+
+
+def _stored_object(record: Mapping[str, Json]) -> VideoRef | None:
+    decode_key = _KEY_RULES.get(str(record.get("eventSource")))
+    if decode_key is None:
+        known = ", ".join(_KEY_RULES)
+        raise BadEvent(f"eventSource is {record.get('eventSource')!r:.100}, not one of {known}")
+    event_name = _text(record, "eventName").removeprefix("s3:")
+    if event_name not in STARTS_WORK:
+        return None
+    s3 = _mapping(record, "s3")
+    stored = _mapping(s3, "object")
+    return _checked(
+        VideoRef(
+            bucket=_text(_mapping(s3, "bucket"), "name"),
+            key=decode_key(_text(stored, "key", most=3 * MAX_KEY_BYTES)),
+            version_id=_text(stored, "versionId"),
+            etag=_text(stored, "eTag").strip('"'),
+            sequencer=_text(stored, "sequencer"),
+            event_id=_text(record, "eventId"),
+            event_name=event_name,
+            event_time=_text(record, "eventTime"),
+        )
+    )
+
+
+def _direct_call(call: Mapping[str, Json]) -> VideoRef:
+    event_name = _text(call, "event_name").removeprefix("s3:") or "ObjectCreated:Put"
+    if event_name not in STARTS_WORK:
+        raise BadEvent(f"event_name {event_name!r} starts no work; leave it out of a direct call")
+    return _checked(
+        VideoRef(
+            bucket=_text(call, "bucket"),
+            key=_text(call, "key", most=MAX_KEY_BYTES),
+            version_id=_text(call, "version_id"),
+            etag=_text(call, "etag").strip('"'),
+            event_name=event_name,
+        )
+    )
+
+
+def _cloud_event(body: bytes, headers: Headers) -> Json:
+    """The record inside, or one made of the headers where the body is empty.
+
+    Ceph writes `ce-source` as source.region.bucket and the raw key as `ce-subject`.
+    """
+    if body.strip():
+        document = decode(body)
+        if isinstance(document, dict) and ("Records" in document or "eventSource" in document):
+            return document
+        if isinstance(document, dict) and "s3" in document:
+            return {**document, "eventSource": "ceph:s3", "eventName": _cloud_event_name(headers)}
+        raise BadEvent("a CloudEvent has to hold an S3 event record")
+    bucket = headers.get("ce-source", "").partition(".")[2].partition(".")[2]
+    return {
+        "eventSource": "ceph:s3",
+        "eventName": _cloud_event_name(headers),
+        "eventId": headers.get("ce-id", ""),
+        "eventTime": headers.get("ce-time", ""),
+        "s3": {"bucket": {"name": bucket}, "object": {"key": headers.get("ce-subject", "")}},
+    }
+
+
+def _cloud_event_name(headers: Headers) -> str:
+    """`com.amazonaws.ObjectCreated:Put` -> `ObjectCreated:Put`."""
+    return headers["ce-type"].rpartition(".")[2]
+
+
+def _checked(video: VideoRef) -> VideoRef:
+    if not video.bucket or not video.key:
+        raise BadEvent("the event names no bucket, or no key")
+    try:
+        size_bytes = len(video.key.encode())
+    except UnicodeError as error:
+        raise BadEvent("the key is not valid Unicode") from error
+    if size_bytes > MAX_KEY_BYTES or "\x00" in video.key:
+        raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes, or holds a NUL")
+    return video
+
+
+def _mapping(parent: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    value = parent.get(name)
+    if not isinstance(value, dict):
+        raise BadEvent(f"the record has no object {name!r}")
+    return value
+
+
+def _text(parent: Mapping[str, Json], name: str, most: int = MAX_FIELD_CHARS) -> str:
+    value = parent.get(name, "")
+    if value is None:
+        return ""
+    if not isinstance(value, str) or len(value) > most:
+        raise BadEvent(f"{name!r} has to be a string of at most {most} characters")
+    return value
+
+
+def _raw(key: str) -> str:
+    return key
+
+
+def _form_decoded(key: str) -> str:
+    try:
+        return unquote_plus(key, errors="strict")
+    except UnicodeError as error:
+        raise BadEvent("the key is not valid UTF-8") from error
+
+
+_KEY_RULES: Mapping[str, Callable[[str], str]] = {
+    "ceph:s3": _raw,
+    "aws:s3": _form_decoded,
+    "minio:s3": _form_decoded,
+}

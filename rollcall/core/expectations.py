@@ -1,0 +1,62 @@
+"""Who should be in which video, as a mapping file says it, and whether a result agrees.
+
+A line is `video:major,year`; several people are parted by `;`, `unknown` stands for a person whom
+the gallery does not know, and nothing after the colon means that nobody is in it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from rollcall.core.errors import RollcallError
+from rollcall.core.gallery import UNKNOWN
+
+
+class MappingError(RollcallError):
+    """A line of a mapping cannot be read."""
+
+
+class Expectation(NamedTuple):
+    """`majors_years` in any order."""
+
+    majors_years: tuple[tuple[str, str], ...]
+    unknown: int
+
+    def __str__(self) -> str:
+        people = [f"{major}, {year}" for major, year in self.majors_years]
+        return "; ".join(people + [UNKNOWN] * self.unknown) or "nobody"
+
+
+def parse_mapping(text: str) -> dict[str, Expectation]:
+    """Video -> expectation. Raises MappingError."""
+    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1)}
+    parsed = [_parse_line(n, line) for n, line in lines.items() if line and line[0] != "#"]
+    mapping = dict(parsed)
+    if not mapping or len(mapping) < len(parsed):
+        raise MappingError("the mapping is empty, or names a video twice")
+    return mapping
+
+
+def agrees(expected: Expectation, rows: Sequence[Mapping[str, str]]) -> bool:
+    """Everyone who should be there, and nobody else by name.
+
+    Unknown people count only where the mapping speaks of them, or of nobody: a plain
+    `video:major,year` says nothing about passers-by.
+    """
+    named = [row for row in rows if row["name"] != UNKNOWN]
+    found = Counter((row["major"], row["year"]) for row in named)
+    strict = expected.unknown > 0 or not expected.majors_years
+    same_unknown = len(rows) - len(named) == expected.unknown
+    return found == Counter(expected.majors_years) and (same_unknown or not strict)
+
+
+def _parse_line(number: int, line: str) -> tuple[str, Expectation]:
+    video, colon, rest = line.rpartition(":")
+    people = [part.strip() for part in rest.split(";") if part.strip()]
+    known = [tuple(cell.strip() for cell in part.split(",")) for part in people if part != UNKNOWN]
+    if not colon or not video or any(len(cells) != 2 for cells in known):
+        raise MappingError(f"line {number} of the mapping is not `video:major,year`: {line!r}")
+    pairs = tuple((cells[0], cells[1]) for cells in known)
+    return video, Expectation(pairs, len(people) - len(known))

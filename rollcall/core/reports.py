@@ -1,0 +1,58 @@
+"""The JSON documents about a video: people, every face, or the error. Never an encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rollcall.core.errors import RollcallError
+from rollcall.core.gallery import UNKNOWN
+from rollcall.core.types import Person, Recognition, Sighting, Student, VideoRef
+
+
+def person_document(person: Person, students: Mapping[str, Student]) -> dict[str, Any]:
+    """What the function answers about one person."""
+    student = students.get(person.name, Student(person.name))
+    return {
+        "name": person.name or UNKNOWN,
+        "major": student.major,
+        "year": student.year,
+        "first_seen_s": round(person.first_seen_s, 2),
+        "last_seen_s": round(person.last_seen_s, 2),
+        "frames": person.frames,
+        "distance": None if person.distance is None else round(person.distance, 3),
+    }
+
+
+def report_document(answer: Mapping[str, Any], recognition: Recognition) -> dict[str, Any]:
+    """The answer, and every face with its box, time and nearest identity."""
+    return {
+        **answer,
+        "duration_s": round(recognition.duration_s, 2),
+        "frames": recognition.frames,
+        "faces": [_face_document(sighting) for sighting in recognition.sightings],
+    }
+
+
+def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
+    """Why a video has no result."""
+    return {
+        "status": "error",
+        "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
+        "error": describe_error(error),
+    }
+
+
+def describe_error(error: RollcallError) -> dict[str, Any]:
+    """`{"code", "message", "retryable"}`."""
+    return {"code": error.code, "message": str(error), "retryable": error.retryable}
+
+
+def _face_document(sighting: Sighting) -> dict[str, Any]:
+    match = sighting.match
+    return {
+        "time_s": round(sighting.time_s, 3),
+        "box_px": sighting.face.box._asdict(),
+        "nearest": match.name if match else None,
+        "distance": round(match.distance, 3) if match else None,
+    }

@@ -1,0 +1,50 @@
+"""The CSV of a video, and reading it back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+
+from rollcall.core.gallery import UNKNOWN
+from rollcall.core.types import Person, Student
+
+COLUMNS = ("name", "major", "year", "first_seen_s", "last_seen_s", "frames", "distance")
+
+FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
+"""Cells that begin so are run by spreadsheets (OWASP, CSV injection)."""
+
+
+def render_csv(people: Iterable[Person], students: Mapping[str, Student]) -> bytes:
+    """UTF-8, RFC 4180, header always; rows in the given order."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_row(person, students.get(person.name)) for person in people)
+    return out.getvalue().encode()
+
+
+def parse_csv(body: bytes) -> list[dict[str, str]]:
+    """Rows by column. Raises ValueError when it is not a result of ours."""
+    reader = csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True)
+    if tuple(reader.fieldnames or ()) != COLUMNS:
+        raise ValueError(f"the header is {reader.fieldnames}, not {','.join(COLUMNS)}")
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise ValueError(f"not a CSV: {error}") from error
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row has more or fewer cells than the header")
+    return rows
+
+
+def _row(person: Person, student: Student | None) -> list[str]:
+    record = student or Student(person.name)
+    texts = [_safe(text) for text in (person.name or UNKNOWN, record.major, record.year)]
+    distance = "" if person.distance is None else f"{person.distance:.3f}"
+    times = [f"{person.first_seen_s:.2f}", f"{person.last_seen_s:.2f}"]
+    return [*texts, *times, str(person.frames), distance]
+
+
+def _safe(cell: str) -> str:
+    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell

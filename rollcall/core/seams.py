@@ -1,0 +1,68 @@
+"""The three places where the outside world plugs in.
+
+Each has a real adapter and an in-memory one in `rollcall.adapters`; one contract test class runs
+against both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from rollcall.core.types import Face, ObjectInfo, Pixels, Student
+
+
+class ObjectStore(Protocol):
+    """Buckets of objects. Every method raises StoreUnavailable or StoreMisconfigured."""
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        """The current version. Raises VideoGone when there is no such object."""
+        ...
+
+    def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
+        """User metadata, names in lower case. Raises VideoGone."""
+        ...
+
+    def download(self, info: ObjectInfo, path: Path) -> None:
+        """Writes the bytes of exactly this etag to `path`.
+
+        Raises VideoGone, or VideoChanged when the object has another etag by now.
+        """
+        ...
+
+    def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
+        """Raises VideoGone, or VideoTooLarge past `max_bytes`."""
+        ...
+
+    def write(
+        self, bucket: str, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]
+    ) -> None:
+        """Creates or replaces the object."""
+        ...
+
+    def list_objects(self, bucket: str) -> Iterator[ObjectInfo]:
+        """All objects, in order of key."""
+        ...
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Removes the object; one that is not there is no error."""
+        ...
+
+
+class FaceEngine(Protocol):
+    """Finds and encodes faces. Safe for threads."""
+
+    name: str
+
+    def faces(self, pixels: Pixels) -> tuple[Face, ...]:
+        """The faces of an RGB picture, shape (height, width, 3), largest first."""
+        ...
+
+
+class StudentStore(Protocol):
+    """Records of people. Every method raises StoreUnavailable or StoreMisconfigured."""
+
+    def get(self, name: str) -> Student | None:
+        """The record of that name, or None."""
+        ...

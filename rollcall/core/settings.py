@@ -1,0 +1,196 @@
+"""All settings: name, default, limits and meaning, each in one place.
+
+`parse_settings` is a pure function of names and texts; where those come from is the business of
+`rollcall.config`. The README's table is made from the fields below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from rollcall.core.errors import SettingsError
+
+PLACEHOLDER = "CHANGE_ME"
+"""What `credentials.env` holds where a person has to fill something in."""
+
+SCANS = ("identify", "timeline")
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], Any]:
+    def parse(value: str) -> int | float:
+        try:
+            number = kind(value)
+        except ValueError as error:
+            noun = "a whole number" if kind is int else "a number"
+            raise SettingsError(f"has to be {noun} of {least:g} to {most:g}") from error
+        if not least <= number <= most:
+            raise SettingsError(f"has to be {least:g} to {most:g}")
+        return number
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise SettingsError(f"has to be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        _ = parts.port
+    except ValueError:
+        usable = False
+    if not usable:
+        raise SettingsError("has to be a URL like http://host:port")
+    return value.rstrip("/")
+
+
+def _bucket(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", value):
+        raise SettingsError("has to be a bucket's name: 3 to 255 letters, digits, dots, dashes")
+    return value
+
+
+def _gallery(value: str) -> str:
+    if value.startswith("s3://") and not re.fullmatch(r"s3://[^/]+/.+", value):
+        raise SettingsError("has to be a path or s3://bucket/key")
+    return value
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingsError("has to be host:port, for example 0.0.0.0:8080")
+    return value
+
+
+def _setting(
+    default: Any, meaning: str, parse: Callable[[str], Any] = _text, *, secret: bool = False
+) -> Any:
+    metadata = {"meaning": meaning, "parse": parse, "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Field `max_inflight` is the setting `MAX_INFLIGHT`. Secrets stay out of the repr."""
+
+    aws_access_key_id: str = _setting("", "key for DynamoDB (and S3, unless `S3_*` is set)")
+    aws_secret_access_key: str = _setting("", "its secret", secret=True)
+    aws_session_token: str = _setting("", "its session token, where there is one", secret=True)
+    aws_region: str = _setting("us-east-1", "region of DynamoDB, SNS and S3")
+    dynamodb_endpoint_url: str = _setting("", "empty: AWS", _url)
+    s3_aws_access_key_id: str = _setting("", "key for the object store")
+    s3_aws_secret_access_key: str = _setting("", "its secret", secret=True)
+    s3_endpoint_url: str = _setting("", "Ceph's gateway; empty: AWS S3", _url)
+    input_bucket: str = _setting("input-bucket-video", "videos arrive here", _bucket)
+    output_bucket: str = _setting("output-bucket-vid", "results go here", _bucket)
+    report_bucket: str = _setting("", "details and errors as JSON; empty: none", _bucket)
+    student_table: str = _setting("student_table", "DynamoDB table of the records")
+    encodings: str = _setting("gallery.npz", "the gallery: a path or `s3://bucket/key`", _gallery)
+    encodings_refresh_s: float = _setting(
+        60.0, "seconds before a gallery is checked for changes again", _number(float, 0, 86400)
+    )
+    tolerance: float = _setting(
+        0.6,
+        "largest distance accepted as the same person; smaller is stricter",
+        _number(float, 0.01, 2),
+    )
+    scan: str = _setting(
+        "identify",
+        "`identify`: stop when it is clear who is there; `timeline`: walk the whole video",
+        _choice(*SCANS),
+    )
+    openfaas_gateway: str = _setting("http://127.0.0.1:8080", "where functions are called", _url)
+    openfaas_function: str = _setting("face-recognition", "name of the function")
+    function_timeout_s: float = _setting(
+        320.0,
+        "seconds before a call is given up; above the function's `exec_timeout`",
+        _number(float, 1, 3600),
+    )
+    trigger_listen: str = _setting("127.0.0.1:8090", "address of the trigger", _listen)
+    trigger_token: str = _setting(
+        "", "shared with the store's topic; the trigger does not start without", secret=True
+    )
+    sns_topic_arns: str = _setting("", "topics whose subscription is confirmed, comma-separated")
+    inbox: str = _setting("inbox.sqlite3", "file of the durable queue; on a local disk")
+    max_inflight: int = _setting(
+        4,
+        "calls at once; more than the function's replicas can run only wait there",
+        _number(int, 1, 256),
+    )
+    max_attempts: int = _setting(8, "calls before a dead letter", _number(int, 1, 100))
+    reconcile_s: float = _setting(
+        300.0, "seconds between two looks for videos without result", _number(float, 1, 86400)
+    )
+    max_video_bytes: int = _setting(2 << 30, "largest video in bytes", _number(int, 1, 1 << 40))
+    max_video_s: float = _setting(4 * 3600.0, "longest video in seconds", _number(float, 1, 1e6))
+    max_video_px: int = _setting(
+        4096 * 2304, "largest frame in pixels (width x height)", _number(int, 1, 1 << 28)
+    )
+
+
+def setting_names() -> tuple[str, ...]:
+    """Names as users write them, in upper case."""
+    return tuple(item.name.upper() for item in fields(Settings))
+
+
+def parse_settings(values: Mapping[str, str]) -> Settings:
+    """Settings from texts by name; an empty text leaves the default.
+
+    Raises SettingsError with a sentence that names the setting, for a name that is none, for a
+    placeholder that was left, and for a value that does not parse.
+    """
+    known = {item.name.upper(): item for item in fields(Settings)}
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{name} is no setting; known are {', '.join(known)}")
+    parsed = {}
+    for name, text in values.items():
+        if text.strip():
+            parsed[known[name].name] = _parse(name, text.strip(), known[name].metadata)
+    settings = Settings(**parsed)
+    _check_together(settings)
+    return settings
+
+
+def _parse(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
+    if text == PLACEHOLDER:
+        raise SettingsError(f"{name} still holds its placeholder; set it, or leave it empty")
+    try:
+        return metadata["parse"](text)
+    except SettingsError as error:
+        shown = "" if metadata["secret"] else f", not {text!r:.100}"
+        raise SettingsError(f"{name} {error}{shown}") from error
+
+
+def _check_together(settings: Settings) -> None:
+    """One result per video holds only where nothing else is written beside the results."""
+    buckets = [settings.input_bucket, settings.output_bucket, settings.report_bucket]
+    named = [bucket for bucket in buckets if bucket]
+    if len(set(named)) < len(named):
+        raise SettingsError("INPUT_BUCKET, OUTPUT_BUCKET and REPORT_BUCKET have to differ")
+
+
+def settings_table() -> str:
+    """The Markdown table of the README."""
+    rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
+    for item in fields(Settings):
+        default = f"{item.default:g}" if isinstance(item.default, float) else item.default
+        shown = f"`{default}`" if default != "" else ""
+        rows.append(f"| `{item.name.upper()}` | {shown} | {item.metadata['meaning']} |")
+    return "\n".join(rows) + "\n"

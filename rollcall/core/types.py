@@ -1,0 +1,151 @@
+"""The values that pass between the parts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Encodings = NDArray[np.float64]
+
+ENCODING_SIZE = 128
+"""Length of an encoding: the output of dlib's face recognition ResNet."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRef:
+    """A video that an event speaks of. What is unknown is empty."""
+
+    bucket: str
+    key: str
+    version_id: str = ""
+    etag: str = ""
+    sequencer: str = ""
+    event_id: str = ""
+    event_name: str = "ObjectCreated:Put"
+    event_time: str = ""
+
+    def identity(self) -> str:
+        """Equal for two deliveries of one event, different for two uploads.
+
+        Stores without event id and sequencer (moto) leave the event's time to tell two uploads of
+        the same bytes apart; a re-delivery repeats it.
+        """
+        if self.event_id:
+            return f"id:{self.event_id}"
+        parts = (self.bucket, self.key, self.etag, self.sequencer or self.event_time)
+        return "object:" + json.dumps(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as the store describes it."""
+
+    bucket: str
+    key: str
+    size_bytes: int
+    etag: str
+    version_id: str = ""
+    modified_s: float = 0.0
+    """Unix time of the last change."""
+
+
+class Box(NamedTuple):
+    """Pixels from the frame's upper left corner; right and bottom are outside."""
+
+    top: int
+    right: int
+    bottom: int
+    left: int
+
+    @property
+    def area_px(self) -> int:
+        return (self.bottom - self.top) * (self.right - self.left)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture of a video: RGB, shape (height, width, 3), upright."""
+
+    time_s: float
+    pixels: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face in a frame and its encoding, shape (128,)."""
+
+    box: Box
+    encoding: Encodings
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The nearest identity of the gallery."""
+
+    name: str
+    distance: float
+    margin: float
+    """Second-best identity's distance minus the best's; infinite when there is one identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A face at a time, and whom it is nearest to (nobody, when the gallery is empty)."""
+
+    time_s: float
+    face: Face
+    match: Match | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Someone in a video. `name` is empty for a person that the gallery does not know."""
+
+    name: str
+    first_seen_s: float
+    last_seen_s: float
+    frames: int
+    distance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What was seen in one video. `status` is recognised, unknown or no_face."""
+
+    people: tuple[Person, ...]
+    sightings: tuple[Sighting, ...]
+    frames: int
+    duration_s: float
+    status: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        named = any(person.name for person in self.people)
+        status = "recognised" if named else "unknown" if self.people else "no_face"
+        object.__setattr__(self, "status", status)
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A record of the student table."""
+
+    name: str
+    major: str = ""
+    year: str = ""
+
+
+class Video(Protocol):
+    """An opened video."""
+
+    duration_s: float
+    width_px: int
+    height_px: int
+
+    def frames(self, step_s: float) -> Iterator[Frame]:
+        """The first frame, then one every `step_s` seconds, in order of time."""
+        ...

@@ -1,0 +1,115 @@
+"""An event as bytes in; status, headers and JSON out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from rollcall.core.errors import RollcallError, ShuttingDown, TransientError
+from rollcall.core.events import parse_events
+from rollcall.core.reports import describe_error
+from rollcall.core.types import VideoRef
+from rollcall.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+IGNORED = "the event tells of no new object"
+
+
+class Answer(NamedTuple):
+    """What the caller gets. `retry_after_s` is 0 where it makes no sense to wait."""
+
+    status: int
+    document: Any
+    retry_after_s: int = 0
+
+    def headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self.retry_after_s:
+            headers["Retry-After"] = str(self.retry_after_s)
+        return headers
+
+    def body(self) -> str:
+        return json.dumps(self.document, ensure_ascii=False)
+
+
+class FunctionService:
+    """Builds the pipeline at the first call, once: models take a second to load."""
+
+    def __init__(self, build: Callable[[], Pipeline]) -> None:
+        self._build = build
+        self._pipeline: Pipeline | None = None
+        self._building = threading.Lock()
+        self._idle = threading.Condition()
+        self._in_flight = 0
+        self._draining = False
+
+    def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
+        """Never raises; several records give a list and the worst status."""
+        with self._idle:
+            if self._draining:
+                return _refusal(ShuttingDown("this replica is shutting down; call again"))
+            self._in_flight += 1
+        try:
+            return self._answer(body, headers or {})
+        finally:
+            with self._idle:
+                self._in_flight -= 1
+                self._idle.notify_all()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Takes no new calls, and waits for those in flight; whether all ended in time."""
+        with self._idle:
+            self._draining = True
+            return self._idle.wait_for(lambda: self._in_flight == 0, timeout_s)
+
+    def _answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        try:
+            videos = parse_events(body, headers)
+        except RollcallError as error:
+            return _refusal(error)
+        if not videos:
+            return Answer(200, {"status": "ignored", "reason": IGNORED})
+        return _combine([self._recognise(video) for video in videos])
+
+    def _recognise(self, video: VideoRef) -> Answer:
+        try:
+            pipeline = self._built()
+        except Exception:  # an error of ours in here speaks of the set-up, not of the video
+            return _unforeseen(video)
+        try:
+            return Answer(200, pipeline.run(video))
+        except RollcallError as error:
+            log.warning("%s/%s: %s", video.bucket, video.key, error)
+            return _refusal(error)
+        except Exception:
+            return _unforeseen(video)
+
+    def _built(self) -> Pipeline:
+        with self._building:
+            if self._pipeline is None:
+                self._pipeline = self._build()
+            return self._pipeline
+
+
+def _refusal(error: RollcallError) -> Answer:
+    retry_after_s = error.retry_after_s if isinstance(error, TransientError) else 0
+    return Answer(error.status, {"error": describe_error(error)}, retry_after_s)
+
+
+def _unforeseen(video: VideoRef) -> Answer:
+    call_id = uuid.uuid4().hex
+    log.exception("call %s for %s/%s went wrong unforeseen", call_id, video.bucket, video.key)
+    message = f"unforeseen error; the function's log has call {call_id}"
+    return Answer(500, {"error": {"code": "internal", "message": message, "retryable": True}})
+
+
+def _combine(answers: list[Answer]) -> Answer:
+    if len(answers) == 1:
+        return answers[0]
+    worst = max(answers, key=lambda answer: (answer.status >= 500, answer.status))
+    return Answer(worst.status, [each.document for each in answers], worst.retry_after_s)

@@ -1,0 +1,150 @@
+"""The gallery of the moment: loaded once, checked again now and then, never half."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from rollcall.core.errors import GalleryError, GalleryUnavailable, TransientError, VideoGone
+from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery
+from rollcall.core.seams import ObjectStore
+
+log = logging.getLogger(__name__)
+
+
+class GalleryPlace(Protocol):
+    """Where a gallery's bytes lie."""
+
+    def stamp(self) -> str:
+        """Changes when the bytes change. Raises GalleryError when there is nothing."""
+        ...
+
+    def load(self) -> bytes: ...
+
+    def save(self, body: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FilePlace:
+    """A gallery in a file."""
+
+    path: Path
+
+    def stamp(self) -> str:
+        try:
+            status = self.path.stat()
+        except OSError as error:
+            raise GalleryError(
+                f"no gallery at {str(self.path)!r} ({error.strerror}); set ENCODINGS, or make one"
+                " with `rollcall enrol NAME PHOTO`"
+            ) from error
+        return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+
+    def load(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise GalleryError(f"the gallery {str(self.path)!r} cannot be read: {error}") from error
+
+    def save(self, body: bytes) -> None:
+        """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone."""
+        try:
+            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".gallery-")
+            with os.fdopen(handle, "wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, self.path)
+        except OSError as error:
+            raise GalleryError(f"{str(self.path)!r} cannot be written: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """A gallery in a bucket."""
+
+    store: ObjectStore
+    bucket: str
+    key: str
+
+    def stamp(self) -> str:
+        try:
+            return self.store.head(self.bucket, self.key).etag
+        except VideoGone as error:
+            raise GalleryError(
+                f"no gallery at s3://{self.bucket}/{self.key}; upload it, or set ENCODINGS"
+            ) from error
+
+    def load(self) -> bytes:
+        try:
+            return self.store.read(self.bucket, self.key, MAX_GALLERY_BYTES)
+        except VideoGone as error:
+            raise GalleryError(f"the gallery s3://{self.bucket}/{self.key} is gone") from error
+
+    def save(self, body: bytes) -> None:
+        self.store.write(self.bucket, self.key, body, "application/octet-stream", {})
+
+
+def place_of(encodings: str, store: Callable[[], ObjectStore]) -> GalleryPlace:
+    """The place that the setting ENCODINGS names; `store` is asked only for `s3://`."""
+    if not encodings.startswith("s3://"):
+        return FilePlace(Path(encodings))
+    bucket, _, key = encodings.removeprefix("s3://").partition("/")
+    return StorePlace(store(), bucket, key)
+
+
+class CachedGallery:
+    """Keeps the gallery of a place, and looks for a newer one every `refresh_s` seconds.
+
+    When the place cannot be reached, or holds something broken, the gallery at hand stays in use
+    and a warning says so; without one at hand, GalleryUnavailable is raised.
+    """
+
+    def __init__(
+        self,
+        place: GalleryPlace,
+        refresh_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._place = place
+        self._refresh_s = refresh_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._gallery: Gallery | None = None
+        self._stamp = ""
+        self._checked_at = 0.0
+
+    def current(self) -> Gallery:
+        with self._lock:
+            if self._gallery is None or self._clock() - self._checked_at >= self._refresh_s:
+                self._gallery = self._refreshed()
+                self._checked_at = self._clock()
+            return self._gallery
+
+    def _refreshed(self) -> Gallery:
+        try:
+            stamp = self._place.stamp()
+            if self._gallery is not None and stamp == self._stamp:
+                return self._gallery
+            gallery = parse_gallery(self._place.load())
+        except GalleryError as error:
+            return self._kept(error, GalleryUnavailable(str(error)))
+        except TransientError as error:
+            return self._kept(error, error)
+        self._stamp = stamp
+        log.info("gallery loaded: %d encodings", len(gallery))
+        return gallery
+
+    def _kept(self, error: Exception, without: TransientError) -> Gallery:
+        if self._gallery is None:
+            raise without from error
+        log.warning("the gallery could not be refreshed, the old one stays in use: %s", error)
+        return self._gallery

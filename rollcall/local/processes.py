@@ -1,0 +1,134 @@
+"""Child processes that are ready when they say so, and never outlive us."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+STOP_GRACE_S = 15.0
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.05
+_PR_SET_PDEATHSIG = 1
+
+
+class StartFailed(Exception):
+    """A process ended, or did not get ready; the message holds the end of its log."""
+
+
+class Process:
+    """One child, at work in `folder`, its output in `NAME.log` there."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        folder: Path,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        with open(self.log, "ab") as log:
+            self._child = subprocess.Popen(
+                argv,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                pass_fds=pass_fds,
+                process_group=0,
+                preexec_fn=_die_with_parent,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def alive(self) -> bool:
+        return self._child.poll() is None
+
+    def wait_ready(self, ready: Callable[[], bool]) -> None:
+        """Raises StartFailed when it ends, or is not ready in time."""
+        until = time.monotonic() + READY_TIMEOUT_S
+        while not ready():
+            if not self.alive() or time.monotonic() > until:
+                raise StartFailed(f"{self.name} did not start; its log ends:\n{self._log_end()}")
+            time.sleep(POLL_S)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL when that is not heard."""
+        if self.alive():
+            self._child.terminate()
+            try:
+                self._child.wait(STOP_GRACE_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would be."""
+        self._child.kill()
+        self._child.wait()
+
+    def _log_end(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+
+class Processes:
+    """Several children, stopped in the reverse order of their start."""
+
+    def __init__(self) -> None:
+        self._running: list[Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        while self._running:
+            self._running.pop().stop()
+
+    def add(self, process: Process) -> Process:
+        self._running.append(process)
+        return process
+
+    def dead(self) -> list[Process]:
+        return [process for process in self._running if not process.alive()]
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> Callable[[], bool]:
+    """Whether anything below 500 comes back from there."""
+
+    def ready() -> bool:
+        try:
+            return httpx.get(url, timeout=2, trust_env=False).status_code < 500
+        except httpx.HTTPError:
+            return False
+
+    return ready
+
+
+def _die_with_parent() -> None:
+    """Even when the parent is killed and can stop nobody (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,61 @@
+"""`rollcall up`: the embedded stack until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from rollcall.adapters.boto import dynamodb_client
+from rollcall.adapters.dynamodb import ensure_table
+from rollcall.core.gallery import empty_gallery
+from rollcall.enrolment import save
+from rollcall.galleries import FilePlace
+from rollcall.local.processes import StartFailed
+from rollcall.local.stack import EmbeddedStack
+
+
+def run_up(
+    folder: Path, environ: Mapping[str, str], encodings: str | None, pause: Callable[[], None]
+) -> None:
+    """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder.mkdir(parents=True, exist_ok=True)
+    gallery = Path(encodings) if encodings else folder / "gallery.npz"
+    if not gallery.exists() and not encodings:
+        save(empty_gallery(), FilePlace(gallery))
+    try:
+        with EmbeddedStack(folder, environ, {"ENCODINGS": str(gallery.resolve())}) as stack:
+            ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
+            click.echo(_usage(stack))
+            _wait(stack, pause)
+    except KeyboardInterrupt:
+        click.echo("stopped")
+
+
+def _wait(stack: EmbeddedStack, pause: Callable[[], None]) -> None:
+    while not (dead := stack.dead()):
+        pause()
+    raise StartFailed(f"{dead[0].name} ended by itself; see {dead[0].log}")
+
+
+def _usage(stack: EmbeddedStack) -> str:
+    """Lines to paste; `env.sh` holds the settings for the scripts."""
+    script = stack.folder / "env.sh"
+    script.touch(mode=0o600)
+    lines = [f"export {name}='{value}'" for name, value in stack.values.items()]
+    script.write_text("\n".join(lines) + "\n")
+    endpoint, chosen = stack.settings.s3_endpoint_url, stack.settings
+    return f"""
+Running. Ctrl-C stops everything; logs are in {stack.folder}.
+
+  . {script}
+  rollcall enrol NAME PHOTO
+  python upload_data.py data/student_data.json
+  python workload.py FOLDER
+  aws --endpoint-url {endpoint} s3 ls s3://{chosen.output_bucket}
+
+Status page: {stack.trigger_url}/ (any user, password {chosen.trigger_token})
+"""

@@ -1,0 +1,134 @@
+"""The story: download -> frames -> faces -> who -> student record -> CSV."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rollcall.core.errors import (
+    BucketNotAllowed,
+    PermanentError,
+    VideoGone,
+    VideoTooLarge,
+)
+from rollcall.core.gallery import Gallery
+from rollcall.core.keys import report_key, result_key
+from rollcall.core.reports import error_document, person_document, report_document
+from rollcall.core.results import render_csv
+from rollcall.core.seams import ObjectStore, StudentStore
+from rollcall.core.settings import Settings
+from rollcall.core.stopwatch import Stopwatch
+from rollcall.core.types import ObjectInfo, Recognition, Student, VideoRef
+from rollcall.recognition import Recogniser
+
+
+class GallerySource(Protocol):
+    """Where the gallery of the moment comes from. Raises GalleryUnavailable."""
+
+    def current(self) -> Gallery: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The whole way of one video, from its key to its result."""
+
+    settings: Settings
+    store: ObjectStore
+    students: StudentStore
+    recogniser: Recogniser
+    galleries: GallerySource
+
+    def run(self, video: VideoRef) -> dict[str, Any]:
+        """The answer of the function: status, video, people, output, timings_ms.
+
+        Raises a PermanentError (a report of it is written, where reports are wanted) or a
+        TransientError. A repeat gives the same result under the same key.
+        """
+        try:
+            return self._run(video)
+        except PermanentError as error:
+            self._report(video, error_document(video, error))
+            raise
+
+    def _run(self, video: VideoRef) -> dict[str, Any]:
+        watch = Stopwatch()
+        output = result_key(self._allowed(video).key)
+        with watch.stage("head"):
+            info = self._look_up(video)
+        if info is None:
+            return {"status": "ignored", "reason": "a multipart upload that has not ended"}
+        gallery = self.galleries.current()
+        recognition = self._recognise(info, gallery, watch)
+        with watch.stage("students"):
+            students = self._students(recognition)
+        with watch.stage("write"):
+            body = render_csv(recognition.people, students)
+            self._write(output, body, info, gallery)
+        answer = {
+            "status": recognition.status,
+            "video": {"bucket": info.bucket, "key": info.key, "etag": info.etag},
+            "people": [person_document(person, students) for person in recognition.people],
+            "output": {"bucket": self.settings.output_bucket, "key": output},
+            "timings_ms": watch.ms(),
+        }
+        self._report(video, report_document(answer, recognition))
+        return answer
+
+    def _allowed(self, video: VideoRef) -> VideoRef:
+        if video.bucket != self.settings.input_bucket:
+            raise BucketNotAllowed(
+                f"the bucket {video.bucket!r} is not INPUT_BUCKET; nothing of it is read"
+            )
+        return video
+
+    def _look_up(self, video: VideoRef) -> ObjectInfo | None:
+        """HEAD is the truth: sizes in events are often wrong.
+
+        It asks for the current version, not for the event's: there is one result per key, and a
+        late call for an old version must not overwrite the result of the new one.
+        None for a `:Post` without object: some stores send it when a multipart upload starts.
+        """
+        try:
+            info = self.store.head(video.bucket, video.key)
+        except VideoGone:
+            if video.event_name == "ObjectCreated:Post":
+                return None
+            raise
+        if info.size_bytes > self.settings.max_video_bytes:
+            raise VideoTooLarge(
+                f"{video.key!r} has {info.size_bytes} bytes, more than MAX_VIDEO_BYTES"
+                f" ({self.settings.max_video_bytes})"
+            )
+        return info
+
+    def _recognise(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
+        """The key never becomes a file name, and the folder holds nothing else."""
+        with tempfile.TemporaryDirectory(prefix="rollcall-") as folder:
+            path = Path(folder) / "video"
+            with watch.stage("download"):
+                self.store.download(info, path)
+            return self.recogniser.recognise(path, gallery, watch)
+
+    def _students(self, recognition: Recognition) -> dict[str, Student]:
+        names = [person.name for person in recognition.people if person.name]
+        found = {name: self.students.get(name) for name in names}
+        return {name: student for name, student in found.items() if student}
+
+    def _write(self, key: str, body: bytes, info: ObjectInfo, gallery: Gallery) -> None:
+        metadata = {
+            "source-etag": info.etag,
+            "source-version": info.version_id,
+            "gallery": gallery.version,
+            "engine": self.recogniser.engine.name,
+        }
+        self.store.write(self.settings.output_bucket, key, body, "text/csv", metadata)
+
+    def _report(self, video: VideoRef, document: Mapping[str, Any]) -> None:
+        if self.settings.report_bucket and video.bucket == self.settings.input_bucket:
+            body = json.dumps(document, ensure_ascii=False, indent=1).encode()
+            bucket, key = self.settings.report_bucket, report_key(video.key)
+            self.store.write(bucket, key, body, "application/json", {})

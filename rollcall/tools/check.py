@@ -1,0 +1,173 @@
+"""`check.py`: the output bucket against a mapping."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.errors import PermanentError
+from rollcall.core.expectations import Expectation, agrees, parse_mapping
+from rollcall.core.gallery import UNKNOWN
+from rollcall.core.keys import result_key
+from rollcall.core.results import parse_csv
+from rollcall.core.seams import ObjectStore
+from rollcall.core.settings import Settings
+from rollcall.core.types import ObjectInfo
+from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+
+MAX_RESULT_BYTES = 1 << 20
+POLL_S = 0.25
+WIDTH = 110
+"""Of the table, where the output is no terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One video: what was expected, what its result says."""
+
+    video: str
+    expected: str
+    got: str
+    distance: str
+    seconds: float | None
+    """From the upload to the result, by the store's clock."""
+    right: bool
+    settled: bool
+    """False while waiting may still help."""
+
+
+class Checker:
+    """Compares each video's result with the mapping."""
+
+    def __init__(self, settings: Settings, mapping: Mapping[str, Expectation]) -> None:
+        self._store: ObjectStore = S3Store(s3_client(settings))
+        self._input = settings.input_bucket
+        self._output = settings.output_bucket
+        self._mapping = mapping
+
+    def check(self) -> list[Row]:
+        """A row per video of the mapping, and one per result that belongs to no video."""
+        videos = {info.key: info for info in self._store.list_objects(self._input)}
+        results = {info.key: info for info in self._store.list_objects(self._output)}
+        rows = [
+            self._row(key, expected, videos.get(key), results)
+            for key, expected in sorted(self._mapping.items())
+        ]
+        return rows + self._strays({*videos, *self._mapping}, results)
+
+    def wait(self, timeout_s: float) -> list[Row]:
+        """Checks until every video is settled, or time is over."""
+        until = time.monotonic() + timeout_s
+        while True:
+            rows = self.check()
+            if all(row.settled for row in rows) or time.monotonic() >= until:
+                return rows
+            time.sleep(POLL_S)
+
+    def _row(
+        self,
+        key: str,
+        expected: Expectation,
+        video: ObjectInfo | None,
+        results: Mapping[str, ObjectInfo],
+    ) -> Row:
+        result = results.get(result_key(key))
+        problem = self._problem(video, result)
+        if problem or result is None or video is None:
+            settled = result is not None and video is None
+            return Row(key, str(expected), problem, "", None, False, settled)
+        try:
+            rows = parse_csv(self._store.read(self._output, result.key, MAX_RESULT_BYTES))
+        except (ValueError, PermanentError) as error:
+            return Row(key, str(expected), f"unreadable: {error}", "", None, False, True)
+        seconds = result.modified_s - video.modified_s
+        distances = ", ".join(row["distance"] for row in rows)
+        right = agrees(expected, rows)
+        return Row(key, str(expected), _people(rows), distances, seconds, right, True)
+
+    def _problem(self, video: ObjectInfo | None, result: ObjectInfo | None) -> str:
+        if result is None:
+            return "no result"
+        if video is None:
+            return "the video is not in the input bucket"
+        source = self._store.metadata(self._output, result.key).get("source-etag")
+        return "" if source == video.etag else "the result of an earlier upload"
+
+    def _strays(self, videos: Iterable[str], results: Mapping[str, ObjectInfo]) -> list[Row]:
+        wanted = {_result_key(key) for key in videos}
+        return [
+            Row(key, "no video", "a result", "", None, False, True)
+            for key in results
+            if key not in wanted
+        ]
+
+
+def print_rows(rows: Iterable[Row], console: Console) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "video", "expected", "got", "distance", "time"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        seconds = "" if row.seconds is None else f"{row.seconds:.1f} s"
+        mark = Text("right", "green") if row.right else Text("WRONG", "red")
+        cells = (row.video, row.expected, row.got, row.distance, seconds)
+        table.add_row(mark, *(Text(cell) for cell in cells))
+    console.print(table)
+
+
+def console() -> Console:
+    """As wide as the terminal, or wide enough for a log."""
+    own = Console()
+    return own if own.is_terminal else Console(width=WIDTH)
+
+
+@click.command()
+@click.option(
+    "--mapping",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="Lines `video:major,year`.",
+)
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="S",
+    help="Wait up to S seconds for results that are missing.",
+)
+@command_errors
+def main(mapping: Path, wait_s: float) -> None:
+    """Compare the results in OUTPUT_BUCKET with a mapping; exit 0 only if every video is right."""
+    rows = Checker(settings(), parse_mapping(mapping.read_text())).wait(wait_s)
+    print_rows(rows, console())
+    right = sum(row.right for row in rows)
+    click.echo(f"{right}/{len(rows)} correct")
+    for row in rows:
+        if not row.right:
+            click.echo(f"wrong: {row.video}: expected {row.expected}, got {row.got}", err=True)
+    sys.exit(0 if right == len(rows) else FOUND_WRONG)
+
+
+def _result_key(key: str) -> str | None:
+    try:
+        return result_key(key)
+    except PermanentError:
+        return None
+
+
+def _people(rows: Iterable[Mapping[str, str]]) -> str:
+    texts = [
+        UNKNOWN if row["name"] == UNKNOWN else f"{row['name']}: {row['major']}, {row['year']}"
+        for row in rows
+    ]
+    return "; ".join(texts) or "nobody"

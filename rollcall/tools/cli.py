@@ -1,0 +1,182 @@
+"""`rollcall`: the commands for a person at a terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollcall import __version__
+from rollcall.core.errors import PermanentError
+from rollcall.core.gallery import UNKNOWN, Gallery
+from rollcall.core.gallery_formats import parse_gallery
+from rollcall.core.settings import SCANS, Settings
+from rollcall.core.stopwatch import Stopwatch
+from rollcall.core.types import Recognition
+from rollcall.enrolment import enrol, load_for_change, lookalikes, save
+from rollcall.galleries import FilePlace
+from rollcall.recognition import Recogniser
+from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.trigger.inbox import Inbox
+from rollcall.wiring import build_engine, build_place, build_recogniser
+
+encodings_option = click.option(
+    "--encodings", metavar="FILE", help="The gallery, in place of the setting ENCODINGS."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+@click.version_option(__version__, prog_name="rollcall")
+def main() -> None:
+    """Know who is in a video."""
+
+
+@main.command()
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@encodings_option
+@click.option("--scan", type=click.Choice(SCANS), help="In place of the setting SCAN.")
+@json_option
+@command_errors
+def recognise(
+    videos: tuple[Path, ...], encodings: str | None, scan: str | None, as_json: bool
+) -> None:
+    """Tell who is in each of VIDEOS; exit 1 when one cannot be read."""
+    chosen = _settings(encodings, scan)
+    gallery = parse_gallery(build_place(chosen).load())
+    recogniser = build_recogniser(chosen, build_engine())
+    failed = False
+    for video in videos:
+        document = _recognise(recogniser, video, gallery)
+        failed = failed or document["status"] == "error"
+        click.echo(json.dumps(document, ensure_ascii=False) if as_json else _sentence(document))
+    sys.exit(FOUND_WRONG if failed else 0)
+
+
+@main.command(name="enrol")
+@click.argument("name")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@encodings_option
+@command_errors
+def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) -> None:
+    """Add NAME to the gallery, from PHOTOS that show nobody else."""
+    from rollcall.adapters.opencv_photo import read_photo
+
+    chosen = _settings(encodings)
+    place = build_place(chosen)
+    gallery = enrol(load_for_change(place), name, photos, build_engine(), read_photo)
+    save(gallery, place)
+    click.echo(f"{name}: {gallery.names.count(name)} encodings in {chosen.encodings}")
+    for other in lookalikes(gallery, name, chosen.tolerance):
+        click.echo(f"warning: {name} may be taken for {other}: nearer than TOLERANCE", err=True)
+
+
+@main.group(invoke_without_command=True)
+@encodings_option
+@json_option
+@click.pass_context
+@command_errors
+def gallery(context: click.Context, encodings: str | None, as_json: bool) -> None:
+    """List the people of the gallery, with the number of their encodings."""
+    if context.invoked_subcommand:
+        return
+    known = parse_gallery(build_place(_settings(encodings)).load())
+    people = {name: known.names.count(name) for name in known.people}
+    if as_json:
+        click.echo(json.dumps({"version": known.version, "people": people}, ensure_ascii=False))
+    else:
+        click.echo("\n".join(f"{name}: {count}" for name, count in people.items()) or "nobody")
+
+
+@gallery.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@command_errors
+def convert(old: Path, new: Path) -> None:
+    """Write the gallery OLD, a course's pickle for example, as the native NEW."""
+    known = parse_gallery(FilePlace(old).load())
+    save(known, FilePlace(new))
+    click.echo(f"{len(known)} encodings of {len(known.people)} people are in {new}")
+
+
+@main.command()
+@click.option("--id", "ids", type=int, multiple=True, help="Only this dead letter; repeatable.")
+@json_option
+@command_errors
+def replay(ids: tuple[int, ...], as_json: bool) -> None:
+    """Put dead letters back into the inbox; a running trigger takes them at once."""
+    path = Path(settings(offline=True).inbox)
+    if not path.is_file():
+        raise click.UsageError(f"no inbox at {str(path)!r}; set INBOX as for the trigger")
+    inbox = Inbox(path)
+    count = inbox.replay(ids)
+    inbox.close()
+    click.echo(json.dumps({"replayed": count}) if as_json else f"{count} dead letters put back")
+    sys.exit(FOUND_WRONG if ids and count < len(set(ids)) else 0)
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("state/up"),
+    show_default=True,
+    help="For logs, inbox and gallery.",
+)
+@encodings_option
+@command_errors
+def up(folder: Path, encodings: str | None) -> None:
+    """Run the whole flow on this machine until Ctrl-C: store, function and trigger."""
+    from rollcall.local.up import run_up
+
+    run_up(folder, os.environ, encodings, lambda: time.sleep(1))
+
+
+def _settings(encodings: str | None, scan: str | None = None) -> Settings:
+    given = {"encodings": encodings, "scan": scan}
+    chosen = {name: value for name, value in given.items() if value}
+    return dataclasses.replace(settings(offline=True), **chosen)  # type: ignore[arg-type]
+
+
+def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
+    try:
+        found = recogniser.recognise(video, known, Stopwatch())
+    except PermanentError as error:
+        return _document(video, "error", [], str(error))
+    except OSError as error:
+        return _document(video, "error", [], f"cannot be read: {error.strerror}")
+    return _document(video, found.status, _people(found), None)
+
+
+def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:
+    return {"video": str(video), "status": status, "people": people, "error": error}
+
+
+def _people(found: Recognition) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": person.name or UNKNOWN,
+            "distance": None if person.distance is None else round(person.distance, 4),
+            "first_seen_s": round(person.first_seen_s, 3),
+            "last_seen_s": round(person.last_seen_s, 3),
+            "frames": person.frames,
+        }
+        for person in found.people
+    ]
+
+
+def _sentence(document: dict[str, Any]) -> str:
+    if document["error"]:
+        return f"{document['video']}: error: {document['error']}"
+    texts = [
+        f"{person['name']} (distance {person['distance']}, {person['first_seen_s']:g} to"
+        f" {person['last_seen_s']:g} s)"
+        for person in document["people"]
+    ]
+    return f"{document['video']}: {', '.join(texts) or 'nobody'}"

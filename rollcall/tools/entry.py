@@ -1,0 +1,41 @@
+"""What all commands share: settings, logs, and errors as one sentence."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+import click
+
+from rollcall.config import load_settings
+from rollcall.core.errors import RollcallError, SettingsError
+from rollcall.core.settings import Settings
+from rollcall.logs import set_up_logs
+
+P = ParamSpec("P")
+
+FOUND_WRONG = 1
+BAD_USAGE = 2
+
+
+def command_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Errors of ours end the command with their sentence: 2 for a wrong setting, 1 else."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        set_up_logs()
+        try:
+            command(*args, **kwargs)
+        except RollcallError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(BAD_USAGE if isinstance(error, SettingsError) else FOUND_WRONG)
+
+    return run
+
+
+def settings(*, offline: bool = False) -> Settings:
+    """Of this process."""
+    return load_settings(os.environ, offline=offline)

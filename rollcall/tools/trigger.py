@@ -1,0 +1,102 @@
+"""`trigger_openfaas.py`: flags -> settings -> start -> stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+from waitress.server import create_server
+
+from rollcall.core.errors import SettingsError
+from rollcall.core.events import MAX_BODY_BYTES
+from rollcall.core.settings import Settings
+from rollcall.tools.entry import command_errors, settings
+from rollcall.trigger.inbox import InboxOwner
+from rollcall.trigger.service import Trigger, build_trigger, register
+
+HTTP_THREADS = 8
+"""A request only stores an event; this many may wait for the disk at once."""
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--register", "wanted", is_flag=True, help="Create buckets, topic and notification.")
+@click.option("--advertise", metavar="URL", help="This trigger's address as the store sees it.")
+@click.option(
+    "--via",
+    type=click.Choice(["ceph", "sns"]),
+    default="ceph",
+    help="Who pushes: Ceph's gateway itself, or SNS through a subscription.",
+)
+@command_errors
+def main(wanted: bool, advertise: str | None, via: str) -> None:
+    """Take bucket notifications, and call the OpenFaaS function for each new video.
+
+    Settings come from the environment, OpenFaaS secrets and credentials.env; the README lists them.
+    """
+    if wanted and not advertise:
+        raise click.UsageError("--register needs --advertise URL")
+    chosen = settings()
+
+    def before_start() -> None:
+        if wanted and advertise:
+            register(chosen, advertise, via)
+
+    with InboxOwner(Path(chosen.inbox)):
+        serve(chosen, before_start)
+
+
+def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
+    """Runs until SIGTERM or Ctrl-C; calls in flight end first.
+
+    Events are stored from the first moment, because some stores send a test event while they are
+    registered; work on them starts after `before_start`, whose error ends the server.
+    """
+    trigger = build_trigger(chosen)
+    server = _listen(chosen, trigger)
+    errors: list[Exception] = []
+
+    def start() -> None:
+        try:
+            before_start()
+            trigger.start()
+        except Exception as error:
+            errors.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, _stop)
+    starter = threading.Thread(target=start, name="starter")
+    starter.start()
+    try:
+        server.run()
+    finally:
+        server.close()
+        starter.join()
+        trigger.stop()
+    if errors:
+        raise errors[0]
+
+
+def _listen(chosen: Settings, trigger: Trigger) -> Any:
+    host, _, port = chosen.trigger_listen.rpartition(":")
+    try:
+        return create_server(
+            trigger.app,
+            host=host,
+            port=int(port),
+            threads=HTTP_THREADS,
+            max_request_body_size=MAX_BODY_BYTES,
+            ident="rollcall",
+        )
+    except OSError as error:
+        raise SettingsError(f"TRIGGER_LISTEN {chosen.trigger_listen}: {error.strerror}") from error
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """waitress ends its loop on SystemExit."""
+    raise SystemExit(0)

@@ -1,0 +1,1 @@
+"""Bucket notifications in, function calls out; an inbox on disk between them."""

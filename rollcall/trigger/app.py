@@ -1,0 +1,92 @@
+"""The trigger's HTTP surface."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from flask import Flask, Response, jsonify, render_template, request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from rollcall.core.errors import TransientError
+from rollcall.core.events import MAX_BODY_BYTES
+from rollcall.core.reports import describe_error
+from rollcall.trigger.access import Access
+from rollcall.trigger.inbox import Inbox
+from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.receiver import Receiver
+
+log = logging.getLogger(__name__)
+
+SHOWN_ROWS = 50
+
+
+def create_app(
+    inbox: Inbox, receiver: Receiver, metrics: Metrics, access: Access, alive: Callable[[], bool]
+) -> Flask:
+    """Everything is passed in; the app keeps no state."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.jinja_env.filters["when"] = _when
+
+    @app.post("/events")
+    def events() -> tuple[Response, int]:
+        body = request.get_data()
+        if not (access.of_headers(request) or access.of_event(body)):
+            metrics.events.labels("refused").inc()
+            return _refusal()
+        return jsonify(receiver.receive(body, dict(request.headers))), 200
+
+    @app.get("/healthz")
+    def healthz() -> tuple[Response, int]:
+        counts = inbox.counts()
+        return jsonify(ok=alive(), work=counts), 200 if alive() else 503
+
+    @app.get("/metrics")
+    def prometheus() -> Response:
+        return Response(generate_latest(metrics.registry), mimetype=CONTENT_TYPE_LATEST)
+
+    @app.get("/")
+    def status() -> AnyResponse | tuple[Response, int]:
+        if not access.of_headers(request):
+            return _refusal()
+        return Response(
+            render_template(
+                "status.html",
+                counts=inbox.counts(),
+                dead=inbox.latest(SHOWN_ROWS, "dead"),
+                latest=inbox.latest(SHOWN_ROWS),
+                bad=inbox.bad_events(SHOWN_ROWS),
+            )
+        )
+
+    @app.errorhandler(TransientError)
+    def unavailable(error: TransientError) -> tuple[Response, int]:
+        """Nothing was acknowledged, so the store sends the event again."""
+        log.error("%s", error)
+        response = jsonify(error=describe_error(error))
+        response.headers["Retry-After"] = str(error.retry_after_s)
+        return response, error.status
+
+    @app.errorhandler(Exception)
+    def unforeseen(error: Exception) -> AnyResponse | tuple[Response, int]:
+        if isinstance(error, HTTPException):
+            return error.get_response()
+        log.exception("unforeseen error")
+        return jsonify(error={"code": "internal", "message": "see the trigger's log"}), 500
+
+    return app
+
+
+def _refusal() -> tuple[Response, int]:
+    message = "the shared token is missing or wrong (opaqueData, X-Trigger-Token or basic auth)"
+    response = jsonify(error={"code": "unauthorized", "message": message, "retryable": False})
+    response.headers["WWW-Authenticate"] = 'Basic realm="rollcall"'
+    return response, 401
+
+
+def _when(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

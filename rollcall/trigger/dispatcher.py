@@ -1,0 +1,132 @@
+"""Takes due work from the inbox and calls the function, some calls at once."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from rollcall.core.errors import InboxUnavailable
+from rollcall.trigger.inbox import Inbox, Work
+from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.verdict import MOST_DELAY_S, Verdict, backoff_s
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.5
+"""How late a retry may start; new work starts at once."""
+
+LEASE_SLACK_S = 60.0
+"""A lease outlives the call's time-out, so work is taken back only from the dead."""
+
+
+class Caller(Protocol):
+    """Calls the function for one piece of work; never raises for what the network does."""
+
+    def call(self, work: Work) -> Verdict: ...
+
+
+class Dispatcher:
+    """One thread claims, `max_inflight` threads call."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        caller: Caller,
+        metrics: Metrics,
+        *,
+        max_inflight: int,
+        max_attempts: int,
+        call_timeout_s: float,
+    ) -> None:
+        self._inbox = inbox
+        self._caller = caller
+        self._metrics = metrics
+        self._max_attempts = max_attempts
+        self._lease_s = call_timeout_s + LEASE_SLACK_S
+        self._slots = threading.Semaphore(max_inflight)
+        self._pool = ThreadPoolExecutor(max_inflight, thread_name_prefix="call")
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+        self._jitter = random.Random()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Says that there is new work."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claims nothing more and returns when the calls in flight have ended."""
+        self._stopping = True
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._pool.shutdown(wait=True)
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._slots.acquire()
+            work = self._claim()
+            if work is None:
+                self._slots.release()
+                self._wake.wait(POLL_S)
+                self._wake.clear()
+            else:
+                self._pool.submit(self._handle, work)
+
+    def _claim(self) -> Work | None:
+        try:
+            self._inbox.take_back()
+            return None if self._stopping else self._inbox.claim(self._lease_s, 2 * MOST_DELAY_S)
+        except InboxUnavailable as error:
+            log.error("no work can be claimed: %s", error)
+            return None
+
+    def _handle(self, work: Work) -> None:
+        try:
+            verdict = self._call(work)
+            self._settle(work, verdict)
+        except InboxUnavailable as error:
+            log.error("%s is repeated when its lease ends: %s", work.key, error)
+        except Exception:
+            log.exception("the call for %s went wrong unforeseen", work.key)
+        finally:
+            self._slots.release()
+            self.wake()
+
+    def _call(self, work: Work) -> Verdict:
+        if work.attempts > self._max_attempts:
+            return Verdict("dead", "interrupted", "the trigger died during every attempt")
+        started = time.perf_counter()
+        verdict = self._caller.call(work)
+        self._metrics.call_s.observe(time.perf_counter() - started)
+        return verdict
+
+    def _settle(self, work: Work, verdict: Verdict) -> None:
+        verdict = self._limited(work, verdict)
+        self._metrics.calls.labels(verdict.outcome, verdict.code).inc()
+        if verdict.outcome == "done":
+            self._inbox.finish(work, verdict.code)
+        elif verdict.outcome == "dead":
+            log.error("dead letter %d: %s: %s", work.id, work.key, verdict.message)
+            self._inbox.bury(work, verdict.code, verdict.message)
+        else:
+            delay_s = backoff_s(work.attempts, verdict.retry_after_s, self._jitter)
+            log.warning("%s again in %.1f s: %s", work.key, delay_s, verdict.message)
+            self._inbox.retry(work, delay_s, verdict.code, verdict.message, counts=verdict.counts)
+
+    def _limited(self, work: Work, verdict: Verdict) -> Verdict:
+        most = min(self._max_attempts, verdict.most_attempts or self._max_attempts)
+        if verdict.outcome != "retry" or not verdict.counts or work.attempts < most:
+            return verdict
+        message = f"after {work.attempts} attempts: {verdict.message}"
+        return Verdict("dead", verdict.code, message)

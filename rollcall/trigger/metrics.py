@@ -1,0 +1,64 @@
+"""Numbers for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+
+from rollcall.core.errors import InboxUnavailable
+from rollcall.trigger.inbox import Inbox
+
+_CALL_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+
+
+class Metrics:
+    """A registry of its own, so that two triggers in one process do not mix."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "rollcall_events",
+            "Events received, by what became of them",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.calls = Counter(
+            "rollcall_calls",
+            "Calls of the function, by verdict and code",
+            ["outcome", "code"],
+            registry=self.registry,
+        )
+        self.call_s = Histogram(
+            "rollcall_call_seconds",
+            "Wall time of a call",
+            buckets=_CALL_BUCKETS_S,
+            registry=self.registry,
+        )
+        self.reconciled = Counter(
+            "rollcall_reconciled",
+            "Videos without result that no event told of",
+            registry=self.registry,
+        )
+        self.registry.register(_InboxGauge(inbox))
+
+
+class _InboxGauge:
+    """Counted when asked for: the inbox is the truth, also over restarts."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        work = GaugeMetricFamily("rollcall_work", "Work in the inbox, by state", labels=["state"])
+        usable = GaugeMetricFamily("rollcall_inbox_usable", "Whether the inbox answers")
+        try:
+            counts = self._inbox.counts()
+        except InboxUnavailable:
+            counts = {}
+        for state, count in counts.items():
+            work.add_metric([state], count)
+        usable.add_metric([], float(bool(counts)))
+        yield work
+        yield usable

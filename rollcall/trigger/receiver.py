@@ -1,0 +1,80 @@
+"""An event arrives: into the inbox first, whatever it is, and only then an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rollcall.core.errors import BadEvent
+from rollcall.core.events import BadRecords, decode, parse_events
+from rollcall.core.types import VideoRef
+from rollcall.trigger.inbox import Inbox
+from rollcall.trigger.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+Confirm = Callable[[str, str], None]
+"""Confirms a subscription, given the topic's ARN and the token that SNS sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """What happens with a body whose sender is known."""
+
+    inbox: Inbox
+    metrics: Metrics
+    input_bucket: str
+    topic_arns: frozenset[str]
+    confirm: Confirm
+    on_work: Callable[[], None]
+
+    def receive(self, body: bytes, headers: Mapping[str, str]) -> dict[str, int]:
+        """How many records became new work, and how many were known, ignored or bad.
+
+        Raises InboxUnavailable, and then nothing of the event counts as received.
+        """
+        if self._is_subscription(body):
+            return {"queued": 0}
+        try:
+            videos = parse_events(body, headers)
+        except BadRecords as error:
+            self._record(body, str(error))
+            return {**self._queue(error.videos, body), "bad": 1}
+        except BadEvent as error:
+            self._record(body, str(error))
+            return {"queued": 0, "bad": 1}
+        return self._queue(videos, body)
+
+    def _queue(self, videos: tuple[VideoRef, ...], body: bytes) -> dict[str, int]:
+        ours = [video for video in videos if video.bucket == self.input_bucket]
+        if len(ours) < len(videos):
+            self._record(body, "a bucket that is not INPUT_BUCKET")
+        new = self.inbox.add(ours)
+        counted = {"queued": new, "duplicate": len(ours) - new, "ignored": int(not videos)}
+        for outcome, count in counted.items():
+            self.metrics.events.labels(outcome).inc(count)
+        if new:
+            self.on_work()
+        return counted
+
+    def _record(self, body: bytes, reason: str) -> None:
+        """The sender is answered 2xx after this: it would only send the same again."""
+        log.warning("bad event: %s", reason)
+        self.inbox.add_bad_event(body, reason)
+        self.metrics.events.labels("bad").inc()
+
+    def _is_subscription(self, body: bytes) -> bool:
+        try:
+            document = decode(body)
+        except BadEvent:
+            return False
+        if not isinstance(document, dict) or document.get("Type") != "SubscriptionConfirmation":
+            return False
+        topic, token = str(document.get("TopicArn", "")), str(document.get("Token", ""))
+        if topic in self.topic_arns:
+            self.confirm(topic, token)
+            log.info("subscription to %s confirmed", topic)
+        else:
+            self._record(body, f"a subscription to {topic!r:.200}, which SNS_TOPIC_ARNS lacks")
+        return True

@@ -1,0 +1,105 @@
+"""Finds videos without result, whatever became of their events."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from rollcall.core.errors import PermanentError, TransientError
+from rollcall.core.keys import is_video_key, result_key
+from rollcall.core.seams import ObjectStore
+from rollcall.core.types import ObjectInfo
+from rollcall.trigger.inbox import Inbox
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Compares the input bucket with the output bucket."""
+
+    def __init__(
+        self, inbox: Inbox, store: ObjectStore, input_bucket: str, output_bucket: str
+    ) -> None:
+        self._inbox = inbox
+        self._store = store
+        self._input = input_bucket
+        self._output = output_bucket
+        self._sources: dict[str, tuple[str, str]] = {}
+        """Result key -> (etag of the result, etag of its video); spares a HEAD each pass."""
+
+    def reconcile(self) -> int:
+        """Queues each video whose result is missing or is from another etag; how many.
+
+        The order matters: what is neither waiting nor running *before* the results are listed has
+        its result listed, so nothing is called twice because it ended in between.
+        """
+        videos = [info for info in self._store.list_objects(self._input) if is_video_key(info.key)]
+        unsettled = self._inbox.unsettled(self._input)
+        results = {info.key: info.etag for info in self._store.list_objects(self._output)}
+        self._forget(results)
+        missing = [
+            info
+            for info in videos
+            if info.key not in unsettled and not self._has_result(info, results)
+        ]
+        return sum(self._inbox.add_missing(info) for info in missing if self._is_current(info))
+
+    def _has_result(self, info: ObjectInfo, results: dict[str, str]) -> bool:
+        try:
+            key = result_key(info.key)
+        except PermanentError as error:
+            log.warning("%s can have no result: %s", info.key, error)
+            return True
+        return key in results and self._is_from(key, results[key], info.etag)
+
+    def _is_from(self, key: str, etag: str, video_etag: str) -> bool:
+        """Only a yes is remembered: two videos may have results of the same bytes."""
+        if self._sources.get(key) == (etag, video_etag):
+            return True
+        try:
+            source = self._store.metadata(self._output, key).get("source-etag", "")
+        except PermanentError:
+            return False
+        self._sources[key] = (etag, source)
+        return source == video_etag
+
+    def _is_current(self, info: ObjectInfo) -> bool:
+        """Whether the video is still the one that was listed."""
+        try:
+            return self._store.head(info.bucket, info.key).etag == info.etag
+        except PermanentError:
+            return False
+
+    def _forget(self, results: dict[str, str]) -> None:
+        for key in self._sources.keys() - results.keys():
+            del self._sources[key]
+
+
+class Schedule:
+    """Runs a job at once, then every `every_s` seconds, until stopped."""
+
+    def __init__(self, name: str, every_s: float, job: Callable[[], None]) -> None:
+        self._every_s = every_s
+        self._job = job
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._job()
+            except TransientError as error:
+                log.warning("%s will be tried again: %s", self._thread.name, error)
+            except Exception:
+                log.exception("%s went wrong unforeseen", self._thread.name)
+            if self._stopped.wait(self._every_s):
+                return

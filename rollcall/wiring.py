@@ -1,0 +1,43 @@
+"""Settings in, working parts out: the one place that chooses adapters."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from rollcall.adapters.boto import dynamodb_client, s3_client
+from rollcall.adapters.dynamodb import DynamoStudents
+from rollcall.adapters.opencv_video import VideoLimits, open_video
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.seams import FaceEngine
+from rollcall.core.settings import Settings
+from rollcall.galleries import CachedGallery, GalleryPlace, place_of
+from rollcall.pipeline import Pipeline
+from rollcall.recognition import Recogniser
+
+
+def build_engine() -> FaceEngine:
+    """Imported here, because the models take a second to load and not every command needs them."""
+    from rollcall.adapters.dlib_faces import DlibFaces
+
+    return DlibFaces()
+
+
+def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
+    limits = VideoLimits(settings.max_video_s, settings.max_video_px)
+    opener = partial(open_video, limits=limits)
+    return Recogniser(opener, engine, tolerance=settings.tolerance, scan=settings.scan)
+
+
+def build_place(settings: Settings) -> GalleryPlace:
+    """Where ENCODINGS says the gallery is."""
+    return place_of(settings.encodings, lambda: S3Store(s3_client(settings)))
+
+
+def build_pipeline(settings: Settings) -> Pipeline:
+    return Pipeline(
+        settings,
+        S3Store(s3_client(settings)),
+        DynamoStudents(dynamodb_client(settings), settings.student_table),
+        build_recogniser(settings, build_engine()),
+        CachedGallery(build_place(settings), settings.encodings_refresh_s),
+    )

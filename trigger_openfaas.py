@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Bucket notifications in, calls of the OpenFaaS function out."""
+
+import sys
+
+from rollcall.tools.trigger import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Load student records into DynamoDB."""
+
+import sys
+
+from rollcall.tools.students import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""Upload a folder of videos into the input bucket."""
+
+import sys
+
+from rollcall.tools.workload import main
+
+if __name__ == "__main__":
+    sys.exit(main())
