@@ -1,0 +1,43 @@
+"""Small videos with painted faces, which `PaintedFaces` recognises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from rollcall.adapters.memory import PaintedFaces
+from rollcall.core.gallery import Gallery
+
+FPS = 10
+
+
+def paint_frame(colours: Sequence[str], width: int = 160, height: int = 96) -> np.ndarray:
+    """Grey, with a square of each colour from left to right; BGR."""
+    frame = np.full((height, width, 3), 90, dtype=np.uint8)
+    for index, colour in enumerate(colours):
+        left = 8 + index * 48
+        frame[16:56, left : left + 40] = PaintedFaces.COLOURS[colour][::-1]
+    return frame
+
+
+def paint_video(
+    path: Path, *scenes: Sequence[str], frames_each: int = 10, width: int = 160, height: int = 96
+) -> Path:
+    """A clip of one scene after the other, each a row of painted faces."""
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (width, height)
+    )
+    for scene in scenes:
+        for _ in range(frames_each):
+            writer.write(paint_frame(scene, width, height))
+    writer.release()
+    return path
+
+
+def painted_gallery(**people: str) -> Gallery:
+    """`painted_gallery(alice="red")` knows Alice by her colour."""
+    encodings = [PaintedFaces.encoding(colour) for colour in people.values()]
+    return Gallery(list(people), np.array(encodings).reshape(-1, 128))
