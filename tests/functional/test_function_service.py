@@ -1,0 +1,145 @@
+"""An event in, an answer out: the table of statuses."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.home import IN, Home
+from support.videos import paint_video
+
+from rollcall.core.errors import StoreUnavailable
+from rollcall.function.service import FunctionService
+
+
+@pytest.fixture
+def service(home: Home) -> FunctionService:
+    return FunctionService(lambda: home.pipeline)
+
+
+def record(key: str, name: str = "ObjectCreated:Put", bucket: str = IN) -> dict[str, Any]:
+    return {
+        "eventSource": "ceph:s3",
+        "eventName": name,
+        "s3": {"bucket": {"name": bucket}, "object": {"key": key}},
+    }
+
+
+def body(*records: dict[str, Any]) -> bytes:
+    return json.dumps({"Records": records}).encode()
+
+
+def test_200_is_json_with_everything_a_caller_needs(
+    home: Home, service: FunctionService, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    answer = service.answer(body(record("a.mp4")))
+    document = json.loads(answer.body())
+    assert answer.status == 200
+    assert answer.headers()["Content-Type"] == "application/json"
+    assert set(document) == {"status", "video", "people", "output", "timings_ms"}
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "code"),
+    [
+        (b"not json", 400, "bad_event"),
+        (body(record("a.mp4", bucket="other-bucket")), 400, "bucket_not_allowed"),
+        (body(record("missing.mp4")), 404, "gone"),
+    ],
+)
+def test_what_will_never_work_is_not_retryable(
+    service: FunctionService, event: bytes, status: int, code: str
+) -> None:
+    answer = service.answer(event)
+    assert (answer.status, answer.document["error"]["code"]) == (status, code)
+    assert answer.document["error"]["retryable"] is False
+    assert "Retry-After" not in answer.headers()
+
+
+@pytest.mark.parametrize(
+    "event", [b'{"Event": "s3:TestEvent"}', body(record("a.mp4", "ObjectRemoved:Delete"))]
+)
+def test_an_event_that_starts_no_work_is_ignored(service: FunctionService, event: bytes) -> None:
+    answer = service.answer(event)
+    assert (answer.status, answer.document["status"]) == (200, "ignored")
+    assert answer.document["reason"]
+
+
+def test_503_says_when_to_come_back(home: Home, service: FunctionService) -> None:
+    def down(bucket: str, key: str) -> Any:
+        raise StoreUnavailable("no answer", retry_after_s=7)
+
+    home.store.head = down  # type: ignore[method-assign]
+    answer = service.answer(body(record("a.mp4")))
+    assert (answer.status, answer.headers()["Retry-After"]) == (503, "7")
+    assert answer.document["error"]["retryable"] is True
+
+
+def test_500_has_a_call_id_that_the_log_has_too_and_no_traceback(
+    home: Home, service: FunctionService, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(bucket: str, key: str) -> Any:
+        raise ZeroDivisionError("inner detail")
+
+    home.store.head = broken  # type: ignore[method-assign]
+    answer = service.answer(body(record("a.mp4")))
+    assert answer.status == 500
+    assert "inner detail" not in answer.body()
+    call_id = answer.document["error"]["message"].split()[-1]
+    assert call_id in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_pipeline_that_cannot_be_built_is_tried_again_at_the_next_call(home: Home) -> None:
+    builds: list[int] = []
+
+    def build() -> Any:
+        builds.append(1)
+        if len(builds) == 1:
+            raise OSError("the models are not there")
+        return home.pipeline
+
+    service = FunctionService(build)
+    assert service.answer(body(record("a.mp4"))).status == 500
+    assert service.answer(body(record("a.mp4"))).status == 404
+    service.answer(body(record("a.mp4")))
+    assert len(builds) == 2
+
+
+def test_several_records_give_a_list_and_the_worst_status(
+    home: Home, service: FunctionService, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    answer = service.answer(body(record("a.mp4"), record("missing.mp4")))
+    assert answer.status == 404
+    assert [sorted(document)[0] for document in answer.document] == ["output", "error"]
+
+
+def test_draining_waits_for_the_call_in_flight_and_takes_no_more(home: Home) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(bucket: str, key: str) -> Any:
+        entered.set()
+        release.wait(10)
+        raise StoreUnavailable("late")
+
+    home.store.head = slow  # type: ignore[method-assign]
+    service = FunctionService(lambda: home.pipeline)
+    answers: list[int] = []
+    call = threading.Thread(target=lambda: answers.append(_status(service)))
+    call.start()
+    entered.wait(10)
+    assert service.drain(0.05) is False
+    assert service.answer(body(record("a.mp4"))).document["error"]["code"] == "shutting_down"
+    release.set()
+    assert service.drain(10) is True
+    call.join()
+    assert answers == [503]
+
+
+def _status(service: FunctionService) -> int:
+    return service.answer(body(record("a.mp4"))).status

@@ -1,0 +1,142 @@
+"""Files that are no good videos: each gets its documented answer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.home import IN, Home, make_home
+from support.videos import paint_frame, paint_video
+
+from rollcall.function.service import FunctionService
+
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n"
+CONCAT = b"ffconcat version 1.0\nfile 'other.mp4'\n"
+
+
+def answer(home: Home, content: Path | bytes, key: str = "a.mp4") -> tuple[int, str]:
+    """Status, and the code of the error or the status of the result."""
+    home.put(key, content)
+    service = FunctionService(lambda: home.pipeline)
+    found = service.answer(b'{"bucket": "%s", "key": "%s"}' % (IN.encode(), key.encode()))
+    document = found.document
+    return found.status, document["error"]["code"] if "error" in document else document["status"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        os.urandom(100_000),
+        b"<!doctype html><html><body>502 Bad Gateway</body></html>",
+        PLAYLIST,
+        CONCAT,
+        b"PK\x03\x04" + bytes(1000),
+        b"\x00\x00\x00\x18ftypmp42" + bytes(1000),
+    ],
+    ids=["empty", "random", "html", "playlist", "concat", "archive", "mp4 header alone"],
+)
+def test_what_is_no_video_is_refused(home: Home, content: bytes) -> None:
+    assert answer(home, content) == (422, "not_a_video")
+
+
+def test_a_picture_with_a_videos_name_is_refused(home: Home) -> None:
+    """FFmpeg would take it for a video of one frame."""
+    _, jpeg = cv2.imencode(".jpg", paint_frame(["red"]))
+    assert answer(home, jpeg.tobytes()) == (422, "not_a_video")
+
+
+def test_a_name_without_a_videos_extension_is_refused(home: Home, tmp_path: Path) -> None:
+    video = paint_video(tmp_path / "a.mp4", ["red"])
+    assert answer(home, video, "notes.txt") == (422, "not_a_video")
+
+
+def test_a_video_without_its_index_is_refused(home: Home, tmp_path: Path) -> None:
+    whole = paint_video(tmp_path / "a.mp4", ["red"]).read_bytes()
+    assert answer(home, whole[: len(whole) // 2]) == (422, "not_a_video")
+
+
+def test_a_video_cut_off_behind_its_index_gives_what_is_left(home: Home, tmp_path: Path) -> None:
+    """Matroska has no index to lose: the frames before the cut are good."""
+    whole = paint_video(tmp_path / "a.mkv", ["red"], frames_each=60).read_bytes()
+    assert answer(home, whole[: len(whole) // 2], "a.mkv") == (200, "recognised")
+
+
+def test_a_tiny_video_has_no_face(home: Home, tmp_path: Path) -> None:
+    video = paint_video(tmp_path / "a.mp4", [], width=16, height=16)
+    assert answer(home, video) == (200, "no_face")
+
+
+def test_a_single_frame_is_enough(home: Home, tmp_path: Path) -> None:
+    video = paint_video(tmp_path / "a.mp4", ["red"], frames_each=1)
+    assert answer(home, video) == (200, "recognised")
+
+
+@pytest.mark.parametrize("extension", ["avi", "mkv", "mov", "ts", "mpg", "flv", "mp4"])
+def test_every_usual_container_is_read(home: Home, tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"a.{extension}"
+    fourcc = cv2.VideoWriter.fourcc(*("FLV1" if extension == "flv" else "mp4v"))
+    if extension in ("mpg", "ts"):
+        fourcc = cv2.VideoWriter.fourcc(*"mpg2")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 25, (160, 96))
+    for _ in range(10):
+        writer.write(paint_frame(["red"]))
+    writer.release()
+    assert answer(home, path, path.name) == (200, "recognised")
+
+
+def test_a_long_video_is_refused(tmp_path: Path) -> None:
+    video = paint_video(tmp_path / "a.mp4", ["red"], frames_each=30)
+    assert answer(make_home(MAX_VIDEO_S="2"), video) == (413, "too_large")
+
+
+def test_a_wide_video_is_refused(tmp_path: Path) -> None:
+    video = paint_video(tmp_path / "a.mp4", ["red"])
+    assert answer(make_home(MAX_VIDEO_PX="15000"), video) == (413, "too_large")
+
+
+def test_a_length_that_the_container_hides_is_refused_all_the_same(tmp_path: Path) -> None:
+    """A bare stream tells no duration."""
+    video = paint_video(tmp_path / "a.mkv", [], frames_each=40)
+    hidden = video.read_bytes().replace(b"\x44\x89\x88", b"\xec\x81\x88")
+    assert answer(make_home(MAX_VIDEO_S="2", SCAN="timeline"), hidden, "a.mkv")[0] == 413
+
+
+def test_the_queue_goes_on_behind_them(home: Home, tmp_path: Path) -> None:
+    service = FunctionService(lambda: home.pipeline)
+    home.put("bad.mp4", b"bad")
+    home.put("good.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    statuses = []
+    for key in ("bad.mp4", "good.mp4", "bad.mp4", "good.mp4"):
+        body = b'{"bucket": "%s", "key": "%s"}' % (IN.encode(), key.encode())
+        statuses.append(service.answer(body).status)
+    assert statuses == [422, 200, 422, 200]
+
+
+def test_a_rotated_video_is_turned_upright(tmp_path: Path) -> None:
+    """A phone's portrait clip: landscape frames and a tag that says to turn them."""
+    from functools import partial
+
+    from rollcall.adapters.opencv_video import VideoLimits, open_video
+
+    plain = paint_video(tmp_path / "a.mp4", ["red"]).read_bytes()
+    turned = tmp_path / "turned"
+    turned.write_bytes(_rotate_90(plain))
+    with partial(open_video, limits=VideoLimits(60, 1 << 20))(turned) as video:
+        frame = next(iter(video.frames(1)))
+    assert frame.pixels.shape == (160, 96, 3)
+    rows, columns = np.nonzero(frame.pixels[..., 0] > 200)
+    assert rows.mean() < 80, "the red square was on the left, so it is on top now"
+    assert columns.mean() > 48
+
+
+def _rotate_90(mp4: bytes) -> bytes:
+    """Sets the track's matrix (ISO 14496-12, tkhd) to a quarter turn clockwise."""
+    start = mp4.index(b"tkhd") + 4 + 40
+    one, minus_one, unit = (n.to_bytes(4, "big", signed=True) for n in (65536, -65536, 1 << 30))
+    zero = bytes(4)
+    matrix = zero + one + zero + minus_one + zero + zero + zero + zero + unit
+    return mp4[:start] + matrix + mp4[start + len(matrix) :]

@@ -1,0 +1,173 @@
+"""One video from its key to its result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.home import IN, OUT, REPORTS, Home, make_home
+from support.videos import paint_video
+
+from rollcall.core.errors import (
+    BucketNotAllowed,
+    NotAVideo,
+    StoreUnavailable,
+    VideoChanged,
+    VideoGone,
+    VideoTooLarge,
+)
+from rollcall.core.types import ObjectInfo, Student, VideoRef
+
+HEADER = "name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
+
+
+def run(home: Home, key: str = "a.mp4") -> dict[str, object]:
+    return home.pipeline.run(VideoRef(IN, key))
+
+
+def test_a_known_person_gets_a_row_with_their_record(home: Home, tmp_path: Path) -> None:
+    etag = home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    answer = run(home)
+    assert answer["status"] == "recognised"
+    assert answer["output"] == {"bucket": OUT, "key": "a.csv"}
+    assert home.result("a.csv").startswith(HEADER + "alice,physics,junior,0.00,0.00,1,0.")
+    metadata = home.store.metadata(OUT, "a.csv")
+    assert metadata["source-etag"] == etag
+    assert metadata["engine"] == "painted"
+    assert len(metadata["gallery"]) == 16
+
+
+def test_a_person_without_record_keeps_the_name(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["blue"]))
+    run(home)
+    assert home.result("a.csv").splitlines()[1].startswith("bob,,,")
+
+
+def test_a_stranger_is_unknown_and_never_the_first_of_the_gallery(
+    home: Home, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["green"]))
+    assert run(home)["status"] == "unknown"
+    assert home.result("a.csv").splitlines()[1].startswith("unknown,,,0.00,")
+
+
+def test_nobody_is_the_header_alone(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", []))
+    assert run(home)["status"] == "no_face"
+    assert home.result("a.csv") == HEADER
+
+
+def test_a_second_person_is_not_lost(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red", "blue"]))
+    people = run(home)["people"]
+    assert {person["name"] for person in people} == {"alice", "bob"}  # type: ignore[attr-defined, index]
+
+
+def test_a_face_that_comes_late_is_found(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", [], ["red"], frames_each=120))
+    (person,) = run(home)["people"]  # type: ignore[misc]
+    assert person["name"] == "alice"
+    assert 11.5 <= person["first_seen_s"] <= 13
+
+
+def test_timeline_walks_the_whole_video(tmp_path: Path) -> None:
+    home = make_home(SCAN="timeline")
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"], ["blue"], frames_each=30))
+    found = {p["name"]: p for p in run(home)["people"]}  # type: ignore[attr-defined, index]
+    assert found["alice"]["frames"] == found["bob"]["frames"] == 3
+    assert found["alice"]["last_seen_s"] == pytest.approx(2.0, abs=0.11)
+    assert found["bob"]["first_seen_s"] == pytest.approx(3.0, abs=0.11)
+
+
+def test_nothing_of_one_video_reaches_the_next(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    home.put("b.mp4", paint_video(tmp_path / "b.mp4", []))
+    run(home, "a.mp4")
+    assert run(home, "b.mp4")["status"] == "no_face"
+
+
+def test_a_repeat_gives_the_same_result_under_the_same_key(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    run(home)
+    first = home.result("a.csv")
+    run(home)
+    assert home.result("a.csv") == first
+    assert [info.key for info in home.store.list_objects(OUT)] == ["a.csv"]
+
+
+def test_a_formula_in_a_record_is_defused(home: Home, tmp_path: Path) -> None:
+    home.students.students["alice"] = Student("alice", "=cmd()", "+1")
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    run(home)
+    assert home.result("a.csv").splitlines()[1].startswith("alice,'=cmd(),'+1,")
+
+
+def test_the_report_tells_every_face_and_no_encoding(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red", "green"]))
+    run(home)
+    report = json.loads(home.store.read(REPORTS, "a.mp4.json", 1 << 20))
+    assert {face["nearest"] for face in report["faces"]} >= {"alice"}
+    assert all(face["box_px"]["right"] > face["box_px"]["left"] for face in report["faces"])
+    assert report["timings_ms"].keys() >= {"download", "decode", "faces", "write"}
+    assert "encoding" not in json.dumps(report)
+
+
+def test_the_error_of_a_video_is_reported(home: Home) -> None:
+    home.put("a.mp4", b"no video")
+    with pytest.raises(NotAVideo):
+        run(home)
+    report = json.loads(home.store.read(REPORTS, "a.mp4.json", 1 << 20))
+    assert report["error"]["code"] == "not_a_video"
+    assert not list(home.store.list_objects(OUT))
+
+
+def test_another_bucket_is_never_read(home: Home) -> None:
+    with pytest.raises(BucketNotAllowed):
+        home.pipeline.run(VideoRef("payroll", "a.mp4"))
+    assert not list(home.store.list_objects(REPORTS))
+
+
+def test_a_missing_object_is_gone(home: Home) -> None:
+    with pytest.raises(VideoGone):
+        run(home)
+
+
+def test_a_post_before_its_object_is_ignored(home: Home) -> None:
+    answer = home.pipeline.run(VideoRef(IN, "a.mp4", event_name="ObjectCreated:Post"))
+    assert answer["status"] == "ignored"
+    assert not list(home.store.list_objects(OUT))
+
+
+def test_a_large_object_is_not_downloaded(tmp_path: Path) -> None:
+    home = make_home(MAX_VIDEO_BYTES="100")
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    home.store.download = None  # type: ignore[assignment, method-assign]
+    with pytest.raises(VideoTooLarge, match="MAX_VIDEO_BYTES"):
+        run(home)
+
+
+def test_a_video_that_is_replaced_meanwhile_is_tried_again(home: Home, tmp_path: Path) -> None:
+    """A download of another etag than the HEAD's would be recorded under the wrong source."""
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    download = home.store.download
+
+    def replaced_first(info: ObjectInfo, path: Path) -> None:
+        home.put("a.mp4", b"other bytes")
+        download(info, path)
+
+    home.store.download = replaced_first  # type: ignore[method-assign]
+    with pytest.raises(VideoChanged):
+        run(home)
+
+
+def test_no_result_without_the_student_table(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+
+    def down(name: str) -> Student | None:
+        raise StoreUnavailable("the table does not answer")
+
+    home.students.get = down  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        run(home)
+    assert not list(home.store.list_objects(OUT))

@@ -1,0 +1,23 @@
+"""Settings for tests."""
+
+from __future__ import annotations
+
+from rollcall.core.settings import Settings, parse_settings
+
+TOKEN = "test-token"
+
+
+def embedded_values(url: str, **overrides: str) -> dict[str, str]:
+    """Settings of a store at `url`, by name."""
+    return {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "DYNAMODB_ENDPOINT_URL": url,
+        "S3_ENDPOINT_URL": url,
+        "TRIGGER_TOKEN": TOKEN,
+        **overrides,
+    }
+
+
+def embedded_settings(url: str, **overrides: str) -> Settings:
+    return parse_settings(embedded_values(url, **overrides))
