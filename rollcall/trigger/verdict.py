@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 FIRST_DELAY_S = 1.0
 MOST_DELAY_S = 300.0
+BUSY_DELAY_S = 1.0
 FEW_ATTEMPTS = 3
 """For a 500: the unforeseen seldom goes away by itself."""
 
@@ -42,7 +43,8 @@ def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
         return Verdict("dead", code, message)
     delay_s = _seconds(retry_after)
     if status == 429:
-        return Verdict("retry", "busy", "all replicas are busy", max(delay_s, 1.0), counts=False)
+        delay_s = max(delay_s, BUSY_DELAY_S)
+        return Verdict("retry", "busy", "all replicas are busy", delay_s, counts=False)
     if status == 500:
         return Verdict("retry", code, message, delay_s, most_attempts=FEW_ATTEMPTS)
     return Verdict("retry", code, message, delay_s)

@@ -1,0 +1,411 @@
+"""The trigger as a whole: real HTTP in, a real inbox, real HTTP out."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.needs import events_folder, need
+from support.servers import Reply, done, refused, serve_function, serve_wsgi
+from support.settings import TOKEN, embedded_settings
+from support.waiting import wait_until
+
+from rollcall.adapters.memory import MemoryStore
+from rollcall.core.errors import InboxUnavailable
+from rollcall.core.settings import Settings
+from rollcall.core.types import VideoRef
+from rollcall.trigger import dispatcher as dispatcher_module
+from rollcall.trigger import verdict as verdict_module
+from rollcall.trigger.caller import FunctionCaller
+from rollcall.trigger.inbox import Inbox
+from rollcall.trigger.service import Trigger
+
+IN, OUT = "input-bucket-video", "output-bucket-vid"
+
+
+class Running:
+    """A trigger with its address, inbox, store, and the calls that its function got."""
+
+    def __init__(self, url: str, trigger: Trigger, store: MemoryStore, calls: list[Any]) -> None:
+        self.url = url
+        self.trigger = trigger
+        self.inbox = trigger.inbox
+        self.store = store
+        self.calls = calls
+
+    def post(self, content: bytes, **headers: str) -> httpx.Response:
+        return httpx.post(self.url + "/events", content=content, headers=headers, timeout=30)
+
+    def settled(self) -> None:
+        def no_work_left() -> bool:
+            counts = self.inbox.counts()
+            return counts["queued"] == counts["running"] == 0
+
+        wait_until(no_work_left, f"the inbox to settle, it is {self.inbox.counts()}")
+
+
+@contextmanager
+def running(
+    tmp_path: Path, reply: Callable[[dict[str, Any]], Reply | None], **values: str
+) -> Iterator[Running]:
+    calls: list[dict[str, Any]] = []
+
+    def record(call: dict[str, Any]) -> Reply | None:
+        calls.append(call)
+        return reply(call)
+
+    store = MemoryStore()
+    with serve_function(record) as gateway:
+        values = {"INBOX": str(tmp_path / "inbox.sqlite3"), "OPENFAAS_GATEWAY": gateway, **values}
+        settings = embedded_settings("http://127.0.0.1:1", **values)
+        trigger = Trigger(settings, Inbox(Path(settings.inbox)), store, _caller(settings))
+        trigger.start()
+        with serve_wsgi(trigger.app) as url:
+            yield Running(url, trigger, store, calls)
+        trigger.stop()
+
+
+def _caller(settings: Settings) -> FunctionCaller:
+    return FunctionCaller(
+        settings.openfaas_gateway, settings.openfaas_function, settings.function_timeout_s, 4
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries after milliseconds instead of seconds."""
+    monkeypatch.setattr(verdict_module, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(dispatcher_module, "POLL_S", 0.01)
+
+
+_NUMBER = itertools.count()
+
+
+def event(key: str = "a.mp4", token: str = TOKEN, **fields: Any) -> bytes:
+    record = {
+        "eventSource": "ceph:s3",
+        "eventName": "ObjectCreated:Put",
+        "eventId": f"id-{next(_NUMBER)}",
+        "opaqueData": token,
+        "s3": {"bucket": {"name": IN}, "object": {"key": key, "eTag": "e1"}},
+        **fields,
+    }
+    return json.dumps({"Records": [record]}).encode()
+
+
+def test_an_event_becomes_one_call_of_the_function(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(event("week 1/a+b.mp4")).json()["queued"] == 1
+        trigger.settled()
+        (call,) = trigger.calls
+    assert call["path"] == "/function/face-recognition"
+    assert (call["bucket"], call["key"], call["etag"]) == (IN, "week 1/a+b.mp4", "e1")
+
+
+def test_the_same_event_ten_times_is_one_piece_of_work(tmp_path: Path) -> None:
+    same = event()
+    with running(tmp_path, lambda call: done()) as trigger:
+        answers = [trigger.post(same) for _ in range(10)]
+        trigger.settled()
+        assert [answer.status_code for answer in answers] == [200] * 10
+        assert sum(answer.json()["queued"] for answer in answers) == 1
+        assert len(trigger.calls) == 1
+
+
+def test_a_new_upload_of_the_same_bytes_is_new_work(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        trigger.post(event())
+        trigger.settled()
+        trigger.post(event())
+        trigger.settled()
+        assert len(trigger.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("ceph-put", 1), ("ceph-put-odd-key", 1), ("ceph-multipart", 1), ("ceph-delete", 0)],
+)
+def test_what_a_real_gateway_sends_is_taken(tmp_path: Path, name: str, calls: int) -> None:
+    """Its token is `tok`, its bucket `lecture-videos`."""
+    body = (events_folder() / f"{name}.json").read_bytes()
+    values = {"TRIGGER_TOKEN": "tok", "INPUT_BUCKET": "lecture-videos"}
+    with running(tmp_path, lambda call: done(), **values) as trigger:
+        assert trigger.post(body).status_code == 200
+        trigger.settled()
+        assert len(trigger.calls) == calls
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN + "x", "é"])
+def test_without_the_token_nothing_is_stored(tmp_path: Path, token: str) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(event(token=token)).status_code == 401
+        assert trigger.post(b"broken").status_code == 401
+        assert httpx.get(trigger.url + "/").status_code == 401
+        assert sum(trigger.inbox.counts().values()) == 0
+
+
+def test_one_record_without_the_token_refuses_the_whole_event(tmp_path: Path) -> None:
+    records = [json.loads(event(token=token))["Records"][0] for token in (TOKEN, "wrong")]
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(json.dumps({"Records": records}).encode()).status_code == 401
+
+
+def test_the_token_may_come_in_a_header_or_as_basic_auth(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(event(token=""), **{"X-Trigger-Token": TOKEN}).status_code == 200
+        url = trigger.url.replace("http://", f"http://any:{TOKEN}@")
+        assert httpx.post(url + "/events", content=event(token="")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"broken", b"[]", b'{"Records": 3}', event(s3={}), b"\xff" * 9]
+)
+def test_a_broken_event_is_recorded_and_answered_2xx(tmp_path: Path, body: bytes) -> None:
+    """Refused, the store would send the same again for ever."""
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(body, **{"X-Trigger-Token": TOKEN})
+        assert (answer.status_code, answer.json()["bad"]) == (200, 1)
+        (bad,) = trigger.inbox.bad_events(10)
+        assert bad.body == body
+        assert bad.reason
+
+
+def test_one_bad_record_does_not_cost_its_neighbours(tmp_path: Path) -> None:
+    good, bad = (json.loads(event(key))["Records"][0] for key in ("a.mp4", "b.mp4"))
+    del bad["s3"]
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(json.dumps({"Records": [bad, good]}).encode()).json()
+        trigger.settled()
+        assert (answer["queued"], answer["bad"]) == (1, 1)
+        assert [call["key"] for call in trigger.calls] == ["a.mp4"]
+
+
+def test_another_bucket_is_recorded_as_bad(tmp_path: Path) -> None:
+    s3 = {"bucket": {"name": "payroll"}, "object": {"key": "a.mp4"}}
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(event(s3=s3)).status_code == 200
+        assert trigger.inbox.counts()["bad"] == 1
+        assert not trigger.calls
+
+
+def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        headers = {"X-Trigger-Token": TOKEN}
+        assert trigger.post(b" " * (1 << 20) + b"{}", **headers).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "bad_event"), (404, "gone"), (413, "large"), (422, "not_a_video")]
+)
+def test_what_will_never_work_is_a_dead_letter_after_one_call(
+    tmp_path: Path, status: int, code: str
+) -> None:
+    with running(tmp_path, lambda call: refused(status, code)) as trigger:
+        trigger.post(event())
+        trigger.settled()
+        (dead,) = trigger.inbox.latest(10, "dead")
+        assert (dead.code, dead.message, dead.calls) == (code, f"says {code}", 1)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("first", "calls"),
+    [
+        (refused(503, "store_unavailable"), 2),
+        (refused(500, "internal"), 2),
+        ((429, {}, b"busy"), 2),
+        ((502, {}, b"<html>bad gateway</html>"), 2),
+        ((200, {}, b"<html>a proxy's page</html>"), 2),
+        ((200, {"Content-Length": "100"}, b'{"status": "recog'), 2),
+        (None, 2),
+    ],
+    ids=["503", "500", "429", "proxy", "page", "half a body", "reset"],
+)
+def test_what_may_work_later_is_tried_again(
+    tmp_path: Path, first: Reply | None, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdict_module, "BUSY_DELAY_S", 0.01)
+    answers = iter([first])
+    with running(tmp_path, lambda call: next(answers, done()), FUNCTION_TIMEOUT_S="1") as trigger:
+        trigger.post(event())
+        trigger.settled()
+        assert trigger.inbox.counts()["done"] == 1
+        assert len(trigger.calls) == calls
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_function_that_never_answers_is_given_up(tmp_path: Path) -> None:
+    never, calls = threading.Event(), []
+
+    def reply(call: dict[str, Any]) -> Reply:
+        calls.append(call)
+        if len(calls) == 1:
+            never.wait(30)
+        return done()
+
+    with running(tmp_path, reply, FUNCTION_TIMEOUT_S="1") as trigger:
+        trigger.post(event())
+        wait_until(lambda: trigger.inbox.counts()["done"], "the second call")
+        never.set()
+
+
+@pytest.mark.usefixtures("quick")
+def test_after_all_attempts_it_is_a_dead_letter_that_can_be_replayed(tmp_path: Path) -> None:
+    healthy: list[bool] = []
+
+    def reply(call: dict[str, Any]) -> Reply:
+        return done() if healthy else refused(503, "store_unavailable")
+
+    with running(tmp_path, reply, MAX_ATTEMPTS="4") as trigger:
+        trigger.post(event())
+        trigger.settled()
+        (dead,) = trigger.inbox.latest(10, "dead")
+        assert (dead.attempts, len(trigger.calls)) == (4, 4)
+        assert "after 4 attempts" in dead.message
+        healthy.append(True)
+        assert trigger.inbox.replay() == 1
+        trigger.settled()
+        assert trigger.inbox.counts()["done"] == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_unforeseen_is_tried_few_times(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: refused(500, "internal"), MAX_ATTEMPTS="8") as trigger:
+        trigger.post(event())
+        trigger.settled()
+        assert len(trigger.calls) == verdict_module.FEW_ATTEMPTS
+
+
+def test_at_most_max_inflight_calls_run_at_once(tmp_path: Path) -> None:
+    lock, now, most, together = threading.Lock(), [0], [0], threading.Barrier(2)
+
+    def reply(call: dict[str, Any]) -> Reply:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        together.wait(30)
+        with lock:
+            now[0] -= 1
+        return done()
+
+    with running(tmp_path, reply, MAX_INFLIGHT="2") as trigger:
+        for number in range(8):
+            trigger.post(event(f"{number}.mp4"))
+        trigger.settled()
+        assert len(trigger.calls) == 8
+    assert most[0] == 2
+
+
+def test_two_calls_for_one_object_never_run_at_once(tmp_path: Path) -> None:
+    busy = threading.Lock()
+    overlaps: list[Any] = []
+
+    def reply(call: dict[str, Any]) -> Reply:
+        if not busy.acquire(blocking=False):
+            overlaps.append(call)
+            return done()
+        threading.Event().wait(0.05)
+        busy.release()
+        return done()
+
+    with running(tmp_path, reply) as trigger:
+        for _ in range(5):
+            trigger.post(event())
+        trigger.settled()
+        assert len(trigger.calls) == 5
+    assert not overlaps
+
+
+def test_work_of_a_dead_process_is_taken_back_at_the_start(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.sqlite3")
+    inbox.add([VideoRef(IN, "a.mp4", event_id="cut off")])
+    assert inbox.claim(3600, 600)
+    inbox.close()
+    with running(tmp_path, lambda call: done()) as trigger:
+        trigger.settled()
+        assert trigger.inbox.counts()["done"] == 1
+
+
+def test_the_reconciler_finds_a_video_that_no_event_told_of(tmp_path: Path) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        source = trigger.store.head(IN, call["key"]).etag
+        metadata = {"source-etag": source}
+        trigger.store.write(OUT, "lost.csv", b"", "text/csv", metadata)
+        return done()
+
+    with running(tmp_path, reply, RECONCILE_S="1") as trigger:
+        trigger.store.write(IN, "lost.mp4", b"1", "video/mp4", {})
+        trigger.store.write(IN, "notes.txt", b"1", "text/plain", {})
+        wait_until(lambda: trigger.inbox.counts()["done"], "the reconciler")
+        assert [call["key"] for call in trigger.calls] == ["lost.mp4"]
+        page = httpx.get(trigger.url + "/metrics").text
+    assert "rollcall_reconciled_total 1.0" in page
+
+
+def test_health_metrics_and_status_page(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: refused(422, "not_a_video")) as trigger:
+        trigger.post(event("<b>bold</b>.mp4"))
+        trigger.settled()
+        health = httpx.get(trigger.url + "/healthz")
+        metrics = httpx.get(trigger.url + "/metrics").text
+        page = httpx.get(trigger.url + "/", auth=("any", TOKEN)).text
+    assert health.json()["work"]["dead"] == 1
+    assert 'rollcall_work{state="dead"} 1.0' in metrics
+    assert 'rollcall_calls_total{code="not_a_video",outcome="dead"} 1.0' in metrics
+    assert "&lt;b&gt;bold&lt;/b&gt;.mp4" in page
+    assert "says not_a_video" in page
+    assert TOKEN not in page + metrics
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 KB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(folder)]
+    need(subprocess.run(mount, capture_output=True).returncode == 0, "no right to mount")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_acknowledges_nothing_and_loses_nothing(small_disk: Path) -> None:
+    with running(small_disk, lambda call: done(), MAX_INFLIGHT="1") as trigger:
+        assert trigger.post(event("before.mp4")).status_code == 200
+        trigger.settled()
+        filler = small_disk / "filler"
+        with pytest.raises(OSError, match="No space"):
+            filler.write_bytes(bytes(1 << 20))
+        answers = [trigger.post(event(f"{'x' * 900}{n}.mp4")) for n in range(40)]
+        full = [answer for answer in answers if answer.status_code != 200]
+        assert full
+        assert {answer.status_code for answer in full} == {503}
+        assert full[0].headers["Retry-After"]
+        taken = sum(answer.status_code == 200 for answer in answers) + 1
+        filler.unlink()
+        assert trigger.post(event("after.mp4")).status_code == 200
+        trigger.settled()
+        counts = trigger.inbox.counts()
+        assert sum(counts.values()) == taken + 1
+
+
+def test_a_disk_that_turns_read_only_acknowledges_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        trigger.inbox._db.execute("PRAGMA query_only=ON")
+        assert trigger.post(event()).status_code == 503
+        trigger.inbox._db.execute("PRAGMA query_only=OFF")
+        assert trigger.inbox.counts()["queued"] == 0
+        assert not trigger.calls
+
+
+def test_a_read_only_disk_stops_the_start(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(InboxUnavailable, match="disk's space and rights"):
+        Inbox(small_disk / "inbox.sqlite3")

@@ -1,0 +1,69 @@
+"""Real HTTP servers on free ports, in a thread of the test."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from waitress.server import create_server
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+@contextmanager
+def serve_wsgi(app: Any) -> Iterator[str]:
+    """A WSGI application on waitress, as the trigger runs; its URL."""
+    server = create_server(app, host="127.0.0.1", port=0, threads=4)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}"
+    finally:
+        server.trigger.pull_trigger(server.close)  # in the loop's own thread
+        thread.join(5)
+        server.task_dispatcher.shutdown()
+
+
+@contextmanager
+def serve_function(reply: Callable[[dict[str, Any]], Reply | None]) -> Iterator[str]:
+    """A gateway whose function answers what `reply` makes of a call; None breaks the connection."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            answer = reply({"path": self.path, **json.loads(self.rfile.read(length))})
+            if answer is None:
+                self.connection.close()
+                return
+            status, headers, body = answer
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: Any) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def done(status: str = "recognised") -> Reply:
+    return 200, {}, json.dumps({"status": status}).encode()
+
+
+def refused(status: int, code: str, headers: dict[str, str] | None = None) -> Reply:
+    error = {"error": {"code": code, "message": f"says {code}", "retryable": status >= 500}}
+    return status, headers or {}, json.dumps(error).encode()
