@@ -42,17 +42,14 @@ class FilePlace:
         try:
             status = self.path.stat()
         except OSError as error:
-            raise GalleryError(
-                f"no gallery at {str(self.path)!r} ({error.strerror}); set ENCODINGS, or make one"
-                " with `rollcall enrol NAME PHOTO`"
-            ) from error
+            raise self._unreadable(error) from error
         return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
 
     def load(self) -> bytes:
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise GalleryError(f"the gallery {str(self.path)!r} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
 
     def save(self, body: bytes) -> None:
         """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone."""
@@ -65,6 +62,12 @@ class FilePlace:
             os.replace(name, self.path)
         except OSError as error:
             raise GalleryError(f"{str(self.path)!r} cannot be written: {error}") from error
+
+    def _unreadable(self, error: OSError) -> GalleryError:
+        return GalleryError(
+            f"no gallery at {str(self.path)!r} ({error.strerror}); set ENCODINGS, or make one with"
+            " `rollcall enrol NAME PHOTO`"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,8 +136,10 @@ def boto_errors(what: str) -> Iterator[None]:
         raise StoreMisconfigured(f"{what}: {error}") from error
 
 
-def error_code(error: vendor.ClientError) -> str:
-    """`NoSuchKey`, or the status where a HEAD has no body to say more."""
+def error_code(error: BaseException | None) -> str:
+    """`NoSuchKey`, or the status where a HEAD has no body to say more; empty without an answer."""
+    if not isinstance(error, vendor.ClientError):
+        return ""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from rollcall.adapters.boto import boto_errors, error_code
 from rollcall.core.errors import RollcallError, VideoChanged, VideoGone, VideoTooLarge
 from rollcall.core.types import ObjectInfo
@@ -17,6 +15,7 @@ CHUNK_BYTES = 1 << 20
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllowed"})
 """405 is a HEAD of a delete marker."""
 
+_CHANGED = frozenset({"PreconditionFailed", "412"})
 _OURS_ALREADY = "BucketAlreadyOwnedByYou"
 
 
@@ -27,7 +26,7 @@ class S3Store:
         self._client = client
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
-        answer = self._call("head_object", bucket, key)
+        answer = self._read("head_object", bucket, key)
         return ObjectInfo(
             bucket,
             key,
@@ -38,11 +37,11 @@ class S3Store:
         )
 
     def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
-        found = self._call("head_object", bucket, key)["Metadata"]
+        found = self._read("head_object", bucket, key)["Metadata"]
         return {name.lower(): value for name, value in found.items()}
 
     def download(self, info: ObjectInfo, path: Path) -> None:
-        answer = self._call("get_object", info.bucket, info.key, IfMatch=f'"{info.etag}"')
+        answer = self._read("get_object", info.bucket, info.key, IfMatch=f'"{info.etag}"')
         received = 0
         with open(path, "xb") as file, boto_errors(f"reading {info.bucket}/{info.key}"):
             for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
@@ -52,7 +51,7 @@ class S3Store:
                 file.write(chunk)
 
     def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
-        body = self._call("get_object", bucket, key)["Body"]
+        body = self._read("get_object", bucket, key)["Body"]
         with boto_errors(f"reading {bucket}/{key}"):
             content: bytes = body.read(max_bytes + 1)
         if len(content) > max_bytes:
@@ -88,21 +87,22 @@ class S3Store:
         try:
             self._call("create_bucket", bucket, None)
         except RollcallError as error:
-            cause = error.__cause__
-            if not isinstance(cause, ClientError) or error_code(cause) != _OURS_ALREADY:
+            if error_code(error.__cause__) != _OURS_ALREADY:
                 raise
 
+    def _read(self, operation: str, bucket: str, key: str, **arguments: Any) -> Any:
+        """A request for an object; the answers that mean "gone" and "changed" become ours."""
+        try:
+            return self._call(operation, bucket, key, **arguments)
+        except RollcallError as error:
+            code = error_code(error.__cause__)
+            if code in _GONE:
+                raise VideoGone(f"{bucket}/{key!r} does not exist (any more)") from error
+            if code in _CHANGED:
+                raise VideoChanged(f"{bucket}/{key!r} was replaced meanwhile") from error
+            raise
+
     def _call(self, operation: str, bucket: str, key: str | None, **arguments: Any) -> Any:
-        """One request. The answers that mean "gone" and "changed" are told from refusals here."""
         where = {"Bucket": bucket} if key is None else {"Bucket": bucket, "Key": key}
-        what = f"{operation} {bucket}/{key or ''}"
-        with boto_errors(what):
-            try:
-                return getattr(self._client, operation)(**where, **arguments)
-            except ClientError as error:
-                code = error_code(error)
-                if code in _GONE:
-                    raise VideoGone(f"{bucket}/{key} does not exist (any more)") from error
-                if code in ("PreconditionFailed", "412"):
-                    raise VideoChanged(f"{bucket}/{key} was replaced meanwhile") from error
-                raise
+        with boto_errors(f"{operation} {bucket}" + ("" if key is None else f"/{key!r}")):
+            return getattr(self._client, operation)(**where, **arguments)

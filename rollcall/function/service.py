@@ -84,7 +84,7 @@ class FunctionService:
         try:
             return Answer(200, pipeline.run(video))
         except RollcallError as error:
-            log.warning("%s/%s: %s", video.bucket, video.key, error)
+            log.warning("%s/%r: %s", video.bucket, video.key, error)
             return _refusal(error)
         except Exception:
             return _unforeseen(video)
@@ -103,7 +103,7 @@ def _refusal(error: RollcallError) -> Answer:
 
 def _unforeseen(video: VideoRef) -> Answer:
     call_id = uuid.uuid4().hex
-    log.exception("call %s for %s/%s went wrong unforeseen", call_id, video.bucket, video.key)
+    log.exception("call %s for %s/%r went wrong unforeseen", call_id, video.bucket, video.key)
     message = f"unforeseen error; the function's log has call {call_id}"
     return Answer(500, {"error": {"code": "internal", "message": message, "retryable": True}})
 

@@ -17,7 +17,7 @@ from rollcall.local.build_context import REPOSITORY, assemble
 from rollcall.local.processes import Process, Processes, answers, free_port
 
 WORKERS = 2
-INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR", "COVERAGE_PROCESS_START")
+INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR")
 
 
 class EmbeddedStack:
@@ -30,7 +30,11 @@ class EmbeddedStack:
         self, folder: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder.resolve()
-        self._environ = {name: environ[name] for name in INHERITED if name in environ}
+        self._environ = {
+            name: value
+            for name, value in environ.items()
+            if name in INHERITED or name.startswith("COVERAGE_")
+        }
         self._processes = Processes()
         self._store_port, self._trigger_port = free_port(), free_port()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)

@@ -96,9 +96,9 @@ class Dispatcher:
             verdict = self._call(work)
             self._settle(work, verdict)
         except InboxUnavailable as error:
-            log.error("%s is repeated when its lease ends: %s", work.key, error)
+            log.error("%r is repeated when its lease ends: %s", work.key, error)
         except Exception:
-            log.exception("the call for %s went wrong unforeseen", work.key)
+            log.exception("the call for %r went wrong unforeseen", work.key)
         finally:
             self._slots.release()
             self.wake()
@@ -117,11 +117,11 @@ class Dispatcher:
         if verdict.outcome == "done":
             self._inbox.finish(work, verdict.code)
         elif verdict.outcome == "dead":
-            log.error("dead letter %d: %s: %s", work.id, work.key, verdict.message)
+            log.error("dead letter %d: %r: %s", work.id, work.key, verdict.message)
             self._inbox.bury(work, verdict.code, verdict.message)
         else:
             delay_s = backoff_s(work.attempts, verdict.retry_after_s, self._jitter)
-            log.warning("%s again in %.1f s: %s", work.key, delay_s, verdict.message)
+            log.warning("%r again in %.1f s: %s", work.key, delay_s, verdict.message)
             self._inbox.retry(work, delay_s, verdict.code, verdict.message, counts=verdict.counts)
 
     def _limited(self, work: Work, verdict: Verdict) -> Verdict:

@@ -49,7 +49,7 @@ class Reconciler:
         try:
             key = result_key(info.key)
         except PermanentError as error:
-            log.warning("%s can have no result: %s", info.key, error)
+            log.warning("%r can have no result: %s", info.key, error)
             return True
         return key in results and self._is_from(key, results[key], info.etag)
 

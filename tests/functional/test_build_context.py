@@ -1,0 +1,91 @@
+"""The function as the python3-http template gets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.needs import REPOSITORY
+
+from rollcall.local.build_context import assemble
+
+SCRIPT = """
+import sys
+sys.path = [entry for entry in sys.path if "editable" not in entry]
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+from function import handler
+import rollcall
+print(rollcall.__file__)
+print(sorted(name for name in sys.modules if name.startswith("function.rollcall")))
+print("face_recognition" in sys.modules)
+class Event: body, headers = b'{"Event": "s3:TestEvent"}', {}
+print(handler.handle(Event, None)["body"])
+"""
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    return assemble(tmp_path / "context")
+
+
+def run_in(context: Path, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """In a fresh interpreter, in the folder that index.py runs in."""
+    inherited = {"PATH": os.environ["PATH"]}
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=context, env=inherited | env, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_handler_imports_from_the_copied_package(context: Path) -> None:
+    done = run_in(context, SCRIPT)
+    assert done.returncode == 0, done.stderr
+    origin, twice, models, body = done.stdout.splitlines()
+    assert Path(origin) == context / "function" / "rollcall" / "__init__.py"
+    assert twice == "[]", "a second module identity would break `except`"
+    assert models == "False", "models are loaded at the first call, not at import"
+    assert json.loads(body)["status"] == "ignored"
+
+
+def test_a_wrong_setting_stops_the_start(context: Path) -> None:
+    done = run_in(context, "from function import handler", TOLERANCE="high")
+    assert done.returncode != 0
+    assert "TOLERANCE has to be a number" in done.stderr
+
+
+def test_no_cache_is_copied(context: Path) -> None:
+    assert not list(context.rglob("__pycache__"))
+
+
+def test_the_functions_requirements_cover_what_it_imports(context: Path) -> None:
+    """The image has these packages and what they bring, nothing else of the checkout."""
+    lines = (REPOSITORY / "OpenFaas/project3/requirements.txt").read_text().split()
+    named = {line.split("=")[0].split("<")[0].split(">")[0].lower() for line in lines}
+    script = (
+        SCRIPT
+        + """
+from rollcall.wiring import build_pipeline
+from rollcall.core.settings import parse_settings
+build_pipeline(parse_settings({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}))
+print("\\n".join({name.partition(".")[0] for name in sys.modules}))
+"""
+    )
+    loaded = set(run_in(context, script).stdout.splitlines())
+    distributions = {"cv2": "opencv-python-headless", "dotenv": "python-dotenv"}
+    ours = {
+        "boto3",
+        "cv2",
+        "dotenv",
+        "face_recognition",
+        "numpy",
+        "flask",
+        "click",
+        "httpx",
+        "rich",
+    }
+    needed = {distributions.get(name, name) for name in ours & loaded}
+    assert needed == named - {"setuptools"}

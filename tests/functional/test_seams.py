@@ -1,0 +1,276 @@
+"""One contract for each seam, kept by the real adapter and by the in-memory one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support.settings import embedded_settings
+from support.videos import paint_frame
+
+from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
+from rollcall.adapters.memory import MemoryStore, MemoryStudents, PaintedFaces
+from rollcall.adapters.opencv_photo import read_photo
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.errors import (
+    StoreMisconfigured,
+    StoreUnavailable,
+    VideoChanged,
+    VideoGone,
+    VideoTooLarge,
+)
+from rollcall.core.seams import FaceEngine, ObjectStore, StudentStore
+from rollcall.core.types import Pixels, Student
+
+ODD_KEYS = ["a b", "a+b %41", 'é "q".mp4', "日本/語.mp4", "x" * 1024, "<&>"]
+
+
+@pytest.fixture(params=["memory", "s3"])
+def store_and_bucket(
+    request: pytest.FixtureRequest,
+) -> tuple[ObjectStore, str]:
+    bucket = f"bucket-{uuid.uuid4().hex[:12]}"
+    if request.param == "memory":
+        return MemoryStore(), bucket
+    store = S3Store(s3_client(embedded_settings(request.getfixturevalue("moto_url"))))
+    store.create_bucket(bucket)
+    return store, bucket
+
+
+class TestObjectStore:
+    @pytest.fixture(autouse=True)
+    def _set_up(self, store_and_bucket: tuple[ObjectStore, str]) -> None:
+        self.store, self.bucket = store_and_bucket
+
+    def put(self, key: str, body: bytes = b"body", **metadata: str) -> None:
+        self.store.write(self.bucket, key, body, "text/plain", metadata)
+
+    @pytest.mark.parametrize("key", ODD_KEYS)
+    def test_a_key_is_taken_as_it_is(self, key: str) -> None:
+        self.put(key)
+        assert self.store.head(self.bucket, key).key == key
+        assert [info.key for info in self.store.list_objects(self.bucket)] == [key]
+        assert self.store.read(self.bucket, key, 10) == b"body"
+
+    def test_head_tells_size_etag_and_time(self) -> None:
+        self.put("a", b"12345")
+        info = self.store.head(self.bucket, "a")
+        assert (info.size_bytes, info.etag) == (5, "827ccb0eea8a706c4c34a16891f84e7b")
+        assert info.modified_s > 1.7e9
+
+    def test_metadata_comes_back_in_lower_case_and_without_the_empty(self) -> None:
+        self.put("a", **{"Source-Etag": "e", "source-version": ""})
+        assert dict(self.store.metadata(self.bucket, "a")) == {"source-etag": "e"}
+
+    def test_a_write_replaces(self) -> None:
+        self.put("a", b"1")
+        self.put("a", b"22")
+        assert self.store.read(self.bucket, "a", 10) == b"22"
+        assert len(list(self.store.list_objects(self.bucket))) == 1
+
+    def test_what_is_not_there_is_gone(self, tmp_path: Path) -> None:
+        self.put("a")
+        info = self.store.head(self.bucket, "a")
+        self.store.delete(self.bucket, "a")
+        self.store.delete(self.bucket, "a")
+        calls: list[Callable[[], object]] = [
+            lambda: self.store.head(self.bucket, "a"),
+            lambda: self.store.metadata(self.bucket, "a"),
+            lambda: self.store.read(self.bucket, "a", 10),
+            lambda: self.store.download(info, tmp_path / "file"),
+        ]
+        for call in calls:
+            with pytest.raises(VideoGone):
+                call()
+
+    def test_a_download_is_of_exactly_that_etag(self, tmp_path: Path) -> None:
+        self.put("a", b"old")
+        info = self.store.head(self.bucket, "a")
+        self.store.download(info, tmp_path / "old")
+        assert (tmp_path / "old").read_bytes() == b"old"
+        self.put("a", b"new")
+        with pytest.raises(VideoChanged):
+            self.store.download(info, tmp_path / "new")
+
+    def test_a_read_is_bounded(self) -> None:
+        self.put("a", bytes(11))
+        assert len(self.store.read(self.bucket, "a", 11)) == 11
+        with pytest.raises(VideoTooLarge):
+            self.store.read(self.bucket, "a", 10)
+
+    def test_a_list_goes_on_behind_the_first_page(self) -> None:
+        keys = [f"{number:04}" for number in range(1003)]
+        if isinstance(self.store, S3Store):
+            keys = keys[:40]
+            self.store._client.meta.events.register(
+                "before-parameter-build.s3.ListObjectsV2",
+                lambda params, **_: params.update(MaxKeys=15),
+            )
+        for key in keys:
+            self.put(key)
+        assert [info.key for info in self.store.list_objects(self.bucket)] == keys
+
+
+def _layouts() -> dict[str, dict[str, object]]:
+    """Tables as users have them: keyed by name, by id with an index on name, by id alone."""
+
+    def keyed(*names: str) -> list[dict[str, str]]:
+        kinds = ("HASH", "RANGE")
+        return [{"AttributeName": n, "KeyType": k} for n, k in zip(names, kinds, strict=False)]
+
+    def typed(*names: str) -> list[dict[str, str]]:
+        kinds = {"name": "S", "id": "N"}
+        return [{"AttributeName": n, "AttributeType": kinds[n]} for n in names]
+
+    index = {
+        "IndexName": "by-name",
+        "KeySchema": keyed("name"),
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    return {
+        "name": {"KeySchema": keyed("name"), "AttributeDefinitions": typed("name")},
+        "name and id": {
+            "KeySchema": keyed("name", "id"),
+            "AttributeDefinitions": typed("name", "id"),
+        },
+        "index": {
+            "KeySchema": keyed("id"),
+            "AttributeDefinitions": typed("id", "name"),
+            "GlobalSecondaryIndexes": [index],
+        },
+        "scan": {"KeySchema": keyed("id"), "AttributeDefinitions": typed("id")},
+    }
+
+
+RECORDS = [
+    {"id": 1, "name": "alice", "major": "physics", "year": "junior", "more": [1, 2]},
+    {"id": 2, "name": "bob", "major": "math", "year": 3},
+    {"id": 3, "name": "carol"},
+]
+
+
+@pytest.fixture(params=["memory", *_layouts()])
+def students(request: pytest.FixtureRequest) -> StudentStore:
+    if request.param == "memory":
+        found = [(str(r["name"]), str(r.get("major", "")), str(r.get("year", ""))) for r in RECORDS]
+        return MemoryStudents({name: Student(name, *rest) for name, *rest in found})
+    settings = embedded_settings(request.getfixturevalue("moto_url"))
+    table = f"table-{uuid.uuid4().hex[:12]}"
+    client = dynamodb_client(settings)
+    layout = _layouts()[request.param]
+    client.create_table(TableName=table, BillingMode="PAY_PER_REQUEST", **layout)
+    put_items(dynamodb_resource(settings), table, RECORDS)
+    return DynamoStudents(client, table)
+
+
+class TestStudentStore:
+    def test_a_record_has_major_and_year(self, students: StudentStore) -> None:
+        assert students.get("alice") == Student("alice", "physics", "junior")
+
+    def test_a_number_is_text(self, students: StudentStore) -> None:
+        assert students.get("bob") == Student("bob", "math", "3")
+
+    def test_what_a_record_lacks_is_empty(self, students: StudentStore) -> None:
+        assert students.get("carol") == Student("carol", "", "")
+
+    @pytest.mark.parametrize("name", ["nobody", "Alice", "alice' OR 1=1", "名前"])
+    def test_another_name_has_no_record(self, students: StudentStore, name: str) -> None:
+        assert students.get(name) is None
+
+
+def test_a_table_without_index_is_warned_of_once(
+    moto_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = dynamodb_client(embedded_settings(moto_url))
+    table = f"table-{uuid.uuid4().hex[:12]}"
+    layout = _layouts()["scan"]
+    client.create_table(TableName=table, BillingMode="PAY_PER_REQUEST", **layout)
+    students = DynamoStudents(client, table)
+    for _ in range(3):
+        students.get("alice")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "add an index" in caplog.text
+
+
+def test_a_missing_table_is_made_once(moto_url: str) -> None:
+    client = dynamodb_client(embedded_settings(moto_url))
+    table = f"table-{uuid.uuid4().hex[:12]}"
+    assert [ensure_table(client, table), ensure_table(client, table)] == [True, False]
+
+
+def test_a_store_that_does_not_answer_is_unavailable() -> None:
+    settings = embedded_settings("http://127.0.0.1:9")
+    with pytest.raises(StoreUnavailable):
+        S3Store(s3_client(settings)).head("bucket", "key")
+    with pytest.raises(StoreUnavailable):
+        DynamoStudents(dynamodb_client(settings), "table").get("alice")
+
+
+@pytest.fixture(params=["painted", "dlib"])
+def engine_and_picture(request: pytest.FixtureRequest) -> tuple[FaceEngine, Pixels]:
+    """An engine, and a picture of one face that it knows how to find."""
+    if request.param == "painted":
+        return PaintedFaces(), np.ascontiguousarray(paint_frame(["red"])[..., ::-1])
+    from skimage import data
+
+    from rollcall.adapters.dlib_faces import DlibFaces
+
+    return DlibFaces(), np.ascontiguousarray(data.astronaut()[:220])
+
+
+class TestFaceEngine:
+    def test_a_face_has_a_box_inside_and_an_encoding(
+        self, engine_and_picture: tuple[FaceEngine, Pixels]
+    ) -> None:
+        engine, picture = engine_and_picture
+        (face,) = engine.faces(picture)
+        height, width = picture.shape[:2]
+        assert 0 <= face.box.left < face.box.right <= width
+        assert 0 <= face.box.top < face.box.bottom <= height
+        assert face.encoding.shape == (128,)
+        assert face.encoding.dtype == np.float64
+
+    def test_the_same_picture_gives_the_same_encoding(
+        self, engine_and_picture: tuple[FaceEngine, Pixels]
+    ) -> None:
+        engine, picture = engine_and_picture
+        first, second = engine.faces(picture)[0], engine.faces(picture.copy())[0]
+        np.testing.assert_array_equal(first.encoding, second.encoding)
+
+    def test_nothing_to_be_seen_is_no_face(
+        self, engine_and_picture: tuple[FaceEngine, Pixels]
+    ) -> None:
+        engine, _ = engine_and_picture
+        assert engine.faces(np.full((64, 64, 3), 90, dtype=np.uint8)) == ()
+
+    def test_the_largest_face_comes_first(
+        self, engine_and_picture: tuple[FaceEngine, Pixels]
+    ) -> None:
+        engine, picture = engine_and_picture
+        small = picture[::2, ::2]
+        if isinstance(engine, PaintedFaces):
+            small = np.ascontiguousarray(paint_frame(["blue"])[::2, ::2, ::-1])
+        below = np.zeros((picture.shape[0], small.shape[1], 3), dtype=np.uint8)
+        below[: small.shape[0]] = small
+        found = engine.faces(np.ascontiguousarray(np.hstack([below, picture])))
+        areas = [face.box.area_px for face in found]
+        assert len(areas) == 2
+        assert areas == sorted(areas, reverse=True)
+
+
+def test_a_photo_is_read_upright_and_not_too_large(tmp_path: Path) -> None:
+    wide = np.zeros((1000, 4000, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "wide.png"), wide)
+    assert read_photo(tmp_path / "wide.png").shape == (400, 1600, 3)
+
+
+def test_a_bucket_that_is_missing_is_for_the_operator_to_mend(moto_url: str) -> None:
+    """Permanent it would make a dead letter of every video."""
+    store = S3Store(s3_client(embedded_settings(moto_url)))
+    with pytest.raises(StoreMisconfigured, match="NoSuchBucket"):
+        store.write("no-such-bucket", "a.csv", b"", "text/csv", {})

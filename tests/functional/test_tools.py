@@ -1,0 +1,188 @@
+"""The scripts, against a real S3 and DynamoDB over HTTP."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from support.settings import embedded_values
+from support.videos import paint_video
+
+from rollcall.adapters.boto import dynamodb_client, s3_client
+from rollcall.adapters.dynamodb import DynamoStudents
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.results import render_csv
+from rollcall.core.settings import Settings, parse_settings
+from rollcall.core.types import Person, Student
+from rollcall.tools import check, students, workload
+
+
+class Place:
+    """Buckets of this test alone, and the environment that names them."""
+
+    def __init__(self, url: str) -> None:
+        name = uuid.uuid4().hex[:8]
+        self.env = embedded_values(
+            url, INPUT_BUCKET=f"in-{name}", OUTPUT_BUCKET=f"out-{name}", STUDENT_TABLE=f"t-{name}"
+        )
+        self.settings: Settings = parse_settings(self.env)
+        self.store = S3Store(s3_client(self.settings))
+        for bucket in (self.settings.input_bucket, self.settings.output_bucket):
+            self.store.create_bucket(bucket)
+
+    def recognised(self, key: str, name: str, student: Student) -> None:
+        """Writes a result as the function would."""
+        video = self.store.head(self.settings.input_bucket, key)
+        body = render_csv([Person(name, 0, 0, 1, 0.4)], {name: student})
+        result, metadata = key.removesuffix(".mp4") + ".csv", {"source-etag": video.etag}
+        self.store.write(self.settings.output_bucket, result, body, "text/csv", metadata)
+
+
+@pytest.fixture
+def place(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
+    monkeypatch.chdir(tmp_path)
+    return Place(moto_url)
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    (folder / "week 1").mkdir(parents=True)
+    paint_video(folder / "a.mp4", ["red"])
+    paint_video(folder / "week 1" / "b+c.mp4", ["blue"])
+    (folder / "notes.txt").write_text("no video")
+    return folder
+
+
+def run(command: object, place: Place, *args: str) -> Result:
+    return CliRunner().invoke(command, args, env=place.env)  # type: ignore[arg-type]
+
+
+def keys(place: Place, bucket: str) -> list[str]:
+    return [info.key for info in place.store.list_objects(bucket)]
+
+
+def test_workload_uploads_every_video_below_the_folder(place: Place, videos: Path) -> None:
+    result = run(workload.main, place, str(videos))
+    assert result.exit_code == 0, result.output
+    assert keys(place, place.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
+    assert "2 videos are in" in result.output
+
+
+def test_workload_clears_first_when_asked(place: Place, videos: Path) -> None:
+    for bucket in (place.settings.input_bucket, place.settings.output_bucket):
+        place.store.write(bucket, "old.mp4", b"", "", {})
+    run(workload.main, place, str(videos), "--clear")
+    assert keys(place, place.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
+    assert keys(place, place.settings.output_bucket) == []
+
+
+def test_workload_sends_a_large_video_in_parts(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "large"
+    folder.mkdir()
+    (folder / "large.mp4").write_bytes(bytes(20 << 20))
+    assert run(workload.main, place, str(folder)).exit_code == 0
+    etag = place.store.head(place.settings.input_bucket, "large.mp4").etag
+    assert etag.endswith("-3"), "an etag with the number of parts"
+
+
+def test_workload_of_an_empty_folder_says_so(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run(workload.main, place, str(tmp_path / "empty"))
+    assert (result.exit_code, "no video in" in result.stderr) == (1, True)
+
+
+@pytest.fixture
+def checked(place: Place, videos: Path, tmp_path: Path) -> Path:
+    """Both videos are uploaded and have right results; the path of the mapping."""
+    run(workload.main, place, str(videos))
+    place.recognised("a.mp4", "alice", Student("alice", "physics", "junior"))
+    place.recognised("week 1/b+c.mp4", "bob", Student("bob", "math", "senior"))
+    mapping = tmp_path / "mapping"
+    mapping.write_text("a.mp4:physics,junior\nweek 1/b+c.mp4:math,senior\n")
+    return mapping
+
+
+def test_check_is_content_when_all_is_right(place: Place, checked: Path) -> None:
+    result = run(check.main, place, "--mapping", str(checked))
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == "2/2 correct"
+
+
+def test_check_names_a_video_whose_result_was_altered(place: Place, checked: Path) -> None:
+    place.recognised("a.mp4", "alice", Student("alice", "chemistry", "junior"))
+    result = run(check.main, place, "--mapping", str(checked))
+    assert result.exit_code == 1
+    assert "wrong: a.mp4: expected physics, junior, got alice: chemistry, junior" in result.stderr
+
+
+def test_check_names_a_video_without_result(place: Place, checked: Path) -> None:
+    place.store.delete(place.settings.output_bucket, "a.csv")
+    result = run(check.main, place, "--mapping", str(checked), "--wait", "0.3")
+    assert result.exit_code == 1
+    assert "wrong: a.mp4: expected physics, junior, got no result" in result.stderr
+
+
+def test_check_takes_no_result_of_an_earlier_upload(place: Place, checked: Path) -> None:
+    place.store.write(place.settings.input_bucket, "a.mp4", b"replaced", "", {})
+    result = run(check.main, place, "--mapping", str(checked))
+    assert "got the result of an earlier upload" in result.stderr
+
+
+def test_check_finds_a_result_without_video(place: Place, checked: Path) -> None:
+    place.store.write(place.settings.output_bucket, "stray.csv", b"", "", {})
+    result = run(check.main, place, "--mapping", str(checked))
+    assert (result.exit_code, "wrong: stray.csv" in result.stderr) == (1, True)
+
+
+def test_check_finds_a_result_that_is_no_csv_of_ours(place: Place, checked: Path) -> None:
+    etag = place.store.head(place.settings.input_bucket, "a.mp4").etag
+    metadata = {"source-etag": etag}
+    place.store.write(place.settings.output_bucket, "a.csv", b"name\r\nx\r\n", "", metadata)
+    result = run(check.main, place, "--mapping", str(checked))
+    assert "wrong: a.mp4: expected physics, junior, got unreadable" in result.stderr
+
+
+def test_check_shows_names_with_brackets_as_they_are(place: Place, tmp_path: Path) -> None:
+    mapping = tmp_path / "mapping"
+    mapping.write_text("[red]a.mp4:physics,junior\n")
+    assert "[red]a.mp4" in run(check.main, place, "--mapping", str(mapping)).output
+
+
+def test_upload_data_makes_the_table_and_replaces_records(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "students.json"
+    file.write_text(json.dumps([{"name": "alice", "major": "math", "year": 2, "gpa": 3.7}]))
+    for _ in range(2):
+        result = run(students.main, place, str(file))
+        assert result.exit_code == 0, result.output
+    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    assert found.get("alice") == Student("alice", "math", "2")
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '[{"major": "math"}]', '[{"name": ""}]', "no json"])
+def test_upload_data_refuses_what_holds_no_records(place: Place, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "students.json"
+    file.write_text(text)
+    result = run(students.main, place, str(file))
+    assert (result.exit_code, "students.json" in result.stderr) == (1, True)
+
+
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2(place: Place, videos: Path) -> None:
+    place.env["MAX_INFLIGHT"] = "many"
+    result = run(workload.main, place, str(videos))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: MAX_INFLIGHT has to be a whole number of 1 to 256, not 'many'\n"
+    )
+
+
+def test_a_store_that_is_down_is_one_sentence_and_exit_code_1(place: Place, videos: Path) -> None:
+    place.env["S3_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    result = run(workload.main, place, str(videos))
+    assert result.exit_code == 1
+    assert "no answer" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,162 @@
+"""The whole flow on this machine: store -> notification -> inbox -> function -> CSV."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.videos import paint_video
+from support.waiting import wait_until
+
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.errors import TransientError
+from rollcall.core.expectations import Expectation, parse_mapping
+from rollcall.core.keys import result_key
+from rollcall.local.stack import EmbeddedStack
+from rollcall.tools.check import Checker, Row
+from rollcall.tools.students import upload_students
+from rollcall.tools.workload import clear_buckets
+
+DEADLINE_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def stack(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    overrides = {"ENCODINGS": str(sample / "encoding"), "RECONCILE_S": "5"}
+    folder = tmp_path_factory.mktemp("stack")
+    with EmbeddedStack(folder, os.environ, overrides) as running:
+        upload_students(running.settings, sample / "student_data.json")
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _empty_buckets(stack: EmbeddedStack) -> Iterator[None]:
+    yield
+    clear_buckets(stack.settings)
+
+
+def upload(stack: EmbeddedStack, videos: dict[str, Path]) -> None:
+    """As a patient user: the embedded store refuses an upload whose event it cannot push."""
+    store = S3Store(s3_client(stack.settings))
+    for key, path in videos.items():
+        while True:
+            try:
+                store.upload(path, stack.settings.input_bucket, key)
+                break
+            except TransientError:
+                time.sleep(0.2)
+
+
+def work(stack: EmbeddedStack) -> list[tuple[str, str, int]]:
+    """Key, state and number of calls of all work in the inbox."""
+    with sqlite3.connect(stack.values["INBOX"]) as db:
+        found = db.execute("SELECT key, state, calls FROM work").fetchall()
+    db.close()
+    return found
+
+
+def results(stack: EmbeddedStack) -> set[str]:
+    store = S3Store(s3_client(stack.settings))
+    return {info.key for info in store.list_objects(stack.settings.output_bucket)}
+
+
+def wrong(stack: EmbeddedStack, mapping: dict[str, Expectation]) -> list[Row]:
+    return [row for row in Checker(stack.settings, mapping).wait(DEADLINE_S) if not row.right]
+
+
+def forty(sample: Path) -> tuple[dict[str, Path], dict[str, Expectation]]:
+    """Forty videos made of the sample's seven, and who is in each."""
+    expected = parse_mapping((sample / "mapping").read_text())
+    originals = sorted((sample / "videos").iterdir())
+    videos = {f"{n:02}/{originals[n % 7].name}": originals[n % 7] for n in range(40)}
+    return videos, {key: expected[path.name] for key, path in videos.items()}
+
+
+def function_workers(stack: EmbeddedStack) -> list[int]:
+    pid = stack.function.pid
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_sigkill_of_trigger_and_workers_in_the_middle_of_forty_videos(
+    stack: EmbeddedStack, sample: Path
+) -> None:
+    videos, mapping = forty(sample)
+    uploader = threading.Thread(target=upload, args=(stack, videos))
+    uploader.start()
+    for number in (5, 12, 19):
+        wait_until(lambda: len(results(stack)) >= number, f"{number} results", DEADLINE_S)  # noqa: B023
+        stack.trigger.kill()
+        done = {result_key(key) for key, state, _ in work(stack) if state == "done"}
+        assert done <= results(stack), "recorded as done without its CSV"
+        stack.trigger = stack.start_trigger()
+        os.kill(function_workers(stack)[0], signal.SIGKILL)
+    uploader.join()
+    assert not wrong(stack, mapping)
+    assert results(stack) == {result_key(key) for key in videos}
+    wait_until(lambda: {state for _, state, _ in work(stack)} == {"done"}, "the inbox to settle")
+
+
+def test_clearing_and_uploading_the_same_bytes_again_makes_new_results(
+    stack: EmbeddedStack, sample: Path
+) -> None:
+    videos = {"again.mp4": sample / "videos" / "lecture_1.mp4"}
+    calls = []
+    for _ in range(2):
+        upload(stack, videos)
+        wait_until(lambda: results(stack) == {"again.csv"}, "the result")
+        wait_until(lambda: {s for _, s, _ in work(stack)} == {"done"}, "the inbox to settle")
+        clear_buckets(stack.settings)
+        calls.append(sum(n for key, _, n in work(stack) if key == "again.mp4"))
+    assert calls == [1, 2]
+
+
+def test_what_is_no_video_is_a_dead_letter_and_the_queue_goes_on(
+    stack: EmbeddedStack, sample: Path, tmp_path: Path
+) -> None:
+    good = (sample / "videos" / "lecture_2.mp4").read_bytes()
+    contents = {
+        "empty.mp4": b"",
+        "random.mp4": os.urandom(5000),
+        "page.mp4": b"<!doctype html><html></html>",
+        "cut.mp4": good[: len(good) // 2],
+        "tiny.mp4": paint_video(tmp_path / "tiny.mp4", [], width=16, height=16).read_bytes(),
+        "good.mp4": good,
+    }
+    for key, body in contents.items():
+        (tmp_path / "upload").write_bytes(body)
+        upload(stack, {f"odd/{key}": tmp_path / "upload"})
+    wait_until(lambda: results(stack) == {"odd/tiny.csv", "odd/good.csv"}, "two results")
+    wait_until(lambda: {s for _, s, _ in work(stack)} == {"done", "dead"}, "the inbox to settle")
+    dead = {key: calls for key, state, calls in work(stack) if state == "dead"}
+    assert dead == dict.fromkeys(
+        ("odd/empty.mp4", "odd/random.mp4", "odd/page.mp4", "odd/cut.mp4"), 1
+    )
+
+
+def test_no_secret_is_in_any_log(stack: EmbeddedStack) -> None:
+    logs = "".join(path.read_text() for path in stack.folder.glob("*.log"))
+    assert stack.settings.trigger_token not in logs
+
+
+def test_sigterm_lets_the_call_in_flight_finish_and_leaves_nothing_running(
+    sample: Path, tmp_path: Path
+) -> None:
+    with EmbeddedStack(tmp_path, os.environ, {"ENCODINGS": str(sample / "encoding")}) as running:
+        upload_students(running.settings, sample / "student_data.json")
+        pids = [running.store.pid, running.function.pid, running.trigger.pid]
+        pids += function_workers(running)
+        upload(running, {"late.mp4": sample / "videos" / "late.mp4"})
+        begun = "HEAD /input-bucket-video/late.mp4"
+        wait_until(lambda: begun in running.store.log.read_text(), "the function's first request")
+        running.function.stop()
+        running.trigger.stop()
+        assert results(running) == {"late.csv"}
+        assert [state for _, state, _ in work(running)] == ["done"]
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "their end")
