@@ -35,3 +35,10 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = Process("moto", argv, os.environ, tmp_path_factory.mktemp("moto"))
         processes.add(process).wait_ready(answers(url))
         yield url
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI every part has to be there, so a skipped test is a failed run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -11,7 +11,7 @@ from rollcall.core.types import Box, Face, Pixels
 
 
 class DlibFaces:
-    """FaceEngine over `face_recognition`: HOG detector, 68 landmarks, ResNet encoding.
+    """FaceEngine over `face_recognition`: HOG detector, 5 landmarks, ResNet encoding.
 
     dlib's objects are not safe for threads, and the library keeps one of each: one call at a time.
     """
