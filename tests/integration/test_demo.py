@@ -1,0 +1,55 @@
+"""`make demo`, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.needs import REPOSITORY
+
+
+def demo(folder: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "rollcall.local.demo", "--folder", folder, *args]
+    return subprocess.run(
+        [str(word) for word in argv], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+def test_the_sample_is_made_and_every_video_is_right(fresh: Path) -> None:
+    done = demo(fresh)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("7/7 correct in ")
+    assert sorted(path.name for path in (fresh / "sample").iterdir()) == [
+        "encoding",
+        "mapping",
+        "student_data.json",
+        "videos",
+    ], "no picture is left behind"
+
+
+def test_a_wrong_answer_is_named_and_fails(fresh: Path, sample: Path, tmp_path: Path) -> None:
+    """The same sample, with a mapping that expects somebody else."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("encoding", "student_data.json"):
+        (data / name).symlink_to(sample / name)
+    (data / "videos").mkdir()
+    (data / "videos" / "cat.mp4").symlink_to(sample / "videos" / "cat.mp4")
+    (data / "mapping").write_text("cat.mp4:physics,junior\n")
+    done = demo(tmp_path / "run", "--data", data)
+    assert done.returncode == 1
+    assert "WRONG  cat.mp4" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("0/1 correct in ")
+
+
+def test_the_real_clips_are_right(classroom: Path, tmp_path: Path) -> None:
+    done = demo(tmp_path, "--data", classroom)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("8/8 correct in ")
