@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
+import warnings
 
-import face_recognition
 import numpy as np
 
 from rollcall.core.types import Box, Face, Pixels
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
+    # First, because without it `face_recognition` ends the process with exit code 0.
+    importlib.import_module("pkg_resources")
+    import face_recognition
 
 
 class DlibFaces:

@@ -115,6 +115,8 @@ class EmbeddedStack:
             "AWS_ACCESS_KEY_ID": "embedded",
             "AWS_SECRET_ACCESS_KEY": "embedded",
             "AWS_REGION": "us-east-1",
+            "S3_AWS_ACCESS_KEY_ID": "embedded",
+            "S3_AWS_SECRET_ACCESS_KEY": "embedded",
             "DYNAMODB_ENDPOINT_URL": store,
             "S3_ENDPOINT_URL": store,
             "OPENFAAS_GATEWAY": self._gateway,

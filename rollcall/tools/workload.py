@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
@@ -73,11 +74,14 @@ def main(folder: Path, clear: bool) -> None:
     if clear:
         click.echo(f"{clear_buckets(chosen)} objects removed")
     total_bytes = sum(path.stat().st_size for path in videos.values())
-    count = MofNCompleteColumn()
+    count = TextColumn("{task.fields[done]} of {task.fields[videos]} videos")
     with Progress(TextColumn("uploading"), BarColumn(), count, DownloadColumn()) as progress:
-        done = progress.add_task("videos", total=len(videos))
-        sent = progress.add_task("bytes", total=total_bytes)
+        bar = progress.add_task("", total=total_bytes, done=0, videos=len(videos))
+        sent = itertools.count(1)
         upload_videos(
-            chosen, videos, lambda n: progress.advance(sent, n), lambda: progress.advance(done)
+            chosen,
+            videos,
+            lambda n: progress.advance(bar, n),
+            lambda: progress.update(bar, done=next(sent)),
         )
     click.echo(f"{len(videos)} videos are in {chosen.input_bucket}")
