@@ -1,0 +1,190 @@
+"""Manifests against schemas: YAML as Kubernetes reads it, core kinds, Rook's kinds.
+
+Every check takes documents and returns sentences about what is wrong, so that a test can break a
+document in memory and see the check find it. Whether names agree is the matter of `names.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CRDS = REPOSITORY.parent / "shared" / "data" / "rook" / "crds-v1.20.json"
+KUBERNETES = ("1.31", "1.36")
+"""Oldest and newest version that Rook 1.20 supports."""
+
+CRD_GROUPS = ("ceph.rook.io/", "objectbucket.io/")
+KUSTOMIZE = "kustomize.config.k8s.io/v1beta1"
+
+Schemas = Mapping[tuple[str, str], dict[str, Any]]
+
+
+class Document(NamedTuple):
+    """One YAML document and the file it stands in."""
+
+    file: str
+    body: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        return str(self.body.get("kind", ""))
+
+    @property
+    def name(self) -> str:
+        return str(self.body.get("metadata", {}).get("name", ""))
+
+    @property
+    def namespace(self) -> str:
+        return str(self.body.get("metadata", {}).get("namespace", ""))
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        return dict(self.body.get("spec", {}))
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.kind} {self.name}"
+
+
+class KubernetesLoader(yaml.SafeLoader):
+    """Reads as kubectl does: YAML 1.1, where a bare `n` is false, and no key may come twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := {key for key in keys if keys.count(key) > 1}:
+            raise yaml.constructor.ConstructorError(None, None, f"twice: {twice}", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+KubernetesLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), "yYnN")
+KubernetesLoader.bool_values = KubernetesLoader.bool_values | {"y": True, "n": False}
+
+
+def parse(text: str, file: str = "text") -> list[Document]:
+    """Empty documents, as after a comment and `---`, are left out."""
+    bodies = yaml.load_all(text, Loader=KubernetesLoader)
+    return [Document(file, body) for body in bodies if body is not None]
+
+
+def load(folder: Path) -> list[Document]:
+    """Every document of every YAML file below a folder."""
+    files = sorted(path for end in ("yaml", "yml") for path in folder.rglob(f"*.{end}"))
+    return [
+        document
+        for path in files
+        for document in parse(path.read_text(), str(path.relative_to(REPOSITORY)))
+    ]
+
+
+def core_problems(document: Document) -> Iterator[str]:
+    """A kind that Kubernetes does not have is a problem too."""
+    for version in KUBERNETES:
+        try:
+            used = kubernetes_validate.validate(document.body, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            yield f"{document}: Kubernetes {version}: {_where(error)}"
+        except kubernetes_validate.SchemaNotFoundError as error:
+            yield f"{document}: {error.message}"
+        else:
+            if used != version:  # the library falls back to an older schema without a word
+                yield f"no schemas of Kubernetes {version}; the nearest are {used}"
+
+
+def rook_schemas(path: Path = CRDS) -> Schemas:
+    """JSON Schemas of Rook's custom resources by (apiVersion, kind), unknown fields refused."""
+    return {
+        (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): _resource(
+            version["schema"]["openAPIV3Schema"]
+        )
+        for crd in json.loads(path.read_text())
+        for version in crd["spec"]["versions"]
+    }
+
+
+def rook_problems(document: Document, schemas: Schemas) -> Iterator[str]:
+    key = (str(document.body.get("apiVersion")), document.kind)
+    if key not in schemas:
+        yield f"{document}: no such custom resource: {' '.join(key)}"
+        return
+    validator = jsonschema.Draft202012Validator(schemas[key])
+    yield from (f"{document}: {_where(error)}" for error in validator.iter_errors(document.body))
+
+
+def is_rook(document: Document) -> bool:
+    return str(document.body.get("apiVersion", "")).startswith(CRD_GROUPS)
+
+
+def is_kustomization(document: Document) -> bool:
+    return document.kind == "Kustomization"
+
+
+def kustomize_problems(document: Document, folder: Path) -> Iterator[str]:
+    """It is no Kubernetes resource, so there is no schema: the few keys in use, and their files."""
+    body = document.body
+    if body.get("apiVersion") != KUSTOMIZE:
+        yield f"{document}: apiVersion is not {KUSTOMIZE}"
+    for key in body.keys() - {"apiVersion", "kind", "resources", "images"}:
+        yield f"{document}: unknown key {key}"
+    listed = set(body.get("resources", ()))
+    present = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
+    yield from (f"{document}: no file {name}" for name in sorted(listed - present))
+    yield from (f"{document}: {name} is not listed" for name in sorted(present - listed))
+    for image in body.get("images", ()):
+        for key in image.keys() - {"name", "newName", "newTag", "digest"}:
+            yield f"{document}: unknown key images[].{key}"
+
+
+def _where(error: Any) -> str:
+    return f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
+
+
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_METADATA = {
+    "type": "object",
+    "required": ["name"],
+    "additionalProperties": False,
+    "properties": {
+        "name": {"type": "string"},
+        "namespace": {"type": "string"},
+        "labels": _TEXTS,
+        "annotations": _TEXTS,
+    },
+}
+
+
+def _resource(schema: dict[str, Any]) -> dict[str, Any]:
+    """A custom resource's own schema, closed, with what every resource has besides."""
+    closed = _close(copy.deepcopy(schema))
+    text = {"type": "string"}
+    closed["properties"] |= {"apiVersion": text, "kind": text, "metadata": _METADATA}
+    closed["properties"].pop("status", None)  # not for people to write
+    closed["required"] = ["apiVersion", "kind", "metadata", "spec"]
+    closed["additionalProperties"] = False
+    return closed
+
+
+def _close(schema: dict[str, Any]) -> dict[str, Any]:
+    """OpenAPI's ways as JSON Schema, and every object with named fields takes no others."""
+    if schema.pop("x-kubernetes-int-or-string", False):
+        schema.pop("type", None)
+        schema["type"] = ["integer", "string"]
+    if schema.pop("nullable", False) and "type" in schema:
+        kind = schema["type"]
+        schema["type"] = [*([kind] if isinstance(kind, str) else kind), "null"]
+    for name, part in schema.get("properties", {}).items():
+        schema["properties"][name] = _close(part)
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            schema[key] = _close(schema[key])
+    # Fields that the operator would keep without knowing them are typing errors all the same.
+    if "properties" in schema and "additionalProperties" not in schema:
+        schema["additionalProperties"] = False
+    return schema

@@ -1,0 +1,52 @@
+"""The images' dependency step, as their Dockerfiles write it, into a folder of this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MINUTES_10 = 600
+
+
+def pip_lines(dockerfile: Path) -> list[list[str]]:
+    """Arguments of every `RUN pip ...` line."""
+    found = re.findall(r"^RUN pip (.+)$", dockerfile.read_text(), re.M)
+    assert found, f"no `RUN pip` in {dockerfile}"
+    return [shlex.split(line) for line in found]
+
+
+def copied(dockerfile: Path) -> list[str]:
+    """Sources of what is copied from the build context."""
+    lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.M)
+    return [source for line in lines for source in shlex.split(line)[:-1]]
+
+
+def install(dockerfile: Path, requirements: Path, target: Path) -> None:
+    """Runs the pip lines with `/packages` and the requirements' file where they are here."""
+    places = {"/packages": str(target), requirements.name: str(requirements)}
+    for arguments in pip_lines(dockerfile):
+        given = [places.get(argument, argument) for argument in arguments]
+        assert str(target) in given, f"installs elsewhere: {arguments}"
+        command = [sys.executable, "-m", "pip", *given]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES_10)
+        if run.returncode and _offline(run.stderr) and not os.environ.get("CI"):
+            pytest.skip("no package index can be reached")
+        assert run.returncode == 0, run.stderr
+
+
+def bare_python(*packages: Path) -> tuple[list[str], dict[str, str]]:
+    """A Python that sees the standard library and these folders, as in the image."""
+    path = os.pathsep.join(map(str, packages))
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "HOME": "/nonexistent"}
+    # -S: without this machine's own site-packages.
+    return [sys.executable, "-S", "-W", "ignore"], environment
+
+
+def _offline(stderr: str) -> bool:
+    return "No matching distribution" in stderr and "connection" in stderr.lower()

@@ -1,0 +1,304 @@
+"""What has to agree between manifests, settings and code, and no schema knows of.
+
+`Manifests` holds all documents; each public function yields sentences about one kind of agreement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from rollcall.core.errors import SettingsError
+from rollcall.core.events import STARTS_WORK
+from rollcall.core.keys import VIDEO_EXTENSIONS
+from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings
+from manifests.checks import Document
+
+OPERATOR_NAMESPACE = "rook-ceph"
+TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
+LABEL = "bucket-notification-"
+CLAIM_KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
+"""Of the secret that Rook makes for a claim, under the claim's name."""
+
+OTHER_SECRETS = {
+    ("rollcall", "trigger-token"): frozenset({"trigger-token"}),  # docs/deploy.md makes it
+    ("rook-ceph", "rook-ceph-mon"): frozenset({"ceph-username", "ceph-secret"}),  # Rook does
+}
+
+
+class Manifests:
+    """All documents, looked up by kind, namespace and name."""
+
+    def __init__(self, documents: Iterable[Document]) -> None:
+        self.documents = list(documents)
+
+    def of(self, *kinds: str) -> list[Document]:
+        return [document for document in self.documents if document.kind in kinds]
+
+    def find(self, kind: str, namespace: str, name: str) -> Document | None:
+        found = (each for each in self.of(kind) if (each.namespace, each.name) == (namespace, name))
+        return next(found, None)
+
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        return self.find(kind, namespace, name) is not None
+
+
+Check = Callable[[Manifests], Iterator[str]]
+
+
+def claim_problems(all_: Manifests) -> Iterator[str]:
+    """Claim -> storage class -> store -> user; each claim makes a bucket of its own name."""
+    for claim in all_.of("ObjectBucketClaim"):
+        if not all_.has("StorageClass", "", claim.spec.get("storageClassName", "")):
+            yield f"{claim}: no such storage class"
+        owner = claim.spec.get("additionalConfig", {}).get("bucketOwner", "")
+        if not all_.has("CephObjectStoreUser", claim.namespace, owner):
+            yield f"{claim}: bucketOwner {owner!r} is no user of this namespace"
+        if claim.spec.get("bucketName") != claim.name:
+            yield f"{claim}: bucketName is not its name"
+    for storage in all_.of("StorageClass"):
+        if storage.body.get("provisioner") != f"{OPERATOR_NAMESPACE}.ceph.rook.io/bucket":
+            yield f"{storage}: not Rook's provisioner"
+        given = storage.body.get("parameters", {})
+        yield from _store_problems(all_, storage, given, "objectStoreName", "objectStoreNamespace")
+
+
+def user_problems(all_: Manifests) -> Iterator[str]:
+    for user in all_.of("CephObjectStoreUser"):
+        yield from _store_problems(all_, user, user.spec, "store", "clusterNamespace")
+        for store in all_.of("CephObjectStore"):
+            if user.namespace not in store.spec.get("allowUsersInNamespaces", ()):
+                yield f"{store}: does not allow users in {user.namespace}"
+        owned = [
+            claim
+            for claim in all_.of("ObjectBucketClaim")
+            if claim.spec.get("additionalConfig", {}).get("bucketOwner") == user.name
+        ]
+        if len(owned) > user.spec.get("quotas", {}).get("maxBuckets", len(owned)):
+            yield f"{user}: maxBuckets is less than its {len(owned)} claims"
+
+
+def notification_problems(all_: Manifests) -> Iterator[str]:
+    """Claim -label-> notification -topic-> topic, all in one namespace."""
+    labelled = set()
+    for claim in all_.of("ObjectBucketClaim"):
+        for key, value in claim.body["metadata"].get("labels", {}).items():
+            if not key.startswith(LABEL):
+                continue
+            labelled.add((claim.namespace, value))
+            if key != LABEL + str(value):
+                yield f"{claim}: label {key} has to have the value {key.removeprefix(LABEL)!r}"
+            if not all_.has("CephBucketNotification", claim.namespace, str(value)):
+                yield f"{claim}: no notification {value!r} in {claim.namespace}"
+    for each in all_.of("CephBucketNotification"):
+        if (each.namespace, each.name) not in labelled:
+            yield f"{each}: no claim has its label"
+        if not all_.has("CephBucketTopic", each.namespace, each.spec.get("topic", "")):
+            yield f"{each}: no topic {each.spec.get('topic')!r} in {each.namespace}"
+        yield from _filter_problems(each)
+
+
+def topic_problems(all_: Manifests) -> Iterator[str]:
+    for topic in all_.of("CephBucketTopic"):
+        if not TOPIC_NAME.fullmatch(topic.name):
+            yield f"{topic}: the gateway takes letters, digits, - and _ in a topic's name"
+        yield from _store_problems(
+            all_, topic, topic.spec, "objectStoreName", "objectStoreNamespace"
+        )
+        if topic.spec.get("persistent") is not True:
+            yield f"{topic}: not persistent, so what the trigger misses is gone"
+        if topic.spec.get("opaqueData") != PLACEHOLDER:
+            yield f"{topic}: opaqueData is not the placeholder; the token has to stay out"
+        uri = topic.spec.get("endpoint", {}).get("http", {}).get("uri", "")
+        yield from _address_problems(all_, topic, uri, "/events")
+
+
+def service_problems(all_: Manifests) -> Iterator[str]:
+    """A service selects the pods of one of our deployments, or Rook's gateways."""
+    for service in all_.of("Service"):
+        selector = service.spec.get("selector", {})
+        ports = _container_ports(all_, service.namespace, selector)
+        if not ports:
+            yield f"{service}: its selector matches no pod"
+        for port in service.spec.get("ports", ()):
+            if ports and port.get("targetPort", port.get("port")) not in ports:
+                yield f"{service}: no container listens on {port.get('targetPort')}"
+
+
+def deployment_problems(all_: Manifests) -> Iterator[str]:
+    for deployment in all_.of("Deployment"):
+        labels = _pod_labels(deployment)
+        if not _selects(deployment.spec["selector"].get("matchLabels", {}), labels):
+            yield f"{deployment}: its selector does not match its pods' labels"
+        pod = deployment.spec["template"]["spec"]
+        for volume in pod.get("volumes", ()):
+            claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+            if claim and not all_.has("PersistentVolumeClaim", deployment.namespace, claim):
+                yield f"{deployment}: no volume claim {claim!r}"
+        for container in pod["containers"]:
+            yield from _container_problems(all_, deployment, container, pod)
+
+
+def policy_problems(all_: Manifests) -> Iterator[str]:
+    """A policy guards pods that exist, on ports that they have, and lets the gateways in."""
+    for policy in all_.of("NetworkPolicy"):
+        selector = policy.spec["podSelector"].get("matchLabels", {})
+        ports = _container_ports(all_, policy.namespace, selector)
+        if not ports:
+            yield f"{policy}: its podSelector matches no pod"
+        sources = [source for rule in policy.spec["ingress"] for source in rule["from"]]
+        if not any(_is_gateway(all_, source) for source in sources):
+            yield f"{policy}: the object store's gateways are shut out"
+        for rule in policy.spec["ingress"]:
+            for port in rule.get("ports", ()):
+                if ports and port["port"] not in ports:
+                    yield f"{policy}: no container listens on {port['port']}"
+
+
+def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
+    """The trigger's environment is made of settings that parse, buckets that are claimed."""
+    (container,) = deployment.spec["template"]["spec"]["containers"]
+    values = {item["name"]: item.get("value", "x") for item in container.get("env", ())}
+    try:
+        settings = parse_settings(values)
+    except SettingsError as error:
+        yield f"{deployment}: {error}"
+        return
+    yield from bucket_problems(all_, str(deployment), values)
+    _, _, port = settings.trigger_listen.rpartition(":")
+    if int(port) not in {each.get("containerPort") for each in container.get("ports", ())}:
+        yield f"{deployment}: TRIGGER_LISTEN's port is no containerPort"
+    mounts = tuple(f"{mount['mountPath']}/" for mount in container.get("volumeMounts", ()))
+    if not settings.inbox.startswith(mounts):
+        yield f"{deployment}: INBOX is on no volume"
+    if deployment.spec.get("replicas") != 1 or deployment.spec["strategy"]["type"] != "Recreate":
+        yield f"{deployment}: two processes would share the inbox"
+    grace_s = deployment.spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
+    if grace_s <= settings.function_timeout_s:
+        yield f"{deployment}: a stop cuts off calls that may still take FUNCTION_TIMEOUT_S"
+
+
+def bucket_problems(all_: Manifests, where: str, values: Mapping[str, str]) -> Iterator[str]:
+    """Of a set of settings: its buckets are claimed, its endpoint is the store's service."""
+    settings = Settings()
+    for name in ("INPUT_BUCKET", "OUTPUT_BUCKET", "REPORT_BUCKET", "ENCODINGS"):
+        given = str(values.get(name, getattr(settings, name.lower())))
+        bucket = urlsplit(given).netloc if name == "ENCODINGS" else given
+        if bucket and bucket not in {claim.name for claim in all_.of("ObjectBucketClaim")}:
+            yield f"{where}: no claim makes {name} {bucket!r}"
+    host = urlsplit(str(values.get("S3_ENDPOINT_URL", ""))).hostname
+    hosts = {
+        f"rook-ceph-rgw-{store.name}.{store.namespace}.svc.cluster.local"
+        for store in all_.of("CephObjectStore")
+    }
+    if host not in hosts:
+        yield f"{where}: S3_ENDPOINT_URL is not the store's service {', '.join(sorted(hosts))}"
+
+
+def _store_problems(
+    all_: Manifests, document: Document, given: Mapping[str, Any], name: str, namespace: str
+) -> Iterator[str]:
+    if not all_.has("CephObjectStore", str(given.get(namespace)), str(given.get(name))):
+        yield f"{document}: no object store {given.get(namespace)}/{given.get(name)}"
+
+
+def _filter_problems(notification: Document) -> Iterator[str]:
+    """Exactly the keys and events that the trigger works on."""
+    if set(notification.spec.get("events", ())) != {f"s3:{event}" for event in STARTS_WORK}:
+        yield f"{notification}: events are not those that start work"
+    filters = notification.spec.get("filter", {})
+    for kind in sorted(filters.keys() - {"keyFilters"}):
+        yield f"{notification}: Rook drops {kind}"
+    expressions = [
+        rule["value"] for rule in filters.get("keyFilters", ()) if rule["name"] == "regex"
+    ]
+    for extension in VIDEO_EXTENSIONS:
+        for key in (f"a/b c{extension}", f"A{extension.upper()}"):
+            if not all(re.fullmatch(expression, key) for expression in expressions):
+                yield f"{notification}: {key} is filtered out"
+    if all(re.fullmatch(expression, "a.csv") for expression in expressions):
+        yield f"{notification}: a.csv is let through"
+
+
+def _address_problems(all_: Manifests, topic: Document, uri: str, path: str) -> Iterator[str]:
+    parts = urlsplit(uri)
+    name, _, rest = (parts.hostname or "").partition(".")
+    namespace = rest.removesuffix(".svc.cluster.local")
+    service = all_.find("Service", namespace, name)
+    if service is None or rest == namespace:
+        yield f"{topic}: {uri} is not NAME.NAMESPACE.svc.cluster.local of a service"
+    elif parts.port not in {port["port"] for port in service.spec["ports"]}:
+        yield f"{topic}: {service.name} has no port {parts.port}"
+    if parts.path != path:
+        yield f"{topic}: the trigger takes events at {path}"
+
+
+def _container_problems(
+    all_: Manifests, deployment: Document, container: Mapping[str, Any], pod: Mapping[str, Any]
+) -> Iterator[str]:
+    secrets = _secrets(all_)
+    for item in container.get("env", ()):
+        wanted = item.get("valueFrom", {}).get("secretKeyRef")
+        if wanted and wanted["key"] not in secrets.get(
+            (deployment.namespace, wanted["name"]), frozenset()
+        ):
+            yield f"{deployment}: {item['name']}: no secret {wanted['name']} with {wanted['key']}"
+    declared = {volume["name"] for volume in pod.get("volumes", ())}
+    for mount in container.get("volumeMounts", ()):
+        if mount["name"] not in declared:
+            yield f"{deployment}: no volume {mount['name']}"
+    named = {port.get("name") for port in container.get("ports", ())}
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        port = container.get(probe, {}).get("httpGet", {}).get("port")
+        if port is not None and port not in named:
+            yield f"{deployment}: {probe} asks a port {port!r} that is not there"
+
+
+def _secrets(all_: Manifests) -> dict[tuple[str, str], frozenset[str]]:
+    claims = {(claim.namespace, claim.name): CLAIM_KEYS for claim in all_.of("ObjectBucketClaim")}
+    return claims | OTHER_SECRETS
+
+
+def _container_ports(all_: Manifests, namespace: str, selector: Mapping[str, str]) -> set[Any]:
+    """Numbers and names of the ports of the pods that a selector finds."""
+    found: set[Any] = set()
+    for deployment in all_.of("Deployment"):
+        if deployment.namespace == namespace and _selects(selector, _pod_labels(deployment)):
+            for container in deployment.spec["template"]["spec"]["containers"]:
+                for port in container.get("ports", ()):
+                    found |= {port["containerPort"], port.get("name")}
+    for store in all_.of("CephObjectStore"):
+        if store.namespace == namespace and _selects(selector, _gateway_labels(store)):
+            # Rook moves gateway.port to 8080, because its containers are not root.
+            found |= {8080} if "port" in store.spec["gateway"] else set()
+    return found - {None}
+
+
+def _pod_labels(deployment: Document) -> Mapping[str, str]:
+    labels: Mapping[str, str] = deployment.spec["template"]["metadata"].get("labels", {})
+    return labels
+
+
+def _gateway_labels(store: Document) -> dict[str, str]:
+    """What Rook puts on the gateways' pods."""
+    return {
+        "app": "rook-ceph-rgw",
+        "rook_cluster": store.namespace,
+        "rook_object_store": store.name,
+    }
+
+
+def _is_gateway(all_: Manifests, source: Mapping[str, Any]) -> bool:
+    selector = source.get("podSelector", {}).get("matchLabels", {})
+    namespaces = source.get("namespaceSelector", {}).get("matchLabels", {})
+    return any(
+        namespaces == {"kubernetes.io/metadata.name": store.namespace}
+        and _selects(selector, _gateway_labels(store))
+        for store in all_.of("CephObjectStore")
+    )
+
+
+def _selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    return bool(selector) and selector.items() <= labels.items()

@@ -1,0 +1,85 @@
+"""The fast image without a container engine: its packages, its command, its answers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from rollcall.local.build_context import assemble
+from rollcall.local.processes import free_port
+from manifests.checks import REPOSITORY
+from manifests.images import bare_python, install
+
+FOLDER = REPOSITORY / "OpenFaas" / "project3"
+DOCKERFILE = FOLDER / "Dockerfile"
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("packages")
+    install(DOCKERFILE, FOLDER / "requirements-fast.txt", target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """/home/app of the image."""
+    return assemble(tmp_path_factory.mktemp("app"), "project3-fast.yml")
+
+
+@pytest.fixture
+def url(packages: Path, app: Path) -> Iterator[str]:
+    """The image's `fprocess`, started as the watchdog does, on a free port."""
+    (fprocess,) = re.findall(r'fprocess="(.+)"', DOCKERFILE.read_text())
+    port = free_port()
+    words = shlex.split(fprocess.replace("127.0.0.1:5000", f"127.0.0.1:{port}"))
+    python, environment = bare_python(packages)
+    assert words[0] == "python"
+    process = subprocess.Popen([*python, *words[1:]], cwd=app, env=environment)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_the_image_s_own_check_passes(packages: Path, app: Path) -> None:
+    (check,) = re.findall(r'&& python -c "(.+)"$', DOCKERFILE.read_text(), re.M)
+    python, environment = bare_python(packages)
+    subprocess.run([*python, "-c", check], cwd=app, env=environment, check=True)
+
+
+def test_nothing_is_compiled() -> None:
+    """Only pure Python comes as source; `dlib` itself would need ten minutes and a compiler."""
+    wanted = (FOLDER / "requirements-fast.txt").read_text()
+    assert re.search(r"^dlib-bin", wanted, re.M)
+    assert not re.search(r"^dlib\b(?!-)|^face_recognition\b(?!_)", wanted, re.M)
+    assert "g++" not in DOCKERFILE.read_text()
+
+
+def test_it_answers_as_the_template_does(url: str) -> None:
+    event = {"Event": "s3:TestEvent", "Bucket": "b"}
+    answer = _first_answer(url, event)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["status"] == "ignored"
+    assert httpx.post(url, content=b"no event").status_code == 400
+    assert httpx.post(url + "some/path", json=event).status_code == 200
+
+
+def _first_answer(url: str, event: dict[str, str]) -> httpx.Response:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return httpx.post(url, json=event, timeout=30)
+        except httpx.ConnectError:
+            assert time.monotonic() < deadline, "the function never listened"
+            time.sleep(0.1)

@@ -1,0 +1,96 @@
+"""Every manifest against its schema, and all of them against each other."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from manifests import names
+from manifests.checks import (
+    REPOSITORY,
+    Document,
+    Schemas,
+    core_problems,
+    is_kustomization,
+    is_rook,
+    kustomize_problems,
+    load,
+    rook_problems,
+)
+from manifests.names import Manifests
+
+TRIGGER = REPOSITORY / "deploy" / "trigger"
+DOCUMENTS = load(REPOSITORY / "ceph") + load(TRIGGER)
+ROOK = [document for document in DOCUMENTS if is_rook(document)]
+CORE = [each for each in DOCUMENTS if not is_rook(each) and not is_kustomization(each)]
+
+
+@pytest.mark.parametrize("document", CORE, ids=str)
+def test_kubernetes_takes_it(document: Document) -> None:
+    assert list(core_problems(document)) == []
+
+
+@pytest.mark.parametrize("document", ROOK, ids=str)
+def test_rook_takes_it(document: Document, schemas: Schemas) -> None:
+    assert list(rook_problems(document, schemas)) == []
+
+
+def test_there_is_something_to_check() -> None:
+    kinds = {document.kind for document in DOCUMENTS}
+    assert {"CephCluster", "CephBucketTopic", "ObjectBucketClaim", "Deployment"} <= kinds
+
+
+def test_the_kustomization_lists_every_file() -> None:
+    (kustomization,) = (each for each in DOCUMENTS if is_kustomization(each))
+    assert list(kustomize_problems(kustomization, TRIGGER)) == []
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        names.claim_problems,
+        names.user_problems,
+        names.notification_problems,
+        names.topic_problems,
+        names.service_problems,
+        names.deployment_problems,
+        names.policy_problems,
+    ],
+)
+def test_names_agree(check: names.Check) -> None:
+    assert list(check(Manifests(DOCUMENTS))) == []
+
+
+def test_the_trigger_is_told_what_exists() -> None:
+    trigger = _trigger()
+    assert list(names.trigger_problems(Manifests(DOCUMENTS), trigger)) == []
+
+
+def test_the_trigger_s_pod_may_do_nothing() -> None:
+    trigger = _trigger()
+    pod = trigger.spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "ceph").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_head_has_the_command(path: Path) -> None:
+    name = f"ceph/{path.name}"
+    head = re.match(r"(#.*\n)+", path.read_text())
+    assert head is not None
+    assert re.search(rf"#   (kubectl apply -f|sed .*) {name}", head[0])
+
+
+def _trigger() -> Document:
+    found = Manifests(DOCUMENTS).find("Deployment", "rollcall", "rollcall-trigger")
+    assert found is not None
+    return found

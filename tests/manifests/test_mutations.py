@@ -1,0 +1,222 @@
+"""The checks themselves: each of these mistakes has to be found."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from rollcall.core.settings import Settings
+from manifests import names
+from manifests.checks import (
+    REPOSITORY,
+    Document,
+    Schemas,
+    core_problems,
+    load,
+    parse,
+    rook_problems,
+)
+from manifests.names import Manifests
+from manifests.stack import seconds, stack_problems, timeout_problems
+
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def documents() -> list[Document]:
+    loaded = load(REPOSITORY / "ceph") + load(REPOSITORY / "deploy" / "trigger")
+    return copy.deepcopy(loaded)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("CephBucketTopic", lambda body: body["spec"].update(persistant=True)),
+        ("CephBucketTopic", lambda body: body["spec"]["endpoint"]["http"].update(url="http://x")),
+        ("CephBucketTopic", lambda body: body["spec"].update(opaqueData=False)),
+        ("CephBucketTopic", lambda body: body["spec"].pop("endpoint")),
+        ("CephBucketNotification", lambda body: body["spec"].update(events=["s3:Created"])),
+        ("CephBucketNotification", lambda body: body.update(specs={})),
+        ("CephObjectStore", lambda body: body["spec"]["gateway"].update(instances="1")),
+        ("CephObjectStoreUser", lambda body: body["spec"]["quotas"].update(maxBucket=4)),
+        ("CephCluster", lambda body: body["spec"]["mon"].update(count=True)),
+        ("ObjectBucketClaim", lambda body: body["spec"].update(bucket="x")),
+        ("ObjectBucketClaim", lambda body: body["metadata"].update(label={"a": "b"})),
+        ("ObjectBucketClaim", lambda body: body["metadata"].update(labels={"a": False})),
+    ],
+)
+def test_rook_schemas_refuse(
+    kind: str, change: Change, documents: list[Document], schemas: Schemas
+) -> None:
+    document = next(each for each in documents if each.kind == kind)
+    change(document.body)
+    assert list(rook_problems(document, schemas))
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("Deployment", lambda body: body["spec"].update(replica=1)),
+        ("Deployment", lambda body: body["spec"]["template"]["spec"].update(serviceaccount="x")),
+        ("Service", lambda body: body["spec"]["ports"][0].update(targetport=1)),
+        ("NetworkPolicy", lambda body: body["spec"]["ingress"][0].update(form=[])),
+        ("StorageClass", lambda body: body.update(kind="StorageClasses")),
+        ("PersistentVolumeClaim", lambda body: body.update(apiVersion="v2")),
+    ],
+)
+def test_core_schemas_refuse(kind: str, change: Change, documents: list[Document]) -> None:
+    document = next(each for each in documents if each.kind == kind)
+    change(document.body)
+    assert list(core_problems(document))
+
+
+def test_a_bare_n_is_no_text(schemas: Schemas) -> None:
+    """PyYAML alone would read the text "n", where kubectl reads false."""
+    text = (REPOSITORY / "ceph" / "notification.yaml").read_text()
+    broken = parse(text.replace("opaqueData: CHANGE_ME", "opaqueData: n"))
+    assert [p for document in broken for p in rook_problems(document, schemas)]
+    whole = parse(text.replace("opaqueData: CHANGE_ME", "opaqueData: 'n'"))
+    assert not [p for document in whole for p in rook_problems(document, schemas)]
+
+
+def test_a_key_that_comes_twice_is_refused() -> None:
+    with pytest.raises(Exception, match="twice"):
+        parse("a: 1\na: 2\n")
+
+
+@pytest.mark.parametrize(
+    ("check", "kind", "change"),
+    [
+        (names.topic_problems, "CephBucketTopic", {"metadata.name": "rollcall.videos"}),
+        (names.topic_problems, "CephBucketTopic", {"spec.persistent": False}),
+        (names.topic_problems, "CephBucketTopic", {"spec.objectStoreName": "other"}),
+        (names.topic_problems, "CephBucketTopic", {"spec.opaqueData": "0123456789abcdef"}),
+        (names.topic_problems, "Service", {"metadata.name": "trigger"}),
+        (names.topic_problems, "Service", {"metadata.namespace": "default"}),
+        (names.topic_problems, "Service", {"spec.ports": [{"port": 80}]}),
+        (names.notification_problems, "CephBucketTopic", {"metadata.namespace": "rook-ceph"}),
+        (names.notification_problems, "CephBucketNotification", {"metadata.name": "videos"}),
+        (names.notification_problems, "CephBucketNotification", {"spec.topic": "videos"}),
+        (names.notification_problems, "CephBucketNotification", {"spec.events": []}),
+        (names.notification_problems, "CephBucketNotification", {"spec.filter.tagFilters": []}),
+        (
+            names.notification_problems,
+            "CephBucketNotification",
+            {"spec.filter.keyFilters": [{"name": "regex", "value": r".*\.mp4"}]},
+        ),
+        (
+            names.notification_problems,
+            "ObjectBucketClaim",
+            {"metadata.labels": {"bucket-notification-new-videos": "videos"}},
+        ),
+        (
+            names.notification_problems,
+            "ObjectBucketClaim",
+            {"metadata.labels": {"bucket-notification-new_videos": "new-videos"}},
+        ),
+        (names.claim_problems, "StorageClass", {"metadata.name": "other"}),
+        (names.claim_problems, "StorageClass", {"provisioner": "ceph.rook.io/bucket"}),
+        (names.claim_problems, "CephObjectStoreUser", {"metadata.name": "other"}),
+        (names.claim_problems, "ObjectBucketClaim", {"spec.bucketName": "other"}),
+        (names.user_problems, "CephObjectStore", {"spec.allowUsersInNamespaces": []}),
+        (names.user_problems, "CephObjectStoreUser", {"spec.quotas.maxBuckets": 3}),
+        (names.service_problems, "Service", {"spec.selector": {"app": "trigger"}}),
+        (names.service_problems, "Service", {"spec.ports": [{"port": 1, "targetPort": 80}]}),
+        (names.deployment_problems, "Deployment", {"spec.selector.matchLabels": {"a": "b"}}),
+        (names.deployment_problems, "ObjectBucketClaim", {"metadata.name": "input"}),
+        (names.deployment_problems, "PersistentVolumeClaim", {"metadata.name": "inbox"}),
+        (names.policy_problems, "NetworkPolicy", {"spec.podSelector.matchLabels": {"a": "b"}}),
+        (names.policy_problems, "CephObjectStore", {"metadata.name": "other"}),
+    ],
+)
+def test_names_that_disagree_are_found(
+    check: names.Check, kind: str, change: dict[str, Any], documents: list[Document]
+) -> None:
+    chosen = [each for each in documents if each.kind == kind and _ours(each)]
+    # Of claims the first, which has the notification; of the others all, the twins too.
+    for document in chosen[:1] if kind == "ObjectBucketClaim" else chosen:
+        _set(document.body, change)
+    assert list(check(Manifests(documents)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spec.replicas": 2},
+        {"spec.strategy.type": "RollingUpdate"},
+        {"spec.template.spec.terminationGracePeriodSeconds": 30},
+        {"spec.template.spec.containers.0.env.0.name": "TRIGGER_LISTENS"},
+        {"spec.template.spec.containers.0.env.0.value": "0.0.0.0:8080"},
+        {"spec.template.spec.containers.0.env.1.value": "/tmp-not/inbox.sqlite3"},
+        {"spec.template.spec.containers.0.env.2.value": "http://minio.default:9000"},
+        {"spec.template.spec.containers.0.env.3.value": "videos"},
+    ],
+)
+def test_a_wrong_trigger_is_found(change: dict[str, Any], documents: list[Document]) -> None:
+    (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
+    _set(trigger.body, change)
+    assert list(names.trigger_problems(Manifests(documents), trigger))
+
+
+def _stack() -> dict[str, Any]:
+    (document,) = parse((REPOSITORY / "project3.yml").read_text())
+    return document.body
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"funktions": {}},
+        {"functions.face-recognition.read_only_root_filesystem": True},
+        {"functions.face-recognition.build_args": ["TEST_ENABLED=false"]},
+        {"functions.face-recognition.build_args.TEST_ENABLED": False},
+        {"functions.face-recognition.environment.SCAN": False},  # a bare n
+        {"functions.face-recognition.environment.TOLERANZ": "0.5"},
+        {"functions.face-recognition.secrets": ["aws-key"]},
+        {"functions.face-recognition.limits.mem": "1Gi"},
+        {"functions.face-recognition.image": "rollcall:0.1.0"},
+        {"configuration.copy": "rollcall"},
+        {"provider.network": "x"},
+    ],
+)
+def test_a_wrong_stack_file_is_found(change: dict[str, Any]) -> None:
+    document = _stack()
+    _set(document, change)
+    assert list(stack_problems(document))
+
+
+@pytest.mark.parametrize("name", ["exec_timeout", "read_timeout", "write_timeout"])
+def test_time_outs_in_the_wrong_order_are_found(name: str) -> None:
+    (function,) = _stack()["functions"].values()
+    environment = function["environment"]
+    caller_s = Settings().function_timeout_s
+    assert not list(timeout_problems(environment, 305, caller_s))
+    assert list(timeout_problems(environment | {name: "305s"}, 305, caller_s))
+    del environment[name]  # the watchdog's 30 s
+    assert name == "exec_timeout" or list(timeout_problems(environment, 305, caller_s))
+
+
+def test_durations() -> None:
+    assert [seconds(text) for text in ("300s", "5m10s", "1.5h", "20ms")] == [300, 310, 5400, 0.02]
+    with pytest.raises(ValueError, match="no duration"):
+        seconds("300")
+
+
+def _ours(document: Document) -> bool:
+    return document.name not in ("rook-ceph-tools", "rook-ceph-rgw-my-store-external")
+
+
+def _set(body: Any, change: dict[str, Any]) -> None:
+    for path, value in change.items():
+        *parents, last = (int(part) if part.isdecimal() else part for part in _parts(path))
+        target = body
+        for part in parents:
+            target = target[part]
+        target[last] = value
+
+
+def _parts(path: str) -> Iterator[str]:
+    return iter(path.split("."))

@@ -1,0 +1,80 @@
+"""The OpenFaaS stack files: keys, settings, time-outs, and what ends up in the build context."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rollcall.core.settings import Settings
+from rollcall.local.build_context import assemble
+from manifests import names
+from manifests.checks import REPOSITORY, load, parse
+from manifests.names import Manifests
+from manifests.stack import seconds, stack_problems, timeout_problems
+
+STACKS = ("project3.yml", "project3-fast.yml")
+
+
+def _function(stack: str) -> dict[str, Any]:
+    (document,) = parse((REPOSITORY / stack).read_text(), stack)
+    (function,) = document.body["functions"].values()
+    return dict(function)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_faas_cli_reads_all_of_it(stack: str) -> None:
+    (document,) = parse((REPOSITORY / stack).read_text(), stack)
+    assert list(stack_problems(document.body)) == []
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_time_outs_nest(stack: str) -> None:
+    guide = (REPOSITORY / "docs" / "deploy.md").read_text()
+    chart = dict(re.findall(r"--set gateway\.(\w+)=(\w+)", guide))
+    upstream_s = seconds(chart["upstreamTimeout"])
+    assert upstream_s < min(seconds(chart["readTimeout"]), seconds(chart["writeTimeout"]))
+    environment = _function(stack)["environment"]
+    caller_s = Settings().function_timeout_s
+    assert list(timeout_problems(environment, upstream_s, caller_s)) == []
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_it_uses_the_claimed_buckets(stack: str) -> None:
+    manifests = Manifests(load(REPOSITORY / "ceph"))
+    environment = _function(stack)["environment"]
+    assert list(names.bucket_problems(manifests, stack, environment)) == []
+
+
+def test_both_deploy_the_same_function() -> None:
+    """They differ in how the image is built, and in nothing else."""
+    slow, fast = (_function(stack) for stack in STACKS)
+    built = {"lang", "image", "build_args"}
+    assert slow["lang"] == "python3-http-debian"
+    assert fast["lang"] == "dockerfile"
+    assert {key: slow[key] for key in slow.keys() - built} == {
+        key: fast[key] for key in fast.keys() - built
+    }
+
+
+def test_the_dockerfile_finds_what_it_copies(tmp_path: Path) -> None:
+    """faas-cli copies the handler's folder and `configuration.copy` side by side."""
+    context = assemble(tmp_path, "project3-fast.yml") / "function"
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", (context / "Dockerfile").read_text(), re.M)
+    assert copied == ["requirements-fast.txt", "."]
+    for name in (*copied, "handler.py", "index.py", "rollcall/pipeline.py"):
+        assert (context / name).exists()
+
+
+def test_one_worker_for_each_call() -> None:
+    """The watchdog lets `max_inflight` calls in; more workers would idle, fewer make calls wait."""
+    dockerfile = (REPOSITORY / "OpenFaas" / "project3" / "Dockerfile").read_text()
+    environment = yaml.safe_load((REPOSITORY / "project3-fast.yml").read_text())["functions"][
+        "face-recognition"
+    ]["environment"]
+    assert re.findall(r"--workers (\d+)", dockerfile) == [str(environment["max_inflight"])]
+    (timeout_s,) = re.findall(r"--timeout (\d+)", dockerfile)
+    assert float(timeout_s) > seconds(environment["exec_timeout"])
