@@ -215,7 +215,7 @@ def _filter_problems(notification: Document) -> Iterator[str]:
         rule["value"] for rule in filters.get("keyFilters", ()) if rule["name"] == "regex"
     ]
     for extension in VIDEO_EXTENSIONS:
-        for key in (f"a/b c{extension}", f"A{extension.upper()}"):
+        for key in (extension, f"a/b c{extension}", f"A{extension.upper()}"):
             if not all(re.fullmatch(expression, key) for expression in expressions):
                 yield f"{notification}: {key} is filtered out"
     if all(re.fullmatch(expression, "a.csv") for expression in expressions):
