@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import signal
 import subprocess
 import time
@@ -40,7 +39,9 @@ def url(packages: Path, app: Path) -> Iterator[str]:
     """The image's `fprocess`, started as the watchdog does, on a free port."""
     (fprocess,) = re.findall(r'fprocess="(.+)"', DOCKERFILE.read_text())
     port = free_port()
-    words = shlex.split(fprocess.replace("127.0.0.1:5000", f"127.0.0.1:{port}"))
+    words = fprocess.replace("127.0.0.1:5000", f"127.0.0.1:{port}").split(
+        " "
+    )  # as the watchdog does
     python, environment = bare_python(packages)
     assert words[0] == "python"
     process = subprocess.Popen([*python, *words[1:]], cwd=app, env=environment)
