@@ -15,6 +15,7 @@ from rollcall.core.events import STARTS_WORK
 from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings
 from manifests.checks import Document
+from manifests.stack import LIBRARIES
 
 OPERATOR_NAMESPACE = "rook-ceph"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -160,7 +161,8 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
 def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     """The trigger's environment is made of settings that parse, buckets that are claimed."""
     (container,) = deployment.spec["template"]["spec"]["containers"]
-    values = {item["name"]: item.get("value", "x") for item in container.get("env", ())}
+    given = {item["name"]: item.get("value", "x") for item in container.get("env", ())}
+    values = {name: value for name, value in given.items() if name not in LIBRARIES}
     try:
         settings = parse_settings(values)
     except SettingsError as error:

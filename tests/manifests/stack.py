@@ -49,12 +49,18 @@ WATCHDOG = frozenset(
         "max_inflight",
         "log_buffer_size",
         "prefix_logs",
-        "log_call_id",
+        "log_callid",
         "http_buffer_req_body",
         "ready_path",
     ]
 )
 """Settings of of-watchdog that a stack file may change; the image itself sets the others."""
+
+LIBRARIES = frozenset({"AWS_CA_BUNDLE"})
+"""Variables that boto3 reads by itself."""
+
+SECRET_FILES = frozenset({"ca-bundle"})
+"""Secrets that are files for a library, not settings (docs/deploy.md)."""
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -64,10 +70,10 @@ def stack_problems(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _shape(document, STACK, "")
     for name, function in document.get("functions", {}).items():
         for variable in function.get("environment", {}):
-            if variable not in WATCHDOG and variable not in setting_names():
+            if variable not in WATCHDOG | LIBRARIES and variable not in setting_names():
                 yield f"{name}: {variable} is neither a setting nor the watchdog's"
         for secret in function.get("secrets", ()):
-            if secret.upper().replace("-", "_") not in setting_names():
+            if secret not in SECRET_FILES and _setting(secret) not in setting_names():
                 yield f"{name}: the secret {secret} is no setting"
         if "/" not in function.get("image", ""):
             yield f"{name}: the image's name needs a /"
@@ -91,6 +97,11 @@ def seconds(duration: str) -> float:
     if not parts or "".join(map("".join, parts)) != duration:
         raise ValueError(f"{duration!r} is no duration")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+
+
+def _setting(secret: str) -> str:
+    """As rollcall.config reads them: `trigger-token` is TRIGGER_TOKEN."""
+    return secret.upper().replace("-", "_")
 
 
 def _shape(value: Any, wanted: Any, path: str) -> Iterator[str]:
