@@ -148,16 +148,30 @@ def test_names_that_disagree_are_found(
         {"spec.replicas": 2},
         {"spec.strategy.type": "RollingUpdate"},
         {"spec.template.spec.terminationGracePeriodSeconds": 30},
-        {"spec.template.spec.containers.0.env.0.name": "TRIGGER_LISTENS"},
-        {"spec.template.spec.containers.0.env.0.value": "0.0.0.0:8080"},
-        {"spec.template.spec.containers.0.env.1.value": "/tmp-not/inbox.sqlite3"},
-        {"spec.template.spec.containers.0.env.2.value": "http://minio.default:9000"},
-        {"spec.template.spec.containers.0.env.3.value": "videos"},
     ],
 )
 def test_a_wrong_trigger_is_found(change: dict[str, Any], documents: list[Document]) -> None:
     (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
     _set(trigger.body, change)
+    assert list(names.trigger_problems(Manifests(documents), trigger))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("TRIGGER_LISTEN", {"name": "TRIGGER_LISTENS"}),
+        ("TRIGGER_LISTEN", {"value": "0.0.0.0:8080"}),
+        ("INBOX", {"value": "/var/lib/inbox.sqlite3"}),
+        ("S3_ENDPOINT_URL", {"value": "http://minio.default:9000"}),
+        ("INPUT_BUCKET", {"value": "videos"}),
+    ],
+)
+def test_a_wrong_environment_is_found(
+    name: str, change: dict[str, str], documents: list[Document]
+) -> None:
+    (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
+    (container,) = trigger.spec["template"]["spec"]["containers"]
+    next(item for item in container["env"] if item["name"] == name).update(change)
     assert list(names.trigger_problems(Manifests(documents), trigger))
 
 
