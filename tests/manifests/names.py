@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from manifests.checks import Document
+from manifests.stack import LIBRARIES
+
 from rollcall.core.errors import SettingsError
 from rollcall.core.events import STARTS_WORK
 from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings
-from manifests.checks import Document
-from manifests.stack import LIBRARIES
 
 OPERATOR_NAMESPACE = "rook-ceph"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")

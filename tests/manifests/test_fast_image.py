@@ -11,11 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from manifests.checks import REPOSITORY
+from manifests.images import bare_python, install
 
 from rollcall.local.build_context import assemble
 from rollcall.local.processes import free_port
-from manifests.checks import REPOSITORY
-from manifests.images import bare_python, install
 
 FOLDER = REPOSITORY / "OpenFaas" / "project3"
 DOCKERFILE = FOLDER / "Dockerfile"

@@ -7,11 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from rollcall.core.settings import PLACEHOLDER
 from manifests.checks import REPOSITORY, load
 from manifests.names import OTHER_SECRETS, Manifests
 from manifests.stack import seconds
+
+from rollcall.core.settings import PLACEHOLDER
 
 GUIDES = [REPOSITORY / "ceph" / "README.md", REPOSITORY / "docs" / "deploy.md"]
 MANIFESTS = Manifests(load(REPOSITORY / "ceph") + load(REPOSITORY / "deploy"))

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from manifests import names
 from manifests.checks import (
     REPOSITORY,

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-
-from rollcall.core.settings import Settings
 from manifests import names
 from manifests.checks import (
     REPOSITORY,
@@ -21,6 +19,8 @@ from manifests.checks import (
 )
 from manifests.names import Manifests
 from manifests.stack import seconds, stack_problems, timeout_problems
+
+from rollcall.core.settings import Settings
 
 Change = Callable[[dict[str, Any]], object]
 

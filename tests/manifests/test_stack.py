@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-
-from rollcall.core.settings import Settings
-from rollcall.local.build_context import assemble
 from manifests import names
 from manifests.checks import REPOSITORY, load, parse
 from manifests.names import Manifests
 from manifests.stack import seconds, stack_problems, timeout_problems
+
+from rollcall.core.settings import Settings
+from rollcall.local.build_context import assemble
 
 STACKS = ("project3.yml", "project3-fast.yml")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-from rollcall.local.processes import free_port
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
+
+from rollcall.local.processes import free_port
 
 FOLDER = REPOSITORY / "deploy" / "trigger"
 DOCKERFILE = FOLDER / "Dockerfile"
