@@ -73,7 +73,8 @@ def opaque_tokens(document: Json) -> set[str]:
     records = document.get("Records") if isinstance(document, dict) else None
     if not isinstance(records, list):
         return set()
-    return {str(record.get("opaqueData", "")) for record in records if isinstance(record, dict)}
+    found = [record.get("opaqueData") for record in records if isinstance(record, dict)]
+    return {token if isinstance(token, str) else "" for token in found}
 
 
 def _settle(outcomes: Iterator[VideoRef | BadEvent | None]) -> tuple[VideoRef, ...]:
@@ -129,13 +130,21 @@ def _records(records: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None
 
 def _sns(envelope: Mapping[str, Json], nesting: int) -> Iterator[VideoRef | BadEvent | None]:
     """A re-delivery repeats the MessageId: it tells events apart that bring no mark of theirs."""
-    message_id = str(envelope.get("MessageId", ""))[:MAX_FIELD_CHARS]
+    message_id = _message_id(envelope)
     for index, outcome in enumerate(_inner(envelope.get("Message"), nesting)):
         if not isinstance(outcome, VideoRef) or outcome.event_id or outcome.sequencer:
             yield outcome
         else:
             event_id = f"sns:{message_id}/{index}" if message_id else ""
             yield replace(outcome, event_id=event_id)
+
+
+def _message_id(envelope: Mapping[str, Json]) -> str:
+    """Empty when it is none: that is no reason to refuse what is inside."""
+    try:
+        return _text(envelope, "MessageId")
+    except BadEvent:
+        return ""
 
 
 def _inner(body: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None]:
@@ -216,8 +225,17 @@ def _cloud_event(body: bytes, headers: Headers) -> Json:
         "eventName": _cloud_event_name(headers),
         "eventId": headers.get("ce-id", ""),
         "eventTime": headers.get("ce-time", ""),
-        "s3": {"bucket": {"name": bucket}, "object": {"key": headers.get("ce-subject", "")}},
+        "s3": {"bucket": {"name": bucket}, "object": {"key": _header_text(headers, "ce-subject")}},
     }
+
+
+def _header_text(headers: Headers, name: str) -> str:
+    """Ceph writes UTF-8 into its headers; WSGI hands their bytes over as Latin-1."""
+    text = headers.get(name, "")
+    try:
+        return text.encode("latin-1").decode()
+    except UnicodeError:
+        return text
 
 
 def _cloud_event_name(headers: Headers) -> str:
@@ -228,11 +246,7 @@ def _cloud_event_name(headers: Headers) -> str:
 def _checked(video: VideoRef) -> VideoRef:
     if not video.bucket or not video.key:
         raise BadEvent("the event names no bucket, or no key")
-    try:
-        size_bytes = len(video.key.encode())
-    except UnicodeError as error:
-        raise BadEvent("the key is not valid Unicode") from error
-    if size_bytes > MAX_KEY_BYTES or "\x00" in video.key:
+    if len(video.key.encode()) > MAX_KEY_BYTES or "\x00" in video.key:
         raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes, or holds a NUL")
     return video
 
@@ -250,6 +264,10 @@ def _text(parent: Mapping[str, Json], name: str, most: int = MAX_FIELD_CHARS) ->
         return ""
     if not isinstance(value, str) or len(value) > most:
         raise BadEvent(f"{name!r} has to be a string of at most {most} characters")
+    try:
+        value.encode()
+    except UnicodeError as error:
+        raise BadEvent(f"{name!r} is not valid Unicode") from error
     return value
 
 
