@@ -27,12 +27,12 @@ def render_csv(people: Iterable[Person], students: Mapping[str, Student]) -> byt
 def parse_csv(body: bytes) -> list[dict[str, str]]:
     """Rows by column. Raises ValueError when it is not a result of ours."""
     reader = csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True)
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise ValueError(f"the header is {reader.fieldnames}, not {','.join(COLUMNS)}")
     try:
-        rows = list(reader)
+        header, rows = tuple(reader.fieldnames or ()), list(reader)
     except csv.Error as error:
         raise ValueError(f"not a CSV: {error}") from error
+    if header != COLUMNS:
+        raise ValueError(f"the header is {header}, not {','.join(COLUMNS)}")
     if any(None in row or None in row.values() for row in rows):
         raise ValueError("a row has more or fewer cells than the header")
     return rows
