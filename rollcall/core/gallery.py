@@ -85,13 +85,15 @@ def _check(names: Sequence[str], encodings: Encodings) -> None:
         )
     if encodings.dtype.kind != "f" or not np.isfinite(encodings).all():
         raise GalleryError("encodings have to be finite numbers; enrol the person again")
-    for name in set(names):
+    for name in names:
         check_name(name)
 
 
 def check_name(name: object) -> None:
     """Raises GalleryError for a name that nobody can be enrolled under."""
-    if not isinstance(name, str) or not name.strip() or len(name) > MAX_NAME_CHARS:
+    if not isinstance(name, str):
+        raise GalleryError(f"a name is text, not {type(name).__name__}")
+    if not name.strip() or len(name) > MAX_NAME_CHARS:
         raise GalleryError(f"a name is 1 to {MAX_NAME_CHARS} characters of text, not {name!r:.50}")
     if not name.isprintable():
         raise GalleryError(f"the name {name!r} holds control characters")
