@@ -116,7 +116,7 @@ def test_whatever_a_record_holds_a_reader_sees_one_row(name: str, major: str, ye
     ids=lambda body: repr(body[:12] + body[-12:]),
 )
 def test_what_is_no_result_is_a_value_error(body: bytes) -> None:
-    with pytest.raises(ValueError, match="CSV|header|cells|codec"):
+    with pytest.raises(ValueError, match=r"CSV|header|cells|codec"):
         parse_csv(body)
 
 

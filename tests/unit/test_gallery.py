@@ -1,0 +1,196 @@
+"""Who is nearest to a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollcall.core.errors import GalleryError
+from rollcall.core.gallery import MAX_NAME_CHARS, UNKNOWN, Gallery, check_name, empty_gallery
+from rollcall.core.types import ENCODING_SIZE, Match
+
+
+def at(*coordinates: float) -> np.ndarray:
+    """A point of encoding space: these coordinates, the others 0."""
+    point = np.zeros(ENCODING_SIZE)
+    point[: len(coordinates)] = coordinates
+    return point
+
+
+def gallery(*people: tuple[str, np.ndarray]) -> Gallery:
+    return Gallery([name for name, _ in people], np.array([point for _, point in people]))
+
+
+def nearest(found: Gallery, point: np.ndarray) -> Match:
+    (match,) = found.nearest(point[None])
+    assert match is not None
+    return match
+
+
+def test_nearest_identity_distance_and_margin() -> None:
+    match = nearest(gallery(("bob", at(1.0)), ("alice", at(0.0, 0.3))), at())
+    assert match.name == "alice"
+    assert match.distance == pytest.approx(0.3)
+    assert match.margin == pytest.approx(0.7)
+
+
+def test_person_is_as_near_as_the_nearest_of_their_encodings() -> None:
+    found = gallery(("bob", at(0.5)), ("alice", at(3.0)), ("bob", at(2.0)), ("alice", at(0.2)))
+    match = nearest(found, at())
+    assert match == Match("alice", pytest.approx(0.2), pytest.approx(0.3))
+
+
+def test_margin_is_to_another_person_not_to_another_encoding() -> None:
+    match = nearest(gallery(("alice", at(0.1)), ("alice", at(0.2)), ("bob", at(0.9))), at())
+    assert match.margin == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_single_person_has_infinite_margin(count: int) -> None:
+    assert nearest(gallery(*[("alice", at(0.1))] * count), at()).margin == float("inf")
+
+
+def test_empty_gallery_matches_nobody() -> None:
+    found = empty_gallery()
+    assert len(found) == 0
+    assert found.people == ()
+    assert found.nearest(np.zeros((2, ENCODING_SIZE))) == [None, None]
+
+
+def test_no_faces_no_matches() -> None:
+    empty = np.empty((0, ENCODING_SIZE))
+    assert gallery(("alice", at())).nearest(empty) == []
+    assert empty_gallery().nearest(empty) == []
+
+
+def test_one_match_for_each_face_in_order() -> None:
+    found = gallery(("alice", at(0.0)), ("bob", at(1.0)))
+    matches = found.nearest(np.array([at(0.9), at(0.1), at(1.0)]))
+    assert [match.name for match in matches if match] == ["bob", "alice", "bob"]
+
+
+def test_an_encoding_of_the_gallery_is_at_distance_0() -> None:
+    points = np.random.default_rng(1).normal(0, 0.12, (50, ENCODING_SIZE))
+    found = Gallery([f"p{index}" for index in range(50)], points)
+    for index, match in enumerate(found.nearest(points)):
+        assert match is not None
+        assert match.name == f"p{index}"
+        assert match.distance == pytest.approx(0, abs=1e-6)
+
+
+def brute_force(names: Sequence[str], points: np.ndarray, face: np.ndarray) -> Match:
+    distances = np.sqrt(((points - face) ** 2).sum(axis=1))
+    best = {
+        name: min(d for n, d in zip(names, distances, strict=True) if n == name) for name in names
+    }
+    name = min(best, key=lambda each: best[each])
+    others = [distance for other, distance in best.items() if other != name]
+    return Match(name, best[name], min(others, default=np.inf) - best[name])
+
+
+@given(
+    st.lists(st.sampled_from(["zoe", "alice", "Bob", "é", "a b"]), min_size=1, max_size=12),
+    st.integers(0, 2**32),
+)
+def test_agrees_with_brute_force(names: list[str], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    points = random.normal(0, 0.12, (len(names), ENCODING_SIZE))
+    faces = random.normal(0, 0.12, (4, ENCODING_SIZE))
+    for face, match in zip(faces, Gallery(names, points).nearest(faces), strict=True):
+        expected = brute_force(names, points, face)
+        assert match is not None
+        assert match.name == expected.name
+        assert match.distance == pytest.approx(expected.distance)
+        assert match.margin == pytest.approx(expected.margin)
+
+
+# --- what a gallery refuses
+
+BAD_NAMES = ["", "  ", "\t", "a\nb", "a\x00", "\ud800", "\u202ealice", UNKNOWN, "x" * 257]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_name_refused(name: str) -> None:
+    with pytest.raises(GalleryError):
+        check_name(name)
+    with pytest.raises(GalleryError):
+        gallery(("alice", at()), (name, at()))
+
+
+@pytest.mark.parametrize("name", [None, 7, b"alice", ["alice"], ("alice",)])
+def test_name_that_is_no_text_is_refused(name: object) -> None:
+    with pytest.raises(GalleryError, match="text"):
+        Gallery([name], at()[None])  # type: ignore[list-item]
+
+
+def test_name_is_not_printed_when_it_could_be_endless() -> None:
+    name: list[object] = []
+    for _ in range(100):
+        name = [name, name]
+    with pytest.raises(GalleryError, match="list"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["é", "王小明", "O'Neil, Bob", "x" * MAX_NAME_CHARS, "Unknown"])
+def test_name_accepted(name: str) -> None:
+    assert gallery((name, at())).people == (name,)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_have_to_be_finite(number: float) -> None:
+    with pytest.raises(GalleryError, match="finite"):
+        gallery(("alice", at(0.1)), ("bob", at(0.1, number)))
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 128), (0, 128), (1, 127), (1, 129), (128,), (1, 128, 1), (1, 0), ()]
+)
+def test_one_row_of_128_for_each_name(shape: tuple[int, ...]) -> None:
+    with pytest.raises(GalleryError, match="shape"):
+        Gallery(["alice"], np.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u1", "?", "c16", "U1", "O", "M8[s]"])
+def test_encodings_are_floats(dtype: str) -> None:
+    with pytest.raises(GalleryError):
+        Gallery(["alice"], np.zeros((1, ENCODING_SIZE)).astype(dtype))
+
+
+def test_float32_becomes_float64() -> None:
+    found = Gallery(["alice"], at(0.5)[None].astype("f4"))  # type: ignore[arg-type]
+    assert found.encodings.dtype == np.float64
+    assert np.array_equal(found.encodings, at(0.5)[None])
+
+
+def test_encodings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        gallery(("alice", at())).encodings[0, 0] = 1.0
+
+
+# --- version, and one more face
+
+
+def test_version_is_that_of_the_content() -> None:
+    first = gallery(("alice", at(0.1)), ("bob", at(0.2)))
+    assert first.version == gallery(("alice", at(0.1)), ("bob", at(0.2))).version
+    others = [
+        gallery(("alice", at(0.1)), ("bob", at(0.3))),
+        gallery(("alice", at(0.1)), ("Bob", at(0.2))),
+        gallery(("alice", at(0.2)), ("bob", at(0.1))),
+        gallery(("alice", at(0.1))),
+        empty_gallery(),
+    ]
+    assert len({first.version, *(other.version for other in others)}) == 6
+
+
+def test_with_face_leaves_the_old_gallery_as_it_was() -> None:
+    old = gallery(("alice", at(0.1)))
+    new = old.with_face("bob", at(0.2)).with_face("alice", at(0.3))
+    assert (len(old), len(new)) == (1, 3)
+    assert new.people == ("alice", "bob")
+    assert nearest(new, at(0.21)).name == "bob"
+    assert nearest(empty_gallery().with_face("alice", at(0.1)), at()).name == "alice"

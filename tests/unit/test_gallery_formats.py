@@ -1,0 +1,424 @@
+"""Contract 3.4: galleries as bytes, and pickles that would rather be programs."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import subprocess
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.needs import classroom_folder
+
+from rollcall.core import gallery_formats
+from rollcall.core.errors import GalleryError
+from rollcall.core.gallery import Gallery, empty_gallery
+from rollcall.core.gallery_formats import FORMAT, is_native, parse_gallery, render_gallery
+
+PEOPLE = ["alice", "bob", "alice"]
+POINTS = np.random.default_rng(7).normal(0, 0.12, (3, 128))
+
+
+def pickled(encoding: object, names: object = PEOPLE, protocol: int = 4) -> bytes:
+    return pickle.dumps({"name": names, "encoding": encoding}, protocol)
+
+
+def refused(body: bytes) -> str:
+    with pytest.raises(GalleryError) as caught:
+        parse_gallery(body)
+    return str(caught.value)
+
+
+# --- the native format
+
+
+@pytest.mark.parametrize(
+    "gallery",
+    [
+        Gallery(PEOPLE, POINTS),
+        Gallery(["王小明", "Zoë", "O'Neil, Bob"], POINTS),
+        empty_gallery(),
+    ],
+    ids=["people", "other scripts", "empty"],
+)
+def test_npz_round_trip(gallery: Gallery) -> None:
+    body = render_gallery(gallery)
+    parsed = parse_gallery(body)
+    assert is_native(body)
+    assert parsed.names == gallery.names
+    assert np.array_equal(parsed.encodings, gallery.encodings)
+    assert parsed.version == gallery.version
+
+
+def test_npz_has_no_pickle_inside() -> None:
+    with np.load(io.BytesIO(render_gallery(Gallery(PEOPLE, POINTS))), allow_pickle=False) as parts:
+        assert {parts[name].dtype.kind for name in parts} == {"U", "f"}
+
+
+def npz(**replaced: object) -> bytes:
+    """Our format with some members replaced, or left out where None."""
+    members = {
+        "format": np.array(FORMAT),
+        "names": np.array(PEOPLE),
+        "encodings": POINTS,
+    } | replaced
+    out = io.BytesIO()
+    arrays: dict[str, Any] = {name: part for name, part in members.items() if part is not None}
+    np.savez(out, **arrays)
+    return out.getvalue()
+
+
+BAD_MEMBERS: dict[str, dict[str, object]] = {
+    "names of objects": {"names": np.array(PEOPLE, dtype=object)},
+    "encodings of objects": {"encodings": POINTS.astype(object)},
+    "one encoding too few": {"encodings": POINTS[:2]},
+    "encodings of 127": {"encodings": POINTS[:, :127]},
+    "flat encodings": {"encodings": POINTS.ravel()},
+    "whole numbers": {"encodings": POINTS.astype("i8")},
+    "NaN": {"encodings": POINTS * np.nan},
+    "records": {"encodings": np.zeros((3, 128), dtype=[("x", "f8")])},
+    "names in two dimensions": {"names": np.array([PEOPLE])},
+    "names that are numbers": {"names": np.arange(3)},
+    "names that are bytes": {"names": np.array(PEOPLE, dtype="S")},
+    "a name that nobody may have": {"names": np.array(["alice", "bob", "unknown"])},
+    "another format": {"format": np.array("rollcall-gallery-9")},
+    "no format": {"format": None},
+    "no names": {"names": None},
+    "no encodings": {"encodings": None},
+}
+
+
+@pytest.mark.parametrize("members", BAD_MEMBERS.values(), ids=BAD_MEMBERS)
+def test_npz_refused(members: dict[str, object]) -> None:
+    refused(npz(**members))
+
+
+def zipped(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, body in members.items():
+            archive.writestr(name, body)
+    return out.getvalue()
+
+
+def npy_header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def member(name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(npz())) as archive:
+        return archive.read(f"{name}.npy")
+
+
+def with_encodings(body: bytes) -> bytes:
+    return zipped(
+        **{"format.npy": member("format"), "names.npy": member("names"), "encodings.npy": body}
+    )
+
+
+ODD_ZIPS: dict[str, Callable[[], bytes]] = {
+    "nothing but the magic": lambda: b"PK",
+    "no zip": lambda: b"PK\x03\x04" + b"x" * 100,
+    "a zip of something else": lambda: zipped(readme=b"hello"),
+    "members that are no arrays": lambda: zipped(
+        **{"format.npy": member("format"), "names": b"alice", "encodings": b"x"}
+    ),
+    "a huge shape": lambda: with_encodings(
+        npy_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**9, 128)}\n")
+    ),
+    "a shape beyond memory": lambda: with_encodings(
+        npy_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (%d, 128)}\n" % 10**14)
+    ),
+    "a header that is no literal": lambda: with_encodings(npy_header(b"(" * 5000)),
+    "a header that is a call": lambda: with_encodings(npy_header(b"print(1)\n")),
+    "cut off": lambda: npz()[:-100],
+    "an encrypted member": lambda: npz().replace(
+        b"PK\x01\x02\x2d\x03\x2d\x00\x00", b"PK\x01\x02\x2d\x03\x2d\x00\x01"
+    ),
+}
+
+
+@pytest.mark.parametrize("make", ODD_ZIPS.values(), ids=ODD_ZIPS)
+def test_odd_zip_refused(make: Callable[[], bytes]) -> None:
+    refused(make())
+
+
+def test_zip_that_unpacks_to_too_much_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_formats, "MAX_NPZ_BYTES", 1000)
+    assert "unpacks" in refused(render_gallery(Gallery(PEOPLE, POINTS)))
+
+
+def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gallery_formats, "MAX_GALLERY_BYTES", 10)
+    assert "at most 10 bytes" in refused(pickled([]))
+
+
+# --- the course's pickle
+
+ROWS: dict[str, object] = {
+    "arrays": list(POINTS),
+    "float32": list(POINTS.astype("f4")),
+    "big-endian": list(POINTS.astype(">f8")),
+    "big-endian float32": list(POINTS.astype(">f4")),
+    "read-only": list(np.frombuffer(POINTS.tobytes()).reshape(3, 128)),
+    "strided": list(np.asfortranarray(POINTS)),
+    "lists": POINTS.tolist(),
+    "tuples": [tuple(row) for row in POINTS.tolist()],
+    "one array": POINTS,
+    "one array in Fortran's order": np.asfortranarray(POINTS),
+}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
+def test_pickle_of_any_protocol_gives_the_same_numbers(rows: object, protocol: int) -> None:
+    gallery = parse_gallery(pickled(rows, protocol=protocol))
+    assert gallery.names == tuple(PEOPLE)
+    assert np.array_equal(gallery.encodings, np.array(rows, dtype=np.float64))
+
+
+def test_pickle_of_nobody() -> None:
+    assert len(parse_gallery(pickled([], []))) == 0
+
+
+def test_pickle_of_the_older_numpy() -> None:
+    """Before 2.0 its modules were called numpy.core."""
+    for protocol, renamed in ((3, b"numpy.core.multiarray"), (2, b"numpy.core.multiarray")):
+        body = pickled(list(POINTS), protocol=protocol)
+        older = body.replace(b"numpy._core.multiarray", renamed)
+        assert older != body
+        assert np.array_equal(parse_gallery(older).encodings, POINTS)
+
+
+def plain_pickle(body: bytes) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy warns of its modules' old names
+        return pickle.loads(body)
+
+
+def test_pickle_of_the_classroom_is_what_plain_pickle_reads() -> None:
+    body = (classroom_folder() / "encoding").read_bytes()
+    plain = plain_pickle(body)
+    gallery = parse_gallery(body)
+    assert len(gallery) == 11
+    assert gallery.names == tuple(plain["name"])
+    assert gallery.encodings.dtype == np.float64
+    assert np.array_equal(gallery.encodings, np.array(plain["encoding"]))
+
+
+BAD_DOCUMENTS: dict[str, object] = {
+    "a list": [],
+    "no encoding": {"name": []},
+    "no name": {"encoding": []},
+    "keys that are no text": {1: [], "name": PEOPLE, "encoding": POINTS},
+    "names in a tuple": {"name": tuple(PEOPLE), "encoding": POINTS},
+    "names in an array": {"name": POINTS, "encoding": POINTS},
+    "names that are lists": {"name": [[1], [2], [3]], "encoding": POINTS},
+    "names that are bytes": {"name": [b"a", b"b", b"c"], "encoding": POINTS},
+    "too few names": {"name": PEOPLE[:2], "encoding": POINTS},
+    "too few encodings": {"name": PEOPLE, "encoding": list(POINTS[:2])},
+    "encodings of 127": {"name": PEOPLE, "encoding": list(POINTS[:, :127])},
+    "three dimensions": {"name": PEOPLE, "encoding": POINTS[None]},
+    "no dimension": {"name": ["a"], "encoding": [np.array(1.0)]},
+    "text": {"name": ["a"], "encoding": ["x" * 128]},
+    "whole numbers": {"name": ["a"], "encoding": [np.arange(128)]},
+    "a number beyond float64": {"name": ["a"], "encoding": [[10**400] * 128]},
+    "booleans": {"name": ["a"], "encoding": [[True] * 128]},
+    "objects": {"name": ["a"], "encoding": [np.array([None] * 128)]},
+    "NaN": {"name": PEOPLE, "encoding": POINTS * np.nan},
+    "a set": {"name": PEOPLE, "encoding": set()},
+    "times": {"name": ["a"], "encoding": [np.zeros(128, "M8[s]")]},
+    "records": {"name": ["a"], "encoding": [np.zeros(128, [("x", "f8")])]},
+    "masked": {"name": ["a"], "encoding": [np.ma.zeros(128)]},
+}
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+@pytest.mark.parametrize("document", BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS)
+def test_pickle_of_something_else_refused(document: object, protocol: int) -> None:
+    refused(pickle.dumps(document, protocol))
+
+
+# --- pickles that are programs
+
+
+class Calls:
+    """Pickles as a call of `function` with `arguments`."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
+        self._call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, ...]]:
+        return self._call
+
+
+def programs(marker: Path) -> dict[str, object]:
+    touch = f"open({str(marker)!r}, 'w').close()"
+    return {
+        "os.system": Calls(os.system, f"touch {marker}"),
+        "subprocess": Calls(subprocess.run, ["touch", str(marker)]),
+        "eval": Calls(eval, touch),
+        "exec": Calls(exec, touch),
+        "open": Calls(open, str(marker), "w"),
+        "getattr": Calls(getattr, dict, "fromkeys"),
+        "numpy's load": Calls(np.load, str(marker)),
+        "numpy's save": Calls(np.save, str(marker), 1),
+        "bytearray": Calls(bytearray, 10),
+        "path": marker,
+        "class": Gallery,
+        "scalar": np.float64(1.0),
+    }
+
+
+@pytest.mark.parametrize("where", ["alone", "as encoding", "as name", "beside", "after a gallery"])
+@pytest.mark.parametrize("protocol", [0, 2, 5])
+@pytest.mark.parametrize("program", programs(Path("x")))
+def test_program_is_refused_and_not_run(
+    program: str, protocol: int, where: str, tmp_path: Path
+) -> None:
+    marker = tmp_path / "it-ran"
+    payload = programs(marker)[program]
+    document: dict[str, Callable[[], object]] = {
+        "alone": lambda: payload,
+        "as encoding": lambda: {"name": PEOPLE, "encoding": [payload]},
+        "as name": lambda: {"name": [payload], "encoding": POINTS},
+        "beside": lambda: {"name": PEOPLE, "encoding": POINTS, "x": {"y": payload}},
+        "after a gallery": lambda: [{"name": PEOPLE, "encoding": POINTS}, payload],
+    }
+    message = refused(pickle.dumps(document[where](), protocol))
+    assert "nothing of it was run" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"cos\nsystem\n(S'touch MARKER'\ntR.",
+        b"(S'touch MARKER'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'touch MARKER'\no.",
+        b"\x80\x02cos\nsystem\nX\x0c\x00\x00\x00touch MARKER\x85\x81.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0ctouch MARKER\x85R.",
+        b"\x80\x02cnumpy\nload\n.",
+        b"cnumpy.core.multiarray\n_reconstruct.__globals__\n.",
+        b"\x80\x04\x8c\x05numpy\x8c\x14ndarray.tofile.__new_\x93.",
+        b"crollcall.core.gallery_formats\nGallery\n.",
+        b"c__builtin__\neval\n.",
+        b"cbuiltins\nobject\n.",
+        b"P1\n.",
+        b"\x80\x02K\x01Q.",
+        b"\x82\x01.",
+        b"\x80\x05\x97.",
+        b"\x80\x05K\x01\x98.",
+    ],
+    ids=repr,
+)
+def test_handwritten_program_is_refused(
+    body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(body)
+    assert not list(tmp_path.iterdir())
+
+
+NDARRAY = b"cnumpy\nndarray\n"
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
+ENCODE = b"c_codecs\nencode\n"
+DTYPE = b"cnumpy\ndtype\n"
+
+
+@pytest.mark.parametrize("target", [NDARRAY, RECONSTRUCT, ENCODE, DTYPE, b"}", b"]"], ids=repr)
+def test_pickle_cannot_change_what_stands_for_numpy(target: bytes) -> None:
+    """BUILD with (None, {"code": "x"}) would set an attribute of a class or function."""
+    before = {name: dict(vars(part)) for name, part in gallery_formats._ALLOWED.items()}
+    refused(b"\x80\x02" + target + b"N}X\x04\x00\x00\x00codeX\x01\x00\x00\x00xs\x86b.")
+    assert before == {name: dict(vars(part)) for name, part in gallery_formats._ALLOWED.items()}
+
+
+DEEP = 400_000
+EXPLODING = b"]" + b"q\x00h\x00h\x00\x86" * 200
+"""A tuple that holds itself twice, 200 times over: printing or hashing it never ends."""
+
+ATTACKS = {
+    "deep key": b"\x80\x02})" + b"\x85" * DEEP + b"Ns.",
+    "deep key of a dict with items": b"\x80\x02()" + b"\x85" * DEEP + b"Nd.",
+    "deep member of a set": b"\x80\x04\x8f()" + b"\x85" * DEEP + b"\x90.",
+    "deep member of a frozen set": b"\x80\x04()" + b"\x85" * DEEP + b"\x91.",
+    "deep name": b"\x80\x02}(X\x04\x00\x00\x00name](" + b")" + b"\x85" * DEEP
+    + b"eX\x08\x00\x00\x00encoding]u.",
+    "deep list": b"\x80\x02" + b"]" * DEEP + b"a" * (DEEP - 1) + b".",
+    "exploding key": b"\x80\x02}" + EXPLODING + b"Ns.",
+    "exploding name": b"\x80\x02}(X\x04\x00\x00\x00name](" + EXPLODING
+    + b"eX\x08\x00\x00\x00encoding]u.",
+    "exploding dtype": b"\x80\x02" + DTYPE + EXPLODING + b"\x85R.",
+    "exploding encoding": b"\x80\x02" + ENCODE + b"X\x00\x00\x00\x00" + EXPLODING + b"\x86R.",
+    "large index": b"\x80\x02Nr\xff\xff\xff\x7f.",
+    "large bytes": b"\x80\x04\x8e" + b"\xff" * 7 + b"\x00.",
+    "large bytearray": b"\x80\x05\x96" + b"\xff" * 7 + b"\x00.",
+    "large frame": b"\x80\x04\x95" + b"\xff" * 8 + b"N.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", ATTACKS.values(), ids=ATTACKS)
+def test_pickle_that_would_kill_or_stall_the_process_is_refused(body: bytes) -> None:
+    refused(body)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2**40,), (2**62, 4), (0, 10**30), (-128,), (128.0,), (True,), 128, ()]
+)
+@pytest.mark.parametrize("protocol", [3, 5])
+def test_shape_that_does_not_fit_its_bytes(shape: object, protocol: int) -> None:
+    class Lies:
+        def __reduce_ex__(self, _: object) -> tuple[Any, ...]:
+            honest: Any = np.zeros(128).__reduce_ex__(protocol)
+            if protocol == 5:
+                function, (data, dtype, _shape, order) = honest[:2]
+                return function, (bytes(data), dtype, shape, order)
+            function, arguments, (version, _shape, dtype, fortran, data) = honest[:3]
+            return function, arguments, (version, shape, dtype, fortran, data)
+
+    refused(pickled([Lies()], ["alice"], protocol))
+
+
+WHOLE = {protocol: pickled(list(POINTS), protocol=protocol) for protocol in (2, 3, 4, 5)}
+
+
+@pytest.mark.parametrize("protocol", WHOLE)
+def test_pickle_cut_off_anywhere_is_refused(protocol: int) -> None:
+    body = WHOLE[protocol]
+    for length in [*range(400), *range(400, len(body), 97), len(body) - 1]:
+        refused(body[:length])
+
+
+def only_gallery_error(body: bytes) -> None:
+    try:
+        parse_gallery(body)
+    except GalleryError:
+        return
+
+
+@given(st.binary())
+def test_arbitrary_bytes(body: bytes) -> None:
+    refused(body)
+    refused(b"\x80\x04" + body)
+    refused(b"PK" + body)
+
+
+@given(st.sampled_from([*WHOLE.values(), npz()]), st.integers(0), st.integers(0, 255))
+def test_a_changed_byte_raises_nothing_but_gallery_error(
+    body: bytes, position: int, byte: int
+) -> None:
+    changed = bytearray(body)
+    changed[position % min(len(body), 700)] = byte
+    only_gallery_error(bytes(changed))
+    changed = bytearray(body)
+    changed[-1 - position % min(len(body), 700)] = byte
+    only_gallery_error(bytes(changed))
