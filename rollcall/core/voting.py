@@ -37,9 +37,11 @@ class Track:
         self.total = self.total + encoding if self.sightings else encoding
         self.sightings.append(sighting)
 
+    def mean(self) -> Encodings:
+        return self.total / len(self.sightings)
+
     def distance_to(self, encoding: Encodings) -> float:
-        """To the mean of the track's encodings."""
-        return float(np.linalg.norm(self.total / len(self.sightings) - encoding))
+        return float(np.linalg.norm(self.mean() - encoding))
 
     def times(self) -> set[float]:
         return {sighting.time_s for sighting in self.sightings}
@@ -99,17 +101,18 @@ def _vote(track: Track, tolerance: float) -> str:
 
 
 def _recognise_bad_views(tracks: Sequence[Track], tolerance: float) -> None:
+    """The nearest pair first. What is absorbed counts as seen: nobody is in a picture twice."""
     known = [track for track in tracks if track.name]
-    for track in tracks:
-        if track.name:
-            continue
-        mean = track.total / len(track.sightings)
-        near = [
-            (other.distance_to(mean), other) for other in known if not other.times() & track.times()
-        ]
-        distance, other = min(near, key=lambda pair: pair[0], default=(float("inf"), track))
-        if distance <= tolerance:
+    seen = {name: _times(t for t in known if t.name == name) for name in {t.name for t in known}}
+    pairs = [(o.distance_to(t.mean()), t, o) for t in tracks if not t.name for o in known]
+    for distance, track, other in sorted(pairs, key=lambda pair: pair[0]):
+        if distance <= tolerance and not track.name and not seen[other.name] & track.times():
             track.name = other.name
+            seen[other.name] |= track.times()
+
+
+def _times(tracks: Iterable[Track]) -> set[float]:
+    return set[float]().union(*(track.times() for track in tracks))
 
 
 def _person(tracks: Sequence[Track]) -> Person:
