@@ -1,0 +1,76 @@
+"""Only video containers reach the decoder."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.needs import classroom_folder
+
+from rollcall.core.containers import HEAD_BYTES, container_of
+
+TS_PACKET = b"\x47" + bytes(187)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"\x00\x00\x00\x20ftypisom", "mp4"),
+        (b"\x00\x00\x00\x14ftypqt  ", "mp4"),
+        (b"\x00\x00\x00\x08wide\x00\x00", "mp4"),
+        (b"\x00\x00\x00\x6cmoov\x00\x00", "mp4"),
+        (b"\x00\x00\x00\x01mdat\x00\x00", "mp4"),
+        (b"RIFF\x00\x10\x00\x00AVI LIST", "avi"),
+        (b"\x1a\x45\xdf\xa3\x01\x00", "matroska"),
+        (b"FLV\x01\x05", "flv"),
+        (b"OggS\x00\x02", "ogg"),
+        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "asf"),
+        (b"\x00\x00\x01\xba\x44", "mpeg-ps"),
+        (b"\x00\x00\x01\xb3\x14", "mpeg-video"),
+        (TS_PACKET * 2, "mpeg-ts"),
+        ((b"\x00\x00\x00\x00" + TS_PACKET) * 2, "mpeg-ts"),
+    ],
+)
+def test_container(head: bytes, name: str) -> None:
+    assert container_of(head) == name
+    assert container_of(head.ljust(HEAD_BYTES, b"\x00")) == name
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"#EXTM3U\n#EXT-X-VERSION:3\nfile:///etc/passwd",
+        b"ffconcat version 1.0\nfile /etc/passwd",
+        b"v=0\r\no=- 0 0 IN IP4 127.0.0.1",
+        b"<?xml version='1.0'?><MPD>",
+        b"[playlist]\nFile1=http://127.0.0.1/",
+        b"\xff\xd8\xff\xe0\x00\x10JFIF",
+        b"\x89PNG\r\n\x1a\n",
+        b"GIF89a",
+        b"RIFF\x00\x10\x00\x00WAVEfmt ",
+        b"RIFF\x00\x10\x00\x00WEBPVP8 ",
+        b"%PDF-1.7",
+        b"PK\x03\x04",
+        b"ID3\x04\x00",
+        TS_PACKET,
+        b"G" + b"x" * 400,
+        b"ftypisom",
+        b"\x1a\x45\xdf",
+    ],
+    ids=repr,
+)
+def test_no_container(head: bytes) -> None:
+    assert container_of(head) is None
+    assert container_of(head.ljust(HEAD_BYTES, b"\x00")) is None
+
+
+@given(st.binary(max_size=HEAD_BYTES))
+def test_any_bytes_have_an_answer(head: bytes) -> None:
+    assert container_of(head) is None or head
+
+
+def test_real_clips() -> None:
+    for path in (classroom_folder() / "videos").iterdir():
+        with open(path, "rb") as file:
+            assert container_of(file.read(HEAD_BYTES)) == "mp4"

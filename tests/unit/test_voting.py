@@ -1,0 +1,215 @@
+"""From faces in frames to people in a video."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rollcall.core.types import Box, Face, Match, Person, Recognition, Sighting
+from rollcall.core.voting import CLEAR_MARGIN, SAME_FACE_DISTANCE, accepted, is_clear, people
+
+TOLERANCE = 0.6
+BOX = Box(0, 10, 10, 0)
+FAR = 5.0
+
+
+def seen(
+    time_s: float,
+    x: float,
+    name: str | None = None,
+    distance: float = 0.4,
+    margin: float = 0.3,
+    y: float = 0.0,
+) -> Sighting:
+    """A face at the point (x, y) of encoding space, nearest to `name`."""
+    encoding = np.zeros(128)
+    encoding[:2] = x, y
+    match = None if name is None else Match(name, distance, margin)
+    return Sighting(time_s, Face(BOX, encoding), match)
+
+
+def stranger(time_s: float, x: float, distance: float = 0.7) -> Sighting:
+    return seen(time_s, x, "alice", distance)
+
+
+def names(*sightings: Sighting) -> list[str]:
+    return [person.name for person in people(sightings, TOLERANCE)]
+
+
+# --- tolerance
+
+
+@pytest.mark.parametrize(
+    ("distance", "name"),
+    [(0.0, "alice"), (0.6, "alice"), (math.nextafter(0.6, 1), ""), (0.7, ""), (math.nan, "")],
+)
+def test_tolerance_is_the_largest_distance_accepted(distance: float, name: str) -> None:
+    assert names(seen(0, 0, "alice", distance)) == [name]
+    assert accepted(Match("alice", distance, 0.1), TOLERANCE) == bool(name)
+
+
+def test_nobody_is_accepted_from_an_empty_gallery() -> None:
+    assert not accepted(None, TOLERANCE)
+    assert people([seen(0, 0)], TOLERANCE) == (Person("", 0, 0, 1, None),)
+
+
+# --- one face over time
+
+
+def test_one_face_is_one_person_from_first_to_last() -> None:
+    found = people([seen(t, 0.01 * t, "alice", 0.5 - 0.01 * t) for t in range(5)], TOLERANCE)
+    assert found == (Person("alice", 0, 4, 5, pytest.approx(0.46)),)
+
+
+def test_one_wrong_frame_is_outvoted_however_near_it_is() -> None:
+    sightings = [seen(0, 0, "alice"), seen(1, 0, "bob", 0.2), seen(2, 0, "alice")]
+    assert people(sightings, TOLERANCE) == (Person("alice", 0, 2, 3, 0.4),)
+
+
+def test_frames_beyond_the_tolerance_have_no_vote() -> None:
+    sightings = [seen(t, 0, "bob", 0.65) for t in range(3)]
+    assert names(*sightings, seen(3, 0, "alice", 0.55)) == ["alice"]
+
+
+@pytest.mark.parametrize("nearer", ["alice", "bob"])
+def test_a_tie_goes_to_the_nearer(nearer: str) -> None:
+    distances = {"alice": 0.4, "bob": 0.4} | {nearer: 0.3}
+    assert names(*(seen(t, 0, n, d) for t, (n, d) in enumerate(distances.items()))) == [nearer]
+
+
+def test_distance_is_that_of_the_name_that_won() -> None:
+    sightings = [seen(0, 0, "bob", 0.1), seen(1, 0, "alice", 0.5), seen(2, 0, "alice", 0.4)]
+    (person,) = people(sightings, TOLERANCE)
+    assert (person.name, person.distance) == ("alice", 0.4)
+
+
+def test_someone_who_comes_back_is_one_person() -> None:
+    sightings = [seen(0, 0, "alice"), seen(1, FAR, "bob"), seen(2, 1, "alice", 0.3)]
+    assert people(sightings, TOLERANCE) == (
+        Person("alice", 0, 2, 2, 0.3),
+        Person("bob", 1, 1, 1, 0.4),
+    )
+
+
+# --- bad views
+
+
+def test_a_blurred_view_belongs_to_the_person_it_could_be() -> None:
+    blurred = stranger(1, SAME_FACE_DISTANCE + 0.1)
+    assert people([seen(0, 0, "alice"), blurred, seen(2, 0, "alice")], TOLERANCE) == (
+        Person("alice", 0, 2, 3, 0.4),
+    )
+
+
+def test_a_blurred_view_goes_to_the_nearer_of_two() -> None:
+    found = people([seen(0, 0, "alice"), seen(0, 1.0, "bob"), stranger(1, 0.48)], TOLERANCE)
+    assert [(person.name, person.frames) for person in found] == [("alice", 2), ("bob", 1)]
+
+
+def test_a_view_beyond_the_tolerance_is_a_stranger() -> None:
+    assert names(seen(0, 0, "alice"), stranger(1, 0.61)) == ["alice", ""]
+
+
+def test_nobody_is_in_a_picture_twice() -> None:
+    """Someone beside Alice is not a bad view of her."""
+    assert names(seen(0, 0, "alice"), stranger(0, 0.5)) == ["alice", ""]
+
+
+def test_of_two_bad_views_in_a_picture_the_nearer_is_taken() -> None:
+    sightings = [seen(0, 0, "alice"), stranger(1, 0.55), seen(1, 0, "alice", 0.65, y=-0.5)]
+    found = people(sightings, TOLERANCE)
+    assert [(person.name, person.frames) for person in found] == [("alice", 2), ("", 1)]
+    assert found[1].distance == pytest.approx(0.7)
+
+
+def test_a_bad_view_beside_an_absorbed_one_is_somebody_else() -> None:
+    views = [seen(1, 0.0, "alice", 0.65, y=0.5), stranger(1, 0.5), stranger(2, 0.5)]
+    found = people([seen(0, 0, "alice"), *views], TOLERANCE)
+    assert sum(person.frames for person in found) == 4
+    assert len(found) == 2
+
+
+# --- strangers
+
+
+def test_a_stranger_stays_unknown() -> None:
+    assert people([stranger(t, 0.0, 0.7 + t / 100) for t in range(3)], TOLERANCE) == (
+        Person("", 0, 2, 3, 0.7),
+    )
+
+
+def test_two_strangers_are_two_rows() -> None:
+    assert names(stranger(0, 0), stranger(1, FAR), stranger(2, 0)) == ["", ""]
+
+
+def test_faces_of_one_picture_are_never_one_track() -> None:
+    """However alike two strangers are."""
+    sightings = [stranger(t, x) for t in range(3) for x in (0.0, 0.1)]
+    assert [person.frames for person in people(sightings, TOLERANCE)] == [3, 3]
+
+
+def test_two_known_people_in_every_picture() -> None:
+    pairs = [(seen(t, 0, "alice"), seen(t, 0.3, "bob", 0.5)) for t in range(3)]
+    assert people([s for pair in pairs for s in pair], TOLERANCE) == (
+        Person("alice", 0, 2, 3, 0.4),
+        Person("bob", 0, 2, 3, 0.5),
+    )
+
+
+def test_same_face_distance_is_a_border() -> None:
+    inside = [stranger(0, 0), stranger(1, SAME_FACE_DISTANCE - 0.001)]
+    outside = [stranger(0, 0), stranger(1, SAME_FACE_DISTANCE + 0.001)]
+    assert (len(names(*inside)), len(names(*outside))) == (1, 2)
+
+
+# --- order and status
+
+
+def test_most_frames_first_then_the_nearest() -> None:
+    sightings = [
+        seen(0, 0, "far", 0.5),
+        seen(0, FAR, "near", 0.2),
+        seen(1, 2 * FAR, "often", 0.55),
+        seen(2, 2 * FAR, "often", 0.55),
+        seen(3, 3 * FAR),
+    ]
+    assert names(*sightings) == ["often", "near", "far", ""]
+
+
+def test_nobody() -> None:
+    assert people([], TOLERANCE) == ()
+
+
+@pytest.mark.parametrize(
+    ("sightings", "status"),
+    [
+        ([], "no_face"),
+        ([stranger(0, 0)], "unknown"),
+        ([stranger(0, 0), seen(0, FAR, "bob")], "recognised"),
+    ],
+)
+def test_status(sightings: list[Sighting], status: str) -> None:
+    found = people(sightings, TOLERANCE)
+    assert Recognition(found, tuple(sightings), 1, 1.0).status == status
+
+
+# --- whether one frame is enough
+
+
+@pytest.mark.parametrize(
+    ("sightings", "clear"),
+    [
+        ([], False),
+        ([seen(0, 0, "alice", 0.6, CLEAR_MARGIN)], True),
+        ([seen(0, 0, "alice", 0.3, math.inf)], True),
+        ([seen(0, 0, "alice", 0.61, 0.3)], False),
+        ([seen(0, 0, "alice", 0.3, CLEAR_MARGIN - 0.001)], False),
+        ([seen(0, 0)], False),
+        ([seen(0, 0, "alice"), seen(0, FAR, "bob")], True),
+        ([seen(0, 0, "alice"), stranger(0, FAR)], False),
+    ],
+)
+def test_clear(sightings: list[Sighting], clear: bool) -> None:
+    assert is_clear(sightings, TOLERANCE) is clear
