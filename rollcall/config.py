@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings, setting_names
@@ -35,10 +35,21 @@ def load_settings(
 
 
 def _credentials(path: Path) -> dict[str, str]:
-    """Every name in that file has to be a setting; a name without value is left out."""
+    """Every name in that file has to be a setting; a name without value is left out.
+
+    Values are taken as they stand: `${X}` in a secret is part of the secret.
+    """
     if not path.is_file():
         return {}
-    return {name: value for name, value in dotenv_values(path).items() if value is not None}
+    try:
+        with open(path, encoding="utf-8") as file:
+            bindings = list(parse_stream(file))
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"{str(path)!r} cannot be read: {error}") from error
+    for binding in bindings:
+        if binding.error:
+            raise SettingsError(f"line {binding.original.line} of {str(path)!r} is no NAME=value")
+    return {each.key: each.value for each in bindings if each.key and each.value is not None}
 
 
 def _secrets(folder: Path, known: tuple[str, ...]) -> dict[str, str]:

@@ -19,6 +19,9 @@ PLACEHOLDER = "CHANGE_ME"
 
 SCANS = ("identify", "timeline")
 
+_PASSWORD = re.compile(r"//[^/]*@")
+"""User and password inside a URL."""
+
 
 def _text(value: str) -> str:
     return value
@@ -174,7 +177,7 @@ def _parse(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
     try:
         return metadata["parse"](text)
     except SettingsError as error:
-        shown = "" if metadata["secret"] else f", not {text!r:.100}"
+        shown = "" if metadata["secret"] else f", not {_PASSWORD.sub('//***@', text)!r:.100}"
         raise SettingsError(f"{name} {error}{shown}") from error
 
 
