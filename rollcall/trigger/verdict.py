@@ -34,13 +34,15 @@ class Verdict:
 def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
     """Only an answer in the function's own words ends the work; a proxy's page does not."""
     document = _document(body)
-    code, message = _error(status, document)
+    answer = document.get("status")
     if status == 200:
-        if document.get("status") in DONE_STATUSES:
-            return Verdict("done", str(document["status"]))
+        if isinstance(answer, str) and answer in DONE_STATUSES:
+            return Verdict("done", answer)
         return Verdict("retry", "bad_answer", "200 without a status that the function gives")
-    if status in _REFUSED and "error" in document:
-        return Verdict("dead", code, message)
+    error = _error(document)
+    if status in _REFUSED and error:
+        return Verdict("dead", *error)
+    code, message = error or (f"http_{status}", f"the function's address answered {status}")
     delay_s = _seconds(retry_after)
     if status == 429:
         delay_s = max(delay_s, BUSY_DELAY_S)
@@ -64,11 +66,16 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _error(status: int, document: dict[str, Any]) -> tuple[str, str]:
+def _error(document: dict[str, Any]) -> tuple[str, str] | None:
+    """Code and message, when they are there as the function writes them."""
     error = document.get("error")
-    if not isinstance(error, dict):
-        return f"http_{status}", f"the function's address answered {status}"
-    return str(error.get("code", f"http_{status}")), str(error.get("message", ""))[:2000]
+    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
+        return None
+    return _storable(error["code"], 100), _storable(str(error.get("message", "")), 2000)
+
+
+def _storable(text: str, most: int) -> str:
+    return text[:most].encode(errors="replace").decode()
 
 
 def _seconds(retry_after: str) -> float:
