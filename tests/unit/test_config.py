@@ -1,0 +1,141 @@
+"""Environment over OpenFaaS secrets over `credentials.env`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from rollcall.config import MAX_SECRET_BYTES, load_settings
+from rollcall.core.errors import SettingsError
+from rollcall.core.settings import PLACEHOLDER, Settings
+
+
+class Sources:
+    """The three places, in a folder of the test's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environ: dict[str, str] = {}
+        self.secrets = folder / "secrets"
+        self.credentials = folder / "credentials.env"
+
+    def secret(self, name: str, text: str) -> None:
+        self.secrets.mkdir(exist_ok=True)
+        (self.secrets / name).write_text(text)
+
+    def load(self, *, offline: bool = False) -> Settings:
+        return load_settings(self.environ, self.secrets, self.credentials, offline=offline)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Sources:
+    return Sources(tmp_path)
+
+
+def test_nothing_anywhere_is_the_defaults(sources: Sources) -> None:
+    assert sources.load() == Settings()
+
+
+def test_environment_over_secret_over_credentials(sources: Sources) -> None:
+    sources.credentials.write_text("TRIGGER_TOKEN=c\nAWS_REGION=c\nSTUDENT_TABLE=c\n")
+    sources.secret("trigger-token", "s")
+    sources.secret("aws-region", "s")
+    sources.environ["TRIGGER_TOKEN"] = "e"
+    settings = sources.load()
+    assert (settings.trigger_token, settings.aws_region, settings.student_table) == ("e", "s", "c")
+
+
+@pytest.mark.parametrize("name", ["trigger-token", "TRIGGER_TOKEN", "trigger_token"])
+def test_names_of_a_secret(sources: Sources, name: str) -> None:
+    sources.secret(name, "t\n")
+    assert sources.load().trigger_token == "t"
+
+
+def test_secrets_of_others_are_left_alone(sources: Sources) -> None:
+    sources.secret("basic-auth-password", PLACEHOLDER)
+    (sources.secrets / "..data").mkdir()
+    (sources.secrets / "broken").symlink_to("nowhere")
+    (sources.secrets / "other-token").write_bytes(b"\xff")
+    assert sources.load() == Settings()
+
+
+def test_secret_that_is_no_text_is_an_error(sources: Sources) -> None:
+    sources.secret("trigger-token", "")
+    (sources.secrets / "trigger-token").write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="secret"):
+        sources.load()
+
+
+def test_secret_is_read_only_so_far(sources: Sources) -> None:
+    sources.secret("trigger-token", "t" * (MAX_SECRET_BYTES + 10))
+    assert len(sources.load().trigger_token) == MAX_SECRET_BYTES
+
+
+@pytest.mark.parametrize(
+    ("line", "token"),
+    [
+        ("TRIGGER_TOKEN=t", "t"),
+        ("export TRIGGER_TOKEN=t", "t"),
+        ("export TRIGGER_TOKEN = 't # t'  # comment", "t # t"),
+        ('TRIGGER_TOKEN="a=b+/c"', "a=b+/c"),
+        ("TRIGGER_TOKEN=a=b+/c==", "a=b+/c=="),
+        ("# TRIGGER_TOKEN=t", ""),
+        ("TRIGGER_TOKEN=", ""),
+        ("TRIGGER_TOKEN=t\r", "t"),
+        ("TRIGGER_TOKEN=a${HOME}b", "a${HOME}b"),
+        ("TRIGGER_TOKEN=a$b", "a$b"),
+    ],
+)
+def test_line_of_credentials(
+    sources: Sources, line: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/root")
+    sources.credentials.write_text(f"{line}\nAWS_REGION=r\n")
+    settings = sources.load()
+    assert (settings.trigger_token, settings.aws_region) == (token, "r")
+
+
+def test_unknown_name_in_credentials_is_an_error(sources: Sources) -> None:
+    sources.credentials.write_text("TRIGER_TOKEN=t\n")
+    with pytest.raises(SettingsError, match="TRIGER_TOKEN is no setting"):
+        sources.load()
+
+
+@pytest.mark.parametrize("line", ["TRIGGER_TOKEN='s3cr3t", "TRIGGER_TOKEN: s3cr3t", "= s3cr3t"])
+def test_line_that_cannot_be_read_is_an_error(sources: Sources, line: str) -> None:
+    sources.credentials.write_text(f"AWS_REGION=r\n{line}\n")
+    with pytest.raises(SettingsError, match="line 2") as caught:
+        sources.load()
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_credentials_that_are_no_text_are_an_error(sources: Sources) -> None:
+    sources.credentials.write_bytes(b"TRIGGER_TOKEN=\xff\n")
+    with pytest.raises(SettingsError, match=r"credentials\.env"):
+        sources.load()
+
+
+def test_environment_is_full_of_other_names(sources: Sources) -> None:
+    sources.environ |= {"PATH": "/bin", "fprocess": "python", "TOLERANCE": "0.5"}
+    assert sources.load() == Settings(tolerance=0.5)
+
+
+def test_real_environment_is_not_looked_at(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(os.environ, "TOLERANCE", "0.5")
+    assert sources.load() == Settings()
+
+
+def test_placeholder_stops_the_start_but_not_offline(sources: Sources) -> None:
+    sources.credentials.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\nTOLERANCE=0.5\n")
+    with pytest.raises(SettingsError, match="TRIGGER_TOKEN still holds its placeholder"):
+        sources.load()
+    assert sources.load(offline=True) == Settings(tolerance=0.5)
+
+
+def test_offline_minds_everything_else(sources: Sources) -> None:
+    sources.environ["TOLERANCE"] = "high"
+    with pytest.raises(SettingsError, match="TOLERANCE"):
+        sources.load(offline=True)

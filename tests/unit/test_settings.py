@@ -1,0 +1,204 @@
+"""Contract 3.7: names, defaults, and a sentence for every mistake."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from rollcall.core.errors import SettingsError
+from rollcall.core.settings import (
+    PLACEHOLDER,
+    Settings,
+    parse_settings,
+    setting_names,
+    settings_table,
+)
+
+KEPT_FOR_USERS = """
+    AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION DYNAMODB_ENDPOINT_URL S3_AWS_ACCESS_KEY_ID
+    S3_AWS_SECRET_ACCESS_KEY S3_ENDPOINT_URL INPUT_BUCKET OUTPUT_BUCKET REPORT_BUCKET STUDENT_TABLE
+    ENCODINGS TOLERANCE SCAN OPENFAAS_GATEWAY OPENFAAS_FUNCTION TRIGGER_TOKEN MAX_INFLIGHT
+    MAX_ATTEMPTS RECONCILE_S MAX_VIDEO_BYTES MAX_VIDEO_S MAX_VIDEO_PX
+"""
+SECRETS = (
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "S3_AWS_SECRET_ACCESS_KEY",
+    "TRIGGER_TOKEN",
+)
+PLAIN = sorted(set(setting_names()) - set(SECRETS))
+
+
+def refused(**values: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        parse_settings(values)
+    return str(caught.value)
+
+
+def test_names_that_users_know_exist() -> None:
+    assert set(KEPT_FOR_USERS.split()) <= set(setting_names())
+
+
+def test_defaults_that_users_know() -> None:
+    settings = Settings()
+    assert settings.input_bucket == "input-bucket-video"
+    assert settings.output_bucket == "output-bucket-vid"
+    assert settings.student_table == "student_table"
+    assert settings.aws_region == "us-east-1"
+    assert settings.openfaas_function == "face-recognition"
+    assert settings.tolerance == 0.6
+    assert settings.scan == "identify"
+
+
+@pytest.mark.parametrize("item", fields(Settings), ids=lambda item: item.name)
+def test_every_default_is_a_value_that_parses(item: object) -> None:
+    name, default = item.name, item.default  # type: ignore[attr-defined]
+    parsed = getattr(parse_settings({name.upper(): str(default)}), name)
+    assert (parsed, type(parsed)) == (default, type(default))
+
+
+@pytest.mark.parametrize("text", ["", "  ", "\t\n"])
+def test_an_empty_text_leaves_the_default(text: str) -> None:
+    assert parse_settings(dict.fromkeys(setting_names(), text)) == Settings()
+
+
+def test_spaces_around_a_value_are_not_part_of_it() -> None:
+    assert parse_settings({"MAX_INFLIGHT": " 7 ", "TRIGGER_TOKEN": " t\n"}) == Settings(
+        max_inflight=7, trigger_token="t"
+    )
+
+
+def test_unknown_name_is_named_and_known_ones_listed() -> None:
+    message = refused(TOLERANSE="0.5")
+    assert "TOLERANSE is no setting" in message
+    assert "TOLERANCE" in message
+
+
+@pytest.mark.parametrize("name", setting_names())
+def test_placeholder_is_named(name: str) -> None:
+    message = refused(**{name: PLACEHOLDER})
+    assert message.startswith(f"{name} ")
+    assert "placeholder" in message
+
+
+MALFORMED = {
+    "TOLERANCE": ["0", "-1", "2.1", "nan", "inf", "0,6", "high", "0.6 0.7"],
+    "MAX_INFLIGHT": ["0", "257", "4.0", "four", "", "-1", "1" * 5000],
+    "MAX_ATTEMPTS": ["0", "101", "1e1"],
+    "MAX_VIDEO_BYTES": ["0", "2GB", "1.5"],
+    "MAX_VIDEO_PX": ["0", "1920x1080"],
+    "MAX_VIDEO_S": ["0", "1h", "nan"],
+    "RECONCILE_S": ["0", "-5", "86401"],
+    "ENCODINGS_REFRESH_S": ["-1", "often"],
+    "FUNCTION_TIMEOUT_S": ["0", "3601"],
+    "SCAN": ["Identify", "all"],
+    "S3_ENDPOINT_URL": [
+        "ceph:8080",
+        "//ceph",
+        "ftp://ceph",
+        "http://",
+        "http://ceph:port",
+        "http://ceph:99999",
+        "http://[::1",
+    ],
+    "DYNAMODB_ENDPOINT_URL": ["localhost:8000"],
+    "OPENFAAS_GATEWAY": ["gateway"],
+    "INPUT_BUCKET": ["ab", "-abc", "a/b", "a b c", "x" * 256, "s3://videos", "videos\nx"],
+    "OUTPUT_BUCKET": ["ü-bucket"],
+    "REPORT_BUCKET": ["ab"],
+    "ENCODINGS": ["s3://", "s3://bucket", "s3://bucket/", "s3:///key"],
+    "TRIGGER_LISTEN": ["8090", ":8090", "0.0.0.0:", "0.0.0.0:http", "0.0.0.0:65536", "a:-1"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [(name, text) for name, texts in MALFORMED.items() for text in texts if text]
+)
+def test_malformed_value_is_named_and_shown(name: str, text: str) -> None:
+    message = refused(**{name: text})
+    assert message.startswith(f"{name} has to be ")
+    assert repr(text)[:50] in message
+    assert len(message) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("TOLERANCE", "0.5", 0.5),
+        ("MAX_INFLIGHT", "256", 256),
+        ("RECONCILE_S", "1", 1.0),
+        ("SCAN", "timeline", "timeline"),
+        ("S3_ENDPOINT_URL", "http://rgw.rook-ceph.svc:80/", "http://rgw.rook-ceph.svc:80"),
+        ("S3_ENDPOINT_URL", "https://[::1]:8080", "https://[::1]:8080"),
+        ("INPUT_BUCKET", "My.bucket_1", "My.bucket_1"),
+        ("ENCODINGS", "s3://bucket/folder/key", "s3://bucket/folder/key"),
+        ("ENCODINGS", "/data/encoding", "/data/encoding"),
+        ("TRIGGER_LISTEN", "[::]:8090", "[::]:8090"),
+        ("TRIGGER_LISTEN", "0.0.0.0:0", "0.0.0.0:0"),
+    ],
+)
+def test_value(name: str, text: str, value: object) -> None:
+    assert getattr(parse_settings({name: text}), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"INPUT_BUCKET": "same", "OUTPUT_BUCKET": "same"},
+        {"INPUT_BUCKET": "same", "REPORT_BUCKET": "same"},
+        {"OUTPUT_BUCKET": "same", "REPORT_BUCKET": "same"},
+        {"OUTPUT_BUCKET": "input-bucket-video"},
+        {"REPORT_BUCKET": "output-bucket-vid"},
+    ],
+)
+def test_buckets_have_to_differ(values: dict[str, str]) -> None:
+    message = refused(**values)
+    assert all(name in message for name in values)
+
+
+# --- secrets
+
+
+def test_secrets_are_those_we_think() -> None:
+    marked = {item.name.upper() for item in fields(Settings) if item.metadata["secret"]}
+    assert marked == set(SECRETS)
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secret_is_not_in_the_repr(name: str) -> None:
+    settings = parse_settings({name: "s3cr3t"})
+    assert getattr(settings, name.lower()) == "s3cr3t"
+    assert "s3cr3t" not in repr(settings)
+    assert "s3cr3t" not in repr(replace(settings, tolerance=0.5))
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_no_secret_is_in_the_repr(name: str) -> None:
+    assert f"{name.lower()}=" in repr(Settings())
+
+
+@pytest.mark.parametrize("wrong", [{"TOLERANCE": "x"}, {"NO_SUCH": "x"}, {"SCAN": PLACEHOLDER}])
+def test_secret_is_in_no_error(wrong: dict[str, str]) -> None:
+    assert "s3cr3t" not in refused(**dict.fromkeys(SECRETS, "s3cr3t"), **wrong)
+
+
+def test_value_of_an_unknown_name_is_not_shown() -> None:
+    """It may be a secret whose name was misspelt."""
+    assert "s3cr3t" not in refused(TRIGER_TOKEN="s3cr3t")
+
+
+@pytest.mark.parametrize("url", ["http://user:s3cr3t@host:port", "ftp://user:s3cr3t@host"])
+def test_password_in_a_url_is_not_shown(url: str) -> None:
+    assert "s3cr3t" not in refused(S3_ENDPOINT_URL=url)
+
+
+# --- the README's table
+
+
+def test_table_has_a_row_for_every_setting() -> None:
+    rows = settings_table().splitlines()[2:]
+    assert [row.split("`")[1] for row in rows] == list(setting_names())
+    assert all(row.count(" | ") == 2 for row in rows)
+    assert "| `TOLERANCE` | `0.6` |" in settings_table()
+    assert "| `REPORT_BUCKET` |  |" in settings_table()
