@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rollcall.core.errors import GalleryError, GalleryUnavailable, TransientError, VideoGone
+from rollcall.core.errors import (
+    GalleryError,
+    GalleryUnavailable,
+    TransientError,
+    VideoGone,
+    VideoTooLarge,
+)
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery
 from rollcall.core.seams import ObjectStore
@@ -55,11 +61,15 @@ class FilePlace:
         """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone."""
         try:
             handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".gallery-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, self.path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(name, self.path)
+            except BaseException:
+                os.unlink(name)
+                raise
         except OSError as error:
             raise GalleryError(f"{str(self.path)!r} cannot be written: {error}") from error
 
@@ -89,8 +99,10 @@ class StorePlace:
     def load(self) -> bytes:
         try:
             return self.store.read(self.bucket, self.key, MAX_GALLERY_BYTES)
-        except VideoGone as error:
-            raise GalleryError(f"the gallery s3://{self.bucket}/{self.key} is gone") from error
+        except (VideoGone, VideoTooLarge) as error:
+            raise GalleryError(
+                f"the gallery s3://{self.bucket}/{self.key} cannot be read: {error}"
+            ) from error
 
     def save(self, body: bytes) -> None:
         self.store.write(self.bucket, self.key, body, "application/octet-stream", {})
