@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from uuid import uuid4
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
@@ -141,9 +142,7 @@ class Inbox:
             if settled.fetchone():
                 return False
             video = VideoRef(info.bucket, info.key, info.version_id, info.etag)
-            identity = f"reconcile:{self._clock()!r}:{info.bucket}/{info.key}"
-            self._insert(db, video, identity, info.modified_s, "reconcile")
-            return True
+            return self._insert(db, video, f"found:{uuid4()}", info.modified_s, "reconcile")
 
     def claim(self, lease_s: float, furthest_s: float) -> Work | None:
         """The work that is due longest, leased; None when nothing is due.
