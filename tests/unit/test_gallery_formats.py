@@ -113,14 +113,14 @@ def npy_header(text: bytes) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
-def member(name: str) -> bytes:
+def honest(name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(npz())) as archive:
         return archive.read(f"{name}.npy")
 
 
 def with_encodings(body: bytes) -> bytes:
     return zipped(
-        **{"format.npy": member("format"), "names.npy": member("names"), "encodings.npy": body}
+        **{"format.npy": honest("format"), "names.npy": honest("names"), "encodings.npy": body}
     )
 
 
@@ -129,7 +129,7 @@ ODD_ZIPS: dict[str, Callable[[], bytes]] = {
     "no zip": lambda: b"PK\x03\x04" + b"x" * 100,
     "a zip of something else": lambda: zipped(readme=b"hello"),
     "members that are no arrays": lambda: zipped(
-        **{"format.npy": member("format"), "names": b"alice", "encodings": b"x"}
+        **{"format.npy": honest("format"), "names": b"alice", "encodings": b"x"}
     ),
     "a huge shape": lambda: with_encodings(
         npy_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**9, 128)}\n")
@@ -295,6 +295,14 @@ def test_program_is_refused_and_not_run(
     }
     message = refused(pickle.dumps(document[where](), protocol))
     assert "nothing of it was run" in message
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("member", ["names", "encodings", "format"])
+def test_program_inside_an_npz_is_refused_and_not_run(member: str, tmp_path: Path) -> None:
+    marker = tmp_path / "it-ran"
+    payload = np.array([Calls(os.system, f"touch {marker}")], dtype=object)
+    refused(npz(**{member: payload}))
     assert not list(tmp_path.iterdir())
 
 
