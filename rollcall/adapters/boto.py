@@ -128,7 +128,7 @@ def boto_errors(what: str) -> Iterator[None]:
     except vendor.ClientError as error:
         raise _answered(what, error) from error
     except _ANSWERS_LATER as error:
-        raise StoreUnavailable(f"{what}: no whole answer ({type(error).__name__})") from error
+        raise StoreUnavailable(f"{what}: no complete answer ({type(error).__name__})") from error
     except Boto3Error as error:
         # An upload in parts hides the answer behind an error of its own.
         if isinstance(error.__context__, vendor.ClientError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollcall.local.python3_http import create_app
+from rollcall.function.python3_http import create_app
 
 
 def client_of(answer: Any, seen: list[Any]) -> Any:
@@ -16,7 +16,7 @@ def client_of(answer: Any, seen: list[Any]) -> Any:
             raise answer
         return answer
 
-    return create_app(handle, "face-recognition").test_client()
+    return create_app(handle, "/function/face-recognition").test_client()
 
 
 def test_the_event_has_the_templates_attributes() -> None:

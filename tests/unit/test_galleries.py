@@ -215,7 +215,7 @@ def test_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_folder_is_no_gallery(tmp_path: Path) -> None:
-    with pytest.raises(GalleryError, match="cannot be read"):
+    with pytest.raises(GalleryError, match="Is a directory"):
         FilePlace(tmp_path).load()
 
 

@@ -20,7 +20,6 @@ VENDORS = {
     "dynamodb": {"botocore"},
     "opencv_photo": {"cv2"},
     "opencv_video": {"cv2"},
-    "s3": {"botocore"},
 }
 READ_THE_ENVIRONMENT = {
     "rollcall/tools/entry.py",
