@@ -15,6 +15,9 @@ UNKNOWN = "unknown"
 
 MAX_NAME_CHARS = 256
 
+LARGEST_COMPONENT = 100.0
+"""Of an encoding; real ones stay below 1. Beyond, distances would lose their digits."""
+
 
 class Gallery:
     """Encodings, shape (n, 128), one name for each; a person may have several.
@@ -25,7 +28,7 @@ class Gallery:
     def __init__(self, names: Sequence[str], encodings: Encodings) -> None:
         _check(names, encodings)
         self.names = tuple(names)
-        self.encodings = np.ascontiguousarray(encodings, dtype=np.float64)
+        self.encodings = np.array(encodings, dtype=np.float64)
         self.encodings.setflags(write=False)
         order = np.argsort(np.array(self.names, dtype=object), kind="stable")
         self.people = tuple(sorted(set(self.names)))
@@ -83,8 +86,8 @@ def _check(names: Sequence[str], encodings: Encodings) -> None:
             f"{len(names)} names need encodings of shape ({len(names)}, {ENCODING_SIZE}),"
             f" not {encodings.shape}"
         )
-    if encodings.dtype.kind != "f" or not np.isfinite(encodings).all():
-        raise GalleryError("encodings have to be finite numbers; enrol the person again")
+    if encodings.dtype.kind != "f" or not (np.abs(encodings) <= LARGEST_COMPONENT).all():
+        raise GalleryError("encodings have to be finite, small numbers; enrol the person again")
     for name in names:
         check_name(name)
 

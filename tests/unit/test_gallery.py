@@ -194,3 +194,17 @@ def test_with_face_leaves_the_old_gallery_as_it_was() -> None:
     assert new.people == ("alice", "bob")
     assert nearest(new, at(0.21)).name == "bob"
     assert nearest(empty_gallery().with_face("alice", at(0.1)), at()).name == "alice"
+
+
+def test_the_arrays_of_the_caller_stay_theirs() -> None:
+    encodings = np.zeros((1, 128))
+    gallery = Gallery(["ada"], encodings)
+    encodings[0, 0] = 9
+    assert gallery.encodings[0, 0] == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200, -101.0])
+def test_an_encoding_of_absurd_size_is_refused(value: float) -> None:
+    """Its distances would be NaN, and hide everyone else."""
+    with pytest.raises(GalleryError, match="enrol the person again"):
+        Gallery(["ada"], np.full((1, 128), value))
