@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from rollcall.core.errors import (
     BucketNotAllowed,
     PermanentError,
+    RollcallError,
     VideoGone,
     VideoTooLarge,
 )
@@ -24,6 +24,9 @@ from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo, Recognition, Student, VideoRef
 from rollcall.recognition import Recogniser
+from rollcall.scratch import video_folder
+
+log = logging.getLogger(__name__)
 
 
 class GallerySource(Protocol):
@@ -57,6 +60,7 @@ class Pipeline:
     def _run(self, video: VideoRef) -> dict[str, Any]:
         watch = Stopwatch()
         output = result_key(self._allowed(video).key)
+        report_key(video.key)  # refused before the work, not after it
         with watch.stage("head"):
             info = self._look_up(video)
         if info is None:
@@ -107,8 +111,8 @@ class Pipeline:
 
     def _recognise(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """The key never becomes a file name, and the folder holds nothing else."""
-        with tempfile.TemporaryDirectory(prefix="rollcall-") as folder:
-            path = Path(folder) / "video"
+        with video_folder() as folder:
+            path = folder / "video"
             with watch.stage("download"):
                 self.store.download(info, path)
             return self.recogniser.recognise(path, gallery, watch)
@@ -128,7 +132,13 @@ class Pipeline:
         self.store.write(self.settings.output_bucket, key, body, "text/csv", metadata)
 
     def _report(self, video: VideoRef, document: Mapping[str, Any]) -> None:
-        if self.settings.report_bucket and video.bucket == self.settings.input_bucket:
-            body = json.dumps(document, ensure_ascii=False, indent=1).encode()
+        """A report that cannot be written is logged: the result is there, or its error is on its
+        way, and neither gets better by another call."""
+        if not self.settings.report_bucket or video.bucket != self.settings.input_bucket:
+            return
+        body = json.dumps(document, indent=1).encode()
+        try:
             bucket, key = self.settings.report_bucket, report_key(video.key)
             self.store.write(bucket, key, body, "application/json", {})
+        except RollcallError as error:
+            log.error("no report of %r: %s", video.key, error)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
 
+from rollcall.core.errors import VideoTooLarge
 from rollcall.core.gallery import Gallery
+from rollcall.core.plan import PLANS
 from rollcall.core.seams import FaceEngine
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Frame, Recognition, Sighting, Video
 from rollcall.core.voting import is_clear, people
-
-IDENTIFY_FRAMES = 24
-"""Most frames that `identify` looks at, spread over the whole video."""
-
-IDENTIFY_STEP_S = 0.5
-"""Least distance between them: a face hardly changes faster."""
-
-TIMELINE_STEP_S = 1.0
 
 OpenVideo = Callable[[Path], AbstractContextManager[Video]]
 
@@ -29,36 +23,54 @@ class Recogniser:
     """Looks at one video at a time and keeps nothing of it."""
 
     def __init__(
-        self, open_video: OpenVideo, engine: FaceEngine, *, tolerance: float, scan: str
+        self,
+        open_video: OpenVideo,
+        engine: FaceEngine,
+        *,
+        tolerance: float,
+        scan: str,
+        most_s: float,
     ) -> None:
         self.engine = engine
         self._open_video = open_video
         self._tolerance = tolerance
         self._scan = scan
+        self._most_s = most_s
 
     def recognise(self, path: Path, gallery: Gallery, watch: Stopwatch) -> Recognition:
-        """Raises NotAVideo or VideoTooLarge."""
+        """Raises NotAVideo, or VideoTooLarge, also when it takes longer than `most_s` seconds
+        from the start of the watch."""
         sightings: list[Sighting] = []
-        count = 0
-        with watch.stage("open"):
-            opened = self._open_video(path)
-        with opened as video:
-            frames = video.frames(self._step_s(video.duration_s))
+        number = 0
+        with ExitStack() as stack:
+            with watch.stage("open"):
+                video = stack.enter_context(self._open_video(path))
+            frames = video.frames(PLANS[self._scan](video.duration_s))
             while (frame := _next(frames, watch)) is not None:
-                count += 1
+                number += 1
                 seen = self._look(frame, gallery, watch)
                 sightings += seen
-                if self._scan == "identify" and is_clear(seen, self._tolerance):
+                if self._scan == "identify" and self._is_settled(seen, sightings):
                     break
+                self._check_time(watch, frame)
             duration_s = video.duration_s
         with watch.stage("vote"):
             found = people(sightings, self._tolerance)
-        return Recognition(found, tuple(sightings), count, duration_s)
+        return Recognition(found, tuple(sightings), number, duration_s)
 
-    def _step_s(self, duration_s: float) -> float:
-        if self._scan == "timeline":
-            return TIMELINE_STEP_S
-        return max(IDENTIFY_STEP_S, duration_s / IDENTIFY_FRAMES)
+    def _is_settled(self, seen: list[Sighting], sightings: list[Sighting]) -> bool:
+        """This frame leaves no doubt, and neither do those before it."""
+        if not is_clear(seen, self._tolerance):
+            return False
+        return all(person.name for person in people(sightings, self._tolerance))
+
+    def _check_time(self, watch: Stopwatch, frame: Frame) -> None:
+        """Beyond the time-out the caller is gone, and would send the same video again."""
+        if watch.elapsed_s() > self._most_s:
+            raise VideoTooLarge(
+                f"after {self._most_s:g} s only {frame.time_s:.0f} s of the video were looked at;"
+                " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
+            )
 
     def _look(self, frame: Frame, gallery: Gallery, watch: Stopwatch) -> list[Sighting]:
         with watch.stage("faces"):

@@ -13,6 +13,7 @@ from rollcall.core.settings import Settings
 from rollcall.galleries import CachedGallery, GalleryPlace, place_of
 from rollcall.pipeline import Pipeline
 from rollcall.recognition import Recogniser
+from rollcall.scratch import sweep
 
 
 def build_engine() -> FaceEngine:
@@ -25,7 +26,13 @@ def build_engine() -> FaceEngine:
 def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
     limits = VideoLimits(settings.max_video_s, settings.max_video_px)
     opener = partial(open_video, limits=limits)
-    return Recogniser(opener, engine, tolerance=settings.tolerance, scan=settings.scan)
+    return Recogniser(
+        opener,
+        engine,
+        tolerance=settings.tolerance,
+        scan=settings.scan,
+        most_s=settings.max_call_s,
+    )
 
 
 def build_place(settings: Settings) -> GalleryPlace:
@@ -34,6 +41,8 @@ def build_place(settings: Settings) -> GalleryPlace:
 
 
 def build_pipeline(settings: Settings) -> Pipeline:
+    """Once per process, before its first video."""
+    sweep()
     return Pipeline(
         settings,
         S3Store(s3_client(settings)),

@@ -1,15 +1,14 @@
 """The python3-http function: an event in, the answer of the pipeline out."""
 
-import logging
 from typing import Any
 
 from rollcall.function.service import FunctionService
 from rollcall.function.shutdown import drain_on_sigterm
+from rollcall.logs import set_up_logs
 
 from .awss3 import connect
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
+set_up_logs()
 service = FunctionService(connect)
 drain_on_sigterm(service)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,9 @@ seek over less may decode more than it skips."""
 
 FALLBACK_FPS = 25.0
 """For a container that tells no rate, or an absurd one."""
+
+MAX_FPS = 250.0
+"""FFmpeg tells 1000 for jittered millisecond stamps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[OpenCvVideo]:
     if container_of(head) is None:
         kind = "empty" if not head else "no video container (MP4, MKV, AVI, ...)"
         raise NotAVideo(f"the file is {kind}; check that the upload was complete")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     try:
         yield OpenCvVideo(capture, limits)
     finally:
@@ -60,54 +63,60 @@ class OpenCvVideo:
         self.width_px = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height_px = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self._fps = self._rate()
-        self._last_s = -1.0
+        self._time_s = -1.0
         self.duration_s = self._duration_s()
         self._check_size()
 
-    def frames(self, step_s: float) -> Iterator[Frame]:
-        """The first frame, then one every `step_s` seconds.
+    def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
+        """For each time the first frame that is not before it; times only grow.
 
         Raises NotAVideo when not even the first frame can be decoded. A video that is cut off
         ends with its last good frame.
         """
-        index, stride = 0, max(1, round(step_s * self._fps))
-        while (frame := self._read(index)) is not None:
-            self._check_length(frame.time_s)
-            yield frame
-            if not self._skip(index, stride):
+        for time_s in times_s:
+            if not self._go_to(time_s):
                 break
-            index += stride
-        if index == 0 and frame is None:
+            ok, bgr = self._capture.retrieve()
+            if not ok or bgr is None:
+                break
+            pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            yield Frame(self._time_s, np.ascontiguousarray(pixels, dtype=np.uint8))
+        if self._time_s < 0:
             raise NotAVideo("no frame of the video can be decoded")
 
-    def _read(self, index: int) -> Frame | None:
-        ok, bgr = self._capture.read()
-        if not ok or bgr is None:
-            return None
-        pixels = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        return Frame(self._time_s(index), np.ascontiguousarray(pixels, dtype=np.uint8))
+    def _go_to(self, time_s: float) -> bool:
+        """Grabs the first frame that is not before that time; False at the end.
 
-    def _time_s(self, index: int) -> float:
-        """The frame's own time stamp, which a variable rate needs; it never runs backwards."""
+        Frames are counted by their own time stamps: the container's rate is nominal, and for
+        recordings of screens and browsers plainly wrong.
+        """
+        if time_s - self._time_s > SEEK_FROM_S and time_s < self.duration_s:
+            self._capture.set(cv2.CAP_PROP_POS_MSEC, time_s * 1000)
+        while self._capture.grab():
+            self._time_s = self._stamp_s()
+            self._check_length(self._time_s)
+            if self._time_s >= time_s - 0.5 / self._fps:
+                return True
+        return False
+
+    def _stamp_s(self) -> float:
+        """Of the frame that was grabbed. Where stamps stand still or run backwards, the rate
+        counts."""
         stamp_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        time_s = stamp_s if math.isfinite(stamp_s) and stamp_s >= 0 else index / self._fps
-        self._last_s = time_s if time_s > self._last_s else self._last_s + 1 / self._fps
-        return self._last_s
-
-    def _skip(self, index: int, stride: int) -> bool:
-        """Moves on to the frame `index + stride`; False at the end."""
-        if stride > SEEK_FROM_S * self._fps:
-            return bool(self._capture.set(cv2.CAP_PROP_POS_FRAMES, index + stride))
-        return all(self._capture.grab() for _ in range(stride - 1))
+        if math.isfinite(stamp_s) and stamp_s > self._time_s:
+            return stamp_s
+        return max(self._time_s, 0.0) + (1 / self._fps if self._time_s >= 0 else 0.0)
 
     def _rate(self) -> float:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
-        return fps if math.isfinite(fps) and 0 < fps <= 1000 else FALLBACK_FPS
+        return fps if math.isfinite(fps) and 0 < fps <= MAX_FPS else FALLBACK_FPS
 
     def _duration_s(self) -> float:
         """What the container says; 0 when it says nothing. `frames` does not rely on it."""
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        return count / self._fps if math.isfinite(count) and count > 0 else 0.0
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        duration_s = count / rate if rate > 0 else 0.0
+        return duration_s if math.isfinite(duration_s) and duration_s > 0 else 0.0
 
     def _check_size(self) -> None:
         if self.width_px * self.height_px > self._limits.pixels:

@@ -1,4 +1,6 @@
-"""Every error that Rollcall raises, by what the caller should do about it.
+"""Every error of the flow, by what the caller should do about it.
+
+Commands add a few of their own below PermanentError.
 
 RollcallError
 ├── PermanentError          the same call would fail again: never retry

@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from rollcall.core.errors import RollcallError
+from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import UNKNOWN
 
 
-class MappingError(RollcallError):
+class MappingError(PermanentError):
     """A line of a mapping cannot be read."""
 
 

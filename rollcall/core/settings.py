@@ -132,13 +132,18 @@ class Settings:
     sns_topic_arns: str = _setting("", "topics whose subscription is confirmed, comma-separated")
     inbox: str = _setting("inbox.sqlite3", "file of the durable queue; on a local disk")
     max_inflight: int = _setting(
-        4,
-        "calls at once; more than the function's replicas can run only wait there",
+        2,
+        "calls at once: what the function's replicas can run; more only come back as busy",
         _number(int, 1, 256),
     )
-    max_attempts: int = _setting(8, "calls before a dead letter", _number(int, 1, 100))
+    max_attempts: int = _setting(20, "calls before a dead letter", _number(int, 1, 100))
     reconcile_s: float = _setting(
         300.0, "seconds between two looks for videos without result", _number(float, 1, 86400)
+    )
+    max_call_s: float = _setting(
+        280.0,
+        "seconds of work on one video; below the function's `exec_timeout`",
+        _number(float, 1, 3600),
     )
     max_video_bytes: int = _setting(2 << 30, "largest video in bytes", _number(int, 1, 1 << 40))
     max_video_s: float = _setting(4 * 3600.0, "longest video in seconds", _number(float, 1, 1e6))
@@ -182,7 +187,12 @@ def _parse(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
 
 
 def _check_together(settings: Settings) -> None:
-    """One result per video holds only where nothing else is written beside the results."""
+    """One result per video holds only where nothing else is written beside the results, and half
+    of a key opens nothing."""
+    for prefix in ("", "s3_"):
+        names = [f"{prefix}aws_access_key_id", f"{prefix}aws_secret_access_key"]
+        if bool(getattr(settings, names[0])) != bool(getattr(settings, names[1])):
+            raise SettingsError(f"{names[0].upper()} and {names[1].upper()} belong together")
     buckets = [settings.input_bucket, settings.output_bucket, settings.report_bucket]
     named = [bucket for bucket in buckets if bucket]
     if len(set(named)) < len(named):

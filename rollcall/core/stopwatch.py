@@ -12,6 +12,7 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._started = time.perf_counter()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -22,6 +23,10 @@ class Stopwatch:
         finally:
             spent = time.perf_counter() - started
             self._seconds[name] = self._seconds.get(name, 0.0) + spent
+
+    def elapsed_s(self) -> float:
+        """Since the watch was made."""
+        return time.perf_counter() - self._started
 
     def ms(self) -> dict[str, float]:
         """Milliseconds by stage, in order of their first run."""

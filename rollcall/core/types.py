@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -146,6 +146,6 @@ class Video(Protocol):
     width_px: int
     height_px: int
 
-    def frames(self, step_s: float) -> Iterator[Frame]:
-        """The first frame, then one every `step_s` seconds, in order of time."""
+    def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
+        """For each time the first frame that is not before it; times only grow."""
         ...

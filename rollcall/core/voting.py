@@ -1,9 +1,12 @@
 """From faces in single frames to people in a video.
 
 1. *Tracks*: sightings whose encodings are nearly equal are one face, seen several times.
-2. *Vote*: in each track, every sighting within the tolerance votes for its nearest identity.
-3. A track without a vote that could be a named person of this video, seen badly, is that person.
-4. Tracks of one name are one person; every other track is one unknown person.
+2. *Vote*: in each track, every sighting within the tolerance votes for its nearest identity. Half
+   of the sightings have to agree, or one has to be far within the tolerance.
+3. Two faces in one frame are two people: of two tracks of one name that meet in a frame, the nearer
+   keeps it, unless both are far within the tolerance (a speaker and the screen behind).
+4. A track without a name that lies within the tolerance of another track, and never meets it in a
+   frame, is the same person, seen badly.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -21,7 +25,11 @@ SAME_FACE_DISTANCE = 0.45
 0.08 to 0.44; different people never came below 0.64."""
 
 CLEAR_MARGIN = 0.1
-"""An identity that is this much nearer than the next one needs no second frame."""
+"""An identity that is this much nearer than the next one needs no second frame, and one that is
+this far within the tolerance needs no majority."""
+
+LEAST_MARGIN = 0.02
+"""Below, two identities are equally near, and naming one of them would be a guess."""
 
 
 @dataclass(slots=True)
@@ -43,19 +51,24 @@ class Track:
     def distance_to(self, encoding: Encodings) -> float:
         return float(np.linalg.norm(self.mean() - encoding))
 
+    def nearest_to(self, name: str) -> float:
+        """Least distance of a sighting to that person; infinite when none is nearest to them."""
+        found = (s.match.distance for s in self.sightings if s.match and s.match.name == name)
+        return min(found, default=float("inf"))
+
     def times(self) -> set[float]:
         return {sighting.time_s for sighting in self.sightings}
 
 
 def accepted(match: Match | None, tolerance: float) -> bool:
-    """Whether the nearest identity is near enough to be the same person."""
-    return match is not None and match.distance <= tolerance
+    """Whether the nearest identity is near enough to be the same person, and no toss-up."""
+    return match is not None and match.distance <= tolerance and match.margin >= LEAST_MARGIN
 
 
 def is_clear(sightings: Sequence[Sighting], tolerance: float) -> bool:
     """Whether a frame answers the question alone: faces, and no doubt about any of them."""
     return bool(sightings) and all(
-        s.match is not None and s.match.distance <= tolerance and s.match.margin >= CLEAR_MARGIN
+        s.match is not None and accepted(s.match, tolerance) and s.match.margin >= CLEAR_MARGIN
         for s in sightings
     )
 
@@ -65,11 +78,8 @@ def people(sightings: Iterable[Sighting], tolerance: float) -> tuple[Person, ...
     tracks = _tracks(sightings)
     for track in tracks:
         track.name = _vote(track, tolerance)
-    _recognise_bad_views(tracks, tolerance)
-    named = sorted({track.name for track in tracks if track.name})
-    groups = [[t for t in tracks if t.name == name] for name in named]
-    groups += [[track] for track in tracks if not track.name]
-    return tuple(sorted((_person(group) for group in groups), key=_rank))
+    _part_lookalikes(tracks, tolerance)
+    return tuple(sorted((_person(group) for group in _groups(tracks, tolerance)), key=_rank))
 
 
 def _tracks(sightings: Iterable[Sighting]) -> list[Track]:
@@ -93,22 +103,42 @@ def _nearest_track(tracks: Iterable[Track], sighting: Sighting) -> Track | None:
 
 
 def _vote(track: Track, tolerance: float) -> str:
-    """The name with most votes, the nearer one of two with as many; empty without a vote."""
+    """The name with most votes, of two with as many the nearer; empty without enough of them."""
     matches = [s.match for s in track.sightings if s.match and accepted(s.match, tolerance)]
     votes = Counter(match.name for match in matches)
-    nearest = {name: min(m.distance for m in matches if m.name == name) for name in votes}
-    return min(votes, key=lambda name: (-votes[name], nearest[name]), default="")
+    name = min(votes, key=lambda each: (-votes[each], track.nearest_to(each)), default="")
+    enough = 2 * votes[name] >= len(track.sightings)
+    return name if enough or track.nearest_to(name) <= tolerance - CLEAR_MARGIN else ""
 
 
-def _recognise_bad_views(tracks: Sequence[Track], tolerance: float) -> None:
-    """The nearest pair first. What is absorbed counts as seen: nobody is in a picture twice."""
-    known = [track for track in tracks if track.name]
-    seen = {name: _times(t for t in known if t.name == name) for name in {t.name for t in known}}
-    pairs = [(o.distance_to(t.mean()), t, o) for t in tracks if not t.name for o in known]
-    for distance, track, other in sorted(pairs, key=lambda pair: pair[0]):
-        if distance <= tolerance and not track.name and not seen[other.name] & track.times():
-            track.name = other.name
-            seen[other.name] |= track.times()
+def _part_lookalikes(tracks: Sequence[Track], tolerance: float) -> None:
+    taken: dict[str, set[float]] = {}
+    for track in sorted(tracks, key=lambda each: each.nearest_to(each.name)):
+        times = taken.setdefault(track.name, set())
+        doubtful = track.nearest_to(track.name) > tolerance - CLEAR_MARGIN
+        if track.name and doubtful and times & track.times():
+            track.name = ""
+        else:
+            times |= track.times()
+
+
+def _groups(tracks: Sequence[Track], tolerance: float) -> list[list[Track]]:
+    """Tracks by person. The nearest pair is joined first; what is joined counts as seen."""
+    by_name = {track.name: [t for t in tracks if t.name == track.name] for track in tracks}
+    groups = {id(t): by_name[t.name] if t.name else [t] for t in tracks}
+    pairs = [(a.distance_to(b.mean()), a, b) for a, b in combinations(tracks, 2)]
+    for distance, a, b in sorted(pairs, key=lambda pair: pair[0]):
+        left, right = groups[id(a)], groups[id(b)]
+        if distance <= tolerance and left is not right and _may_be_one(left, right):
+            left += right
+            groups |= {id(track): left for track in right}
+    return list({id(group): group for group in groups.values()}.values())
+
+
+def _may_be_one(left: Sequence[Track], right: Sequence[Track]) -> bool:
+    """Two named people are two, and so are two faces of one frame."""
+    named = [any(track.name for track in group) for group in (left, right)]
+    return not all(named) and not _times(left) & _times(right)
 
 
 def _times(tracks: Iterable[Track]) -> set[float]:
@@ -118,7 +148,7 @@ def _times(tracks: Iterable[Track]) -> set[float]:
 def _person(tracks: Sequence[Track]) -> Person:
     sightings = [sighting for track in tracks for sighting in track.sightings]
     times = {sighting.time_s for sighting in sightings}
-    name = tracks[0].name
+    name = max(track.name for track in tracks)
     distances = [s.match.distance for s in sightings if s.match and name in ("", s.match.name)]
     return Person(name, min(times), max(times), len(times), min(distances, default=None))
 

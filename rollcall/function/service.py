@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from rollcall.core.errors import RollcallError, ShuttingDown, TransientError
-from rollcall.core.events import parse_events
+from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.reports import describe_error
 from rollcall.core.types import VideoRef
 from rollcall.pipeline import Pipeline
@@ -70,6 +70,8 @@ class FunctionService:
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             videos = parse_events(body, headers)
+        except BadRecords as error:
+            return _combine([*map(self._recognise, error.videos), _refusal(error)])
         except RollcallError as error:
             return _refusal(error)
         if not videos:

@@ -17,6 +17,7 @@ def assemble(target: Path, stack: str = "project3.yml", root: Path = REPOSITORY)
     document = yaml.safe_load((root / stack).read_text())
     (function,) = document["functions"].values()
     folder = target / "function"
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / function["handler"], folder, ignore=_NO_CACHE)
     for name in document["configuration"]["copy"]:
         shutil.copytree(root / name, folder / Path(name).name, ignore=_NO_CACHE)

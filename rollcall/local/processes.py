@@ -14,13 +14,15 @@ from typing import Self
 
 import httpx
 
+from rollcall.core.errors import PermanentError
+
 STOP_GRACE_S = 15.0
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 
 
-class StartFailed(Exception):
+class StartFailed(PermanentError):
     """A process ended, or did not get ready; the message holds the end of its log."""
 
 

@@ -11,19 +11,19 @@ import click
 
 from rollcall.adapters.boto import dynamodb_client, dynamodb_resource
 from rollcall.adapters.dynamodb import ensure_table, put_items
-from rollcall.core.errors import RollcallError
+from rollcall.core.errors import PermanentError
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
 
 
-class StudentFileError(RollcallError):
+class StudentFileError(PermanentError):
     """The file holds no list of records."""
 
 
 def read_students(path: Path) -> list[dict[str, Any]]:
     """Records with a `name` each. DynamoDB knows no floats, so numbers become decimals."""
     try:
-        records = json.loads(path.read_bytes(), parse_float=Decimal)
+        records = json.loads(path.read_bytes(), parse_float=Decimal, parse_constant=_refuse)
     except (ValueError, OSError) as error:
         raise StudentFileError(f"{str(path)!r} is not readable JSON: {error}") from error
     if not isinstance(records, list):
@@ -33,6 +33,10 @@ def read_students(path: Path) -> list[dict[str, Any]]:
         if not isinstance(name, str) or not name:
             raise StudentFileError(f"record {index} of {str(path)!r} has no name")
     return records
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def upload_students(settings: Settings, path: Path) -> int:

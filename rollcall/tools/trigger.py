@@ -17,7 +17,7 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
-from rollcall.trigger.inbox import InboxOwner
+from rollcall.trigger.inbox_file import InboxOwner
 from rollcall.trigger.service import Trigger, build_trigger, register
 
 HTTP_THREADS = 8

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
-from rollcall.core.errors import RollcallError
+from rollcall.core.errors import PermanentError
 from rollcall.core.keys import is_video_key
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
@@ -21,7 +21,7 @@ UPLOADS_AT_ONCE = 4
 """Each of them sends large files in parallel parts as well."""
 
 
-class NoVideos(RollcallError):
+class NoVideos(PermanentError):
     """The folder has nothing to upload."""
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from rollcall.core.errors import InboxUnavailable
 from rollcall.trigger.inbox import Inbox, Work
 from rollcall.trigger.metrics import Metrics
-from rollcall.trigger.verdict import MOST_DELAY_S, Verdict, backoff_s
+from rollcall.trigger.verdict import BUSY_DELAY_S, MOST_DELAY_S, Verdict, backoff_s
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,8 @@ POLL_S = 0.5
 """How late a retry may start; new work starts at once."""
 
 LEASE_SLACK_S = 60.0
-"""A lease outlives the call's time-out, so work is taken back only from the dead."""
+"""A lease outlives the call's time-out. Should a call outlive even that, its work is claimed again,
+and what the late call says is no longer heard (`Inbox` tells claims apart)."""
 
 
 class Caller(Protocol):
@@ -51,6 +52,8 @@ class Dispatcher:
         self._pool = ThreadPoolExecutor(max_inflight, thread_name_prefix="call")
         self._wake = threading.Event()
         self._stopping = False
+        self._hold_until = 0.0
+        """After a "busy", nobody else is sent to the same closed door."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._jitter = random.Random()
 
@@ -86,7 +89,9 @@ class Dispatcher:
     def _claim(self) -> Work | None:
         try:
             self._inbox.take_back()
-            return None if self._stopping else self._inbox.claim(self._lease_s, 2 * MOST_DELAY_S)
+            if self._stopping or time.monotonic() < self._hold_until:
+                return None
+            return self._inbox.claim(self._lease_s, 2 * MOST_DELAY_S)
         except InboxUnavailable as error:
             log.error("no work can be claimed: %s", error)
             return None
@@ -120,8 +125,11 @@ class Dispatcher:
             log.error("dead letter %d: %r: %s", work.id, work.key, verdict.message)
             self._inbox.bury(work, verdict.code, verdict.message)
         else:
-            delay_s = backoff_s(work.attempts, verdict.retry_after_s, self._jitter)
-            log.warning("%r again in %.1f s: %s", work.key, delay_s, verdict.message)
+            delay_s = backoff_s(verdict, work.attempts, work.calls, self._jitter)
+            level = logging.WARNING if verdict.counts else logging.INFO
+            log.log(level, "%r again in %.1f s: %s", work.key, delay_s, verdict.message)
+            if not verdict.counts:
+                self._hold_until = time.monotonic() + BUSY_DELAY_S
             self._inbox.retry(work, delay_s, verdict.code, verdict.message, counts=verdict.counts)
 
     def _limited(self, work: Work, verdict: Verdict) -> Verdict:

@@ -7,8 +7,6 @@ a sender has been through `fsync` first (WAL, synchronous=FULL).
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 import threading
 import time
@@ -19,12 +17,19 @@ from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
-from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.trigger.inbox_file import disk_errors, open_database
 
-BUSY_TIMEOUT_S = 10
 KEEP_DONE_S = 30 * 86400
 """How long finished work is remembered, so that a late duplicate is known as one."""
+
+MAX_FOUND = 3
+"""How often a day the same upload may be found without result; then it is a dead letter."""
+
+NO_RESULT = (
+    "it is recognised again and again, but OUTPUT_BUCKET has no result of it:"
+    " do the function and the trigger name the same bucket?"
+)
 
 KEEP_BAD_EVENTS = 1000
 KEEP_BAD_BYTES = 65536
@@ -33,37 +38,6 @@ KEEP_BAD_BYTES = 65536
 SAME_UPLOAD_S = 2.0
 """An event and an object of the same etag whose times differ by less are one upload: the event is
 written just before the object's time is set, and AWS lists whole seconds."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS work (
-    id INTEGER PRIMARY KEY,
-    identity TEXT NOT NULL UNIQUE,
-    bucket TEXT NOT NULL,
-    key TEXT NOT NULL,
-    version_id TEXT NOT NULL,
-    etag TEXT NOT NULL,
-    event_name TEXT NOT NULL,
-    uploaded_s REAL NOT NULL,
-    origin TEXT NOT NULL CHECK (origin IN ('event', 'reconcile')),
-    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'dead')),
-    attempts INTEGER NOT NULL DEFAULT 0,
-    calls INTEGER NOT NULL DEFAULT 0,
-    due_s REAL NOT NULL,
-    lease_until_s REAL NOT NULL DEFAULT 0,
-    received_s REAL NOT NULL,
-    changed_s REAL NOT NULL,
-    code TEXT NOT NULL DEFAULT '',
-    message TEXT NOT NULL DEFAULT ''
-) STRICT;
-CREATE INDEX IF NOT EXISTS work_due ON work (state, due_s);
-CREATE INDEX IF NOT EXISTS work_object ON work (bucket, key);
-CREATE TABLE IF NOT EXISTS bad_event (
-    id INTEGER PRIMARY KEY,
-    received_s REAL NOT NULL,
-    reason TEXT NOT NULL,
-    body BLOB NOT NULL
-) STRICT;
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +62,9 @@ class Work:
 
 _FIELDS = ", ".join(Work.__slots__)
 
+_STILL_MINE = "id=? AND calls=? AND state IN ('running', 'queued')"
+"""Each claim counts a call, so what was claimed again is no longer the first claimant's."""
+
 
 @dataclass(frozen=True, slots=True)
 class BadEventRecord:
@@ -105,14 +82,7 @@ class Inbox:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        with _disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+        self._db = open_database(path)
         self.path = path
 
     def close(self) -> None:
@@ -142,7 +112,24 @@ class Inbox:
             if settled.fetchone():
                 return False
             video = VideoRef(info.bucket, info.key, info.version_id, info.etag)
-            return self._insert(db, video, f"found:{uuid4()}", info.modified_s, "reconcile")
+            identity = f"found:{uuid4()}"
+            self._insert(db, video, identity, info.modified_s, "reconcile")
+            if self._found_before(db, info) > MAX_FOUND:
+                db.execute(
+                    "UPDATE work SET state='dead', code='no_result', message=? WHERE identity=?",
+                    (NO_RESULT, identity),
+                )
+            return True
+
+    def _found_before(self, db: sqlite3.Connection, info: ObjectInfo) -> int:
+        """How often this very upload was found without result within a day."""
+        found = db.execute(
+            "SELECT count(*) FROM work WHERE bucket=? AND key=? AND etag=? AND origin='reconcile'"
+            " AND received_s > ?",
+            (info.bucket, info.key, info.etag, self._clock() - 86400),
+        )
+        count: int = found.fetchone()[0]
+        return count
 
     def claim(self, lease_s: float, furthest_s: float) -> Work | None:
         """The work that is due longest, leased; None when nothing is due.
@@ -183,8 +170,8 @@ class Inbox:
         with self._transaction() as db:
             db.execute(
                 "UPDATE work SET state='queued', due_s=?, changed_s=?, code=?, message=?,"
-                " attempts=attempts-? WHERE id=? AND state='running'",
-                (now + delay_s, now, code, message, 0 if counts else 1, work.id),
+                f" attempts=attempts-? WHERE {_STILL_MINE}",
+                (now + delay_s, now, code, message, 0 if counts else 1, work.id, work.calls),
             )
 
     def take_back(self, *, everything: bool = False) -> int:
@@ -282,13 +269,13 @@ class Inbox:
     def _settle(self, work: Work, state: str, code: str, message: str) -> None:
         with self._transaction() as db:
             db.execute(
-                "UPDATE work SET state=?, changed_s=?, code=?, message=? WHERE id=?",
-                (state, self._clock(), code, message, work.id),
+                f"UPDATE work SET state=?, changed_s=?, code=?, message=? WHERE {_STILL_MINE}",
+                (state, self._clock(), code, message, work.id, work.calls),
             )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _disk_errors(self.path):
+        with self._lock, disk_errors(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
@@ -300,46 +287,8 @@ class Inbox:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _disk_errors(self.path):
+        with self._lock, disk_errors(self.path):
             yield self._db
-
-
-class InboxOwner:
-    """The right to work on an inbox, held by one process at a time.
-
-    The kernel takes it back when that process dies, however it dies.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
-        self._handle = -1
-
-    def __enter__(self) -> InboxOwner:
-        with _disk_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._handle)
-            raise InboxUnavailable(
-                f"another trigger works on the inbox {str(self._path.with_suffix(''))!r};"
-                " stop it, or give this one an INBOX of its own"
-            ) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise InboxUnavailable(
-            f"the inbox {str(path)!r} cannot be used ({error}); check the disk's space and rights"
-        ) from error
 
 
 def _unix_time(event_time: str) -> float:

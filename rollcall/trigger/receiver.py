@@ -28,6 +28,8 @@ class Receiver:
     topic_arns: frozenset[str]
     confirm: Confirm
     on_work: Callable[[], None]
+    token: bytes = b""
+    """Blanked in what is recorded."""
 
     def receive(self, body: bytes, headers: Mapping[str, str]) -> dict[str, int]:
         """How many records became new work, and how many were known, ignored or bad.
@@ -38,20 +40,21 @@ class Receiver:
             return {"queued": 0}
         try:
             videos = parse_events(body, headers)
-        except BadRecords as error:
-            self._record(body, str(error))
-            return {**self._queue(error.videos, body), "bad": 1}
         except BadEvent as error:
             self._record(body, str(error))
-            return {"queued": 0, "bad": 1}
-        return self._queue(videos, body)
+            good = error.videos if isinstance(error, BadRecords) else ()
+            return {**self._queue(good, body), "bad": 1}
+        counted = self._queue(videos, body)
+        if not videos:
+            self.metrics.events.labels("ignored").inc()
+        return {**counted, "ignored": int(not videos)}
 
     def _queue(self, videos: tuple[VideoRef, ...], body: bytes) -> dict[str, int]:
         ours = [video for video in videos if video.bucket == self.input_bucket]
         if len(ours) < len(videos):
             self._record(body, "a bucket that is not INPUT_BUCKET")
         new = self.inbox.add(ours)
-        counted = {"queued": new, "duplicate": len(ours) - new, "ignored": int(not videos)}
+        counted = {"queued": new, "duplicate": len(ours) - new}
         for outcome, count in counted.items():
             self.metrics.events.labels(outcome).inc(count)
         if new:
@@ -61,7 +64,8 @@ class Receiver:
     def _record(self, body: bytes, reason: str) -> None:
         """The sender is answered 2xx after this: it would only send the same again."""
         log.warning("bad event: %s", reason)
-        self.inbox.add_bad_event(body, reason)
+        shown = body.replace(self.token, b"[token]") if self.token else body
+        self.inbox.add_bad_event(shown, reason)
         self.metrics.events.labels("bad").inc()
 
     def _is_subscription(self, body: bytes) -> bool:

@@ -7,9 +7,12 @@ import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
-FIRST_DELAY_S = 1.0
-MOST_DELAY_S = 300.0
+FIRST_DELAY_S = 2.0
+MOST_DELAY_S = 600.0
+"""Twenty attempts last through an outage of an hour and a half."""
+
 BUSY_DELAY_S = 1.0
+MOST_BUSY_DELAY_S = 30.0
 FEW_ATTEMPTS = 3
 """For a 500: the unforeseen seldom goes away by itself."""
 
@@ -52,10 +55,14 @@ def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
     return Verdict("retry", code, message, delay_s)
 
 
-def backoff_s(attempts: int, retry_after_s: float, jitter: random.Random) -> float:
-    """Doubles with each attempt; half of it is chance, so that calls do not come in step."""
-    planned = min(MOST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempts - 1, 20))
-    return max(planned * jitter.uniform(0.5, 1.0), min(retry_after_s, MOST_DELAY_S))
+def backoff_s(verdict: Verdict, attempts: int, calls: int, jitter: random.Random) -> float:
+    """Doubles with each attempt; half of it is chance, so that calls do not come in step.
+
+    Being busy uses up no attempt, so there the calls are counted, and the wait stays short.
+    """
+    number, most_s = (attempts, MOST_DELAY_S) if verdict.counts else (calls, MOST_BUSY_DELAY_S)
+    planned_s = min(most_s, FIRST_DELAY_S * 2.0 ** min(number - 1, 20))
+    return max(planned_s * jitter.uniform(0.5, 1.0), min(verdict.retry_after_s, MOST_DELAY_S))
 
 
 def _document(body: bytes) -> dict[str, Any]:

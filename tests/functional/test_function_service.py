@@ -119,6 +119,16 @@ def test_several_records_give_a_list_and_the_worst_status(
     assert [sorted(document)[0] for document in answer.document] == ["output", "error"]
 
 
+def test_one_bad_record_does_not_cost_its_neighbours(
+    home: Home, service: FunctionService, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    answer = service.answer(body(record("a.mp4"), {"eventSource": "elsewhere"}))
+    assert answer.status == 400
+    assert [sorted(document)[0] for document in answer.document] == ["output", "error"]
+    assert home.result("a.csv")
+
+
 def test_draining_waits_for_the_call_in_flight_and_takes_no_more(home: Home) -> None:
     entered, release = threading.Event(), threading.Event()
 

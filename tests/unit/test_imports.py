@@ -12,7 +12,7 @@ from support.needs import REPOSITORY
 
 MODULES = sorted((REPOSITORY / "rollcall").rglob("*.py"))
 SCRIPTS = sorted([*REPOSITORY.glob("*.py"), *(REPOSITORY / "OpenFaas").rglob("*.py")])
-MIDDLE = ("recognition", "pipeline", "galleries", "enrolment")
+MIDDLE = ("recognition", "pipeline", "galleries", "enrolment", "scratch")
 TOP = ("trigger", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},

@@ -17,7 +17,8 @@ import pytest
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.trigger import inbox as module
-from rollcall.trigger.inbox import KEEP_BAD_BYTES, KEEP_DONE_S, Inbox, InboxOwner, Work
+from rollcall.trigger.inbox import KEEP_BAD_BYTES, KEEP_DONE_S, Inbox, Work
+from rollcall.trigger.inbox_file import InboxOwner
 
 T0 = 1_795_237_499.0
 LEASE_S = 100.0
@@ -242,6 +243,37 @@ def test_an_answer_after_the_lease_still_ends_the_work(inbox: Inbox, clock: Cloc
     inbox.take_back()
     inbox.finish(work, "recognised")
     assert states(inbox) == {"done": 1}
+
+
+def test_a_late_answer_says_nothing_about_work_that_was_claimed_again(
+    inbox: Inbox, clock: Clock
+) -> None:
+    """Else a retry would queue what runs, and a burial would kill what is done."""
+    inbox.add([video()])
+    first = claimed(inbox)
+    clock.now_s += LEASE_S + 1
+    inbox.take_back()
+    second = claimed(inbox)
+    inbox.retry(first, 0, "x", "")
+    assert states(inbox) == {"running": 1}
+    inbox.finish(second, "recognised")
+    inbox.bury(first, "x", "")
+    assert states(inbox) == {"done": 1}
+
+
+def test_a_video_that_never_gets_a_result_is_a_dead_letter_in_the_end(inbox: Inbox) -> None:
+    """Function and trigger may name different output buckets."""
+    for _ in range(3):
+        assert inbox.add_missing(listed())
+        inbox.finish(claimed(inbox), "recognised")
+    assert inbox.add_missing(listed())
+    (dead,) = inbox.latest(5, "dead")
+    assert "OUTPUT_BUCKET" in dead.message
+    assert not inbox.add_missing(listed())
+
+
+def test_the_file_is_for_its_owner_alone(inbox: Inbox) -> None:
+    assert {p.stat().st_mode & 0o777 for p in inbox.path.parent.glob("inbox*")} == {0o600}
 
 
 def test_a_late_retry_does_not_wake_finished_work(inbox: Inbox, clock: Clock) -> None:
@@ -480,7 +512,8 @@ CHILD = """
 import sys
 from pathlib import Path
 from rollcall.core.types import VideoRef
-from rollcall.trigger.inbox import Inbox, InboxOwner
+from rollcall.trigger.inbox import Inbox
+from rollcall.trigger.inbox_file import InboxOwner
 
 with InboxOwner(Path(sys.argv[1])):
     inbox = Inbox(Path(sys.argv[1]))

@@ -167,7 +167,8 @@ def test_secrets_are_those_we_think() -> None:
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_secret_is_not_in_the_repr(name: str) -> None:
-    settings = parse_settings({name: "s3cr3t"})
+    key_id = name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID")
+    settings = parse_settings({key_id: "id", name: "s3cr3t"})
     assert getattr(settings, name.lower()) == "s3cr3t"
     assert "s3cr3t" not in repr(settings)
     assert "s3cr3t" not in repr(replace(settings, tolerance=0.5))
@@ -202,3 +203,9 @@ def test_table_has_a_row_for_every_setting() -> None:
     assert all(row.count(" | ") == 2 for row in rows)
     assert "| `TOLERANCE` | `0.6` |" in settings_table()
     assert "| `REPORT_BUCKET` |  |" in settings_table()
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "S3_AWS_SECRET_ACCESS_KEY"])
+def test_half_of_a_key_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="belong together"):
+        parse_settings({name: "x"})

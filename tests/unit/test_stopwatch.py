@@ -12,7 +12,7 @@ from rollcall.core.stopwatch import Stopwatch
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that the next looks at the clock will show."""
-    shown: list[float] = []
+    shown: list[float] = [0]  # for the making of the watch
     monkeypatch.setattr(time, "perf_counter", lambda: shown.pop(0))
     return shown
 
@@ -44,3 +44,9 @@ def test_tenths_of_a_millisecond(clock: list[float]) -> None:
     with watch.stage("match"):
         pass
     assert watch.ms() == {"match": 1.2}
+
+
+def test_elapsed_counts_from_the_making(clock: list[float]) -> None:
+    watch = Stopwatch()
+    clock += [2.5]
+    assert watch.elapsed_s() == 2.5

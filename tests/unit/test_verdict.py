@@ -15,6 +15,7 @@ from rollcall.core.reports import describe_error
 from rollcall.trigger.verdict import (
     FEW_ATTEMPTS,
     FIRST_DELAY_S,
+    MOST_BUSY_DELAY_S,
     MOST_DELAY_S,
     Verdict,
     backoff_s,
@@ -164,15 +165,26 @@ def test_any_answer_has_a_verdict(status: int, answer: bytes, retry_after: str) 
 # --- back-off
 
 
-@pytest.mark.parametrize(("attempts", "planned_s"), [(1, 1), (2, 2), (5, 16), (9, 256), (10, 300)])
+@pytest.mark.parametrize(("attempts", "planned_s"), [(1, 2), (2, 4), (5, 32), (9, 512), (10, 600)])
 def test_backoff_doubles_up_to_a_limit(attempts: int, planned_s: float) -> None:
-    delays = [backoff_s(attempts, 0, random.Random(seed)) for seed in range(200)]
+    retry = Verdict("retry", "code")
+    delays = [backoff_s(retry, attempts, 1, random.Random(seed)) for seed in range(200)]
     assert planned_s / 2 <= min(delays) < 0.55 * planned_s
     assert 0.95 * planned_s < max(delays) <= planned_s
 
 
 @given(st.integers(0, 10**6), st.floats(0, allow_nan=False), st.integers())
 def test_backoff_bounds(attempts: int, retry_after_s: float, seed: int) -> None:
-    delay_s = backoff_s(attempts, retry_after_s, random.Random(seed))
+    retry = Verdict("retry", "code", "", retry_after_s)
+    delay_s = backoff_s(retry, attempts, 1, random.Random(seed))
     assert min(FIRST_DELAY_S, 1) / 4 <= delay_s <= MOST_DELAY_S
     assert delay_s >= min(retry_after_s, MOST_DELAY_S)
+
+
+def test_busy_backs_off_by_calls_and_not_for_long() -> None:
+    """It uses up no attempt, so attempts would never grow."""
+    busy = judge(429, b"")
+    delays = [backoff_s(busy, 0, calls, random.Random(calls)) for calls in (1, 3, 50)]
+    assert 1 <= delays[0] <= 2
+    assert 4 <= delays[1] <= 8
+    assert MOST_BUSY_DELAY_S / 2 <= delays[2] <= MOST_BUSY_DELAY_S

@@ -70,7 +70,29 @@ def test_one_wrong_frame_is_outvoted_however_near_it_is() -> None:
 
 def test_frames_beyond_the_tolerance_have_no_vote() -> None:
     sightings = [seen(t, 0, "bob", 0.65) for t in range(3)]
-    assert names(*sightings, seen(3, 0, "alice", 0.55)) == ["alice"]
+    assert names(*sightings, seen(3, 0, "alice", 0.45)) == ["alice"]
+
+
+def test_one_frame_just_within_the_tolerance_names_nobody_against_many() -> None:
+    sightings = [seen(t, 0, "alice", 0.62) for t in range(3)]
+    assert names(*sightings, seen(3, 0, "alice", 0.59)) == [""]
+    assert names(seen(0, 0, "alice", 0.62), seen(1, 0, "alice", 0.59)) == ["alice"], "half"
+
+
+def test_a_toss_up_between_two_people_is_no_vote() -> None:
+    assert names(seen(0, 0, "alice", 0.5, margin=0.001)) == [""]
+
+
+def test_a_lookalike_beside_a_person_is_somebody_else() -> None:
+    assert names(seen(0, 0, "alice", 0.3), seen(0, 2, "alice", 0.58)) == ["alice", ""]
+
+
+def test_a_person_and_their_picture_on_a_screen_are_one() -> None:
+    assert names(seen(0, 0, "alice", 0.3), seen(0, 2, "alice", 0.35)) == ["alice"]
+
+
+def test_one_stranger_seen_differently_is_one_row() -> None:
+    assert names(stranger(0, 0), stranger(1, 0.55)) == [""]
 
 
 @pytest.mark.parametrize("nearer", ["alice", "bob"])
@@ -159,8 +181,9 @@ def test_two_known_people_in_every_picture() -> None:
 
 
 def test_same_face_distance_is_a_border() -> None:
-    inside = [stranger(0, 0), stranger(1, SAME_FACE_DISTANCE - 0.001)]
-    outside = [stranger(0, 0), stranger(1, SAME_FACE_DISTANCE + 0.001)]
+    """Within it, the two sightings of a track vote together, and one vote of two is half."""
+    inside = [seen(0, 0, "bob", 0.59), seen(1, SAME_FACE_DISTANCE - 0.001, "alice", 0.55)]
+    outside = [seen(0, 0, "bob", 0.59), seen(1, SAME_FACE_DISTANCE + 0.001, "alice", 0.55)]
     assert (len(names(*inside)), len(names(*outside))) == (1, 2)
 
 

@@ -1,0 +1,101 @@
+"""The inbox's file: its tables, who may read it, and who may work on it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rollcall.core.errors import InboxUnavailable
+
+BUSY_TIMEOUT_S = 10
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS work (
+    id INTEGER PRIMARY KEY,
+    identity TEXT NOT NULL UNIQUE,
+    bucket TEXT NOT NULL,
+    key TEXT NOT NULL,
+    version_id TEXT NOT NULL,
+    etag TEXT NOT NULL,
+    event_name TEXT NOT NULL,
+    uploaded_s REAL NOT NULL,
+    origin TEXT NOT NULL CHECK (origin IN ('event', 'reconcile')),
+    state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'dead')),
+    attempts INTEGER NOT NULL DEFAULT 0,
+    calls INTEGER NOT NULL DEFAULT 0,
+    due_s REAL NOT NULL,
+    lease_until_s REAL NOT NULL DEFAULT 0,
+    received_s REAL NOT NULL,
+    changed_s REAL NOT NULL,
+    code TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX IF NOT EXISTS work_due ON work (state, due_s);
+CREATE INDEX IF NOT EXISTS work_object ON work (bucket, key);
+CREATE TABLE IF NOT EXISTS bad_event (
+    id INTEGER PRIMARY KEY,
+    received_s REAL NOT NULL,
+    reason TEXT NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+"""
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """The database, made when it is missing, readable by its owner alone: it holds names of videos.
+
+    WAL and synchronous=FULL: what was committed is on disk. Raises InboxUnavailable.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(
+            path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.executescript(_SCHEMA)
+        return db
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turns what the disk does into InboxUnavailable."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise InboxUnavailable(
+            f"the inbox {str(path)!r} cannot be used ({error}); check the disk's space and rights"
+        ) from error
+
+
+class InboxOwner:
+    """The right to work on an inbox, held by one process at a time.
+
+    The kernel takes it back when that process dies, however it dies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + ".lock")
+        self._handle = -1
+
+    def __enter__(self) -> InboxOwner:
+        with disk_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._handle)
+            raise InboxUnavailable(
+                f"another trigger works on the inbox {str(self._path.with_suffix(''))!r};"
+                " stop it, or give this one an INBOX of its own"
+            ) from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._handle)
