@@ -18,6 +18,7 @@ from rollcall.core.errors import PermanentError
 
 STOP_GRACE_S = 15.0
 READY_TIMEOUT_S = 60.0
+COMMAND_TIMEOUT_S = 60.0
 POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
 
@@ -107,8 +108,37 @@ class Processes:
         self._running.append(process)
         return process
 
+    def stop(self, process: Process) -> None:
+        """Stops one of them before the others; it no longer counts as dead then."""
+        process.stop()
+        self._running.remove(process)
+
     def dead(self) -> list[Process]:
         return [process for process in self._running if not process.alive()]
+
+
+def run(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
+    """A program that ends by itself; what it printed. Raises StartFailed when it fails, or takes
+    longer than COMMAND_TIMEOUT_S."""
+    try:
+        done = subprocess.run(
+            argv,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd=folder,
+            timeout=COMMAND_TIMEOUT_S,
+            process_group=0,
+            preexec_fn=_die_with_parent,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StartFailed(f"{argv[0]} did not end; logs are in {folder}") from error
+    if done.returncode:
+        said = "\n".join(done.stderr.splitlines()[-15:])
+        raise StartFailed(f"{argv[0]} ended with {done.returncode}; it said:\n{said}")
+    return done.stdout
 
 
 def free_port() -> int:
