@@ -100,6 +100,7 @@ class Settings:
     s3_aws_access_key_id: str = _setting("", "key for the object store")
     s3_aws_secret_access_key: str = _setting("", "its secret", secret=True)
     s3_endpoint_url: str = _setting("", "address of Ceph's gateway; empty: AWS S3", _url)
+    s3_ca_bundle: str = _setting("", "PEM file that vouches for the store; empty: public ones")
     input_bucket: str = _setting("input-bucket-video", "videos arrive here", _bucket)
     output_bucket: str = _setting("output-bucket-vid", "results go here", _bucket)
     report_bucket: str = _setting("", "details and errors as JSON; empty: none", _bucket)

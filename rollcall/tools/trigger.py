@@ -17,8 +17,9 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
+from rollcall.trigger import service
 from rollcall.trigger.inbox_file import InboxOwner
-from rollcall.trigger.service import Trigger, build_trigger, register
+from rollcall.trigger.service import Trigger, build_trigger
 
 HTTP_THREADS = 8
 """A request only stores an event; this many may wait for the disk at once."""
@@ -26,6 +27,9 @@ HTTP_THREADS = 8
 
 @click.command(context_settings={"show_default": True})
 @click.option("--register", "wanted", is_flag=True, help="Create buckets, topic and notification.")
+@click.option(
+    "--unregister", is_flag=True, help="Remove our topic and notification, keep buckets, and end."
+)
 @click.option("--advertise", metavar="URL", help="This trigger's address as the store sees it.")
 @click.option(
     "--via",
@@ -34,18 +38,23 @@ HTTP_THREADS = 8
     help="Who pushes: Ceph's gateway itself, or SNS through a subscription.",
 )
 @command_errors
-def main(wanted: bool, advertise: str | None, via: str) -> None:
+def main(wanted: bool, unregister: bool, advertise: str | None, via: str) -> None:
     """Take bucket notifications, and call the OpenFaaS function for each new video.
 
     Settings come from the environment, OpenFaaS secrets and credentials.env; the README lists them.
     """
     if wanted and not advertise:
         raise click.UsageError("--register needs --advertise URL")
+    if wanted and unregister:
+        raise click.UsageError("--register and --unregister are opposites")
     chosen = settings()
+    if unregister:
+        service.unregister(chosen, via)
+        return
 
     def before_start() -> None:
         if wanted and advertise:
-            register(chosen, advertise, via)
+            service.register(chosen, advertise, via)
 
     with InboxOwner(Path(chosen.inbox)):
         serve(chosen, before_start)
