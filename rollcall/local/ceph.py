@@ -155,6 +155,10 @@ class Ceph:
             self.gateway = None
             self._free_queues()
 
+    def delivers(self, topic: str) -> bool:
+        """Whether the gateway has taken the topic's queue; it looks for new ones every 30 s."""
+        return f"lock.{topic}_lock" in self._rados("listxattr", topic).split()
+
     def remove_data(self) -> None:
         """When everything has stopped."""
         if self._data.name:

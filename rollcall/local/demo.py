@@ -12,6 +12,7 @@ import click
 from rollcall.core.expectations import parse_mapping
 from rollcall.local.processes import StartFailed
 from rollcall.local.stack import EmbeddedStack
+from rollcall.local.stores import StoreName
 from rollcall.tools.check import Checker, Row, console, print_rows
 from rollcall.tools.entry import FOUND_WRONG, command_errors
 from rollcall.tools.students import upload_students
@@ -33,13 +34,15 @@ WAIT_S = 180.0
     show_default=True,
     help="For logs, inbox and sample.",
 )
-@click.option("--store", type=click.Choice(["embedded"]), default="embedded", show_default=True)
+@click.option(
+    "--store", type=click.Choice(["embedded", "ceph"]), default="embedded", show_default=True
+)
 @click.option("--flow", type=click.Choice(["openfaas"]), default="openfaas", show_default=True)
 @command_errors
-def main(data: Path | None, folder: Path, store: str, flow: str) -> None:
+def main(data: Path | None, folder: Path, store: StoreName, flow: str) -> None:
     """Run the whole flow on this machine; exit 0 only if every video is right."""
     started = time.monotonic()
-    rows = run_demo(data or sample_folder(folder), folder / "run")
+    rows = run_demo(data or sample_folder(folder), folder / "run", store)
     print_rows(rows, console())
     right = sum(row.right for row in rows)
     click.echo(f"{right}/{len(rows)} correct in {time.monotonic() - started:.1f} s")
@@ -59,15 +62,18 @@ def sample_folder(folder: Path) -> Path:
     return sample
 
 
-def run_demo(data: Path, folder: Path) -> list[Row]:
+def run_demo(data: Path, folder: Path, store: StoreName = "embedded") -> list[Row]:
     """Uploads everything and waits for the results."""
     mapping = parse_mapping((data / "mapping").read_text())
     videos = find_videos(data / "videos")
     run = folder / time.strftime("%Y%m%d-%H%M%S")
     click.echo(f"starting store, function and trigger; logs are in {run}")
     overrides = {"ENCODINGS": str((data / "encoding").resolve())}
-    with EmbeddedStack(run, os.environ, overrides) as stack:
+    with EmbeddedStack(run, os.environ, overrides, store) as stack:
         upload_students(stack.settings, data / "student_data.json")
+        if stack.hint:
+            click.echo(stack.hint)
+        stack.wait_delivering()
         click.echo(f"uploading {len(videos)} videos to {stack.settings.input_bucket}")
         upload_videos(stack.settings, videos, lambda sent: None, lambda: None)
         rows = Checker(stack.settings, mapping).wait(WAIT_S)

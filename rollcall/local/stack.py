@@ -1,6 +1,6 @@
-"""The embedded stack: moto for S3, SNS and DynamoDB, the function's workers, and the trigger.
+"""The embedded stack: a store, the function's workers, and the trigger.
 
-Events take the product's own push path: S3 -> SNS -> HTTP -> inbox.
+Events take the product's own push path: S3 -> notification -> HTTP -> inbox.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Self
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.local.build_context import REPOSITORY, assemble
 from rollcall.local.processes import Process, Processes, answers, free_port
+from rollcall.local.stores import Place, StoreName, build_store
 
 WORKERS = 2
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR")
@@ -27,7 +28,11 @@ class EmbeddedStack:
     """
 
     def __init__(
-        self, folder: Path, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        environ: Mapping[str, str],
+        overrides: Mapping[str, str] | None = None,
+        store: StoreName = "embedded",
     ) -> None:
         self.folder = folder.resolve()
         self._environ = {
@@ -36,7 +41,8 @@ class EmbeddedStack:
             if name in INHERITED or name.startswith("COVERAGE_")
         }
         self._processes = Processes()
-        self._store_port, self._trigger_port = free_port(), free_port()
+        self._store = build_store(store, Place(self.folder, self._environ, self._processes))
+        self._trigger_port = free_port()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.values = self._settings_values() | dict(overrides or {})
         self.settings: Settings = parse_settings(self.values)
@@ -49,12 +55,13 @@ class EmbeddedStack:
             self.function = self.start_function()
             self.trigger = self.start_trigger()
         except BaseException:
-            self._processes.__exit__(None, None, None)
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
         self._processes.__exit__(None, None, None)
+        self._store.clean()
         self._socket.close()
 
     @property
@@ -64,9 +71,17 @@ class EmbeddedStack:
     def dead(self) -> list[Process]:
         return self._processes.dead()
 
+    @property
+    def hint(self) -> str:
+        """What a person who waits for the first result should know; empty: nothing."""
+        return self._store.hint
+
+    def wait_delivering(self) -> None:
+        """Returns when events go out at once. Raises StartFailed when that takes too long."""
+        self.store.wait_ready(self._store.delivers)
+
     def start_store(self) -> Process:
-        argv = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(self._store_port)]
-        return self._start("store", argv, self.values["S3_ENDPOINT_URL"])
+        return self._store.start()
 
     def start_function(self) -> Process:
         """The socket stays ours, so calls wait in it while the workers are restarted."""
@@ -88,7 +103,7 @@ class EmbeddedStack:
 
     def start_trigger(self) -> Process:
         script = str(REPOSITORY / "trigger_openfaas.py")
-        argv = [script, "--register", "--via", "sns", "--advertise", self.trigger_url]
+        argv = [script, "--register", "--via", self._store.via, "--advertise", self.trigger_url]
         return self._start("trigger", argv, self.trigger_url + "/healthz")
 
     @property
@@ -109,16 +124,8 @@ class EmbeddedStack:
         return process
 
     def _settings_values(self) -> dict[str, str]:
-        """Keys of the embedded store are no secrets: it takes any, and listens on loopback."""
-        store = f"http://127.0.0.1:{self._store_port}"
         return {
-            "AWS_ACCESS_KEY_ID": "embedded",
-            "AWS_SECRET_ACCESS_KEY": "embedded",
-            "AWS_REGION": "us-east-1",
-            "S3_AWS_ACCESS_KEY_ID": "embedded",
-            "S3_AWS_SECRET_ACCESS_KEY": "embedded",
-            "DYNAMODB_ENDPOINT_URL": store,
-            "S3_ENDPOINT_URL": store,
+            **self._store.settings(),
             "OPENFAAS_GATEWAY": self._gateway,
             "OPENFAAS_FUNCTION": "face-recognition",
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",

@@ -1,10 +1,11 @@
-"""`rollcall up`: the embedded stack until Ctrl-C."""
+"""`rollcall up`: a stack until Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -13,12 +14,18 @@ from rollcall.adapters.dynamodb import ensure_table
 from rollcall.core.gallery import empty_gallery
 from rollcall.enrolment import save
 from rollcall.galleries import FilePlace
+from rollcall.local.aws_profile import aws_commands, write_private
 from rollcall.local.processes import StartFailed
 from rollcall.local.stack import EmbeddedStack
+from rollcall.local.stores import StoreName
 
 
 def run_up(
-    folder: Path, environ: Mapping[str, str], encodings: str | None, pause: Callable[[], None]
+    folder: Path,
+    environ: Mapping[str, str],
+    encodings: str | None,
+    pause: Callable[[], None],
+    store: StoreName = "embedded",
 ) -> None:
     """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -27,7 +34,8 @@ def run_up(
     if not gallery.exists() and not encodings:
         save(empty_gallery(), FilePlace(gallery))
     try:
-        with EmbeddedStack(folder, environ, {"ENCODINGS": str(gallery.resolve())}) as stack:
+        overrides = {"ENCODINGS": str(gallery.resolve())}
+        with EmbeddedStack(folder, environ, overrides, store) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
             click.echo(_usage(stack))
             _wait(stack, pause)
@@ -44,18 +52,20 @@ def _wait(stack: EmbeddedStack, pause: Callable[[], None]) -> None:
 def _usage(stack: EmbeddedStack) -> str:
     """Lines to paste; `env.sh` holds the settings for the scripts."""
     script = stack.folder / "env.sh"
-    script.touch(mode=0o600)
-    lines = [f"export {name}='{value}'" for name, value in stack.values.items()]
-    script.write_text("\n".join(lines) + "\n")
-    endpoint, chosen = stack.settings.s3_endpoint_url, stack.settings
+    write_private(script, "".join(f"export {n}={quote(v)}\n" for n, v in stack.values.items()))
+    chosen = stack.settings
+    commands = "\n".join(f"  {line}" for line in aws_commands(chosen, stack.folder))
     return f"""
-Running. Ctrl-C stops everything; logs are in {stack.folder}.
+Running. Ctrl-C stops everything; logs are in {stack.folder}. {stack.hint}
 
-  . {script}
+  . {quote(str(script))}
   rollcall enrol NAME PHOTO
   python upload_data.py data/student_data.json
   python workload.py FOLDER
-  aws --endpoint-url {endpoint} s3 ls s3://{chosen.output_bucket}
+
+A video VIDEO.mp4 by hand, the results, and its own:
+
+{commands}
 
 Status page: {stack.trigger_url}/ (any user, password {chosen.trigger_token})
 """

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -129,13 +129,20 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     show_default=True,
     help="For logs, inbox and gallery.",
 )
+@click.option(
+    "--store",
+    type=click.Choice(["embedded", "ceph"]),
+    default="embedded",
+    show_default=True,
+    help="embedded: all in one process; ceph: a Ceph of one node.",
+)
 @encodings_option
 @command_errors
-def up(folder: Path, encodings: str | None) -> None:
+def up(folder: Path, store: Literal["embedded", "ceph"], encodings: str | None) -> None:
     """Run the whole flow on this machine until Ctrl-C: store, function and trigger."""
     from rollcall.local.up import run_up
 
-    run_up(folder, os.environ, encodings, lambda: time.sleep(1))
+    run_up(folder, os.environ, encodings, lambda: time.sleep(1), store)
 
 
 def _settings(encodings: str | None, scan: str | None = None) -> Settings:
