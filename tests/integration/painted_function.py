@@ -1,0 +1,46 @@
+"""The function with painted faces in place of real ones, for gunicorn: `painted_function:app()`.
+
+Everything else is the product's own: HTTP, pipeline, store, decoder. A test of the flow needs no
+face models then, and a call takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.memory import MemoryStudents, PaintedFaces
+from rollcall.adapters.s3 import S3Store
+from rollcall.config import load_settings
+from rollcall.core.settings import Settings
+from rollcall.core.types import Student
+from rollcall.function.service import FunctionService
+from rollcall.galleries import CachedGallery
+from rollcall.local.python3_http import Context, Event, create_app
+from rollcall.pipeline import Pipeline
+from rollcall.wiring import build_place, build_recogniser
+
+
+def app() -> Flask:
+    settings = load_settings(os.environ)
+    service = FunctionService(lambda: painted_pipeline(settings))
+
+    def handle(event: Event, context: Context) -> Mapping[str, Any]:
+        answer = service.answer(event.body, dict(event.headers))
+        return {"statusCode": answer.status, "body": answer.body(), "headers": answer.headers()}
+
+    return create_app(handle, settings.openfaas_function)
+
+
+def painted_pipeline(settings: Settings) -> Pipeline:
+    return Pipeline(
+        settings,
+        S3Store(s3_client(settings)),
+        MemoryStudents({name: Student(name, "physics", "junior") for name in PaintedFaces.COLOURS}),
+        build_recogniser(settings, PaintedFaces()),
+        CachedGallery(build_place(settings), settings.encodings_refresh_s),
+    )

@@ -1,0 +1,443 @@
+"""The flow on a real Ceph: events of its gateway, redelivery, and what it drops.
+
+One cluster, one function and one trigger serve all tests; each test has keys of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from rollcall.adapters.boto import delete_notification, s3_client, topic_client
+from rollcall.adapters.memory import PaintedFaces
+from rollcall.adapters.s3 import S3Store
+from rollcall.adapters.topics import ceph_topic
+from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable, VideoGone
+from rollcall.core.gallery import empty_gallery
+from rollcall.core.keys import result_key
+from rollcall.core.results import parse_csv
+from rollcall.core.settings import Settings, parse_settings
+from rollcall.enrolment import save
+from rollcall.galleries import FilePlace
+from rollcall.local.build_context import REPOSITORY
+from rollcall.local.ceph import Ceph, Certificate, ProgramsMissing, check_programs
+from rollcall.local.processes import Process, Processes, answers, free_port
+from rollcall.local.stack import INHERITED
+from rollcall.tools.trigger import main as trigger_command
+from rollcall.trigger import service
+from rollcall.trigger.inbox import Inbox, Work
+
+DEADLINE_S = 120.0
+"""Generous: a gateway that was started anew takes 30 s to its first event."""
+
+ENVIRON = {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def until(happened: Callable[[], Any], what: str) -> Any:
+    """The first true value of `happened`."""
+    end = time.monotonic() + DEADLINE_S
+    while not (found := happened()):
+        assert time.monotonic() < end, f"waited {DEADLINE_S:g} s in vain: {what}"
+        time.sleep(0.1)
+    return found
+
+
+class Flow:
+    """Ceph, the function with painted faces, and the trigger."""
+
+    def __init__(self, ceph: Ceph, folder: Path, processes: Processes) -> None:
+        self.ceph, self.folder, self._processes = ceph, folder, processes
+        port, trigger_port = free_port(), free_port()
+        self._gateway, self._url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{trigger_port}"
+        self.values = {
+            **ceph_values(ceph),
+            "OPENFAAS_GATEWAY": self._gateway,
+            "TRIGGER_LISTEN": f"127.0.0.1:{trigger_port}",
+            "TRIGGER_TOKEN": "a-token",
+            "INBOX": str(folder / "inbox.sqlite3"),
+            "ENCODINGS": str(folder / "gallery.npz"),
+            "MAX_INFLIGHT": "2",
+        }
+        self.settings = parse_settings(self.values)
+        self.store, self.s3 = S3Store(s3_client(self.settings)), s3_client(self.settings)
+        self._start_function(port)
+        self.start_trigger()
+
+    def start_trigger(self) -> None:
+        script = str(REPOSITORY / "trigger_openfaas.py")
+        argv = [sys.executable, script, "--register", "--advertise", self._url]
+        env = {**ENVIRON, **self.values, "RECONCILE_S": "3600"}
+        self._trigger = self._processes.add(Process("trigger", argv, env, self.folder))
+        self._trigger.wait_ready(answers(self._url + "/healthz"))
+
+    def stop_trigger(self) -> None:
+        self._processes.stop(self._trigger)
+
+    def put(self, key: str, body: bytes) -> None:
+        self.s3.put_object(Bucket=self.settings.input_bucket, Key=key, Body=body)
+
+    def people(self, key: str) -> list[str]:
+        """Waits for the result of what lies under the key now; the names in it."""
+        return [row["name"] for row in parse_csv(until(lambda: self._result(key), f"no {key}"))]
+
+    def works(self) -> list[Work]:
+        inbox = Inbox(Path(self.settings.inbox))
+        try:
+            return inbox.latest(10_000)
+        finally:
+            inbox.close()
+
+    def calls(self, prefix: str) -> dict[str, int]:
+        """Calls for each key that begins so, when none of them waits or runs."""
+
+        def settled() -> list[Work]:
+            works = [work for work in self.works() if work.key.startswith(prefix)]
+            return works if all(work.state in ("done", "dead") for work in works) else []
+
+        calls: Counter[str] = Counter()
+        for work in until(settled, f"work on {prefix} does not end"):
+            assert work.state == "done", work
+            calls[work.key] += work.calls
+        return dict(calls)
+
+    def repeats(self) -> Counter[str]:
+        """How often the trigger had cause to call again, by key, from its log."""
+        return Counter(re.findall(r"dispatcher: (\S+) again in", self._trigger.log.read_text()))
+
+    def events(self, outcome: str) -> float:
+        metrics = httpx.get(self._url + "/metrics", trust_env=False, auth=("any", "a-token")).text
+        found = re.search(rf'rollcall_events_total{{outcome="{outcome}"}} (\S+)', metrics)
+        return float(found[1]) if found else 0.0
+
+    def _result(self, key: str) -> bytes | None:
+        try:
+            etag = self.store.head(self.settings.input_bucket, key).etag
+            where = self.settings.output_bucket, result_key(key)
+            fresh = self.store.metadata(*where)["source-etag"] == etag
+            return self.store.read(*where, 1 << 20) if fresh else None
+        except (VideoGone, StoreUnavailable):
+            return None
+
+    def _start_function(self, port: int) -> None:
+        gallery = empty_gallery()
+        for colour in PaintedFaces.COLOURS:
+            gallery = gallery.with_face(colour, PaintedFaces.encoding(colour))
+        save(gallery, FilePlace(self.folder / "gallery.npz"))
+        here = str(Path(__file__).parent)
+        options = ["--workers", "2", "--bind", f"127.0.0.1:{port}", "--pythonpath", here]
+        app = "painted_function:app()"
+        argv = [sys.executable, "-m", "gunicorn", "--no-control-socket", *options, app]
+        function = Process("function", argv, {**ENVIRON, **self.values}, self.folder)
+        self._processes.add(function).wait_ready(answers(self._gateway + "/healthz"))
+
+
+def ceph_values(ceph: Ceph) -> dict[str, str]:
+    return {
+        "S3_ENDPOINT_URL": ceph.url,
+        "S3_AWS_ACCESS_KEY_ID": ceph.keys.access,
+        "S3_AWS_SECRET_ACCESS_KEY": ceph.keys.secret,
+    }
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("flow")
+
+
+@pytest.fixture(scope="session")
+def certificate(folder: Path) -> Certificate:
+    """Made by itself, so it vouches for itself."""
+    made = Certificate(folder / "gateway.pem", folder / "gateway.key")
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=gateway"
+        " -addext subjectAltName=IP:127.0.0.1"
+    )
+    files = ["-keyout", str(made.private_key), "-out", str(made.certificate)]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture(scope="session")
+def ceph(folder: Path, certificate: Certificate) -> Iterator[Ceph]:
+    try:
+        check_programs(os.environ["PATH"])
+    except ProgramsMissing as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with Processes() as running:
+        cluster = Ceph(folder, ENVIRON, running, certificate)
+        cluster.start()
+        yield cluster
+    cluster.remove_data()
+
+
+@pytest.fixture(scope="session")
+def flow(ceph: Ceph, folder: Path) -> Iterator[Flow]:
+    with Processes() as running:
+        yield Flow(ceph, folder, running)
+
+
+@pytest.fixture(scope="session")
+def clips(folder: Path) -> dict[str, bytes]:
+    """A short clip of each colour."""
+    return {colour: painted_clip(folder / f"{colour}.mp4", colour) for colour in ("red", "blue")}
+
+
+def painted_clip(path: Path, colour: str) -> bytes:
+    """Five frames, 96x64, with a patch of the colour in the middle."""
+    fourcc: Any = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 10, (96, 64))
+    frame = np.full((64, 96, 3), 90, np.uint8)
+    frame[16:48, 32:64] = PaintedFaces.COLOURS[colour][::-1]
+    for _ in range(5):
+        writer.write(frame)
+    writer.release()
+    return path.read_bytes()
+
+
+def padded(clip: bytes, size_bytes: int) -> bytes:
+    """As long as that, by an MP4 box that players skip."""
+    rest = size_bytes - len(clip)
+    return clip + rest.to_bytes(4, "big") + b"free" + bytes(rest - 8)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "plain.mp4",
+        "folder/two words.mp4",
+        "a+b.mp4",
+        "100%41.mp4",
+        'it\'s "quoted" & <marked>.mp4',
+        "žluťoučký/視頻 Ωμέγα.mp4",
+        "CAMERA.MOV",
+        "é" * 498 + ".mp4",
+    ],
+    ids=lambda key: key[:20],
+)
+def test_every_key_gets_its_result(flow: Flow, clips: dict[str, bytes], key: str) -> None:
+    flow.put(key, clips["red"])
+
+    assert flow.people(key) == ["red"]
+    assert flow.calls(key) == {key: 1}
+
+
+def test_a_multipart_upload_is_one_call(flow: Flow, clips: dict[str, bytes]) -> None:
+    large = flow.folder / "large.mp4"
+    large.write_bytes(padded(clips["blue"], 20 << 20))
+
+    flow.store.upload(large, flow.settings.input_bucket, "multipart/large.mp4")
+
+    assert flow.people("multipart/large.mp4") == ["blue"]
+    assert flow.calls("multipart/") == {"multipart/large.mp4": 1}
+
+
+def test_a_copy_is_a_new_video(flow: Flow, clips: dict[str, bytes]) -> None:
+    bucket = flow.settings.input_bucket
+    flow.put("copy/one.mp4", clips["red"])
+
+    source = {"Bucket": bucket, "Key": "copy/one.mp4"}
+    flow.s3.copy_object(Bucket=bucket, Key="copy/two.mp4", CopySource=source)
+
+    assert flow.people("copy/two.mp4") == ["red"]
+    assert flow.calls("copy/") == {"copy/one.mp4": 1, "copy/two.mp4": 1}
+
+
+def test_the_last_upload_of_a_key_counts(flow: Flow, clips: dict[str, bytes]) -> None:
+    flow.put("twice/video.mp4", clips["red"])
+    flow.put("twice/video.mp4", clips["blue"])
+
+    assert flow.people("twice/video.mp4") == ["blue"]
+    assert until(lambda: flow.calls("twice/")["twice/video.mp4"] == 2, "the second event")
+    assert flow.people("twice/video.mp4") == ["blue"]
+
+
+def test_versions_and_a_delete_marker(flow: Flow, clips: dict[str, bytes]) -> None:
+    """The marker starts no work, and the result stays."""
+    bucket, key = flow.settings.input_bucket, "versions/video.mp4"
+    versioning: Callable[[str], Any] = lambda status: flow.s3.put_bucket_versioning(  # noqa: E731
+        Bucket=bucket, VersioningConfiguration={"Status": status}
+    )
+    versioning("Enabled")
+    try:
+        flow.put(key, clips["red"])
+        assert flow.people(key) == ["red"]
+        flow.put(key, clips["blue"])
+        assert flow.people(key) == ["blue"]
+        flow.s3.delete_object(Bucket=bucket, Key=key)
+        flow.put("versions/after.mp4", clips["red"])
+        assert flow.people("versions/after.mp4") == ["red"]
+    finally:
+        versioning("Suspended")
+
+    works = [work for work in flow.works() if work.key == key]
+    assert [(work.state, work.calls) for work in works] == [("done", 1)] * 2
+    assert len({work.version_id for work in works}) == 2
+    assert flow.store.head(flow.settings.output_bucket, result_key(key))
+
+
+def test_a_trigger_that_was_down_misses_nothing(flow: Flow, clips: dict[str, bytes]) -> None:
+    """Listing finds the videos first; what the gateway then sends again is known."""
+    keys = [f"down/{number}.mp4" for number in range(5)]
+    flow.stop_trigger()
+    for key in keys:
+        flow.put(key, clips["red"])
+    flow.start_trigger()
+
+    until(lambda: flow.events("duplicate") + flow.events("queued") >= 5, "redelivery")
+    assert {key: flow.people(key) for key in keys} == {key: ["red"] for key in keys}
+    assert flow.calls("down/") == dict.fromkeys(keys, 1)
+
+
+def test_what_the_gateway_dropped_is_found_by_listing(flow: Flow, clips: dict[str, bytes]) -> None:
+    bucket = flow.settings.input_bucket
+    present = flow.s3.get_bucket_notification_configuration(Bucket=bucket)
+    flow.stop_trigger()
+    for entry in present["TopicConfigurations"]:
+        delete_notification(flow.settings, bucket, entry["Id"])
+    flow.put("dropped/video.mp4", clips["blue"])
+    flow.start_trigger()
+
+    assert flow.people("dropped/video.mp4") == ["blue"]
+    (work,) = (work for work in flow.works() if work.key.startswith("dropped/"))
+    assert work.origin == "reconcile"
+    flow.put("dropped/later.mp4", clips["blue"])
+    assert flow.people("dropped/later.mp4") == ["blue"]
+
+
+def test_a_hundred_videos_are_a_hundred_calls(flow: Flow, clips: dict[str, bytes]) -> None:
+    keys = [f"hundred/{number}.mp4" for number in range(100)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda key: flow.put(key, clips["red"]), keys))
+
+    results = until(lambda: has_all(flow, "hundred/", 100), "a hundred results")
+
+    assert results == {result_key(key) for key in keys}
+    assert flow.calls("hundred/") == dict.fromkeys(keys, 1)
+
+
+def test_the_gateway_restarts_in_the_middle_of_a_workload(
+    flow: Flow, clips: dict[str, bytes]
+) -> None:
+    """Calls in flight fail and come again; uploads and events wait for the gateway."""
+    keys = [f"restart/{number}.mp4" for number in range(100)]
+    before = flow.repeats()
+
+    def put(key: str) -> None:
+        """As a client with patience would."""
+        until(lambda: sent(flow, key, clips["red"]), f"{key} is not taken")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, keys[:50]))
+        until(lambda: has_all(flow, "restart/", 10), "the first results")
+        flow.ceph.stop_gateway()
+        uploads = pool.map(put, keys[50:])
+        flow.ceph.start_gateway()
+        list(uploads)
+
+    results = until(lambda: has_all(flow, "restart/", 100), "a hundred results")
+    assert results == {result_key(key) for key in keys}
+    repeats = flow.repeats() - before
+    events = Counter(work.key for work in flow.works() if work.key.startswith("restart/"))
+    assert flow.calls("restart/") == {key: events[key] + repeats[key] for key in keys}
+
+
+def sent(flow: Flow, key: str, body: bytes) -> bool:
+    try:
+        flow.store.write(flow.settings.input_bucket, key, body, "video/mp4", {})
+    except RollcallError:
+        return False
+    return True
+
+
+def has_all(flow: Flow, prefix: str, count: int) -> set[str]:
+    """The results with this prefix, when there are so many."""
+    results = flow.store.list_objects(flow.settings.output_bucket)
+    keys = {info.key for info in results if info.key.startswith(prefix)}
+    return keys if len(keys) >= count else set()
+
+
+@pytest.fixture
+def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Settings for buckets and a topic that no other test uses."""
+    monkeypatch.setattr(service, "TOPIC", "rollcall-other")
+    buckets = {"INPUT_BUCKET": "other-in", "OUTPUT_BUCKET": "other-out"}
+    return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token"}
+
+
+def configured(settings: Settings) -> dict[str, Any]:
+    """All that a registration may touch."""
+    s3, topics = s3_client(settings), topic_client(settings)
+    entries = s3.get_bucket_notification_configuration(Bucket=settings.input_bucket)
+    arns = {topic["TopicArn"] for topic in topics.list_topics().get("Topics", ())}
+    mine = [arn for arn in arns if arn.endswith(":rollcall-other")]
+    return {
+        "entries": sorted(entries.get("TopicConfigurations", ()), key=lambda entry: entry["Id"]),
+        "topics": [topics.get_topic_attributes(TopicArn=arn)["Attributes"] for arn in mine],
+    }
+
+
+def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, str]) -> None:
+    settings = parse_settings(other)
+    s3 = s3_client(settings)
+    s3.create_bucket(Bucket="other-in")
+    theirs = ceph_topic(topic_client(settings), "theirs", "http://127.0.0.1:9/", "secret")
+    entry = {"Id": "theirs", "TopicArn": theirs, "Events": ["s3:ObjectRemoved:*"]}
+    s3.put_bucket_notification_configuration(
+        Bucket="other-in", NotificationConfiguration={"TopicConfigurations": [entry]}
+    )
+    before = configured(settings)
+
+    service.register(settings, "http://127.0.0.1:9", "ceph")
+    once = configured(settings)
+    service.register(settings, "http://127.0.0.1:9", "ceph")
+
+    assert configured(settings) == once
+    assert once["topics"][0]["OpaqueData"] == "other-token"
+    assert "rollcall-mp4" in {entry["Id"] for entry in once["entries"]}
+    for _ in range(2):
+        assert CliRunner().invoke(trigger_command, ["--unregister"], env=other).exit_code == 0
+        assert configured(settings) == before
+    s3.put_object(Bucket="other-in", Key="still-taken.mp4", Body=b"")
+
+
+def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:
+    service.register(parse_settings(other), "http://127.0.0.1:9", "ceph")
+    changed = parse_settings({**other, "TRIGGER_TOKEN": "newer-token"})
+
+    service.register(changed, "http://127.0.0.1:9", "ceph")
+
+    (topic,) = configured(changed)["topics"]
+    assert topic["OpaqueData"] == "newer-token"
+    service.unregister(changed, "ceph")
+
+
+def test_tls_with_a_certificate_of_ones_own(
+    ceph: Ceph, certificate: Certificate, other: dict[str, str]
+) -> None:
+    secure = {**other, "S3_ENDPOINT_URL": ceph.tls_url}
+    trusting = parse_settings({**secure, "S3_CA_BUNDLE": str(certificate.certificate)})
+
+    service.register(trusting, "http://127.0.0.1:9", "ceph")
+    assert configured(trusting)["entries"]
+    service.unregister(trusting, "ceph")
+
+    with pytest.raises(StoreUnavailable, match="SSL"):
+        S3Store(s3_client(parse_settings(secure))).create_bucket("other-in")
+    with pytest.raises(SettingsError, match="S3_CA_BUNDLE"):
+        s3_client(parse_settings({**secure, "S3_CA_BUNDLE": "/nowhere.pem"}))

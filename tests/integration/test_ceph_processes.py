@@ -1,0 +1,71 @@
+"""Nothing of a cluster outlives its owner, and a machine without Ceph is told how to get it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rollcall.local.ceph import INSTALL, Ceph, ProgramsMissing, check_programs
+from rollcall.local.processes import Processes
+
+OWNER = """
+import os, sys, time
+from pathlib import Path
+from rollcall.local.ceph import Ceph
+from rollcall.local.processes import Processes
+
+with Processes() as running:
+    Ceph(Path(sys.argv[1]), os.environ, running).start()
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def daemons(folder: Path) -> list[str]:
+    """Programs whose arguments name the folder, and which have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            arguments = path.read_bytes().split(b"\0")
+        except OSError:  # it has just ended
+            continue
+        if any(os.fsencode(folder) in argument for argument in arguments[1:]):
+            found.append(os.fsdecode(arguments[0]))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
+def test_no_daemon_outlives_its_owner(tmp_path: Path, how: signal.Signals) -> None:
+    try:
+        check_programs(os.environ["PATH"])
+    except ProgramsMissing as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    argv = [sys.executable, "-c", OWNER, str(tmp_path / "state")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as owner:
+        assert owner.stdout
+        assert owner.stdout.readline() == b"ready\n"
+        inside = tmp_path / "state" / "ceph-"
+        assert daemons(inside) == ["ceph-mgr", "ceph-mon", "ceph-osd", "radosgw"]
+        owner.send_signal(how)
+
+    end = time.monotonic() + 60
+    while left := daemons(inside):
+        assert time.monotonic() < end, left
+        time.sleep(0.1)
+
+
+def test_missing_programs_are_named_with_the_line_that_installs_them(tmp_path: Path) -> None:
+    with Processes() as running, pytest.raises(ProgramsMissing) as raised:
+        Ceph(tmp_path, {"PATH": str(tmp_path)}, running).start()
+
+    assert INSTALL in str(raised.value)
+    assert "radosgw" in str(raised.value)
+    assert not list(tmp_path.iterdir())
