@@ -1,0 +1,101 @@
+"""The lines that `rollcall up` prints, run by a shell with the real AWS command line."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from rollcall.local.ceph import ProgramsMissing, check_programs
+
+DEADLINE_S = 120.0
+BIN = str(Path(sys.executable).parent)
+
+
+@pytest.fixture(params=["embedded", "ceph"])
+def lines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]:
+    """What a running stack tells a person to type."""
+    if request.param == "ceph":
+        try:
+            check_programs(os.environ["PATH"])
+        except ProgramsMissing as error:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+    folder = tmp_path / "a folder's state"
+    argv = [sys.executable, "-m", "rollcall", "up", "--folder", str(folder), "--store"]
+    with subprocess.Popen(
+        [*argv, request.param], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as stack:
+        assert stack.stdout
+        said = []
+        for line in stack.stdout:
+            said.append(line.strip())
+            if line.startswith("Status page"):
+                break
+        yield [line for line in said if re.match(r"aws s3 |export AWS_", line)] or said
+        stack.terminate()
+        assert stack.wait(60) == 0, stack.stdout.read()
+
+
+def test_the_printed_lines_send_a_video_and_fetch_its_result(
+    lines: list[str], tmp_path: Path
+) -> None:
+    export, send, list_results, fetch = lines
+    large_clip(tmp_path / "VIDEO.mp4")
+
+    shell(tmp_path, export, send)
+    assert "-" in shell(tmp_path, export, etag_command(send)), "it did not go in parts"
+    end = time.monotonic() + DEADLINE_S
+    while "VIDEO.csv" not in (listed := shell(tmp_path, export, list_results, check=False)):
+        assert time.monotonic() < end, listed
+        time.sleep(0.5)
+    fetched = shell(tmp_path, export, fetch)
+
+    assert fetched.splitlines()[0] == "name,major,year,first_seen_s,last_seen_s,frames,distance"
+    for path in (tmp_path / "a folder's state").glob("aws-*"):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def etag_command(send: str) -> str:
+    """Asks for the etag of what `send` has sent, with its endpoint and profile."""
+    found = re.fullmatch(r"aws s3 cp (\S+) s3://([^/]+)/ (.+)", send)
+    assert found, send
+    key, bucket, options = found.groups()
+    return f"aws s3api head-object --bucket {bucket} --key {key} --query ETag {options}"
+
+
+def shell(folder: Path, *lines: str, check: bool = True) -> str:
+    """As pasted into a terminal, where a person has keys of another store around."""
+    env = {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "AWS_ACCESS_KEY_ID": "another",
+        "AWS_SECRET_ACCESS_KEY": "another",
+    }
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)], env=env, cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0 or not check, done.stderr
+    return done.stdout
+
+
+def large_clip(path: Path) -> None:
+    """More than 8 MiB, so that it goes in parts: a second of grey, and a box that players skip."""
+    fourcc: Any = cv2.VideoWriter.fourcc(*"mp4v")
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 10, (96, 64))
+    for _ in range(5):
+        writer.write(np.full((64, 96, 3), 90, np.uint8))
+    writer.release()
+    padding = 20 << 20
+    with open(path, "ab") as file:
+        file.write(padding.to_bytes(4, "big") + b"free" + bytes(padding - 8))

@@ -1,0 +1,84 @@
+"""`--register --via sns` and `--unregister`, where a new configuration replaces the old one."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from rollcall.adapters.boto import s3_client, topic_client
+from rollcall.core.settings import Settings, parse_settings
+from rollcall.local.processes import Process, Processes, answers, free_port
+from rollcall.tools.trigger import main
+from rollcall.trigger.service import register, unregister
+
+
+class Taker(BaseHTTPRequestHandler):
+    """Takes whatever a subscription sends."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> Iterator[dict[str, str]]:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with Processes() as running:
+        running.add(Process("moto", argv, {}, tmp_path)).wait_ready(answers(url))
+        keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+        yield {**keys, "S3_ENDPOINT_URL": url, "TRIGGER_TOKEN": "a-token"}
+
+
+def configured(settings: Settings) -> tuple[Any, Any]:
+    bucket = settings.input_bucket
+    present = s3_client(settings).get_bucket_notification_configuration(Bucket=bucket)
+    present.pop("ResponseMetadata")
+    topics = topic_client(settings)
+    return present, (topics.list_topics()["Topics"], topics.list_subscriptions()["Subscriptions"])
+
+
+def test_what_is_registered_is_taken_back(values: dict[str, str], address: str) -> None:
+    settings = parse_settings(values)
+
+    register(settings, address, "sns")
+    once = configured(settings)
+    register(settings, address, "sns")
+
+    assert configured(settings) == once
+    for _ in range(2):
+        answer = CliRunner().invoke(main, ["--unregister", "--via", "sns"], env=values)
+        assert answer.exit_code == 0, answer.output
+        present, (topics, _subscriptions) = configured(settings)
+        assert not present.get("TopicConfigurations")
+        assert not topics
+
+
+def test_a_bucket_that_is_gone_has_nothing_to_take_back(values: dict[str, str]) -> None:
+    unregister(parse_settings(values), "sns")
+
+
+def test_register_and_unregister_are_opposites() -> None:
+    answer = CliRunner().invoke(main, ["--register", "--advertise", "http://x", "--unregister"])
+
+    assert answer.exit_code == 2
