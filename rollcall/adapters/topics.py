@@ -60,8 +60,8 @@ def ceph_topic_differs(topics: Any, name: str, url: str, token: str) -> bool:
     with boto_errors(f"looking at the topic {name}"):
         for arn in _arns(topics, name):
             found = topics.get_topic_attributes(TopicArn=arn)["Attributes"]
-            address = json.loads(found["EndPoint"])["EndpointAddress"]
-            return bool((address, found["OpaqueData"]) != (url, token))
+            address = json.loads(found.get("EndPoint", "{}")).get("EndpointAddress", url)
+            return (address, found.get("OpaqueData", token)) != (url, token)
     return False
 
 
