@@ -34,7 +34,7 @@ from rollcall.core.settings import Settings, parse_settings
 from rollcall.enrolment import save
 from rollcall.galleries import FilePlace
 from rollcall.local.build_context import REPOSITORY
-from rollcall.local.ceph import Ceph, Certificate, ProgramsMissing, check_programs
+from rollcall.local.ceph import Ceph, Certificate
 from rollcall.local.processes import Process, Processes, answers, free_port
 from rollcall.local.stack import INHERITED
 from rollcall.tools.trigger import main as trigger_command
@@ -159,7 +159,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def certificate(folder: Path) -> Certificate:
+def certificate(folder: Path, ceph_programs: None) -> Certificate:
     """Made by itself, so it vouches for itself."""
     made = Certificate(folder / "gateway.pem", folder / "gateway.key")
     command = (
@@ -173,12 +173,6 @@ def certificate(folder: Path) -> Certificate:
 
 @pytest.fixture(scope="session")
 def ceph(folder: Path, certificate: Certificate) -> Iterator[Ceph]:
-    try:
-        check_programs(os.environ["PATH"])
-    except ProgramsMissing as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
     with Processes() as running:
         cluster = Ceph(folder, ENVIRON, running, certificate)
         cluster.start()

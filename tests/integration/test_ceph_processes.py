@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.local.ceph import INSTALL, Ceph, ProgramsMissing, check_programs
+from rollcall.local.ceph import INSTALL, Ceph, ProgramsMissing
 from rollcall.local.processes import Processes
 
 OWNER = """
@@ -41,13 +41,9 @@ def daemons(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "killed"])
-def test_no_daemon_outlives_its_owner(tmp_path: Path, how: signal.Signals) -> None:
-    try:
-        check_programs(os.environ["PATH"])
-    except ProgramsMissing as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+def test_no_daemon_outlives_its_owner(
+    tmp_path: Path, how: signal.Signals, ceph_programs: None
+) -> None:
     argv = [sys.executable, "-c", OWNER, str(tmp_path / "state")]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as owner:
         assert owner.stdout
