@@ -175,6 +175,12 @@ def error_code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def refusal_code(error: RollcallError) -> str:
+    """The store's own code behind an error of ours; empty when it did not answer."""
+    cause = error.__cause__
+    return error_code(cause) if isinstance(cause, vendor.ClientError) else ""
+
+
 def _answered(what: str, error: vendor.ClientError) -> RollcallError:
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

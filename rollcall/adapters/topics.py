@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from botocore.exceptions import ClientError
-
-from rollcall.adapters.boto import boto_errors, error_code
+from rollcall.adapters.boto import boto_errors, refusal_code
+from rollcall.core.errors import RollcallError
 from rollcall.core.events import STARTS_WORK
 
 NOTIFICATION_ID = "rollcall"
@@ -87,8 +86,8 @@ def notify(s3: Any, bucket: str, topic_arn: str, suffixes: Iterable[str]) -> Non
 
 def silence(s3: Any, bucket: str) -> None:
     """Takes `notify` back; a bucket that does not exist has nothing to take back."""
-    with boto_errors(f"removing the notification of {bucket}"):
-        if _own_ids(s3, bucket):
+    if _own_ids(s3, bucket):
+        with boto_errors(f"removing the notification of {bucket}"):
             _put_ours(s3, bucket, [])
 
 
@@ -101,16 +100,14 @@ def ceph_notify(
         s3.put_bucket_notification_configuration(
             Bucket=bucket, NotificationConfiguration={"TopicConfigurations": entries}
         )
-        strays = _own_ids(s3, bucket) - {entry["Id"] for entry in entries}
+    strays = _own_ids(s3, bucket) - {entry["Id"] for entry in entries}
     for stray in sorted(strays):
         delete(stray)
 
 
 def ceph_silence(s3: Any, bucket: str, delete: DeleteEntry) -> None:
     """`silence` for Ceph's gateway, where an empty configuration is refused or removes others'."""
-    with boto_errors(f"removing the notification of {bucket}"):
-        ours = _own_ids(s3, bucket)
-    for entry_id in sorted(ours):
+    for entry_id in sorted(_own_ids(s3, bucket)):
         delete(entry_id)
 
 
@@ -139,10 +136,12 @@ def _put_ours(s3: Any, bucket: str, ours: list[dict[str, Any]]) -> None:
 
 
 def _own_ids(s3: Any, bucket: str) -> set[str]:
+    """None in a bucket that does not exist."""
     try:
-        present = s3.get_bucket_notification_configuration(Bucket=bucket)
-    except ClientError as error:
-        if error_code(error) == "NoSuchBucket":
+        with boto_errors(f"reading the notification of {bucket}"):
+            present = s3.get_bucket_notification_configuration(Bucket=bucket)
+    except RollcallError as error:
+        if refusal_code(error) == "NoSuchBucket":
             return set()
         raise
     return {entry["Id"] for entry in present.get("TopicConfigurations", ()) if _ours(entry)}
