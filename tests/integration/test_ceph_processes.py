@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.local.ceph import INSTALL, Ceph, ProgramsMissing
-from rollcall.local.processes import Processes
+from rollcall.local.ceph import INSTALL, PROGRAMS, Ceph, ProgramsMissing
+from rollcall.local.processes import Processes, StartFailed
 
 OWNER = """
 import os, sys, time
@@ -65,3 +65,14 @@ def test_missing_programs_are_named_with_the_line_that_installs_them(tmp_path: P
     assert INSTALL in str(raised.value)
     assert "radosgw" in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in PROGRAMS:
+        (programs / name).write_text("#!/bin/sh\necho the disk is made of cheese >&2\nexit 3\n")
+        (programs / name).chmod(0o755)
+
+    with Processes() as running, pytest.raises(StartFailed, match="made of cheese"):
+        Ceph(tmp_path / "state", {"PATH": f"{programs}:/usr/bin:/bin"}, running).start()
