@@ -18,7 +18,7 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	touch $@
 
 demo: setup
-	$(BIN)/python -m rollcall.local.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m rollcall.tools.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data $(DATA))
 
 test: setup
 	$(BIN)/coverage erase

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from support.needs import REPOSITORY, classroom_folder
 
-from rollcall.local.demo import sample_folder
 from rollcall.local.processes import Process, Processes, answers, free_port
+from rollcall.tools.demo import sample_folder
 
 
 @pytest.fixture(scope="session")

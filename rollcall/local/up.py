@@ -12,6 +12,7 @@ import click
 from rollcall.adapters.boto import dynamodb_client
 from rollcall.adapters.dynamodb import ensure_table
 from rollcall.core.gallery import empty_gallery
+from rollcall.core.settings import setting_names
 from rollcall.enrolment import save
 from rollcall.galleries import FilePlace
 from rollcall.local.aws_profile import aws_commands, write_private
@@ -34,7 +35,8 @@ def run_up(
     if not gallery.exists() and not encodings:
         save(empty_gallery(), FilePlace(gallery))
     try:
-        overrides = {"ENCODINGS": str(gallery.resolve())}
+        # Who is enrolled while it runs is known at once.
+        overrides = {"ENCODINGS": str(gallery.resolve()), "ENCODINGS_REFRESH_S": "1"}
         with EmbeddedStack(folder, environ, overrides, store) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
             click.echo(_usage(stack))
@@ -50,9 +52,13 @@ def _wait(stack: EmbeddedStack, pause: Callable[[], None]) -> None:
 
 
 def _usage(stack: EmbeddedStack) -> str:
-    """Lines to paste; `env.sh` holds the settings for the scripts."""
+    """Lines to paste; `env.sh` holds the settings for the scripts.
+
+    All of them, so that a half-filled `credentials.env` does not get in the way.
+    """
     script = stack.folder / "env.sh"
-    write_private(script, "".join(f"export {n}={quote(v)}\n" for n, v in stack.values.items()))
+    values = dict.fromkeys(setting_names(), "") | stack.values
+    write_private(script, "".join(f"export {n}={quote(v)}\n" for n, v in values.items()))
     chosen = stack.settings
     commands = "\n".join(f"  {line}" for line in aws_commands(chosen, stack.folder))
     return f"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from support.needs import need
 
 from rollcall.local.ceph import ProgramsMissing, check_programs
 
@@ -15,6 +16,4 @@ def ceph_programs() -> None:
     try:
         check_programs(os.environ["PATH"])
     except ProgramsMissing as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        need(False, str(error))

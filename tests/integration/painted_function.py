@@ -18,9 +18,9 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.config import load_settings
 from rollcall.core.settings import Settings
 from rollcall.core.types import Student
+from rollcall.function.python3_http import Context, Event, create_app
 from rollcall.function.service import FunctionService
 from rollcall.galleries import CachedGallery
-from rollcall.local.python3_http import Context, Event, create_app
 from rollcall.pipeline import Pipeline
 from rollcall.wiring import build_place, build_recogniser
 
@@ -33,7 +33,7 @@ def app() -> Flask:
         answer = service.answer(event.body, dict(event.headers))
         return {"statusCode": answer.status, "body": answer.body(), "headers": answer.headers()}
 
-    return create_app(handle, settings.openfaas_function)
+    return create_app(handle, f"/function/{settings.openfaas_function}")
 
 
 def painted_pipeline(settings: Settings) -> Pipeline:

@@ -116,7 +116,7 @@ class Flow:
 
     def repeats(self) -> Counter[str]:
         """How often the trigger had cause to call again, by key, from its log."""
-        return Counter(re.findall(r"dispatcher: (\S+) again in", self._trigger.log.read_text()))
+        return Counter(re.findall(r"dispatcher: '(\S+)' again in", self._trigger.log.read_text()))
 
     def events(self, outcome: str) -> float:
         metrics = httpx.get(self._url + "/metrics", trust_env=False, auth=("any", "a-token")).text
@@ -382,8 +382,9 @@ def has_all(flow: Flow, prefix: str, count: int) -> set[str]:
 
 
 @pytest.fixture
-def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """Settings for buckets and a topic that no other test uses."""
+    monkeypatch.chdir(tmp_path)  # where no credentials.env lies
     monkeypatch.setattr(service, "TOPIC", "rollcall-other")
     buckets = {"INPUT_BUCKET": "other-in", "OUTPUT_BUCKET": "other-out"}
     return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token"}

@@ -58,7 +58,10 @@ def configured(settings: Settings) -> tuple[Any, Any]:
     return present, (topics.list_topics()["Topics"], topics.list_subscriptions()["Subscriptions"])
 
 
-def test_what_is_registered_is_taken_back(values: dict[str, str], address: str) -> None:
+def test_what_is_registered_is_taken_back(
+    values: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no credentials.env lies
     settings = parse_settings(values)
 
     register(settings, address, "sns")

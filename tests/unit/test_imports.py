@@ -24,7 +24,7 @@ VENDORS = {
 READ_THE_ENVIRONMENT = {
     "rollcall/tools/entry.py",
     "rollcall/tools/cli.py",
-    "rollcall/local/demo.py",
+    "rollcall/tools/demo.py",
     "rollcall/local/python3_http.py",
     "OpenFaas/project3/awss3.py",
 }

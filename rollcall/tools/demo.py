@@ -24,7 +24,7 @@ WAIT_S = 180.0
 @click.command()
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with videos/, encoding, mapping and student_data.json.",
 )
 @click.option(
