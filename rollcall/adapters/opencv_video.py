@@ -19,6 +19,10 @@ SEEK_FROM_S = 10.0
 """A step longer than this seeks; a shorter one decodes on. Key frames lie up to 10 s apart, so a
 seek over less may decode more than it skips."""
 
+SEEK_SLACK_S = 1.0
+"""A seek aims this much early: OpenCV counts the frames between key frame and aim by the nominal
+rate, and overshoots where frames were dropped. Where the rate is absurd, nothing is sought."""
+
 FALLBACK_FPS = 25.0
 """For a container that tells no rate, or an absurd one."""
 
@@ -63,6 +67,7 @@ class OpenCvVideo:
         self.width_px = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height_px = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self._fps = self._rate()
+        self._may_seek = self._fps == capture.get(cv2.CAP_PROP_FPS)
         self._time_s = -1.0
         self.duration_s = self._duration_s()
         self._check_size()
@@ -90,8 +95,8 @@ class OpenCvVideo:
         Frames are counted by their own time stamps: the container's rate is nominal, and for
         recordings of screens and browsers plainly wrong.
         """
-        if time_s - self._time_s > SEEK_FROM_S and time_s < self.duration_s:
-            self._capture.set(cv2.CAP_PROP_POS_MSEC, time_s * 1000)
+        if self._may_seek and time_s - self._time_s > SEEK_FROM_S and time_s < self.duration_s:
+            self._capture.set(cv2.CAP_PROP_POS_MSEC, (time_s - SEEK_SLACK_S) * 1000)
         while self._capture.grab():
             self._time_s = self._stamp_s()
             self._check_length(self._time_s)

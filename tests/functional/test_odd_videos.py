@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from support.home import IN, Home, make_home
+from support.odd_videos import stamped_video, with_duration
 from support.videos import paint_frame, paint_video
 
+from rollcall.adapters.opencv_video import VideoLimits, open_video
+from rollcall.core.errors import VideoTooLarge
+from rollcall.core.types import VideoRef
 from rollcall.function.service import FunctionService
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n"
@@ -118,10 +124,6 @@ def test_the_queue_goes_on_behind_them(home: Home, tmp_path: Path) -> None:
 
 def test_a_rotated_video_is_turned_upright(tmp_path: Path) -> None:
     """A phone's portrait clip: landscape frames and a tag that says to turn them."""
-    from functools import partial
-
-    from rollcall.adapters.opencv_video import VideoLimits, open_video
-
     plain = paint_video(tmp_path / "a.mp4", ["red"]).read_bytes()
     turned = tmp_path / "turned"
     turned.write_bytes(_rotate_90(plain))
@@ -140,3 +142,42 @@ def _rotate_90(mp4: bytes) -> bytes:
     zero = bytes(4)
     matrix = zero + one + zero + minus_one + zero + zero + zero + zero + unit
     return mp4[:start] + matrix + mp4[start + len(matrix) :]
+
+
+def people_of(home: Home, key: str) -> list[tuple[str, float]]:
+    people = home.pipeline.run(VideoRef(IN, key))["people"]
+    return [(person["name"], person["first_seen_s"]) for person in people]
+
+
+@pytest.mark.parametrize("scan", ["identify", "timeline"])
+def test_a_jittered_recording_is_looked_at_by_its_own_clock(tmp_path: Path, scan: str) -> None:
+    """FFmpeg takes its rate for 1000 a second; counted by that, one frame would be seen."""
+    home = make_home(SCAN=scan)
+    stamps = [n * 33 + (n * 7919) % 20 for n in range(600)]
+    home.put("a.mkv", stamped_video(tmp_path / "a.mkv", stamps, red_from_ms=12_000))
+    ((name, first_seen_s),) = people_of(home, "a.mkv")
+    assert name == "alice"
+    assert 11.9 <= first_seen_s <= 13.1
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.05, 3.0])
+def test_a_duration_that_lies_misleads_nobody(tmp_path: Path, factor: float) -> None:
+    home = make_home(MAX_VIDEO_S="3000")
+    video = stamped_video(tmp_path / "a.mkv", range(0, 600_000, 500), red_from_ms=400_000)
+    home.put("a.mkv", with_duration(video, factor))
+    report = home.pipeline.run(VideoRef(IN, "a.mkv"))
+    (person,) = report["people"]
+    assert person["name"] == "alice"
+    assert 399 <= person["first_seen_s"] <= 600
+
+
+def test_a_video_that_takes_too_long_is_refused_before_the_caller_gives_up(
+    tmp_path: Path,
+) -> None:
+    home = make_home(SCAN="timeline", MAX_CALL_S="1")
+    home.put("a.mkv", stamped_video(tmp_path / "a.mkv", range(0, 600_000, 1000), 10**9))
+    engine = home.recogniser.engine
+    faces = engine.faces
+    engine.faces = lambda pixels: (time.sleep(0.2), faces(pixels))[1]  # type: ignore[method-assign]
+    with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
+        home.pipeline.run(VideoRef(IN, "a.mkv"))
