@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from rollcall.adapters.boto import boto_errors, refusal_code
 from rollcall.core.errors import RollcallError
-from rollcall.core.events import STARTS_WORK
+from rollcall.core.event_records import STARTS_WORK
 
 NOTIFICATION_ID = "rollcall"
 

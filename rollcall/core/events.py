@@ -1,12 +1,10 @@
 """One parser for every shape in which a store tells of a new object.
 
-    Ceph, AWS S3, MinIO     {"Records": [{"eventSource": ..., "s3": {...}}]}
-    SQS                     {"Records": [{"eventSource": "aws:sqs", "body": "<one of these>"}]}
-    SNS                     {"Type": "Notification", "Message": "<one of these>"}
-    CloudEvents             `ce-*` headers around a bare record, or around nothing
-    direct call             {"bucket": ..., "key": ...}
-
-Ceph sends keys raw, AWS and MinIO form-encoded: the rule belongs to the source, not to the key.
+Ceph, AWS S3, MinIO     {"Records": [{"eventSource": ..., "s3": {...}}]}
+SQS                     {"Records": [{"eventSource": "aws:sqs", "body": "<one of these>"}]}
+SNS                     {"Type": "Notification", "Message": "<one of these>"}
+CloudEvents             `ce-*` headers around a bare record, or around nothing
+direct call             {"bucket": ..., "key": ...}
 """
 
 from __future__ import annotations
@@ -14,11 +12,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
-from urllib.parse import unquote_plus
 
 from rollcall.core.errors import BadEvent
-from rollcall.core.keys import MAX_KEY_BYTES
+from rollcall.core.event_records import Json, direct_call, stored_object, text_of
 from rollcall.core.types import VideoRef
 
 MAX_BODY_BYTES = 1 << 20
@@ -28,14 +24,6 @@ MAX_RECORDS = 1000
 MAX_NESTING = 4
 """SQS around SNS around S3 is three deep."""
 
-MAX_FIELD_CHARS = 1024
-"""For everything beside the key: names, ids, etags."""
-
-STARTS_WORK = frozenset(
-    f"ObjectCreated:{kind}" for kind in ("Put", "Post", "Copy", "CompleteMultipartUpload")
-)
-
-Json = Any
 Headers = Mapping[str, str]
 
 
@@ -105,9 +93,9 @@ def _read(document: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None]:
     ):
         yield None
     elif "s3" in document:
-        yield _attempt(_stored_object, document)
+        yield _attempt(stored_object, document)
     elif "bucket" in document and "key" in document:
-        yield _attempt(_direct_call, document)
+        yield _attempt(direct_call, document)
     else:
         yield BadEvent(
             "the body is no known event: neither Records, nor an SNS Notification, nor a direct"
@@ -125,7 +113,7 @@ def _records(records: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None
         elif record.get("eventSource") == "aws:sqs":
             yield from _inner(record.get("body"), nesting)
         else:
-            yield _attempt(_stored_object, record)
+            yield _attempt(stored_object, record)
 
 
 def _sns(envelope: Mapping[str, Json], nesting: int) -> Iterator[VideoRef | BadEvent | None]:
@@ -142,7 +130,7 @@ def _sns(envelope: Mapping[str, Json], nesting: int) -> Iterator[VideoRef | BadE
 def _message_id(envelope: Mapping[str, Json]) -> str:
     """Empty when it is none: that is no reason to refuse what is inside."""
     try:
-        return _text(envelope, "MessageId")
+        return text_of(envelope, "MessageId")
     except BadEvent:
         return ""
 
@@ -166,45 +154,6 @@ def _attempt(
         return parse(record)
     except BadEvent as error:
         return error
-
-
-def _stored_object(record: Mapping[str, Json]) -> VideoRef | None:
-    decode_key = _KEY_RULES.get(str(record.get("eventSource")))
-    if decode_key is None:
-        known = ", ".join(_KEY_RULES)
-        raise BadEvent(f"eventSource is {record.get('eventSource')!r:.100}, not one of {known}")
-    event_name = _text(record, "eventName").removeprefix("s3:")
-    if event_name not in STARTS_WORK:
-        return None
-    s3 = _mapping(record, "s3")
-    stored = _mapping(s3, "object")
-    return _checked(
-        VideoRef(
-            bucket=_text(_mapping(s3, "bucket"), "name"),
-            key=decode_key(_text(stored, "key", most=3 * MAX_KEY_BYTES)),
-            version_id=_text(stored, "versionId"),
-            etag=_text(stored, "eTag").strip('"'),
-            sequencer=_text(stored, "sequencer"),
-            event_id=_text(record, "eventId"),
-            event_name=event_name,
-            event_time=_text(record, "eventTime"),
-        )
-    )
-
-
-def _direct_call(call: Mapping[str, Json]) -> VideoRef:
-    event_name = _text(call, "event_name").removeprefix("s3:") or "ObjectCreated:Put"
-    if event_name not in STARTS_WORK:
-        raise BadEvent(f"event_name {event_name!r} starts no work; leave it out of a direct call")
-    return _checked(
-        VideoRef(
-            bucket=_text(call, "bucket"),
-            key=_text(call, "key", most=MAX_KEY_BYTES),
-            version_id=_text(call, "version_id"),
-            etag=_text(call, "etag").strip('"'),
-            event_name=event_name,
-        )
-    )
 
 
 def _cloud_event(body: bytes, headers: Headers) -> Json:
@@ -241,49 +190,3 @@ def _header_text(headers: Headers, name: str) -> str:
 def _cloud_event_name(headers: Headers) -> str:
     """`com.amazonaws.ObjectCreated:Put` -> `ObjectCreated:Put`."""
     return headers["ce-type"].rpartition(".")[2]
-
-
-def _checked(video: VideoRef) -> VideoRef:
-    if not video.bucket or not video.key:
-        raise BadEvent("the event names no bucket, or no key")
-    if len(video.key.encode()) > MAX_KEY_BYTES or "\x00" in video.key:
-        raise BadEvent(f"the key is longer than {MAX_KEY_BYTES} bytes, or holds a NUL")
-    return video
-
-
-def _mapping(parent: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    value = parent.get(name)
-    if not isinstance(value, dict):
-        raise BadEvent(f"the record has no object {name!r}")
-    return value
-
-
-def _text(parent: Mapping[str, Json], name: str, most: int = MAX_FIELD_CHARS) -> str:
-    value = parent.get(name, "")
-    if value is None:
-        return ""
-    if not isinstance(value, str) or len(value) > most:
-        raise BadEvent(f"{name!r} has to be a string of at most {most} characters")
-    try:
-        value.encode()
-    except UnicodeError as error:
-        raise BadEvent(f"{name!r} is not valid Unicode") from error
-    return value
-
-
-def _raw(key: str) -> str:
-    return key
-
-
-def _form_decoded(key: str) -> str:
-    try:
-        return unquote_plus(key, errors="strict")
-    except UnicodeError as error:
-        raise BadEvent("the key is not valid UTF-8") from error
-
-
-_KEY_RULES: Mapping[str, Callable[[str], str]] = {
-    "ceph:s3": _raw,
-    "aws:s3": _form_decoded,
-    "minio:s3": _form_decoded,
-}

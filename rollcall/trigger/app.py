@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from flask import Flask, Response, jsonify, render_template, request
@@ -24,61 +25,77 @@ log = logging.getLogger(__name__)
 SHOWN_ROWS = 50
 
 
-def create_app(
-    inbox: Inbox, receiver: Receiver, metrics: Metrics, access: Access, alive: Callable[[], bool]
-) -> Flask:
+@dataclass(frozen=True, slots=True)
+class TriggerParts:
+    """What the pages speak to."""
+
+    inbox: Inbox
+    receiver: Receiver
+    metrics: Metrics
+    access: Access
+    alive: Callable[[], bool]
+
+
+def create_app(parts: TriggerParts) -> Flask:
     """Everything is passed in; the app keeps no state."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.jinja_env.filters["when"] = _when
+    _add_events(app, parts)
+    _add_pages(app, parts)
+    app.register_error_handler(TransientError, _unavailable)
+    app.register_error_handler(Exception, _unforeseen)
+    return app
 
+
+def _add_events(app: Flask, parts: TriggerParts) -> None:
     @app.post("/events")
     def events() -> tuple[Response, int]:
         body = request.get_data()
-        if not (access.of_headers(request) or access.of_event(body)):
-            metrics.events.labels("refused").inc()
+        if not (parts.access.of_headers(request) or parts.access.of_event(body)):
+            parts.metrics.events.labels("refused").inc()
             return _refusal()
-        return jsonify(receiver.receive(body, dict(request.headers))), 200
+        return jsonify(parts.receiver.receive(body, dict(request.headers))), 200
 
+
+def _add_pages(app: Flask, parts: TriggerParts) -> None:
     @app.get("/healthz")
     def healthz() -> tuple[Response, int]:
-        counts = inbox.counts()
-        return jsonify(ok=alive(), work=counts), 200 if alive() else 503
+        alive = parts.alive()
+        return jsonify(ok=alive, work=parts.inbox.counts()), 200 if alive else 503
 
     @app.get("/metrics")
     def prometheus() -> Response:
-        return Response(generate_latest(metrics.registry), mimetype=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(parts.metrics.registry), mimetype=CONTENT_TYPE_LATEST)
 
     @app.get("/")
     def status() -> AnyResponse | tuple[Response, int]:
-        if not access.of_headers(request):
+        if not parts.access.of_headers(request):
             return _refusal()
         return Response(
             render_template(
                 "status.html",
-                counts=inbox.counts(),
-                dead=inbox.latest(SHOWN_ROWS, "dead"),
-                latest=inbox.latest(SHOWN_ROWS),
-                bad=inbox.bad_events(SHOWN_ROWS),
+                counts=parts.inbox.counts(),
+                dead=parts.inbox.latest(SHOWN_ROWS, "dead"),
+                latest=parts.inbox.latest(SHOWN_ROWS),
+                bad=parts.inbox.bad_events(SHOWN_ROWS),
             )
         )
 
-    @app.errorhandler(TransientError)
-    def unavailable(error: TransientError) -> tuple[Response, int]:
-        """Nothing was acknowledged, so the store sends the event again."""
-        log.error("%s", error)
-        response = jsonify(error=describe_error(error))
-        response.headers["Retry-After"] = str(error.retry_after_s)
-        return response, error.status
 
-    @app.errorhandler(Exception)
-    def unforeseen(error: Exception) -> AnyResponse | tuple[Response, int]:
-        if isinstance(error, HTTPException):
-            return error.get_response()
-        log.exception("unforeseen error")
-        return jsonify(error={"code": "internal", "message": "see the trigger's log"}), 500
+def _unavailable(error: TransientError) -> tuple[Response, int]:
+    """Nothing was acknowledged, so the store sends the event again."""
+    log.error("%s", error)
+    response = jsonify(error=describe_error(error))
+    response.headers["Retry-After"] = str(error.retry_after_s)
+    return response, error.status
 
-    return app
+
+def _unforeseen(error: Exception) -> AnyResponse | tuple[Response, int]:
+    if isinstance(error, HTTPException):
+        return error.get_response()
+    log.exception("unforeseen error")
+    return jsonify(error={"code": "internal", "message": "see the trigger's log"}), 500
 
 
 def _refusal() -> tuple[Response, int]:

@@ -29,6 +29,8 @@ class Caller(Protocol):
 
     def call(self, work: Work) -> Verdict: ...
 
+    def close(self) -> None: ...
+
 
 class Dispatcher:
     """One thread claims, `max_inflight` threads call."""

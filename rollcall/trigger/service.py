@@ -32,7 +32,7 @@ from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.trigger.access import Access
-from rollcall.trigger.app import create_app
+from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.dispatcher import Caller, Dispatcher
 from rollcall.trigger.inbox import Inbox
@@ -58,6 +58,7 @@ class Trigger:
                 " Make one with: openssl rand -hex 16"
             )
         self.inbox = inbox
+        self._caller = caller
         self.metrics = Metrics(inbox)
         self.dispatcher = Dispatcher(
             inbox,
@@ -88,6 +89,7 @@ class Trigger:
         for schedule in self._schedules:
             schedule.stop()
         self.dispatcher.stop()
+        self._caller.close()
         self.inbox.close()
 
     def _app(self, settings: Settings) -> Flask:
@@ -99,9 +101,11 @@ class Trigger:
             frozenset(filter(None, arns)),
             lambda arn, token: confirm_subscription(settings, arn, token),
             self.dispatcher.wake,
+            settings.trigger_token.encode(),
         )
         access = Access(settings.trigger_token)
-        return create_app(self.inbox, receiver, self.metrics, access, self.dispatcher.alive)
+        parts = TriggerParts(self.inbox, receiver, self.metrics, access, self.dispatcher.alive)
+        return create_app(parts)
 
     def _reconcile(self) -> None:
         found = self._reconciler.reconcile()

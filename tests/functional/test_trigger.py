@@ -174,7 +174,7 @@ def test_a_broken_event_is_recorded_and_answered_2xx(tmp_path: Path, body: bytes
         answer = trigger.post(body, **{"X-Trigger-Token": TOKEN})
         assert (answer.status_code, answer.json()["bad"]) == (200, 1)
         (bad,) = trigger.inbox.bad_events(10)
-        assert bad.body == body
+        assert bad.body == body.replace(TOKEN.encode(), b"[token]")
         assert bad.reason
 
 
@@ -194,6 +194,23 @@ def test_another_bucket_is_recorded_as_bad(tmp_path: Path) -> None:
         assert trigger.post(event(s3=s3)).status_code == 200
         assert trigger.inbox.counts()["bad"] == 1
         assert not trigger.calls
+
+
+def test_what_is_recorded_of_a_bad_event_keeps_no_token(tmp_path: Path) -> None:
+    s3 = {"bucket": {"name": "payroll"}, "object": {"key": "a.mp4"}}
+    with running(tmp_path, lambda call: done()) as trigger:
+        trigger.post(event(s3=s3))
+        (bad,) = trigger.inbox.bad_events(10)
+        assert TOKEN.encode() not in bad.body
+
+
+def test_one_busy_answer_holds_back_the_rest(tmp_path: Path) -> None:
+    """Else every waiting video would knock at a door that is known to be closed."""
+    with running(tmp_path, lambda call: (429, {}, b"busy"), MAX_INFLIGHT="2") as trigger:
+        trigger.inbox.add([VideoRef(IN, f"{n}.mp4", event_id=str(n)) for n in range(200)])
+        threading.Event().wait(2)
+        assert 1 <= len(trigger.calls) <= 10
+        assert trigger.inbox.counts()["dead"] == 0
 
 
 def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from manifests.checks import Document
 from manifests.stack import LIBRARIES
 
 from rollcall.core.errors import SettingsError
-from rollcall.core.events import STARTS_WORK
+from rollcall.core.event_records import STARTS_WORK
 from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings
 
