@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import dlib
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from rollcall.adapters.dlib_weights import model_path
-from rollcall.adapters.onnx_models import CHIP_PX, encoder_model
+from rollcall.adapters.encoder_graph import CHIP_PX
+from rollcall.adapters.onnx_models import encoder_model, single_thread_session
 from rollcall.core.types import Box, Encodings, Face, Pixels
 
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
@@ -69,15 +69,6 @@ class OnnxFaces:
             return []
         (encodings,) = self._encoder.run(None, {"chips": np.stack(chips)})
         return np.asarray(encodings, dtype=np.float64)
-
-
-def single_thread_session(model: bytes) -> onnxruntime.InferenceSession:
-    """One thread: processes give the parallelism, and spinning threads take it from others."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _scaled(box: dlib.rectangle, factor: float) -> dlib.rectangle:
