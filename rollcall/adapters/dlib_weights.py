@@ -19,11 +19,17 @@ from numpy.typing import NDArray
 
 from rollcall.core.errors import RollcallError
 
-_TAG = re.compile(rb"(con_4|affine_|add_prev_|avg_pool_2|max_pool_2|fc_2|relu_)")
+_TAG = re.compile(rb"(con_4|affine_|bn_con2|add_prev_|avg_pool_2|max_pool_2|fc_2|relu_)")
 _WEIGHTED = {"con_4": 7, "affine_": 0, "fc_2": 0}
 """Kind of layer -> how many sizes behind its weights are of use."""
 _BEFORE_WEIGHTS = {"fc_2": 2}
 """A full layer names its outputs and inputs first."""
+
+_BATCH_NORM = "bn_con2"
+"""A network that was saved to be trained on; dlib reads it as affine, and so do we."""
+_VIEW_SIZES = 5
+_SETTINGS_SIZES = 2 + 4 * 2
+"""Behind a batch norm's tensors: two counts, four fractions."""
 
 _POOLS = ("avg_pool_2", "max_pool_2")
 _POOL_SIZES = 6
@@ -79,14 +85,48 @@ def read_integer(data: bytes, position: int) -> tuple[int, int]:
     return (-value if data[position] & 0x80 else value), end
 
 
+def read_fraction(data: bytes, position: int) -> tuple[float, int]:
+    """The number at `position`, written as two integers: mantissa and exponent of two."""
+    (mantissa, exponent), position = _integers(data, position, 2)
+    return math.ldexp(mantissa, exponent), position
+
+
 def _layer(data: bytes, kind: str, position: int) -> tuple[Layer, int]:
     weights: Weights = np.empty(0, dtype=np.float32)
+    if kind == _BATCH_NORM:
+        weights, position = _batch_norm(data, position)
+        return Layer("affine_", weights, ()), position
     if kind in _WEIGHTED:
         _, position = _integers(data, position, _BEFORE_WEIGHTS.get(kind, 0))
         weights, position = _tensor(data, position)
     count = _POOL_SIZES if kind in _POOLS else _WEIGHTED.get(kind, 0)
     sizes, position = _integers(data, position, count)
     return Layer(kind, weights, sizes), position
+
+
+def _batch_norm(data: bytes, position: int) -> tuple[Weights, int]:
+    """What it does once trained: gamma and beta, shape (2, channels), float32.
+
+    dlib stores gamma and beta, two views on them, means and inverse deviations of the last batch,
+    running means and variances, its settings, and what is added to the variances (bn_ in
+    dlib/dnn/layers.h).
+    """
+    trained, position = _tensor(data, position)
+    _, position = _integers(data, position, 2 * _VIEW_SIZES)
+    (_, _, means, variances), position = _tensors(data, position, 4)
+    _, position = _integers(data, position, _SETTINGS_SIZES)
+    epsilon, position = read_fraction(data, position)
+    gamma, beta = trained.reshape(2, -1).astype(np.float64)
+    gamma = gamma / np.sqrt(variances.ravel() + epsilon)
+    return np.stack([gamma, beta - gamma * means.ravel()]).astype(np.float32), position
+
+
+def _tensors(data: bytes, position: int, count: int) -> tuple[list[Weights], int]:
+    tensors = []
+    for _ in range(count):
+        tensor, position = _tensor(data, position)
+        tensors.append(tensor)
+    return tensors, position
 
 
 def _tensor(data: bytes, position: int) -> tuple[Weights, int]:
