@@ -12,12 +12,14 @@ from pathlib import Path
 
 import onnxruntime
 
+from rollcall.adapters.detector_graph import detector_graph
 from rollcall.adapters.dlib_weights import Layer, model_path, read_layers
 from rollcall.adapters.encoder_graph import encoder_graph
 
 log = logging.getLogger(__name__)
 
 ENCODER = "dlib_face_recognition_resnet_model_v1.dat"
+DETECTOR = "mmod_human_face_detector.dat"
 BUILDER_VERSION = 1
 """Part of the cache's name; goes up when the graph changes."""
 
@@ -28,6 +30,15 @@ def encoder_model(cache: Path) -> bytes:
     Raises WeightsError.
     """
     return _cached(cache, ENCODER, encoder_graph)
+
+
+def detector_model(cache: Path) -> bytes:
+    """ONNX bytes: `sheet`, float32 (1, 3, height, width), a normalised tiled pyramid -> `scores`,
+    float32 (1, 1, rows, columns).
+
+    Raises WeightsError.
+    """
+    return _cached(cache, DETECTOR, detector_graph)
 
 
 def single_thread_session(model: bytes) -> onnxruntime.InferenceSession:
