@@ -59,7 +59,7 @@ def save(gallery: Gallery, place: GalleryPlace) -> None:
 
 
 def _only_face(photo: Path, engine: FaceEngine, read: ReadPhoto) -> Encodings:
-    faces = engine.faces(read(photo))
+    faces = engine.faces(read(photo), thorough=True)
     if len(faces) != 1:
         found = "no face was" if not faces else f"{len(faces)} faces were"
         raise PhotoError(f"{found} found in {str(photo)!r}; enrol from a photo of one person")

@@ -16,6 +16,10 @@ from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Frame, Recognition, Sighting, Video
 from rollcall.core.voting import is_clear, people
 
+THOROUGH_FRAMES = 4
+"""In so many first frames without a face `identify` looks for turned and dark ones as well. More
+would make videos without anybody the dearest of all."""
+
 OpenVideo = Callable[[Path], AbstractContextManager[Video]]
 
 
@@ -48,7 +52,8 @@ class Recogniser:
             frames = video.frames(PLANS[self._scan](video.duration_s))
             while (frame := _next(frames, watch)) is not None:
                 number += 1
-                seen = self._look(frame, gallery, watch)
+                thorough = self._scan == "identify" and not sightings and number <= THOROUGH_FRAMES
+                seen = self._look(frame, gallery, watch, thorough)
                 sightings += seen
                 if self._scan == "identify" and self._is_settled(seen, sightings):
                     break
@@ -72,9 +77,11 @@ class Recogniser:
                 " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
             )
 
-    def _look(self, frame: Frame, gallery: Gallery, watch: Stopwatch) -> list[Sighting]:
+    def _look(
+        self, frame: Frame, gallery: Gallery, watch: Stopwatch, thorough: bool
+    ) -> list[Sighting]:
         with watch.stage("faces"):
-            faces = self.engine.faces(frame.pixels)
+            faces = self.engine.faces(frame.pixels, thorough=thorough)
         if not faces:
             return []
         with watch.stage("match"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from rollcall.adapters.boto import dynamodb_client, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents
@@ -16,11 +17,15 @@ from rollcall.recognition import Recogniser
 from rollcall.scratch import sweep
 
 
-def build_engine() -> FaceEngine:
-    """Imported here, because the models take a second to load and not every command needs them."""
-    from rollcall.adapters.dlib_faces import DlibFaces
+def build_engine(settings: Settings) -> FaceEngine:
+    """Imported here, because models take their time and not every command needs them."""
+    if settings.engine == "face_recognition":
+        from rollcall.adapters.faces.dlib_faces import DlibFaces
 
-    return DlibFaces()
+        return DlibFaces()
+    from rollcall.adapters.faces.onnx_faces import OnnxFaces
+
+    return OnnxFaces(Path(settings.model_cache or Path.home() / ".cache" / "rollcall"))
 
 
 def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
@@ -47,6 +52,6 @@ def build_pipeline(settings: Settings) -> Pipeline:
         settings,
         S3Store(s3_client(settings)),
         DynamoStudents(dynamodb_client(settings), settings.student_table),
-        build_recogniser(settings, build_engine()),
+        build_recogniser(settings, build_engine(settings)),
         CachedGallery(build_place(settings), settings.encodings_refresh_s),
     )

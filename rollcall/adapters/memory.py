@@ -96,7 +96,7 @@ class PaintedFaces:
         vector[list(cls.COLOURS).index(colour)] = 1.0
         return vector
 
-    def faces(self, pixels: Pixels) -> tuple[Face, ...]:
+    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
         bright = pixels > 127
         vivid = np.ptp(pixels.astype(np.int16), axis=2) > 127
         found = [self._patch(name, bright, vivid) for name in self.COLOURS]

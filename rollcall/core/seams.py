@@ -55,8 +55,11 @@ class FaceEngine(Protocol):
 
     name: str
 
-    def faces(self, pixels: Pixels) -> tuple[Face, ...]:
-        """The faces of an RGB picture, shape (height, width, 3), largest first."""
+    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+        """The faces of an RGB picture, shape (height, width, 3), largest first.
+
+        `thorough` allows to spend much more on a picture that seems to hold none.
+        """
         ...
 
 

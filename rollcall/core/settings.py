@@ -18,6 +18,7 @@ PLACEHOLDER = "CHANGE_ME"
 """What `credentials.env` holds where a person has to fill something in."""
 
 SCANS = ("identify", "timeline")
+ENGINES = ("onnx", "face_recognition")
 
 _PASSWORD = re.compile(r"//[^/]*@")
 """User and password inside a URL."""
@@ -119,6 +120,13 @@ class Settings:
         "`identify`: stop when it is clear who is there; `timeline`: walk the whole video",
         _choice(*SCANS),
     )
+    engine: str = _setting(
+        "onnx",
+        "`onnx`: dlib's networks in onnxruntime; `face_recognition`: the same by dlib, ten times"
+        " slower",
+        _choice(*ENGINES),
+    )
+    model_cache: str = _setting("", "folder of converted models; empty: `~/.cache/rollcall`")
     openfaas_gateway: str = _setting("http://127.0.0.1:8080", "where functions are called", _url)
     openfaas_function: str = _setting("face-recognition", "name of the function")
     function_timeout_s: float = _setting(

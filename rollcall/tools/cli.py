@@ -50,7 +50,7 @@ def recognise(
     """Tell who is in each of VIDEOS; exit 1 when one cannot be read."""
     chosen = _settings(encodings, scan)
     gallery = parse_gallery(build_place(chosen).load())
-    recogniser = build_recogniser(chosen, build_engine())
+    recogniser = build_recogniser(chosen, build_engine(chosen))
     failed = False
     for video in videos:
         document = _recognise(recogniser, video, gallery)
@@ -70,7 +70,7 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
 
     chosen = _settings(encodings)
     place = build_place(chosen)
-    gallery = enrol(load_for_change(place), name, photos, build_engine(), read_photo)
+    gallery = enrol(load_for_change(place), name, photos, build_engine(chosen), read_photo)
     save(gallery, place)
     click.echo(f"{name}: {gallery.names.count(name)} encodings in {chosen.encodings}")
     for other in lookalikes(gallery, name, chosen.tolerance):

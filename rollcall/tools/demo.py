@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from rollcall.core.expectations import parse_mapping
+from rollcall.core.settings import Settings
 from rollcall.local.processes import StartFailed
 from rollcall.local.stack import EmbeddedStack
 from rollcall.local.stores import StoreName
@@ -58,7 +59,7 @@ def sample_folder(folder: Path) -> Path:
 
         click.echo("making the sample ...")
         folder.mkdir(parents=True, exist_ok=True)
-        make_sample(sample, build_engine())
+        make_sample(sample, build_engine(Settings()))
     return sample
 
 

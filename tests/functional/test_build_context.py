@@ -70,22 +70,15 @@ def test_the_functions_requirements_cover_what_it_imports(context: Path) -> None
         + """
 from rollcall.wiring import build_pipeline
 from rollcall.core.settings import parse_settings
-build_pipeline(parse_settings({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}))
+for engine in ("onnx", "face_recognition"):
+    values = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    build_pipeline(parse_settings({**values, "ENGINE": engine, "MODEL_CACHE": "empty"}))
 print("\\n".join({name.partition(".")[0] for name in sys.modules}))
 """
     )
     loaded = set(run_in(context, script).stdout.splitlines())
     distributions = {"cv2": "opencv-python-headless", "dotenv": "python-dotenv"}
-    ours = {
-        "boto3",
-        "cv2",
-        "dotenv",
-        "face_recognition",
-        "numpy",
-        "flask",
-        "click",
-        "httpx",
-        "rich",
-    }
-    needed = {distributions.get(name, name) for name in ours & loaded}
+    direct = {"boto3", "cv2", "dotenv", "face_recognition", "numpy", "onnx", "onnxruntime"}
+    local = {"flask", "click", "httpx", "rich"}
+    needed = {distributions.get(name, name) for name in (direct | local) & loaded}
     assert needed == named - {"setuptools"}

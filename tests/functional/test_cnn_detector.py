@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from support.pictures import astronaut, cat, first_frames, resized, turned
 
-from rollcall.adapters.cnn_detector import CnnDetector, read_rules
-from rollcall.adapters.dlib_weights import WeightsError, model_path
-from rollcall.adapters.onnx_models import DETECTOR
+from rollcall.adapters.faces.cnn_detector import CnnDetector, read_rules
+from rollcall.adapters.faces.dlib_weights import WeightsError, model_path
+from rollcall.adapters.faces.onnx_models import DETECTOR
 from rollcall.core.types import Box, Pixels
 
 dlib = pytest.importorskip("dlib")

@@ -178,6 +178,6 @@ def test_a_video_that_takes_too_long_is_refused_before_the_caller_gives_up(
     home.put("a.mkv", stamped_video(tmp_path / "a.mkv", range(0, 600_000, 1000), 10**9))
     engine = home.recogniser.engine
     faces = engine.faces
-    engine.faces = lambda pixels: (time.sleep(0.2), faces(pixels))[1]  # type: ignore[method-assign]
+    engine.faces = lambda pixels, thorough: (time.sleep(0.2), faces(pixels))[1]  # type: ignore[method-assign]
     with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
         home.pipeline.run(VideoRef(IN, "a.mkv"))

@@ -10,10 +10,10 @@ import pytest
 from support.pictures import astronaut, cat, first_frames
 
 from rollcall.adapters import onnx_models
-from rollcall.adapters.dlib_weights import WeightsError, model_path, read_layers
-from rollcall.adapters.encoder_graph import encoder_graph
-from rollcall.adapters.onnx_faces import OnnxFaces
-from rollcall.adapters.onnx_models import DETECTOR, ENCODER, detector_model
+from rollcall.adapters.faces.dlib_weights import WeightsError, model_path, read_layers
+from rollcall.adapters.faces.encoder_graph import encoder_graph
+from rollcall.adapters.faces.onnx_faces import OnnxFaces
+from rollcall.adapters.faces.onnx_models import DETECTOR, ENCODER, detector_model
 from rollcall.core.types import Pixels
 
 face_recognition = pytest.importorskip("face_recognition")

@@ -52,10 +52,12 @@ def url(packages: Path, app: Path) -> Iterator[str]:
         assert process.wait(30) == 0
 
 
-def test_the_image_s_own_check_passes(packages: Path, app: Path) -> None:
+def test_the_image_s_own_check_passes(packages: Path, app: Path, tmp_path: Path) -> None:
     (check,) = re.findall(r'&& python -c "(.+)"$', DOCKERFILE.read_text(), re.M)
     python, environment = bare_python(packages)
+    environment = environment | {"MODEL_CACHE": str(tmp_path)}
     subprocess.run([*python, "-c", check], cwd=app, env=environment, check=True)
+    assert len(list(tmp_path.glob("*.onnx"))) == 2
 
 
 def test_nothing_is_compiled() -> None:

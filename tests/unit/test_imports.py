@@ -16,11 +16,11 @@ MIDDLE = ("recognition", "pipeline", "galleries", "enrolment", "scratch")
 TOP = ("trigger", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},
-    "dlib_faces": {"face_recognition"},
     "dynamodb": {"botocore"},
     "opencv_photo": {"cv2"},
     "opencv_video": {"cv2"},
 }
+FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}
 READ_THE_ENVIRONMENT = {
     "rollcall/tools/entry.py",
     "rollcall/tools/cli.py",
@@ -98,6 +98,12 @@ def test_core_has_no_io(path: Path) -> None:
 def test_an_adapter_imports_core_and_one_vendor(path: Path) -> None:
     assert all(within(name, "core", "adapters.boto") for name in ours(path))
     assert others(path) - {"numpy"} == VENDORS.get(path.stem, set())
+
+
+@pytest.mark.parametrize("path", below("adapters/faces"), ids=lambda path: path.name)
+def test_an_engine_imports_core_and_what_sees_faces(path: Path) -> None:
+    assert all(within(name, "core", "adapters.faces") for name in ours(path))
+    assert others(path) <= FACE_VENDORS
 
 
 @pytest.mark.parametrize("name", MIDDLE)

@@ -18,7 +18,7 @@ with warnings.catch_warnings():
 
 
 class DlibFaces:
-    """FaceEngine over `face_recognition`: HOG detector, 5 landmarks, ResNet encoding.
+    """FaceEngine over `face_recognition`, the reference for the other one.
 
     dlib's objects are not safe for threads, and the library keeps one of each: one call at a time.
     """
@@ -28,7 +28,7 @@ class DlibFaces:
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
 
-    def faces(self, pixels: Pixels) -> tuple[Face, ...]:
+    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
         with self._one_at_a_time:
             boxes = face_recognition.face_locations(pixels)
             encodings = face_recognition.face_encodings(pixels, boxes)

@@ -13,9 +13,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.adapters.dlib_weights import WeightsError, model_path, read_fraction, read_integer
-from rollcall.adapters.onnx_models import DETECTOR, detector_model, single_thread_session
-from rollcall.adapters.tiled_pyramid import (
+from rollcall.adapters.faces.dlib_weights import (
+    WeightsError,
+    model_path,
+    read_fraction,
+    read_integer,
+)
+from rollcall.adapters.faces.onnx_models import DETECTOR, detector_model, single_thread_session
+from rollcall.adapters.faces.tiled_pyramid import (
     AROUND_PX,
     Rectangle,
     TiledPyramid,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import onnxruntime
 
-from rollcall.adapters.detector_graph import detector_graph
-from rollcall.adapters.dlib_weights import Layer, model_path, read_layers
-from rollcall.adapters.encoder_graph import encoder_graph
+from rollcall.adapters.faces.detector_graph import detector_graph
+from rollcall.adapters.faces.dlib_weights import Layer, model_path, read_layers
+from rollcall.adapters.faces.encoder_graph import encoder_graph
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,12 @@ def detector_model(cache: Path) -> bytes:
     Raises WeightsError.
     """
     return _cached(cache, DETECTOR, detector_graph)
+
+
+def convert(cache: str) -> None:
+    """Both models into a folder, when an image is built."""
+    for make in (encoder_model, detector_model):
+        make(Path(cache))
 
 
 def single_thread_session(model: bytes) -> onnxruntime.InferenceSession:

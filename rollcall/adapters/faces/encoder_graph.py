@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rollcall.adapters.dlib_weights import Layer, WeightsError
-from rollcall.adapters.onnx_graph import Graph, Window, kernel, window_attributes, with_affine
+from rollcall.adapters.faces.dlib_weights import Layer, WeightsError
+from rollcall.adapters.faces.onnx_graph import Graph, Window, kernel, window_attributes, with_affine
 from rollcall.core.types import ENCODING_SIZE
 
 CHIP_PX = 150

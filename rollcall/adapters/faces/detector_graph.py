@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rollcall.adapters.dlib_weights import Layer, WeightsError
-from rollcall.adapters.onnx_graph import Graph, Kernel, kernel, with_affine
+from rollcall.adapters.faces.dlib_weights import Layer, WeightsError
+from rollcall.adapters.faces.onnx_graph import Graph, Kernel, kernel, with_affine
 
 _BLOCK = 16
 """onnxruntime's fast convolution needs channels in multiples of it (AVX-512; 8 or less elsewhere).

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.adapters.dlib_weights import Layer
+from rollcall.adapters.faces.dlib_weights import Layer
 
 _OPSET = 17
 _IR_VERSION = 9

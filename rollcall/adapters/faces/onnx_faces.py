@@ -1,0 +1,112 @@
+"""Faces by dlib's detector and landmarks, and by dlib's own network in onnxruntime."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import cv2
+import dlib
+import numpy as np
+from numpy.typing import NDArray
+
+from rollcall.adapters.faces.cnn_detector import CnnDetector
+from rollcall.adapters.faces.dlib_weights import model_path
+from rollcall.adapters.faces.encoder_graph import CHIP_PX
+from rollcall.adapters.faces.onnx_models import encoder_model, single_thread_session
+from rollcall.core.types import Box, Encodings, Face, Pixels
+
+LANDMARKS = "shape_predictor_5_face_landmarks.dat"
+
+DETECTION_WIDTHS_PX = (640, 960)
+"""Tried in turn until there is a face. The HOG detector sees upright faces from 80 pixels on, so
+these find faces from an eighth and from a twelfth of the frame's width. Measured on first frames of
+eight real clips: 640 finds six faces in 13 ms, 960 all eight in 28 ms more; 480 finds five."""
+
+CNN_WIDTH_PX = 960
+"""For the CNN detector, which sees turned and dark faces too, in 150 ms."""
+
+CHIP_PADDING = 0.25
+"""As `face_recognition` cuts faces out."""
+
+
+class OnnxFaces:
+    """FaceEngine with the encodings of `face_recognition`, in a tenth of the time.
+
+    dlib's objects are not safe for threads: one call at a time.
+    """
+
+    name = "dlib-resnet-onnx-1"
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._one_at_a_time = threading.Lock()
+        self._detector = dlib.get_frontal_face_detector()
+        self._landmarks = dlib.shape_predictor(str(model_path(LANDMARKS)))
+        self._encoder = single_thread_session(encoder_model(cache))
+        self._cnn: CnnDetector | None = None
+
+    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+        with self._one_at_a_time:
+            boxes = self._upright(pixels)
+            if not boxes and thorough:
+                boxes = self._turned(pixels)
+            chips = [self._chip(pixels, box) for box in boxes]
+            encodings = self._encode(chips)
+        found = [Face(_inside(b, pixels), e) for b, e in zip(boxes, encodings, strict=True)]
+        return tuple(sorted(found, key=lambda face: -face.box.area_px))
+
+    def _upright(self, pixels: Pixels) -> list[dlib.rectangle]:
+        """Boxes in the full frame, from the smallest picture that shows any."""
+        grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+        for width_px in DETECTION_WIDTHS_PX:
+            found = self._detector(_resized(grey, width_px), 0)
+            if found:
+                return [_scaled(box, grey.shape[1] / width_px) for box in found]
+        return []
+
+    def _turned(self, pixels: Pixels) -> list[dlib.rectangle]:
+        """The same by the CNN detector, which is loaded when it is first needed."""
+        if self._cnn is None:
+            self._cnn = CnnDetector(self._cache)
+        small = np.ascontiguousarray(_resized(pixels, CNN_WIDTH_PX))
+        factor = pixels.shape[1] / CNN_WIDTH_PX
+        boxes = (
+            dlib.rectangle(b.left, b.top, b.right - 1, b.bottom - 1)
+            for b, _ in self._cnn.detect(small)
+        )
+        return [_scaled(box, factor) for box in boxes]
+
+    def _chip(self, pixels: Pixels, box: dlib.rectangle) -> Pixels:
+        """The face, upright, shape (150, 150, 3)."""
+        landmarks = self._landmarks(pixels, box)
+        chip: Pixels = dlib.get_face_chip(pixels, landmarks, CHIP_PX, CHIP_PADDING)
+        return chip
+
+    def _encode(self, chips: list[Pixels]) -> Encodings | list[Encodings]:
+        """Shape (n, 128)."""
+        if not chips:
+            return []
+        (encodings,) = self._encoder.run(None, {"chips": np.stack(chips)})
+        return np.asarray(encodings, dtype=np.float64)
+
+
+def _resized(picture: Pixels, width_px: int) -> Pixels:
+    """To that width, at the same proportions."""
+    scale = width_px / picture.shape[1]
+    size = (width_px, max(1, round(picture.shape[0] * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
+
+
+def _scaled(box: dlib.rectangle, factor: float) -> dlib.rectangle:
+    sides = (box.left(), box.top(), box.right(), box.bottom())
+    return dlib.rectangle(*(round(side * factor) for side in sides))
+
+
+def _inside(box: dlib.rectangle, pixels: NDArray[np.uint8]) -> Box:
+    """The part of the box that lies in the picture."""
+    height, width = pixels.shape[:2]
+    return Box(
+        max(0, box.top()), min(width, box.right()), min(height, box.bottom()), max(0, box.left())
+    )
