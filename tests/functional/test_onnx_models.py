@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from support.pictures import astronaut, cat, first_frames
 
-from rollcall.adapters import onnx_models
+from rollcall.adapters.faces import onnx_models
 from rollcall.adapters.faces.dlib_weights import WeightsError, model_path, read_layers
 from rollcall.adapters.faces.encoder_graph import encoder_graph
 from rollcall.adapters.faces.onnx_faces import OnnxFaces
