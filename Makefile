@@ -1,11 +1,11 @@
-# make setup | demo | test | lint | lock        see README.md
+# make setup | demo | test | bench | lint | lock        see README.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= embedded
 FLOW ?= openfaas
 
-.PHONY: setup demo test lint format lock clean
+.PHONY: setup demo test bench lint format lock clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +25,9 @@ test: setup
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+bench: setup
+	$(BIN)/python -W ignore -m benchmarks.run --data $(or $(DATA),state/demo/sample)
 
 lint: setup
 	$(BIN)/ruff check

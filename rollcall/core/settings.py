@@ -122,8 +122,7 @@ class Settings:
     )
     engine: str = _setting(
         "onnx",
-        "`onnx`: dlib's networks in onnxruntime; `face_recognition`: the same by dlib, ten times"
-        " slower",
+        "`onnx`: dlib's networks in onnxruntime; `face_recognition`: the same by dlib, much slower",
         _choice(*ENGINES),
     )
     model_cache: str = _setting("", "folder of converted models; empty: `~/.cache/rollcall`")

@@ -31,7 +31,7 @@ CHIP_PADDING = 0.25
 
 
 class OnnxFaces:
-    """FaceEngine with the encodings of `face_recognition`, in a tenth of the time.
+    """FaceEngine with the encodings of `face_recognition` (docs/performance.md has the figures).
 
     dlib's objects are not safe for threads: one call at a time.
     """

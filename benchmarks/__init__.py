@@ -1,0 +1,1 @@
+"""Rollcall beside a reference, measured in one run."""
