@@ -11,14 +11,14 @@ setup: $(VENV)/.ready
 
 # --no-deps: the lock is complete, and face_recognition must not pull in dlib beside dlib-bin.
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed; set PYTHON=") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0'
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed; try: make setup PYTHON=python3.12") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: setup
-	$(BIN)/python -m rollcall.tools.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m rollcall.tools.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data "$(DATA)")
 
 test: setup
 	$(BIN)/coverage erase
@@ -27,7 +27,7 @@ test: setup
 	$(BIN)/coverage report
 
 bench: setup
-	$(BIN)/python -W ignore -m benchmarks.run --data $(or $(DATA),state/demo/sample)
+	$(BIN)/python -W ignore -m benchmarks.run --data "$(or $(DATA),state/demo/sample)"
 
 lint: setup
 	$(BIN)/ruff check

@@ -120,7 +120,11 @@ class Pipeline:
     def _students(self, recognition: Recognition) -> dict[str, Student]:
         names = [person.name for person in recognition.people if person.name]
         found = {name: self.students.get(name) for name in names}
-        return {name: student for name, student in found.items() if student}
+        known = {name: student for name, student in found.items() if student}
+        if len(known) < len(found):
+            missing, table = len(found) - len(known), self.settings.student_table
+            log.warning("%d recognised people have no record in %s", missing, table)
+        return known
 
     def _write(self, key: str, body: bytes, info: ObjectInfo, gallery: Gallery) -> None:
         metadata = {

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import boto3
 import botocore.exceptions as vendor
@@ -158,7 +158,12 @@ def boto_errors(what: str) -> Iterator[None]:
     except vendor.ClientError as error:
         raise _answered(what, error) from error
     except _ANSWERS_LATER as error:
-        raise StoreUnavailable(f"{what}: no complete answer ({type(error).__name__})") from error
+        raise StoreUnavailable(f"{what}: {_unanswered(error)}") from error
+    except (vendor.NoCredentialsError, vendor.PartialCredentialsError) as error:
+        raise StoreMisconfigured(
+            f"{what}: no keys; set AWS_ACCESS_KEY_ID and S3_AWS_ACCESS_KEY_ID with their secrets,"
+            " or run from the folder of credentials.env"
+        ) from error
     except Boto3Error as error:
         # An upload in parts hides the answer behind an error of its own.
         if isinstance(error.__context__, vendor.ClientError):
@@ -166,6 +171,19 @@ def boto_errors(what: str) -> Iterator[None]:
         raise StoreUnavailable(f"{what}: {error}") from error
     except vendor.BotoCoreError as error:
         raise StoreMisconfigured(f"{what}: {error}") from error
+
+
+def _unanswered(error: Exception) -> str:
+    """botocore's errors know the address, where there is one."""
+    url = getattr(error, "kwargs", {}).get("endpoint_url", "")
+    if isinstance(error, vendor.ConnectionError) and url:
+        parts = urlsplit(url)
+        address = f"{parts.scheme}://{parts.netloc}"
+        return (
+            f"{address} does not answer ({type(error).__name__}); is it running, and are"
+            " S3_ENDPOINT_URL and DYNAMODB_ENDPOINT_URL right?"
+        )
+    return f"no complete answer ({type(error).__name__})"
 
 
 def error_code(error: BaseException | None) -> str:

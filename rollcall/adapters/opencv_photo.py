@@ -29,7 +29,7 @@ def read_photo(path: Path) -> Pixels:
     except cv2.error as error:
         raise PhotoError(f"{str(path)!r} cannot be decoded: {error.err}") from error
     if bgr is None:
-        raise PhotoError(f"{str(path)!r} is no picture (JPEG, PNG, ...)")
+        raise PhotoError(f"{str(path)!r} is not a picture (JPEG, PNG, ...)")
     scale = LONGEST_SIDE_PX / max(bgr.shape[:2])
     if scale < 1:
         bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

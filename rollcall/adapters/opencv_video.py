@@ -47,7 +47,7 @@ def open_video(path: Path, limits: VideoLimits) -> Iterator[OpenCvVideo]:
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
     if container_of(head) is None:
-        kind = "empty" if not head else "no video container (MP4, MKV, AVI, ...)"
+        kind = "empty" if not head else "not a video container (MP4, MKV, AVI, ...)"
         raise NotAVideo(f"the file is {kind}; check that the upload was complete")
     capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     try:

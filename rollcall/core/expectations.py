@@ -34,8 +34,11 @@ def parse_mapping(text: str) -> dict[str, Expectation]:
     lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1)}
     parsed = [_parse_line(n, line) for n, line in lines.items() if line and line[0] != "#"]
     mapping = dict(parsed)
-    if not mapping or len(mapping) < len(parsed):
-        raise MappingError("the mapping is empty, or names a video twice")
+    if not mapping:
+        raise MappingError("the mapping is empty")
+    twice = sorted(video for video, count in Counter(v for v, _ in parsed).items() if count > 1)
+    if twice:
+        raise MappingError(f"the mapping names a video twice: {', '.join(twice)}")
     return mapping
 
 

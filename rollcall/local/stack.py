@@ -16,6 +16,7 @@ from rollcall.core.settings import Settings, parse_settings
 from rollcall.local.build_context import REPOSITORY, assemble
 from rollcall.local.processes import Process, Processes, answers, free_port
 from rollcall.local.stores import Place, StoreName, build_store
+from rollcall.trigger.inbox_file import InboxOwner
 
 WORKERS = 2
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR")
@@ -49,6 +50,8 @@ class EmbeddedStack:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        with InboxOwner(Path(self.values["INBOX"])):
+            pass  # nobody else works in this folder
         assemble(self.folder / "context")
         try:
             self.store = self.start_store()

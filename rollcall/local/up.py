@@ -16,6 +16,7 @@ from rollcall.core.settings import setting_names
 from rollcall.enrolment import save
 from rollcall.galleries import FilePlace
 from rollcall.local.aws_profile import aws_commands, write_private
+from rollcall.local.build_context import REPOSITORY
 from rollcall.local.processes import StartFailed
 from rollcall.local.stack import EmbeddedStack
 from rollcall.local.stores import StoreName
@@ -30,7 +31,10 @@ def run_up(
 ) -> None:
     """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartFailed(f"{str(folder)!r} cannot be made: {error.strerror}") from error
     gallery = Path(encodings) if encodings else folder / "gallery.npz"
     if not gallery.exists() and not encodings:
         save(empty_gallery(), FilePlace(gallery))
@@ -62,14 +66,16 @@ def _usage(stack: EmbeddedStack) -> str:
     chosen = stack.settings
     commands = "\n".join(f"  {line}" for line in aws_commands(chosen, stack.folder))
     return f"""
-Running. Ctrl-C stops everything; logs are in {stack.folder}. {stack.hint}
+Running; logs are in {stack.folder}. {stack.hint}
+Ctrl-C stops everything. Videos, results and records are gone then; the gallery stays.
 
+  cd {quote(str(REPOSITORY))} && . .venv/bin/activate
   . {quote(str(script))}
   rollcall enrol NAME PHOTO
   python upload_data.py data/student_data.json
   python workload.py FOLDER
 
-A video VIDEO.mp4 by hand, the results, and its own:
+Upload VIDEO.mp4 by hand, list the results, read its result:
 
 {commands}
 

@@ -97,7 +97,7 @@ class Checker:
 
     def _problem(self, video: ObjectInfo | None, result: ObjectInfo | None) -> str:
         if result is None:
-            return "no result"
+            return "no result; the trigger's page says why"
         if video is None:
             return "the video is not in the input bucket"
         source = self._store.metadata(self._output, result.key).get("source-etag")
@@ -166,8 +166,11 @@ def _result_key(key: str) -> str | None:
 
 
 def _people(rows: Iterable[Mapping[str, str]]) -> str:
-    texts = [
-        UNKNOWN if row["name"] == UNKNOWN else f"{row['name']}: {row['major']}, {row['year']}"
-        for row in rows
-    ]
-    return "; ".join(texts) or "nobody"
+    return "; ".join(_person(row) for row in rows) or "nobody"
+
+
+def _person(row: Mapping[str, str]) -> str:
+    if row["name"] == UNKNOWN:
+        return UNKNOWN
+    record = ", ".join(filter(None, (row["major"], row["year"])))
+    return f"{row['name']}: {record or 'no record'}"

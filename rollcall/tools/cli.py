@@ -72,7 +72,9 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
     place = build_place(chosen)
     gallery = enrol(load_for_change(place), name, photos, build_engine(chosen), read_photo)
     save(gallery, place)
-    click.echo(f"{name}: {gallery.names.count(name)} encodings in {chosen.encodings}")
+    count = gallery.names.count(name)
+    plural = "" if count == 1 else "s"
+    click.echo(f"{name}: {count} encoding{plural} in {chosen.encodings}")
     for other in lookalikes(gallery, name, chosen.tolerance):
         click.echo(f"warning: {name} may be taken for {other}: nearer than TOLERANCE", err=True)
 
@@ -118,6 +120,8 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     count = inbox.replay(ids)
     inbox.close()
     click.echo(json.dumps({"replayed": count}) if as_json else f"{count} dead letters put back")
+    if ids and count < len(set(ids)):
+        click.echo("some of these are no dead letters; the status page lists them", err=True)
     sys.exit(FOUND_WRONG if ids and count < len(set(ids)) else 0)
 
 
@@ -142,6 +146,7 @@ def up(folder: Path, store: Literal["embedded", "ceph"], encodings: str | None) 
     """Run the whole flow on this machine until Ctrl-C: store, function and trigger."""
     from rollcall.local.up import run_up
 
+    settings(offline=True)  # a wrong value is said here, not in the log of a process
     run_up(folder, os.environ, encodings, lambda: time.sleep(1), store)
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import click
 
+from rollcall.core.errors import PermanentError
 from rollcall.core.expectations import parse_mapping
+from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.settings import Settings
 from rollcall.local.processes import StartFailed
 from rollcall.local.stack import EmbeddedStack
@@ -20,12 +22,13 @@ from rollcall.tools.students import upload_students
 from rollcall.tools.workload import find_videos, upload_videos
 
 WAIT_S = 180.0
+PARTS = ("videos", "encoding", "mapping", "student_data.json")
 
 
 @click.command()
 @click.option(
     "--data",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     help="Folder with videos/, encoding, mapping and student_data.json.",
 )
 @click.option(
@@ -63,10 +66,24 @@ def sample_folder(folder: Path) -> Path:
     return sample
 
 
+class DataError(PermanentError):
+    """The demo's folder lacks something."""
+
+
+def _check_folder(data: Path) -> None:
+    missing = [name for name in PARTS if not (data / name).exists()]
+    if missing:
+        raise DataError(f"{str(data)!r} needs {', '.join(PARTS)}; missing: {', '.join(missing)}")
+
+
 def run_demo(data: Path, folder: Path, store: StoreName = "embedded") -> list[Row]:
-    """Uploads everything and waits for the results."""
+    """Uploads everything and waits for the results. What is wrong with `data` is said before."""
+    _check_folder(data)
     mapping = parse_mapping((data / "mapping").read_text())
     videos = find_videos(data / "videos")
+    parse_gallery((data / "encoding").read_bytes())
+    if missing := sorted(mapping.keys() - videos.keys()):
+        raise DataError(f"the mapping names videos that are not there: {', '.join(missing)}")
     run = folder / time.strftime("%Y%m%d-%H%M%S")
     click.echo(f"starting store, function and trigger; logs are in {run}")
     overrides = {"ENCODINGS": str((data / "encoding").resolve())}

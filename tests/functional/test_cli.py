@@ -87,7 +87,7 @@ def test_recognise_without_gallery_names_the_way_out() -> None:
 
 
 def test_enrol_then_recognise_in_the_gallery(astronaut: Path) -> None:
-    assert run("enrol", "eileen", astronaut).output == "eileen: 1 encodings in gallery.npz\n"
+    assert run("enrol", "eileen", astronaut).output == "eileen: 1 encoding in gallery.npz\n"
     assert run("enrol", "eileen", astronaut).output == "eileen: 2 encodings in gallery.npz\n"
     assert run("gallery").output == "eileen: 2\n"
     assert json.loads(run("gallery", "--json").output)["people"] == {"eileen": 2}
@@ -109,8 +109,8 @@ def test_enrol_warns_of_two_names_for_one_face(astronaut: Path) -> None:
             lambda path: io.imsave(path, np.hstack([data.astronaut()[:220]] * 2)),
             "2 faces were found",
         ),
-        ("text", lambda path: path.write_text("no picture"), "is no picture"),
-        ("empty", lambda path: path.touch(), "is no picture"),
+        ("text", lambda path: path.write_text("no picture"), "is not a picture"),
+        ("empty", lambda path: path.touch(), "is not a picture"),
         ("missing", lambda path: None, "cannot be read"),
     ],
 )

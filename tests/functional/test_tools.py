@@ -184,5 +184,5 @@ def test_a_store_that_is_down_is_one_sentence_and_exit_code_1(place: Place, vide
     place.env["S3_ENDPOINT_URL"] = "http://127.0.0.1:9"
     result = run(workload.main, place, str(videos))
     assert result.exit_code == 1
-    assert "no complete answer" in result.stderr
+    assert "http://127.0.0.1:9 does not answer" in result.stderr
     assert "Traceback" not in result.stderr

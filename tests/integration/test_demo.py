@@ -53,3 +53,17 @@ def test_the_real_clips_are_right(classroom: Path, tmp_path: Path) -> None:
     done = demo(tmp_path, "--data", classroom)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("8/8 correct in ")
+
+
+def test_what_a_folder_lacks_is_said_before_anything_starts(sample: Path, tmp_path: Path) -> None:
+    nothing = demo(tmp_path / "run", "--data", tmp_path / "nowhere")
+    assert nothing.returncode == 1
+    assert "missing: videos, encoding, mapping, student_data.json" in nothing.stderr
+    data = tmp_path / "data"
+    (data / "videos").mkdir(parents=True)
+    (data / "videos" / "cat.mp4").symlink_to(sample / "videos" / "cat.mp4")
+    for name in ("encoding", "student_data.json", "mapping"):
+        (data / name).symlink_to(sample / name)
+    fewer = demo(tmp_path / "run", "--data", data)
+    assert "names videos that are not there: late.mp4" in fewer.stderr
+    assert not (tmp_path / "run").exists()

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from manifests.checks import Document
-from manifests.stack import LIBRARIES
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.event_records import STARTS_WORK
@@ -163,13 +162,12 @@ def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     """The trigger's environment is made of settings that parse, buckets that are claimed."""
     (container,) = deployment.spec["template"]["spec"]["containers"]
     given = {item["name"]: item.get("value", "x") for item in container.get("env", ())}
-    values = {name: value for name, value in given.items() if name not in LIBRARIES}
     try:
-        settings = parse_settings(values)
+        settings = parse_settings(given)
     except SettingsError as error:
         yield f"{deployment}: {error}"
         return
-    yield from bucket_problems(all_, str(deployment), values)
+    yield from bucket_problems(all_, str(deployment), given)
     _, _, port = settings.trigger_listen.rpartition(":")
     if int(port) not in {each.get("containerPort") for each in container.get("ports", ())}:
         yield f"{deployment}: TRIGGER_LISTEN's port is no containerPort"

@@ -56,9 +56,6 @@ WATCHDOG = frozenset(
 )
 """Settings of of-watchdog that a stack file may change; the image itself sets the others."""
 
-LIBRARIES = frozenset({"AWS_CA_BUNDLE"})
-"""Variables that boto3 reads by itself."""
-
 SECRET_FILES = frozenset({"ca-bundle"})
 """Secrets that are files for a library, not settings (docs/deploy.md)."""
 
@@ -70,7 +67,7 @@ def stack_problems(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _shape(document, STACK, "")
     for name, function in document.get("functions", {}).items():
         for variable in function.get("environment", {}):
-            if variable not in WATCHDOG | LIBRARIES and variable not in setting_names():
+            if variable not in WATCHDOG and variable not in setting_names():
                 yield f"{name}: {variable} is neither a setting nor the watchdog's"
         for secret in function.get("secrets", ()):
             if secret not in SECRET_FILES and _setting(secret) not in setting_names():
