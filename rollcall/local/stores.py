@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from rollcall.local.ceph import Ceph
 from rollcall.local.processes import Process, Processes, answers, free_port
-from rollcall.trigger.service import TOPIC
+from rollcall.trigger.registration import TOPIC
 
 StoreName = Literal["embedded", "ceph"]
 

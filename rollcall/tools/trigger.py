@@ -17,7 +17,7 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
-from rollcall.trigger import service
+from rollcall.trigger import registration
 from rollcall.trigger.inbox_file import InboxOwner
 from rollcall.trigger.service import Trigger, build_trigger
 
@@ -49,12 +49,12 @@ def main(wanted: bool, unregister: bool, advertise: str | None, via: str) -> Non
         raise click.UsageError("--register and --unregister are opposites")
     chosen = settings()
     if unregister:
-        service.unregister(chosen, via)
+        registration.unregister(chosen, via)
         return
 
     def before_start() -> None:
         if wanted and advertise:
-            service.register(chosen, advertise, via)
+            registration.register(chosen, advertise, via)
 
     with InboxOwner(Path(chosen.inbox)):
         serve(chosen, before_start)

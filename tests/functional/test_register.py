@@ -11,11 +11,11 @@ from support.settings import embedded_settings
 
 from rollcall.adapters.boto import s3_client, topic_client
 from rollcall.core.settings import Settings
-from rollcall.trigger import service
+from rollcall.trigger import registration
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
-from rollcall.trigger.service import confirm_subscription, register
+from rollcall.trigger.registration import confirm_subscription, register
 
 ARN = "arn:aws:sns:eu-west-1:123456789012:videos"
 
@@ -102,6 +102,6 @@ def test_a_subscription_is_confirmed_through_the_topics_region(
         calls.append(region)
         return Sns()
 
-    monkeypatch.setattr(service, "sns_client", client)
+    monkeypatch.setattr(registration, "sns_client", client)
     confirm_subscription(Settings(), ARN, "t")
     assert calls == ["eu-west-1", {"TopicArn": ARN, "Token": "t"}]

@@ -38,7 +38,7 @@ from rollcall.local.ceph import Ceph, Certificate
 from rollcall.local.processes import Process, Processes, answers, free_port
 from rollcall.local.stack import INHERITED
 from rollcall.tools.trigger import main as trigger_command
-from rollcall.trigger import service
+from rollcall.trigger import registration
 from rollcall.trigger.inbox import Inbox, Work
 
 DEADLINE_S = 120.0
@@ -184,7 +184,7 @@ def ceph(folder: Path, certificate: Certificate) -> Iterator[Ceph]:
 def flow(ceph: Ceph, folder: Path) -> Iterator[Flow]:
     with Processes() as running:
         started = Flow(ceph, folder, running)
-        until(lambda: ceph.delivers(service.TOPIC), "the gateway's first look at its topics")
+        until(lambda: ceph.delivers(registration.TOPIC), "the gateway's first look at its topics")
         yield started
 
 
@@ -385,7 +385,7 @@ def has_all(flow: Flow, prefix: str, count: int) -> set[str]:
 def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """Settings for buckets and a topic that no other test uses."""
     monkeypatch.chdir(tmp_path)  # where no credentials.env lies
-    monkeypatch.setattr(service, "TOPIC", "rollcall-other")
+    monkeypatch.setattr(registration, "TOPIC", "rollcall-other")
     buckets = {"INPUT_BUCKET": "other-in", "OUTPUT_BUCKET": "other-out"}
     return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token"}
 
@@ -413,9 +413,9 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
     )
     before = configured(settings)
 
-    service.register(settings, "http://127.0.0.1:9", "ceph")
+    registration.register(settings, "http://127.0.0.1:9", "ceph")
     once = configured(settings)
-    service.register(settings, "http://127.0.0.1:9", "ceph")
+    registration.register(settings, "http://127.0.0.1:9", "ceph")
 
     assert configured(settings) == once
     assert once["topics"][0]["OpaqueData"] == "other-token"
@@ -427,14 +427,14 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
 
 
 def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:
-    service.register(parse_settings(other), "http://127.0.0.1:9", "ceph")
+    registration.register(parse_settings(other), "http://127.0.0.1:9", "ceph")
     changed = parse_settings({**other, "TRIGGER_TOKEN": "newer-token"})
 
-    service.register(changed, "http://127.0.0.1:9", "ceph")
+    registration.register(changed, "http://127.0.0.1:9", "ceph")
 
     (topic,) = configured(changed)["topics"]
     assert topic["OpaqueData"] == "newer-token"
-    service.unregister(changed, "ceph")
+    registration.unregister(changed, "ceph")
 
 
 def test_tls_with_a_certificate_of_ones_own(
@@ -443,9 +443,9 @@ def test_tls_with_a_certificate_of_ones_own(
     secure = {**other, "S3_ENDPOINT_URL": ceph.tls_url}
     trusting = parse_settings({**secure, "S3_CA_BUNDLE": str(certificate.certificate)})
 
-    service.register(trusting, "http://127.0.0.1:9", "ceph")
+    registration.register(trusting, "http://127.0.0.1:9", "ceph")
     assert configured(trusting)["entries"]
-    service.unregister(trusting, "ceph")
+    registration.unregister(trusting, "ceph")
 
     with pytest.raises(StoreUnavailable, match="SSL"):
         S3Store(s3_client(parse_settings(secure))).create_bucket("other-in")

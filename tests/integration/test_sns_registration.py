@@ -16,7 +16,7 @@ from rollcall.adapters.boto import s3_client, topic_client
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.local.processes import Process, Processes, answers, free_port
 from rollcall.tools.trigger import main
-from rollcall.trigger.service import register, unregister
+from rollcall.trigger.registration import register, unregister
 
 
 class Taker(BaseHTTPRequestHandler):
