@@ -52,11 +52,11 @@ class Gallery:
         """
         if not self.people or not len(encodings):
             return [None] * len(encodings)
-        squares = np.einsum("ij,ij->i", encodings, encodings)[:, None] + self._squares
-        squares -= 2.0 * (encodings @ self._sorted.T)
-        distances = np.sqrt(np.maximum(squares, 0.0))
-        per_person = np.minimum.reduceat(distances, self._starts, axis=1)
-        return [self._match(row) for row in per_person]
+        squares = (-2.0 * encodings) @ self._sorted.T
+        squares += self._squares
+        nearest = np.minimum.reduceat(squares, self._starts, axis=1)
+        nearest += np.einsum("ij,ij->i", encodings, encodings)[:, None]
+        return [self._match(np.sqrt(np.maximum(row, 0.0))) for row in nearest]
 
     def with_face(self, name: str, encoding: Encodings) -> Gallery:
         """This gallery and one more encoding, shape (128,)."""
@@ -64,10 +64,9 @@ class Gallery:
 
     def _match(self, distances: Encodings) -> Match:
         best = int(distances.argmin())
-        others = np.delete(distances, best)
-        second = float(others.min()) if len(others) else float("inf")
         distance = float(distances[best])
-        return Match(self.people[best], distance, second - distance)
+        distances[best] = np.inf
+        return Match(self.people[best], distance, float(distances.min()) - distance)
 
     def _version(self) -> str:
         digest = hashlib.sha256("\x00".join(self.names).encode())
