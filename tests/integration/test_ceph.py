@@ -287,12 +287,17 @@ def test_versions_and_a_delete_marker(flow: Flow, clips: dict[str, bytes]) -> No
     assert flow.store.head(flow.settings.output_bucket, result_key(key))
 
 
+DOWN_S = 60
+"""The gateway is refused all that time, and goes on trying."""
+
+
 def test_a_trigger_that_was_down_misses_nothing(flow: Flow, clips: dict[str, bytes]) -> None:
     """Listing finds the videos first; what the gateway then sends again is known."""
     keys = [f"down/{number}.mp4" for number in range(5)]
     flow.stop_trigger()
     for key in keys:
         flow.put(key, clips["red"])
+    time.sleep(DOWN_S)
     flow.start_trigger()
 
     wait_for_redelivery(flow, 5)
@@ -301,8 +306,8 @@ def test_a_trigger_that_was_down_misses_nothing(flow: Flow, clips: dict[str, byt
 
 
 def wait_for_redelivery(flow: Flow, count: int) -> None:
-    """A gateway of version 16 was seen once, in a dozen runs, to push nothing more after refusals;
-    its queue is whole, and a restart brings it back."""
+    """A gateway of version 16 was seen once, in some forty runs, to push nothing more after
+    refusals; then it is started again."""
     end = time.monotonic() + 20
     while flow.events("duplicate") + flow.events("queued") < count:
         if time.monotonic() > end:

@@ -90,7 +90,7 @@ def test_secret_is_read_only_so_far(sources: Sources) -> None:
 def test_line_of_credentials(
     sources: Sources, line: str, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.setenv("HOME", "/somewhere")
     sources.credentials.write_text(f"{line}\nAWS_REGION=r\n")
     settings = sources.load()
     assert (settings.trigger_token, settings.aws_region) == (token, "r")
