@@ -30,7 +30,9 @@ def run_up(
     store: StoreName = "embedded",
 ) -> None:
     """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both, because a shell's background jobs start with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -15,11 +15,12 @@ from rollcall.local.ceph import INSTALL, PROGRAMS, Ceph, ProgramsMissing
 from rollcall.local.processes import Processes, StartFailed
 
 OWNER = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from rollcall.local.ceph import Ceph
 from rollcall.local.processes import Processes
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 with Processes() as running:
     Ceph(Path(sys.argv[1]), os.environ, running).start()
     print("ready", flush=True)
