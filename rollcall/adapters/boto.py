@@ -195,8 +195,7 @@ def error_code(error: BaseException | None) -> str:
 
 def refusal_code(error: RollcallError) -> str:
     """The store's own code behind an error of ours; empty when it did not answer."""
-    cause = error.__cause__
-    return error_code(cause) if isinstance(cause, vendor.ClientError) else ""
+    return error_code(error.__cause__)
 
 
 def _answered(what: str, error: vendor.ClientError) -> RollcallError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rollcall.adapters.boto import boto_errors, error_code
+from rollcall.adapters.boto import boto_errors, refusal_code
 from rollcall.core.errors import RollcallError, VideoChanged, VideoGone, VideoTooLarge
 from rollcall.core.types import ObjectInfo
 
@@ -87,7 +87,7 @@ class S3Store:
         try:
             self._call("create_bucket", bucket, None)
         except RollcallError as error:
-            if error_code(error.__cause__) != _OURS_ALREADY:
+            if refusal_code(error) != _OURS_ALREADY:
                 raise
 
     def _read(self, operation: str, bucket: str, key: str, **arguments: Any) -> Any:
@@ -95,7 +95,7 @@ class S3Store:
         try:
             return self._call(operation, bucket, key, **arguments)
         except RollcallError as error:
-            code = error_code(error.__cause__)
+            code = refusal_code(error)
             if code in _GONE:
                 raise VideoGone(f"{bucket}/{key!r} does not exist (any more)") from error
             if code in _CHANGED:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from manifests.checks import CRDS, Schemas, rook_schemas
+from support.needs import need
 
 
 @pytest.fixture(scope="session")
 def schemas() -> Schemas:
     """Rook's, which do not belong to this repository; in CI they may not be missing."""
-    if not CRDS.is_file() and not os.environ.get("CI"):
-        pytest.skip(f"Rook's custom resource definitions are not at {CRDS}")
+    need(CRDS.is_file(), f"Rook's custom resource definitions are not at {CRDS}")
     return rook_schemas()
