@@ -29,6 +29,7 @@ from benchmarks.reference import recognise as recognise_by_reference
 from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
+from rollcall.video_files import WholeFile
 from rollcall.wiring import build_engine, build_recogniser
 
 REPEATS = 5
@@ -69,7 +70,7 @@ def clips(data: Path, settings: Settings) -> list[dict[str, Any]]:
     bare = Bare(Path(settings.model_cache))
 
     def ours(video: Path) -> str:
-        people = recogniser.recognise(video, gallery, Stopwatch()).people
+        people = recogniser.recognise(WholeFile(video), gallery, Stopwatch()).people
         return people[0].name if people else ""
 
     flows: dict[str, Callable[[Path], Any]] = {

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from rollcall.core.errors import (
@@ -19,14 +20,18 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.keys import report_key, result_key
 from rollcall.core.reports import error_document, person_document, report_document
 from rollcall.core.results import render_csv
-from rollcall.core.seams import ObjectStore, StudentStore
+from rollcall.core.seams import ObjectStore, StudentStore, VideoFile
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo, Recognition, Student, VideoRef
 from rollcall.recognition import Recogniser
 from rollcall.scratch import video_folder
+from rollcall.video_files import ObjectFile, WholeFile
 
 log = logging.getLogger(__name__)
+
+RANGES_FROM_BYTES = 8 << 20
+"""Smaller videos are fetched whole, with one request; measured in docs/performance.md."""
 
 
 class GallerySource(Protocol):
@@ -112,10 +117,16 @@ class Pipeline:
     def _recognise(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """The key never becomes a file name, and the folder holds nothing else."""
         with video_folder() as folder:
-            path = folder / "video"
-            with watch.stage("download"):
-                self.store.download(info, path)
-            return self.recogniser.recognise(path, gallery, watch)
+            file = self._file(info, folder / "video", watch)
+            return self.recogniser.recognise(file, gallery, watch)
+
+    def _file(self, info: ObjectInfo, path: Path, watch: Stopwatch) -> VideoFile:
+        """Of a large video a few frames are a small part."""
+        if self.settings.scan == "identify" and info.size_bytes >= RANGES_FROM_BYTES:
+            return ObjectFile(self.store, info, path, watch)
+        with watch.stage("download"):
+            self.store.download(info, path)
+        return WholeFile(path)
 
     def _students(self, recognition: Recognition) -> dict[str, Student]:
         names = [person.name for person in recognition.people if person.name]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from rollcall.core.errors import VideoTooLarge
+from rollcall.core.errors import DecoderCrashed, NotAVideo, VideoTooLarge
 from rollcall.core.gallery import Gallery
 from rollcall.core.plan import PLANS
-from rollcall.core.seams import FaceEngine
+from rollcall.core.seams import FaceEngine, VideoFile
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Frame, Recognition, Sighting, Video
 from rollcall.core.voting import is_clear, people
@@ -20,7 +21,16 @@ THOROUGH_FRAMES = 4
 """In so many first frames without a face `identify` looks for turned and dark ones as well. More
 would make videos without anybody the dearest of all."""
 
-OpenVideo = Callable[[Path], AbstractContextManager[Video]]
+log = logging.getLogger(__name__)
+
+
+class OpenVideo(Protocol):
+    """Opens a video; `whole` says that all of it will be looked at.
+
+    Raises NotAVideo, VideoTooLarge or DecoderCrashed, then and while frames are read.
+    """
+
+    def __call__(self, file: VideoFile, *, whole: bool) -> AbstractContextManager[Video]: ...
 
 
 class Recogniser:
@@ -41,14 +51,24 @@ class Recogniser:
         self._scan = scan
         self._most_s = most_s
 
-    def recognise(self, path: Path, gallery: Gallery, watch: Stopwatch) -> Recognition:
+    def recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """Raises NotAVideo, or VideoTooLarge, also when it takes longer than `most_s` seconds
         from the start of the watch."""
+        try:
+            return self._recognise(file, gallery, watch)
+        except DecoderCrashed as error:
+            log.warning("%s; trying once more", error)
+        try:
+            return self._recognise(file, gallery, watch)
+        except DecoderCrashed as error:
+            raise NotAVideo("the video makes the decoder crash; convert it") from error
+
+    def _recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         sightings: list[Sighting] = []
         number = 0
         with ExitStack() as stack:
             with watch.stage("open"):
-                video = stack.enter_context(self._open_video(path))
+                video = stack.enter_context(self._open_video(file, whole=self._scan == "timeline"))
             frames = video.frames(PLANS[self._scan](video.duration_s))
             while (frame := _next(frames, watch)) is not None:
                 number += 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from rollcall.adapters.boto import dynamodb_client, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents
-from rollcall.adapters.opencv_video import VideoLimits, open_video
 from rollcall.adapters.s3 import S3Store
+from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.seams import FaceEngine
 from rollcall.core.settings import Settings
+from rollcall.core.types import VideoLimits
 from rollcall.galleries import CachedGallery, GalleryPlace, place_of
 from rollcall.pipeline import Pipeline
 from rollcall.recognition import Recogniser
@@ -30,9 +30,8 @@ def build_engine(settings: Settings) -> FaceEngine:
 
 def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
     limits = VideoLimits(settings.max_video_s, settings.max_video_px)
-    opener = partial(open_video, limits=limits)
     return Recogniser(
-        opener,
+        DecoderPool(limits, settings.max_call_s).open,
         engine,
         tolerance=settings.tolerance,
         scan=settings.scan,

@@ -27,10 +27,13 @@ class MemoryStore:
         return dict(self._get(bucket, key)[2])
 
     def download(self, info: ObjectInfo, path: Path) -> None:
-        now, body, _ = self._get(info.bucket, info.key)
-        if now.etag != info.etag:
-            raise VideoChanged(f"{info.key!r} was replaced meanwhile")
-        path.write_bytes(body)
+        path.write_bytes(self._unchanged(info))
+
+    def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
+        body = self._unchanged(info)
+        if end > len(body):
+            raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
+        return body[start:end]
 
     def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
         body = self._get(bucket, key)[1]
@@ -52,6 +55,12 @@ class MemoryStore:
 
     def delete(self, bucket: str, key: str) -> None:
         self._objects.pop((bucket, key), None)
+
+    def _unchanged(self, info: ObjectInfo) -> bytes:
+        now, body, _ = self._get(info.bucket, info.key)
+        if now.etag != info.etag:
+            raise VideoChanged(f"{info.key!r} was replaced meanwhile")
+        return body
 
     def _get(self, bucket: str, key: str) -> tuple[ObjectInfo, bytes, dict[str, str]]:
         try:

@@ -50,6 +50,15 @@ class S3Store:
                     raise VideoChanged(f"{info.key!r} is longer than its HEAD said")
                 file.write(chunk)
 
+    def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
+        which = {"IfMatch": f'"{info.etag}"', "Range": f"bytes={start}-{end - 1}"}
+        body = self._read("get_object", info.bucket, info.key, **which)["Body"]
+        with boto_errors(f"reading {info.bucket}/{info.key}"):
+            content: bytes = body.read(end - start + 1)
+        if len(content) != end - start:
+            raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
+        return content
+
     def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
         body = self._read("get_object", bucket, key)["Body"]
         with boto_errors(f"reading {bucket}/{key}"):

@@ -18,6 +18,7 @@ RollcallError
     ├── StoreMisconfigured       it answers, but refuses us: a person must act
     ├── GalleryUnavailable       no gallery could be loaded yet
     ├── VideoChanged             the object was replaced while it was read
+    ├── DecoderCrashed           the decoder's process ended while it read a video
     ├── ShuttingDown             this process takes no new work
     └── InboxUnavailable         the inbox cannot store (disk full, read-only)
 """
@@ -121,6 +122,12 @@ class VideoChanged(TransientError):
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
+
+
+class DecoderCrashed(TransientError):
+    """Once it may be the machine's fault; the second time in a row it is the video's."""
+
+    code = "decoder_crashed"
 
 
 class ShuttingDown(TransientError):

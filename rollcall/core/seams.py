@@ -1,7 +1,7 @@
-"""The three places where the outside world plugs in.
+"""The three places where the outside world plugs in, and the file that a decoder reads.
 
-Each has a real adapter and an in-memory one in `rollcall.adapters`; one contract test class runs
-against both.
+Each place has a real adapter and an in-memory one in `rollcall.adapters`; one contract test class
+runs against both.
 """
 
 from __future__ import annotations
@@ -11,6 +11,18 @@ from pathlib import Path
 from typing import Protocol
 
 from rollcall.core.types import Face, ObjectInfo, Pixels, Student
+
+
+class VideoFile(Protocol):
+    """The bytes of a video on the local disk; some may have to be fetched first."""
+
+    path: Path
+    size_bytes: int
+    complete: bool
+
+    def need(self, start: int, end: int) -> tuple[int, int]:
+        """Fetches at least these bytes; the range that is there afterwards."""
+        ...
 
 
 class ObjectStore(Protocol):
@@ -28,6 +40,13 @@ class ObjectStore(Protocol):
         """Writes the bytes of exactly this etag to `path`.
 
         Raises VideoGone, or VideoChanged when the object has another etag by now.
+        """
+        ...
+
+    def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
+        """Bytes `start` to `end` (excluded) of exactly this etag.
+
+        Raises VideoGone or VideoChanged, also when there are fewer.
         """
         ...
 

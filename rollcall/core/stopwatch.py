@@ -8,21 +8,27 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up wall time by stage; a stage may run many times."""
+    """Adds up wall time by stage; a stage may run many times, and inside another one.
+
+    The time of an inner stage does not count for the outer one.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self._started = time.perf_counter()
+        self._inner_s = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Counts what runs inside, also when it raises."""
-        started = time.perf_counter()
+        started, before_s = time.perf_counter(), self._inner_s
+        self._inner_s = 0.0
         try:
             yield
         finally:
-            spent = time.perf_counter() - started
-            self._seconds[name] = self._seconds.get(name, 0.0) + spent
+            spent_s = time.perf_counter() - started
+            self._seconds[name] = self._seconds.get(name, 0.0) + spent_s - self._inner_s
+            self._inner_s = before_s + spent_s
 
     def elapsed_s(self) -> float:
         """Since the watch was made."""

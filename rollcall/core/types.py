@@ -70,7 +70,10 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture of a video: RGB, shape (height, width, 3), upright."""
+    """A picture of a video: RGB, shape (height, width, 3), upright.
+
+    The pixels are good until the next frame is asked for.
+    """
 
     time_s: float
     pixels: Pixels
@@ -137,6 +140,14 @@ class Student:
     name: str
     major: str = ""
     year: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """Beyond them a video is refused."""
+
+    seconds: float
+    pixels: int
 
 
 class Video(Protocol):

@@ -24,6 +24,7 @@ from rollcall.galleries import FilePlace
 from rollcall.recognition import Recogniser
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 from rollcall.trigger.inbox import Inbox
+from rollcall.video_files import WholeFile
 from rollcall.wiring import build_engine, build_place, build_recogniser
 
 encodings_option = click.option(
@@ -158,7 +159,7 @@ def _settings(encodings: str | None, scan: str | None = None) -> Settings:
 
 def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
     try:
-        found = recogniser.recognise(video, known, Stopwatch())
+        found = recogniser.recognise(WholeFile(video), known, Stopwatch())
     except PermanentError as error:
         return _document(video, "error", [], str(error))
     except OSError as error:

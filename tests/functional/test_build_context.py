@@ -68,6 +68,7 @@ def test_the_functions_requirements_cover_what_it_imports(context: Path) -> None
     script = (
         SCRIPT
         + """
+import rollcall.adapters.video.child
 from rollcall.wiring import build_pipeline
 from rollcall.core.settings import parse_settings
 for engine in ("onnx", "face_recognition"):
@@ -78,7 +79,7 @@ print("\\n".join({name.partition(".")[0] for name in sys.modules}))
     )
     loaded = set(run_in(context, script).stdout.splitlines())
     distributions = {"cv2": "opencv-python-headless", "dotenv": "python-dotenv"}
-    direct = {"boto3", "cv2", "dotenv", "face_recognition", "numpy", "onnx", "onnxruntime"}
+    direct = {"av", "boto3", "cv2", "dotenv", "face_recognition", "numpy", "onnx", "onnxruntime"}
     local = {"flask", "click", "httpx", "rich"}
     needed = {distributions.get(name, name) for name in (direct | local) & loaded}
     assert needed == named - {"setuptools"}

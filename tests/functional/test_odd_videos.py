@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,9 +13,9 @@ from support.home import IN, Home, make_home
 from support.odd_videos import stamped_video, with_duration
 from support.videos import paint_frame, paint_video
 
-from rollcall.adapters.opencv_video import VideoLimits, open_video
+from rollcall.adapters.video.av_video import open_video
 from rollcall.core.errors import VideoTooLarge
-from rollcall.core.types import VideoRef
+from rollcall.core.types import VideoLimits, VideoRef
 from rollcall.function.service import FunctionService
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n"
@@ -127,8 +126,8 @@ def test_a_rotated_video_is_turned_upright(tmp_path: Path) -> None:
     plain = paint_video(tmp_path / "a.mp4", ["red"]).read_bytes()
     turned = tmp_path / "turned"
     turned.write_bytes(_rotate_90(plain))
-    with partial(open_video, limits=VideoLimits(60, 1 << 20))(turned) as video:
-        frame = next(iter(video.frames([0.0])))
+    with open(turned, "rb") as file, open_video(file, VideoLimits(60, 1 << 20)) as video:
+        frame = next(video.frames([0.0]))
     assert frame.pixels.shape == (160, 96, 3)
     rows, columns = np.nonzero(frame.pixels[..., 0] > 200)
     assert rows.mean() < 80, "the red square was on the left, so it is on top now"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from support.videos import paint_video
 
 from rollcall.core.errors import (
     BucketNotAllowed,
+    DecoderCrashed,
     NotAVideo,
     StoreUnavailable,
     VideoChanged,
     VideoGone,
     VideoTooLarge,
 )
-from rollcall.core.types import ObjectInfo, Student, VideoRef
+from rollcall.core.seams import VideoFile
+from rollcall.core.types import ObjectInfo, Student, Video, VideoRef
 
 HEADER = "name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
 
@@ -171,3 +174,58 @@ def test_no_result_without_the_student_table(home: Home, tmp_path: Path) -> None
     with pytest.raises(StoreUnavailable):
         run(home)
     assert not list(home.store.list_objects(OUT))
+
+
+def padded(video: Path, by_bytes: int) -> bytes:
+    """The MP4 with a `free` box behind it, which players pass over."""
+    return video.read_bytes() + (8 + by_bytes).to_bytes(4, "big") + b"free" + bytes(by_bytes)
+
+
+def test_of_a_large_video_only_ranges_are_read(home: Home, tmp_path: Path) -> None:
+    body = padded(paint_video(tmp_path / "a.mp4", ["red"]), 64 << 20)
+    home.put("a.mp4", body)
+    read: list[int] = []
+    read_range = home.store.read_range
+    home.store.read_range = lambda info, start, end: (  # type: ignore[method-assign]
+        read.append(end - start),
+        read_range(info, start, end),
+    )[1]
+    assert home.pipeline.run(VideoRef(IN, "a.mp4"))["status"] == "recognised"
+    assert 0 < sum(read) < len(body) // 8
+
+
+def test_a_large_video_that_is_replaced_meanwhile_is_looked_at_again(
+    home: Home, tmp_path: Path
+) -> None:
+    home.put("a.mp4", padded(paint_video(tmp_path / "a.mp4", ["red"]), 16 << 20))
+    head = home.store.head
+
+    def head_then_replace(bucket: str, key: str) -> ObjectInfo:
+        info = head(bucket, key)
+        home.store.write(IN, "a.mp4", b"another", "video/mp4", {})
+        return info
+
+    home.store.head = head_then_replace  # type: ignore[method-assign]
+    with pytest.raises(VideoChanged):
+        home.pipeline.run(VideoRef(IN, "a.mp4"))
+
+
+@pytest.mark.parametrize(("crashes", "status"), [(1, "recognised"), (2, "")])
+def test_a_crash_of_the_decoder_is_tried_once_more(
+    home: Home, tmp_path: Path, crashes: int, status: str
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    left = [DecoderCrashed("signal 11")] * crashes
+    opened = home.recogniser._open_video
+
+    def crash_first(file: VideoFile, *, whole: bool) -> AbstractContextManager[Video]:
+        if left:
+            raise left.pop()
+        return opened(file, whole=whole)
+
+    home.recogniser._open_video = crash_first
+    if status:
+        assert home.pipeline.run(VideoRef(IN, "a.mp4"))["status"] == status
+    else:
+        with pytest.raises(NotAVideo, match="crash"):
+            home.pipeline.run(VideoRef(IN, "a.mp4"))

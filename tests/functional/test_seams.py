@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,21 @@ class TestObjectStore:
         for call in calls:
             with pytest.raises(VideoGone):
                 call()
+
+    def test_a_range_is_of_exactly_that_etag(self) -> None:
+        self.put("video", b"0123456789")
+        info = self.store.head(self.bucket, "video")
+        assert self.store.read_range(info, 2, 5) == b"234"
+        assert self.store.read_range(info, 9, 10) == b"9"
+        longer = dataclasses.replace(info, size_bytes=20)
+        with pytest.raises(VideoChanged):
+            self.store.read_range(longer, 5, 20)
+        self.put("video", b"9876543210")
+        with pytest.raises(VideoChanged):
+            self.store.read_range(info, 2, 5)
+        self.store.delete(self.bucket, "video")
+        with pytest.raises(VideoGone):
+            self.store.read_range(info, 2, 5)
 
     def test_a_download_is_of_exactly_that_etag(self, tmp_path: Path) -> None:
         self.put("a", b"old")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from rollcall.adapters.memory import MemoryStore, MemoryStudents, PaintedFaces
-from rollcall.adapters.opencv_video import VideoLimits, open_video
+from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.gallery import Gallery
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.core.types import Student
+from rollcall.core.types import Student, VideoLimits
 from rollcall.pipeline import Pipeline
 from rollcall.recognition import Recogniser
 from support.videos import painted_gallery
@@ -35,7 +34,7 @@ class Home:
         self.students = MemoryStudents({"alice": Student("alice", "physics", "junior")})
         limits = VideoLimits(settings.max_video_s, settings.max_video_px)
         self.recogniser = Recogniser(
-            partial(open_video, limits=limits),
+            DecoderPool(limits, settings.max_call_s).open,
             PaintedFaces(),
             tolerance=settings.tolerance,
             scan=settings.scan,

@@ -12,14 +12,14 @@ from support.needs import REPOSITORY
 
 MODULES = sorted((REPOSITORY / "rollcall").rglob("*.py"))
 SCRIPTS = sorted([*REPOSITORY.glob("*.py"), *(REPOSITORY / "OpenFaas").rglob("*.py")])
-MIDDLE = ("recognition", "pipeline", "galleries", "enrolment", "scratch")
+MIDDLE = ("recognition", "pipeline", "galleries", "enrolment", "scratch", "video_files")
 TOP = ("trigger", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},
     "dynamodb": {"botocore"},
     "opencv_photo": {"cv2"},
-    "opencv_video": {"cv2"},
 }
+VIDEO_VENDORS = {"numpy", "av"}
 FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}
 READ_THE_ENVIRONMENT = {
     "rollcall/tools/entry.py",
@@ -98,6 +98,12 @@ def test_core_has_no_io(path: Path) -> None:
 def test_an_adapter_imports_core_and_one_vendor(path: Path) -> None:
     assert all(within(name, "core", "adapters.boto") for name in ours(path))
     assert others(path) - {"numpy"} == VENDORS.get(path.stem, set())
+
+
+@pytest.mark.parametrize("path", below("adapters/video"), ids=lambda path: path.name)
+def test_the_decoder_imports_core_and_ffmpeg(path: Path) -> None:
+    assert all(within(name, "core", "adapters.video") for name in ours(path))
+    assert others(path) <= VIDEO_VENDORS
 
 
 @pytest.mark.parametrize("path", below("adapters/faces"), ids=lambda path: path.name)

@@ -50,3 +50,13 @@ def test_elapsed_counts_from_the_making(clock: list[float]) -> None:
     watch = Stopwatch()
     clock += [2.5]
     assert watch.elapsed_s() == 2.5
+
+
+def test_an_inner_stage_does_not_count_for_the_outer(clock: list[float]) -> None:
+    watch = Stopwatch()
+    clock += [0, 1, 3, 3, 3.5, 5]
+    with watch.stage("open"):
+        for _ in range(2):
+            with watch.stage("download"):
+                pass
+    assert watch.ms() == {"download": 2500.0, "open": 2500.0}

@@ -1,0 +1,1 @@
+"""Frames of video files: FFmpeg through PyAV, in a child process with limits."""

@@ -1,0 +1,199 @@
+"""The decoder's child process: one video after the other, within limits that the kernel keeps.
+
+A video comes from anybody, and FFmpeg is a million lines of C. So it runs where a crash, a hang or
+a hunger for memory costs one video, where no secret is in the environment, and where no second file
+and no socket can be opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import mmap
+import os
+import resource
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from rollcall.adapters.video.av_video import AvVideo, open_video
+from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, Wire
+from rollcall.core.errors import RollcallError
+from rollcall.core.types import Frame, VideoLimits
+
+IMPORTED_LATE = (
+    "av.audio.codeccontext",
+    "av.audio.stream",
+    "av.subtitles.codeccontext",
+    "av.subtitles.stream",
+    "av.video.codeccontext",
+    "av.video.stream",
+)
+"""PyAV imports these when it first meets such a track; by then not even a module can be opened."""
+
+OWN_BYTES = 1 << 30
+"""Address space for Python, numpy and FFmpeg themselves; most of it is never touched."""
+
+DECODER_PICTURES = 48
+"""Full pictures that a decoder may keep: 16 to refer to, and some for each thread."""
+
+
+class PartFile(io.RawIOBase):
+    """A file of which some bytes may still be missing; `need(start, end)` fetches them first.
+
+    `need` tells which range is there afterwards.
+    """
+
+    def __init__(
+        self, path: str, size_bytes: int, need: Callable[[int, int], tuple[int, int]] | None
+    ) -> None:
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+        self._size_bytes = size_bytes
+        self._need = need
+        self._there = [(0, 0 if need else size_bytes)]
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size_bytes}
+        self._position = max(0, base[whence] + offset)
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size_bytes if size < 0 else min(self._size_bytes, self._position + size)
+        if end <= self._position:
+            return b""
+        if self._need and not any(a <= self._position and end <= b for a, b in self._there):
+            self._there.append(self._need(self._position, end))
+        data = os.pread(self._file.fileno(), end - self._position, self._position)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class Child:
+    """Serves the parent until it hangs up.
+
+    To every `open` there is one last answer, `end` or `error`; requests that the parent sent
+    before it had read that are passed over.
+    """
+
+    def __init__(self, wire: Wire, memory: mmap.mmap, limits: VideoLimits, cpu_s: float) -> None:
+        self._wire = wire
+        self._memory = memory
+        self._limits = limits
+        self._cpu_s = cpu_s
+        self._waiting: deque[Message] = deque()
+
+    def serve(self) -> None:
+        """Raises PeerGone when the parent has ended."""
+        while True:
+            request = self._wire.receive()
+            if "open" in request:
+                self._one_video(request)
+                self._waiting.clear()
+
+    def _one_video(self, request: Message) -> None:
+        limit_cpu(self._cpu_s)
+        need = None if request["complete"] else self._need
+        try:
+            with (
+                PartFile(request["open"], request["bytes"], need) as file,
+                open_video(file, self._limits, whole=request["whole"]) as video,  # type: ignore[arg-type]
+            ):
+                facts = [video.width_px, video.height_px, video.duration_s]
+                self._wire.send({"video": facts})
+                self._frames(video)
+        except RollcallError as error:
+            self._wire.send({"error": error.code, "message": str(error)})
+        except MemoryError:
+            self._wire.send({"error": "memory"})
+
+    def _frames(self, video: AvVideo) -> None:
+        place = 0
+        for frame in video.frames(self._times()):
+            self._show(frame, place)
+            place = (place + 1) % PLACES
+        self._wire.send({"end": True})
+
+    def _times(self) -> Iterator[float]:
+        """As the parent asks for them, until it wants no more."""
+        while (time_s := self._request().get("next")) is not None:
+            yield time_s
+
+    def _request(self) -> Message:
+        return self._waiting.popleft() if self._waiting else self._wire.receive()
+
+    def _show(self, frame: Frame, place: int) -> None:
+        height, width = frame.pixels.shape[:2]
+        offset = place * self._limits.pixels * CHANNELS
+        target = np.frombuffer(self._memory, np.uint8, frame.pixels.size, offset)
+        target[:] = frame.pixels.reshape(-1)
+        self._wire.send({"frame": frame.time_s, "place": place, "height": height, "width": width})
+
+    def _need(self, start: int, end: int) -> tuple[int, int]:
+        """Asked ahead, requests for frames may lie before the answer in the pipe."""
+        self._wire.send({"need": [start, end]})
+        while "have" not in (message := self._wire.receive()):
+            self._waiting.append(message)
+        first, last = message["have"]
+        return first, last
+
+
+def limit_files() -> None:
+    """None beside one more: the next to be opened is the video."""
+    for module in IMPORTED_LATE:
+        importlib.import_module(module)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, lowest_free + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_memory(limits: VideoLimits) -> None:
+    """Address space that suffices for the largest allowed picture, and for no more."""
+    pictures = limits.pixels * CHANNELS * (DECODER_PICTURES + PLACES)
+    most = OWN_BYTES + pictures
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def limit_cpu(more_s: float) -> None:
+    """From now on; beyond it the kernel ends the process."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    most_s = int(usage.ru_utime + usage.ru_stime + more_s) + 1
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (most_s, hard))
+
+
+def main(arguments: list[str]) -> None:
+    """`arguments`: memory's file descriptor, seconds, pixels, CPU seconds for each video."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent finishes what runs, then hangs up
+    memory_fd, seconds, pixels, cpu_s = arguments
+    limits = VideoLimits(float(seconds), int(pixels))
+    memory = mmap.mmap(int(memory_fd), limits.pixels * CHANNELS * PLACES)
+    os.close(int(memory_fd))
+    limit_files()
+    limit_memory(limits)
+    try:
+        Child(Wire(0, 1), memory, limits, float(cpu_s)).serve()
+    except PeerGone:
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,198 @@
+"""The parent's side of the decoder: children that are kept while they are healthy."""
+
+from __future__ import annotations
+
+import logging
+import math
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import IO, cast
+
+import numpy as np
+
+from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, PeerSlow, Wire
+from rollcall.core.errors import DecoderCrashed, NotAVideo, RollcallError, VideoTooLarge
+from rollcall.core.seams import VideoFile
+from rollcall.core.types import Frame, VideoLimits
+
+log = logging.getLogger(__name__)
+
+
+class Decoder:
+    """One child process, for one video at a time."""
+
+    def __init__(self, limits: VideoLimits, most_s: float) -> None:
+        self._limits = limits
+        self._most_s = most_s
+        size = limits.pixels * CHANNELS * PLACES
+        shared = _shared_file(size)
+        self._memory = mmap.mmap(shared, size)
+        self._process = _start(shared, limits, most_s)
+        os.close(shared)
+        to_child, from_child = _pipes(self._process)
+        self.wire = Wire(from_child.fileno(), to_child.fileno())
+        self.deadline_s = 0.0
+        self.in_step = True
+        """Whether the child waits for a video, and for nothing else."""
+        self.end = weakref.finalize(self, _end, self._process)
+
+    def open(self, file: VideoFile, *, whole: bool) -> DecodedVideo:
+        """Raises NotAVideo, VideoTooLarge or DecoderCrashed."""
+        self.deadline_s = time.monotonic() + self._most_s
+        self.in_step = False
+        self._send(
+            {
+                "open": str(file.path),
+                "bytes": file.size_bytes,
+                "complete": file.complete,
+                "whole": whole,
+            }
+        )
+        return DecodedVideo(self, file, self._facts(self.answer(file)), ahead=whole)
+
+    def ask(self, time_s: float) -> None:
+        """For the frame at that time; its answer is fetched later."""
+        self._send({"next": time_s})
+
+    def finish(self, file: VideoFile) -> None:
+        """Leaves the video; the caller has what it wanted, so what still goes wrong is nothing."""
+        try:
+            if not self.in_step:
+                self._send({"next": None})
+            while not self.in_step:
+                self.answer(file)
+        except RollcallError as error:
+            log.debug("leaving a video: %s", error)
+
+    def answer(self, file: VideoFile) -> Message:
+        """The child's, after the bytes that it needs for it are there."""
+        try:
+            while "need" in (message := self.wire.receive(self.deadline_s)):
+                start, end = message["need"]
+                self.wire.send({"have": file.need(int(start), int(end))})
+        except PeerSlow as error:
+            raise VideoTooLarge(
+                f"decoding takes more than {self._most_s:g} s; raise MAX_CALL_S together with the"
+                " function's time-outs"
+            ) from error
+        except (PeerGone, TypeError, ValueError) as error:
+            raise self._crash(error) from error
+        self.in_step = "error" in message or "end" in message
+        if "error" in message:
+            raise _refusal(message)
+        return message
+
+    def frame(self, message: Message) -> Frame:
+        """Its pixels are a view of shared memory, which the next frame but one overwrites."""
+        try:
+            place, height, width = (int(message[name]) for name in ("place", "height", "width"))
+            time_s = float(message["frame"])
+            fits = 0 <= place < PLACES and height > 0 < width and math.isfinite(time_s)
+            if not fits or height * width > self._limits.pixels:
+                raise ValueError("a picture that does not fit")
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._crash(error) from error
+        offset = place * self._limits.pixels * CHANNELS
+        flat = np.frombuffer(self._memory, np.uint8, height * width * CHANNELS, offset)
+        return Frame(time_s, flat.reshape(height, width, CHANNELS))
+
+    def _facts(self, message: Message) -> tuple[int, int, float]:
+        """Width and height in pixels, and seconds."""
+        try:
+            width_px, height_px, duration_s = message["video"]
+            return int(width_px), int(height_px), float(duration_s)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._crash(error) from error
+
+    def _send(self, message: Message) -> None:
+        try:
+            self.wire.send(message)
+        except PeerGone as error:
+            raise self._crash(error) from error
+
+    def _crash(self, error: Exception) -> DecoderCrashed:
+        self.end()
+        how = self._process.returncode
+        return DecoderCrashed(f"the decoder ended with {how} while it read the video: {error}")
+
+
+class DecodedVideo:
+    """Implements `rollcall.core.types.Video`; a frame's pixels are good until the next frame."""
+
+    def __init__(
+        self, decoder: Decoder, file: VideoFile, facts: tuple[int, int, float], *, ahead: bool
+    ) -> None:
+        self._decoder = decoder
+        self._file = file
+        self._ahead = ahead
+        self._asked = 0
+        self.width_px, self.height_px, self.duration_s = facts
+
+    def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
+        """With `ahead`, the child decodes the next frame while the caller looks at this one."""
+        times = iter(times_s)
+        while (frame := self._next(times)) is not None:
+            yield frame
+
+    def _next(self, times: Iterator[float]) -> Frame | None:
+        while self._asked < (PLACES if self._ahead else 1):
+            time_s = next(times, None)
+            if time_s is None:
+                break
+            self._decoder.ask(time_s)
+            self._asked += 1
+        if not self._asked:
+            return None
+        message = self._decoder.answer(self._file)
+        self._asked -= 1
+        return None if self._decoder.in_step else self._decoder.frame(message)
+
+
+def _start(shared: int, limits: VideoLimits, most_s: float) -> subprocess.Popen[bytes]:
+    """Without the environment: it holds secrets, and a video's decoder needs none."""
+    module = "rollcall.adapters.video.child"
+    numbers = [str(shared), str(limits.seconds), str(limits.pixels), str(most_s)]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-W", "ignore", "-m", module, *numbers],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        pass_fds=(shared,),
+        env=environment,
+    )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for pipe in _pipes(process):
+        pipe.close()
+    process.kill()
+    process.wait()
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
+    """To the child, and from it."""
+    return cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
+
+
+def _shared_file(size: int) -> int:
+    """Of that size; pages take memory from when they are first written."""
+    if hasattr(os, "memfd_create"):
+        number = os.memfd_create("rollcall-frames")
+    else:  # not on Linux
+        with tempfile.TemporaryFile() as file:
+            number = os.dup(file.fileno())
+    os.ftruncate(number, size)
+    return number
+
+
+def _refusal(message: Message) -> NotAVideo | VideoTooLarge:
+    code, text = message["error"], str(message.get("message", ""))[:500]
+    if code == "memory":
+        return VideoTooLarge("decoding the video needs more memory than its size allows")
+    return VideoTooLarge(text) if code == VideoTooLarge.code else NotAVideo(text)

@@ -1,0 +1,77 @@
+"""What the decoder's child process and its parent say to each other: JSON, one message a line.
+
+No pickles: a child that a hostile video has taken over must not be able to run anything here.
+Pictures go through a shared block of memory with two places, so that one can be filled while the
+other is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from typing import Any
+
+PLACES = 2
+CHANNELS = 3
+MAX_MESSAGE_BYTES = 1 << 16
+
+Message = dict[str, Any]
+
+
+class PeerGone(Exception):
+    """The other side has ended, or says what nobody understands."""
+
+
+class PeerSlow(Exception):
+    """The other side has not answered in time."""
+
+
+class Wire:
+    """Two pipes' ends as file descriptors."""
+
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._buffer = b""
+
+    def send(self, message: Message) -> None:
+        """Raises PeerGone."""
+        data = json.dumps(message).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._outgoing, data) :]
+        except OSError as error:
+            raise PeerGone(str(error)) from error
+
+    def receive(self, deadline_s: float | None = None) -> Message:
+        """The next message, waited for up to that point of `time.monotonic`.
+
+        Raises PeerGone or PeerSlow.
+        """
+        while b"\n" not in self._buffer:
+            self._buffer += self._read(deadline_s)
+            if len(self._buffer) > MAX_MESSAGE_BYTES:
+                raise PeerGone("a message without end")
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        try:
+            message = json.loads(line)
+        except ValueError as error:
+            raise PeerGone("a message that is no JSON") from error
+        if not isinstance(message, dict):
+            raise PeerGone("a message that is no object")
+        return message
+
+    def _read(self, deadline_s: float | None) -> bytes:
+        if deadline_s is not None:
+            left_s = max(0.0, deadline_s - time.monotonic())
+            if not select.select([self._incoming], [], [], left_s)[0]:
+                raise PeerSlow
+        try:
+            data = os.read(self._incoming, MAX_MESSAGE_BYTES)
+        except OSError as error:
+            raise PeerGone(str(error)) from error
+        if not data:
+            raise PeerGone("the pipe is closed")
+        return data

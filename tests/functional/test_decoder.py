@@ -1,0 +1,218 @@
+"""The decoder's child process: what it costs when a video is hostile, and what it may not do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.videos import paint_video
+from support.waiting import wait_until
+
+from rollcall.adapters.video.decoder import DecodedVideo, Decoder
+from rollcall.adapters.video.pool import DecoderPool
+from rollcall.core.errors import DecoderCrashed, NotAVideo, VideoTooLarge
+from rollcall.core.types import VideoLimits
+from rollcall.video_files import WholeFile
+
+LIMITS = VideoLimits(60, 1 << 16)
+
+
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    pool = DecoderPool(LIMITS, most_s=60)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> WholeFile:
+    return WholeFile(paint_video(tmp_path / "a.mp4", ["red"], frames_each=30))
+
+
+def decoder_of(video: DecodedVideo) -> Decoder:
+    return video._decoder
+
+
+def pid_of(video: DecodedVideo) -> int:
+    return decoder_of(video)._process.pid
+
+
+def times_of(pool: DecoderPool, file: WholeFile, *, whole: bool = False) -> list[float]:
+    with pool.open(file, whole=whole) as opened:
+        return [round(frame.time_s, 3) for frame in opened.frames([0.0, 1.0, 2.0, 9.0])]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_frames_come_in_time_up_to_the_end(
+    pool: DecoderPool, video: WholeFile, whole: bool
+) -> None:
+    assert times_of(pool, video, whole=whole) == [0.0, 1.0, 2.0]
+
+
+def test_a_child_is_kept_for_the_next_video(
+    pool: DecoderPool, video: WholeFile, tmp_path: Path
+) -> None:
+    """Also behind a video that was refused, and one of which only a frame was wanted."""
+    (tmp_path / "bad").write_bytes(b"bad")
+    with pool.open(video, whole=False) as opened:
+        pid = pid_of(opened)
+        next(opened.frames([0.0]))
+    with pytest.raises(NotAVideo), pool.open(WholeFile(tmp_path / "bad"), whole=False):
+        pass
+    with pool.open(video, whole=True) as opened:
+        assert pid_of(opened) == pid
+        next(opened.frames([0.0, 1.0, 2.0]))
+    assert times_of(pool, video) == [0.0, 1.0, 2.0]
+
+
+def spoil(pool: DecoderPool, file: WholeFile, how: Callable[[DecodedVideo], object]) -> None:
+    """Something happens between a video's first frame and its second."""
+    with pool.open(file, whole=False) as opened:
+        frames = opened.frames([0.0, 1.0])
+        next(frames)
+        how(opened)
+        next(frames)
+
+
+def test_a_crash_costs_one_video(pool: DecoderPool, video: WholeFile) -> None:
+    with pytest.raises(DecoderCrashed):
+        spoil(pool, video, lambda opened: os.kill(pid_of(opened), signal.SIGSEGV))
+    assert times_of(pool, video) == [0.0, 1.0, 2.0]
+
+
+def test_a_hang_costs_one_video(video: WholeFile) -> None:
+    pool = DecoderPool(LIMITS, most_s=2)
+    hung: list[int] = []
+
+    def hang(opened: DecodedVideo) -> None:
+        hung.append(pid_of(opened))
+        os.kill(pid_of(opened), signal.SIGSTOP)
+
+    with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
+        spoil(pool, video, hang)
+    assert not Path(f"/proc/{hung[0]}").exists()
+    pool.close()
+
+
+def saying(message: bytes) -> Callable[[DecodedVideo], object]:
+    """As a child would that a video has taken over."""
+
+    def say(opened: DecodedVideo) -> None:
+        decoder_of(opened).wire._buffer = message
+
+    return say
+
+
+PICTURES = [(2, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(b"nonsense\n", b"[]\n", b'{"frame": 0}\n', b'{"video": [1]}\n', b'{"need": 1}\n'),
+        b"x" * (1 << 17),
+        *(
+            b'{"frame": 0, "place": %d, "height": %d, "width": %d}\n' % picture
+            for picture in PICTURES
+        ),
+        b'{"frame": NaN, "place": 0, "height": 1, "width": 1}\n',
+    ],
+)
+def test_a_child_that_talks_nonsense_is_ended(
+    pool: DecoderPool, video: WholeFile, message: bytes
+) -> None:
+    with pytest.raises(DecoderCrashed):
+        spoil(pool, video, saying(message))
+
+
+def test_no_secret_is_in_its_environment(
+    pool: DecoderPool, video: WholeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
+    with pool.open(video, whole=False) as opened:
+        found = Path(f"/proc/{pid_of(opened)}/environ").read_bytes()
+    assert b"PYTHONPATH" in found
+    assert b"do-not-tell" not in found
+
+
+def in_limits(script: str) -> str:
+    """What a script prints that runs as the child does."""
+    lines = [
+        "import socket, sys",
+        "from rollcall.adapters.video.child import limit_cpu, limit_files, limit_memory",
+        "from rollcall.core.types import VideoLimits",
+        "limit_files()",
+        "limit_memory(VideoLimits(60, 1 << 16))",
+        script,
+    ]
+    argv = [sys.executable, "-c", "\n".join(lines)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("second", [f"open({sys.executable!r})", "socket.socket()"])
+def test_beside_the_video_nothing_can_be_opened(second: str) -> None:
+    script = f"""
+video = open({sys.executable!r}, "rb")
+try:
+    {second}
+    print("opened")
+except OSError as error:
+    print(error.strerror)
+"""
+    assert in_limits(script) == "Too many open files\n"
+
+
+def test_memory_has_an_end() -> None:
+    script = """
+try:
+    bytearray(4 << 30)
+except MemoryError:
+    print("no more")
+"""
+    assert in_limits(script) == "no more\n"
+
+
+def test_processor_time_has_an_end() -> None:
+    assert in_limits("limit_cpu(0)\nprint('on', flush=True)\nwhile True: pass") == "on\n"
+
+
+def test_a_decoder_goes_with_its_pool(video: WholeFile) -> None:
+    pool = DecoderPool(LIMITS, most_s=60)
+    with pool.open(video, whole=False) as opened:
+        pid = pid_of(opened)
+    assert Path(f"/proc/{pid}").exists()
+    del opened, pool
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_decoder_ends_when_its_parent_is_killed(video: WholeFile, tmp_path: Path) -> None:
+    script = f"""
+import os, signal
+from pathlib import Path
+from rollcall.adapters.video.pool import DecoderPool
+from rollcall.core.types import VideoLimits
+from rollcall.video_files import WholeFile
+with DecoderPool(VideoLimits(60, 1 << 16), 60).open(
+    WholeFile(Path({str(video.path)!r})), whole=False
+) as opened:
+    print(opened._decoder._process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    pid = int(done.stdout)
+    assert done.returncode == -signal.SIGKILL
+    wait_until(lambda: not is_alive(pid), "the child ends")
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie that nobody has fetched yet is not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
