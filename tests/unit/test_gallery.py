@@ -208,3 +208,21 @@ def test_an_encoding_of_absurd_size_is_refused(value: float) -> None:
     """Its distances would be NaN, and hide everyone else."""
     with pytest.raises(GalleryError, match="enrol the person again"):
         Gallery(["ada"], np.full((1, 128), value))
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 99.0])
+@pytest.mark.parametrize("spread", [0.0, 1e-8, 1e-3, 1.0])
+def test_single_precision_decides_nothing(scale: float, spread: float) -> None:
+    """Encodings so near each other that only double precision tells them apart."""
+    random = np.random.default_rng(7)
+    middle = random.normal(size=ENCODING_SIZE) / 12
+    points = np.clip(scale * (middle + spread * random.normal(size=(300, ENCODING_SIZE))), -99, 99)
+    names = [f"person {index // 3}" for index in range(300)]
+    found = Gallery(names, points)
+    for point in (points[5], scale * middle, points[7] + scale * spread * 0.1):
+        distances = np.linalg.norm(points - point, axis=1)
+        by_person = {name: min(distances[np.array(names) == name]) for name in set(names)}
+        first, second = sorted(by_person.values())[:2]
+        match = nearest(found, point)
+        assert match.distance == first == by_person[match.name]
+        assert match.margin == second - first
