@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import cv2
 import dlib
 import numpy as np
@@ -23,10 +24,8 @@ class Bare:
         self._encoder = single_thread_session(encoder_model(cache))
 
     def run(self, video: Path) -> None:
-        capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
-        _, bgr = capture.read()
-        capture.release()
-        rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        with av.open(str(video), "r") as container:
+            rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         width_px, height_px = 640, round(640 * grey.shape[0] / grey.shape[1])
         self._detector(cv2.resize(grey, (width_px, height_px), interpolation=cv2.INTER_AREA), 0)

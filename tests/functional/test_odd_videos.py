@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from support.home import IN, Home, make_home
+from support.home import IN, Home, answer, make_home
 from support.odd_videos import stamped_video, with_duration
 from support.videos import paint_frame, paint_video
 
@@ -20,15 +20,6 @@ from rollcall.function.service import FunctionService
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n"
 CONCAT = b"ffconcat version 1.0\nfile 'other.mp4'\n"
-
-
-def answer(home: Home, content: Path | bytes, key: str = "a.mp4") -> tuple[int, str]:
-    """Status, and the code of the error or the status of the result."""
-    home.put(key, content)
-    service = FunctionService(lambda: home.pipeline)
-    found = service.answer(b'{"bucket": "%s", "key": "%s"}' % (IN.encode(), key.encode()))
-    document = found.document
-    return found.status, document["error"]["code"] if "error" in document else document["status"]
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,10 @@ class AvVideo:
         else:
             self._stream.thread_type = "SLICE"
             context.thread_count = 1
-        context.options = {"max_pixels": str(2 * self._limits.pixels + MARGIN_PX)}
+        context.options = {
+            "max_pixels": str(2 * self._limits.pixels + MARGIN_PX),
+            "err_detect": "explode",  # a patched-up face may look like somebody else
+        }
 
     def _frame_at(self, time_s: float) -> av.VideoFrame | None:
         """Frames are found by their own time stamps: the container's rate is nominal, and for
