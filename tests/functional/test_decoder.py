@@ -181,6 +181,19 @@ def test_processor_time_has_an_end() -> None:
     assert in_limits("limit_cpu(0)\nprint('on', flush=True)\nwhile True: pass") == "on\n"
 
 
+@pytest.mark.parametrize("error", [AttributeError, OSError])
+def test_without_shared_memory_a_file_does(
+    video: WholeFile, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refuse(name: str) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "memfd_create", refuse)
+    pool = DecoderPool(LIMITS, most_s=60)
+    assert times_of(pool, video) == [0.0, 1.0, 2.0]
+    pool.close()
+
+
 def test_a_decoder_goes_with_its_pool(video: WholeFile) -> None:
     pool = DecoderPool(LIMITS, most_s=60)
     with pool.open(video, whole=False) as opened:

@@ -56,6 +56,9 @@ FALLBACK_FPS = 25.0
 MAX_FPS = 250.0
 """FFmpeg tells 1000 for jittered millisecond stamps."""
 
+WALK_THREADS = 2
+"""Enough to stay ahead of the search for faces; each holds pictures of its own."""
+
 MARGIN_PX = 1 << 20
 """FFmpeg counts its own edges as well; this limit only keeps it from asking for gigabytes before
 the frame's true size is known."""
@@ -146,10 +149,11 @@ class AvVideo:
             raise NotAVideo("no frame of the video can be decoded")
 
     def _configure(self) -> None:
-        """One frame is decoded with the least work, a walk on all cores."""
+        """One frame is decoded with the least work, a walk through the whole with two threads."""
         context = self._stream.codec_context
         if self._whole:
             self._stream.thread_type = "AUTO"
+            context.thread_count = WALK_THREADS
             if self._fps >= DENSE_FPS:
                 context.skip_frame = "NONREF"
         else:

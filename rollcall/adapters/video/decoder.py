@@ -182,9 +182,9 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 
 def _shared_file(size: int) -> int:
     """Of that size; pages take memory from when they are first written."""
-    if hasattr(os, "memfd_create"):
+    try:
         number = os.memfd_create("rollcall-frames")
-    else:  # not on Linux
+    except (AttributeError, OSError):  # not on Linux, or not allowed
         with tempfile.TemporaryFile() as file:
             number = os.dup(file.fileno())
     os.ftruncate(number, size)
