@@ -78,7 +78,11 @@ class Recogniser:
                 if self._scan == "identify" and self._is_settled(seen, sightings):
                     break
                 self._check_time(watch, frame)
-            duration_s = video.duration_s
+            duration_s, damaged = video.duration_s, video.damaged
+        if damaged and not sightings:
+            raise NotAVideo(
+                "the video is damaged, and what could be decoded shows nobody; upload it again"
+            )
         with watch.stage("vote"):
             found = people(sightings, self._tolerance)
         return Recognition(found, tuple(sightings), number, duration_s)

@@ -156,6 +156,8 @@ class Video(Protocol):
     duration_s: float
     width_px: int
     height_px: int
+    damaged: bool
+    """Whether something could not be decoded, as far as the frames were read."""
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """For each time the first frame that is not before it; times only grow."""

@@ -84,6 +84,25 @@ def test_a_header_that_lies_about_the_size_misleads_nobody(home: Home, tmp_path:
     assert answer(home, body[:at] + b"\xff\xff\xff\xff" + body[at + 4 :]) == (200, "recognised")
 
 
+def with_first_picture_blank(path: Path) -> bytes:
+    """Its start code stays, and nothing behind it."""
+    body = bytearray(path.read_bytes())
+    at = body.index(b"\x00\x00\x01\xb6") + 8
+    body[at : at + 300] = bytes(300)
+    return bytes(body)
+
+
+@pytest.mark.parametrize(
+    ("key_frames", "expected"), [("10", (200, "recognised")), ("100", (422, "not_a_video"))]
+)
+def test_behind_damage_the_next_key_frame_counts(
+    home: Home, tmp_path: Path, key_frames: str, expected: tuple[int, str]
+) -> None:
+    """Without one it is damage, which must not pass for a video of an empty room."""
+    video = encoded(tmp_path / "a.mkv", stamps=tuple(range(60)), g=key_frames)
+    assert answer(home, with_first_picture_blank(video), "a.mkv") == expected
+
+
 @pytest.mark.parametrize("first", [-50, -3, 1_000_000])
 def test_stamps_may_begin_anywhere(home: Home, tmp_path: Path, first: int) -> None:
     video = encoded(tmp_path / "a.ts", "mpeg2video", stamps=tuple(range(first, first + 20)))

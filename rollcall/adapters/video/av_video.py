@@ -121,6 +121,9 @@ class AvVideo:
         self._start: int | None = self._stream.start_time
         self._time_s = NO_TIME_YET_S
         self._begun = False
+        self._key_seen = False
+        self._sound = True
+        self.damaged = False
         self._packets = self._demux()
         self._again: deque[AnyPacket] = deque()
         self._ready: deque[av.VideoFrame] = deque()
@@ -241,11 +244,26 @@ class AvVideo:
             return
 
     def _decode(self, packet: AnyPacket | None) -> list[av.VideoFrame]:
-        """A damaged packet gives no frame, and the next one may be good."""
+        """The sound frames: none of a damaged packet, and none that builds upon it."""
+        self._key_seen |= packet is not None and packet.is_keyframe
         try:
-            return self._stream.decode(packet)
+            return [frame for frame in self._stream.decode(packet) if self._is_sound(frame)]
         except av.FFmpegError:
+            self._note_damage()
             return []
+
+    def _is_sound(self, frame: av.VideoFrame) -> bool:
+        """Frames behind a damaged one show what was never there, up to the next key frame."""
+        if frame.is_corrupt:
+            self._note_damage()
+        elif frame.key_frame:
+            self._sound = True
+        return self._sound
+
+    def _note_damage(self) -> None:
+        """A recording that begins between two key frames is not damaged."""
+        self._sound = False
+        self.damaged |= self._key_seen
 
     def _stamp_s(self, frame: av.VideoFrame) -> float:
         """From the video's start. Where stamps stand still or run backwards, the rate counts."""

@@ -128,7 +128,7 @@ class Child:
         for frame in video.frames(self._times()):
             self._show(frame, place)
             place = (place + 1) % PLACES
-        self._wire.send({"end": True})
+        self._wire.send({"end": True, "damaged": video.damaged})
 
     def _times(self) -> Iterator[float]:
         """As the parent asks for them, until it wants no more."""

@@ -128,6 +128,7 @@ class DecodedVideo:
     def __init__(
         self, decoder: Decoder, file: VideoFile, facts: tuple[int, int, float], *, ahead: bool
     ) -> None:
+        self.damaged = False
         self._decoder = decoder
         self._file = file
         self._ahead = ahead
@@ -151,7 +152,10 @@ class DecodedVideo:
             return None
         message = self._decoder.answer(self._file)
         self._asked -= 1
-        return None if self._decoder.in_step else self._decoder.frame(message)
+        if not self._decoder.in_step:
+            return self._decoder.frame(message)
+        self.damaged = bool(message.get("damaged"))
+        return None
 
 
 def _start(shared: int, limits: VideoLimits, most_s: float) -> subprocess.Popen[bytes]:
