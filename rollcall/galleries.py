@@ -44,6 +44,9 @@ class FilePlace:
 
     path: Path
 
+    def __str__(self) -> str:
+        return str(self.path)
+
     def stamp(self) -> str:
         try:
             status = self.path.stat()
@@ -58,15 +61,19 @@ class FilePlace:
             raise self._unreadable(error) from error
 
     def save(self, body: bytes) -> None:
-        """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone."""
+        """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone.
+
+        Through a symbolic link, so that no older gallery stays behind it.
+        """
         try:
-            handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=".gallery-")
+            path = self.path.resolve()
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gallery-")
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(body)
                     file.flush()
                     os.fsync(file.fileno())
-                os.replace(name, self.path)
+                os.replace(name, path)
             except BaseException:
                 os.unlink(name)
                 raise
@@ -87,6 +94,9 @@ class StorePlace:
     store: ObjectStore
     bucket: str
     key: str
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
 
     def stamp(self) -> str:
         try:

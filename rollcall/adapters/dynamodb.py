@@ -37,6 +37,29 @@ class DynamoStudents:
             return None
         return Student(name, _text(item, "major"), _text(item, "year"))
 
+    def count(self, name: str) -> int:
+        with boto_errors(f"looking for records in {self._table}"):
+            return len(self._matching(name))
+
+    def remove(self, name: str) -> int:
+        with boto_errors(f"removing records from {self._table}"):
+            found = self._matching(name)
+            for key in found:
+                self._client.delete_item(TableName=self._table, Key=key)
+            return len(found)
+
+    def _matching(self, name: str) -> list[Item]:
+        """Keys of every item of that name. An index may lag behind, so the table itself is read."""
+        layout = _keys(self._client.describe_table(TableName=self._table)["Table"])
+        operation, where = "scan", "FilterExpression"
+        if layout[0] == "name":
+            operation, where = "query", "KeyConditionExpression"
+        pages = self._client.get_paginator(operation).paginate(
+            TableName=self._table, ConsistentRead=True, **_equals(name, where)
+        )
+        items = [item for page in pages for item in page["Items"]]
+        return [{attribute: item[attribute] for attribute in layout} for item in items]
+
     def _finder(self) -> Callable[[str], Item | None]:
         with self._lock:
             if self._find is None:

@@ -15,7 +15,7 @@ from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, ObjectInfo,
 
 
 class MemoryStore:
-    """ObjectStore in a dict."""
+    """ObjectStore in a dict; keeps no old versions."""
 
     def __init__(self) -> None:
         self._objects: dict[tuple[str, str], tuple[ObjectInfo, bytes, dict[str, str]]] = {}
@@ -35,7 +35,7 @@ class MemoryStore:
             raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
         return body[start:end]
 
-    def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
+    def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
         body = self._get(bucket, key)[1]
         if len(body) > max_bytes:
             raise VideoTooLarge(f"{key!r} has more than {max_bytes} bytes")
@@ -53,7 +53,10 @@ class MemoryStore:
         found = [stored[0] for stored in self._objects.values() if stored[0].bucket == bucket]
         return iter(sorted(found, key=lambda info: info.key.encode()))
 
-    def delete(self, bucket: str, key: str) -> None:
+    def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        return iter(())
+
+    def delete(self, bucket: str, key: str, version_id: str = "") -> None:
         self._objects.pop((bucket, key), None)
 
     def _unchanged(self, info: ObjectInfo) -> bytes:
@@ -77,6 +80,12 @@ class MemoryStudents:
 
     def get(self, name: str) -> Student | None:
         return self.students.get(name)
+
+    def count(self, name: str) -> int:
+        return int(name in self.students)
+
+    def remove(self, name: str) -> int:
+        return int(self.students.pop(name, None) is not None)
 
 
 class PaintedFaces:

@@ -59,8 +59,8 @@ class S3Store:
             raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
         return content
 
-    def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
-        body = self._read("get_object", bucket, key)["Body"]
+    def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
+        body = self._read("get_object", bucket, key, **_version(version_id))["Body"]
         with boto_errors(f"reading {bucket}/{key}"):
             content: bytes = body.read(max_bytes + 1)
         if len(content) > max_bytes:
@@ -78,13 +78,18 @@ class S3Store:
         with boto_errors(f"listing {bucket}"):
             for page in pages:
                 for item in page.get("Contents", ()):
-                    etag, modified_s = item["ETag"].strip('"'), item["LastModified"].timestamp()
-                    yield ObjectInfo(
-                        bucket, item["Key"], int(item["Size"]), etag, modified_s=modified_s
-                    )
+                    yield _listed(bucket, item)
 
-    def delete(self, bucket: str, key: str) -> None:
-        self._call("delete_object", bucket, key)
+    def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        pages = self._client.get_paginator("list_object_versions")
+        with boto_errors(f"listing versions of {bucket}"):
+            for page in pages.paginate(Bucket=bucket, Prefix=prefix):
+                for item in page.get("Versions", ()):
+                    if not item["IsLatest"]:
+                        yield _listed(bucket, item)
+
+    def delete(self, bucket: str, key: str, version_id: str = "") -> None:
+        self._call("delete_object", bucket, key, **_version(version_id))
 
     def upload(self, path: Path, bucket: str, key: str, on_bytes: Any = None) -> None:
         """A file, in parallel parts when it is large; `on_bytes` hears how many went."""
@@ -115,3 +120,13 @@ class S3Store:
         where = {"Bucket": bucket} if key is None else {"Bucket": bucket, "Key": key}
         with boto_errors(f"{operation} {bucket}" + ("" if key is None else f"/{key!r}")):
             return getattr(self._client, operation)(**where, **arguments)
+
+
+def _listed(bucket: str, item: Mapping[str, Any]) -> ObjectInfo:
+    etag, modified_s = item["ETag"].strip('"'), item["LastModified"].timestamp()
+    version_id = item.get("VersionId", "")
+    return ObjectInfo(bucket, item["Key"], int(item["Size"]), etag, version_id, modified_s)
+
+
+def _version(version_id: str) -> dict[str, str]:
+    return {"VersionId": version_id} if version_id else {}

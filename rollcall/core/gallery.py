@@ -67,6 +67,11 @@ class Gallery:
         """This gallery and one more encoding, shape (128,)."""
         return Gallery((*self.names, name), np.vstack([self.encodings, encoding[None]]))
 
+    def without(self, name: str) -> Gallery:
+        """This gallery without any encoding of that person."""
+        rest = [index for index, each in enumerate(self.names) if each != name]
+        return Gallery([self.names[index] for index in rest], self.encodings[rest])
+
     def _match(self, encoding: Encodings, squares: NDArray[np.float32]) -> Match:
         """`squares` lack |a|^2, which is the same for all."""
         near = np.flatnonzero(squares <= self._reach(encoding, squares))

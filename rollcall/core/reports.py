@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,6 +47,30 @@ def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
 def describe_error(error: RollcallError) -> dict[str, Any]:
     """`{"code", "message", "retryable"}`."""
     return {"code": error.code, "message": str(error), "retryable": error.retryable}
+
+
+def report_without(body: bytes, name: str) -> tuple[bytes, int]:
+    """The report without that person and the faces nearest to them, and how many entries those
+    were. Raises ValueError when it is not a report of ours.
+    """
+    try:
+        report = json.loads(body)
+        people, faces = report.get("people", []), report.get("faces", [])
+        report["people"] = [each for each in people if each["name"] != name]
+        report["faces"] = [each for each in faces if each["nearest"] != name]
+    except (AttributeError, KeyError, RecursionError, TypeError) as error:
+        raise ValueError("not a report") from error
+    count = len(people) + len(faces) - len(report["people"]) - len(report["faces"])
+    if not count:
+        return body, 0
+    report["status"] = _status(report["people"])
+    return json.dumps(report, indent=1).encode(), count
+
+
+def _status(people: list[dict[str, Any]]) -> str:
+    """As `Recognition` tells it, of the people who are left."""
+    named = any(person["name"] != UNKNOWN for person in people)
+    return "recognised" if named else "unknown" if people else "no_face"
 
 
 def _face_document(sighting: Sighting) -> dict[str, Any]:

@@ -38,6 +38,20 @@ def parse_csv(body: bytes) -> list[dict[str, str]]:
     return rows
 
 
+def csv_without(body: bytes, name: str) -> tuple[bytes, int]:
+    """The result without the rows of that person, and how many those were.
+
+    Raises ValueError when it is not a result of ours.
+    """
+    rows = parse_csv(body)
+    rest = [row for row in rows if row["name"] != _safe(name)]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([row[column] for column in COLUMNS] for row in rest)
+    return out.getvalue().encode(), len(rows) - len(rest)
+
+
 def _row(person: Person, student: Student | None) -> list[str]:
     record = student or Student(person.name)
     texts = [_safe(text) for text in (person.name or UNKNOWN, record.major, record.year)]

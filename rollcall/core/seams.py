@@ -50,8 +50,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def read(self, bucket: str, key: str, max_bytes: int) -> bytes:
-        """Raises VideoGone, or VideoTooLarge past `max_bytes`."""
+    def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
+        """The current version, or the given one.
+
+        Raises VideoGone, or VideoTooLarge past `max_bytes`.
+        """
         ...
 
     def write(
@@ -64,8 +67,12 @@ class ObjectStore(Protocol):
         """All objects, in order of key."""
         ...
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Removes the object; one that is not there is no error."""
+    def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """What a versioned bucket still holds of replaced and deleted objects; else nothing."""
+        ...
+
+    def delete(self, bucket: str, key: str, version_id: str = "") -> None:
+        """Removes the object, or one version of it for good; a missing one is no error."""
         ...
 
 
@@ -87,4 +94,12 @@ class StudentStore(Protocol):
 
     def get(self, name: str) -> Student | None:
         """The record of that name, or None."""
+        ...
+
+    def count(self, name: str) -> int:
+        """How many records have that name."""
+        ...
+
+    def remove(self, name: str) -> int:
+        """Removes every record of that name; how many there were."""
         ...

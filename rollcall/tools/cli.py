@@ -23,6 +23,7 @@ from rollcall.enrolment import enrol, load_for_change, lookalikes, save
 from rollcall.galleries import FilePlace
 from rollcall.recognition import Recogniser
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.tools.forget import remove
 from rollcall.trigger.inbox import Inbox
 from rollcall.video_files import WholeFile
 from rollcall.wiring import build_engine, build_place, build_recogniser
@@ -106,6 +107,9 @@ def convert(old: Path, new: Path) -> None:
     known = parse_gallery(FilePlace(old).load())
     save(known, FilePlace(new))
     click.echo(f"{len(known)} encodings of {len(known.people)} people are in {new}")
+
+
+gallery.add_command(remove)
 
 
 @main.command()

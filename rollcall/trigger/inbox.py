@@ -196,9 +196,10 @@ class Inbox:
             ).rowcount
 
     def prune(self) -> int:
-        """Forgets work that was done long ago; how much."""
+        """Forgets work that was done long ago, how much, and bad events of that time."""
         with self._transaction() as db:
             old = (self._clock() - KEEP_DONE_S,)
+            db.execute("DELETE FROM bad_event WHERE received_s < ?", old)
             return db.execute("DELETE FROM work WHERE state='done' AND changed_s < ?", old).rowcount
 
     def counts(self) -> dict[str, int]:

@@ -134,6 +134,38 @@ class TestObjectStore:
             self.put(key)
         assert [info.key for info in self.store.list_objects(self.bucket)] == keys
 
+    def test_an_object_is_deleted_and_one_that_is_not_there_too(self) -> None:
+        self.put("a")
+        for _ in range(2):
+            self.store.delete(self.bucket, "a")
+        assert not list(self.store.list_objects(self.bucket))
+
+    def test_a_bucket_without_versions_has_no_old_ones(self) -> None:
+        self.put("a")
+        self.put("a", b"again")
+        assert not list(self.store.old_versions(self.bucket))
+
+
+def test_old_versions_are_listed_read_and_deleted_one_by_one(moto_url: str) -> None:
+    client, bucket = s3_client(embedded_settings(moto_url)), f"bucket-{uuid.uuid4().hex[:12]}"
+    store = S3Store(client)
+    store.create_bucket(bucket)
+    keep = {"Status": "Enabled"}
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=keep)
+    for body in (b"1", b"2", b"3"):
+        store.write(bucket, "a", body, "text/plain", {})
+        store.write(bucket, "b", body, "text/plain", {})
+    store.delete(bucket, "b")
+    old = list(store.old_versions(bucket, "a"))
+    bodies = [store.read(bucket, info.key, 9, info.version_id) for info in old]
+    assert sorted(bodies) == [b"1", b"2"]
+    assert len(list(store.old_versions(bucket))) == 5
+    store.delete(bucket, "a", old[0].version_id)
+    assert [info.version_id for info in store.old_versions(bucket, "a")] == [old[1].version_id]
+    assert store.read(bucket, "a", 9) == b"3"
+    with pytest.raises(VideoGone):
+        store.read(bucket, "a", 9, old[0].version_id)
+
 
 def _layouts() -> dict[str, dict[str, object]]:
     """Tables as users have them: keyed by name, by id with an index on name, by id alone."""
@@ -196,6 +228,12 @@ class TestStudentStore:
 
     def test_what_a_record_lacks_is_empty(self, students: StudentStore) -> None:
         assert students.get("carol") == Student("carol", "", "")
+
+    def test_a_record_is_removed_and_the_others_stay(self, students: StudentStore) -> None:
+        assert students.count("alice") == 1
+        assert students.remove("alice") == 1
+        assert (students.count("alice"), students.remove("alice")) == (0, 0)
+        assert students.get("bob") == Student("bob", "math", "3")
 
     @pytest.mark.parametrize("name", ["nobody", "Alice", "alice' OR 1=1", "名前"])
     def test_another_name_has_no_record(self, students: StudentStore, name: str) -> None:

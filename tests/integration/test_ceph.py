@@ -5,6 +5,7 @@ One cluster, one function and one trigger serve all tests; each test has keys of
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -29,9 +30,11 @@ from rollcall.adapters.topics import ceph_topic
 from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable, VideoGone
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.keys import result_key
-from rollcall.core.results import parse_csv
+from rollcall.core.results import parse_csv, render_csv
 from rollcall.core.settings import Settings, parse_settings
+from rollcall.core.types import Person
 from rollcall.enrolment import save
+from rollcall.forgetting import Forgetting, results_in
 from rollcall.galleries import FilePlace
 from rollcall.local.build_context import REPOSITORY
 from rollcall.local.ceph import Ceph, Certificate
@@ -429,6 +432,35 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
         assert CliRunner().invoke(trigger_command, ["--unregister"], env=other).exit_code == 0
         assert configured(settings) == before
     s3.put_object(Bucket="other-in", Key="still-taken.mp4", Body=b"")
+
+
+def test_a_person_is_forgotten_in_old_versions_too(ceph: Ceph) -> None:
+    settings = parse_settings(ceph_values(ceph))
+    client, bucket = s3_client(settings), "forgetting"
+    store = S3Store(client)
+    store.create_bucket(bucket)
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    for names in (["alice"], ["bob"], ["alice", "bob"]):
+        body = render_csv([Person(name, 0, 1, 2, 0.4) for name in names], {})
+        store.write(bucket, "a.csv", body, "text/csv", {"source-etag": "e"})
+    traces = list(Forgetting("alice", really=True).in_bucket(store, results_in(bucket)))
+    assert [trace.count for trace in traces] == [1, 1, 1]
+    bodies = [store.read(bucket, "a.csv", 999)]
+    bodies += [store.read(bucket, "a.csv", 999, v.version_id) for v in store.old_versions(bucket)]
+    assert [[row["name"] for row in parse_csv(body)] for body in bodies] == [["bob"], ["bob"]]
+    assert store.metadata(bucket, "a.csv") == {"source-etag": "e", "forgotten": "1"}
+
+
+@pytest.mark.parametrize("kind", ["videos", "reports"])
+def test_the_gateway_takes_the_lifecycle_rules(ceph: Ceph, kind: str) -> None:
+    client, bucket = s3_client(parse_settings(ceph_values(ceph))), f"kept-{kind}"
+    S3Store(client).create_bucket(bucket)
+    given = json.loads((REPOSITORY / "deploy" / "lifecycle" / f"{kind}.json").read_text())
+    client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=given)
+    (found,) = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    (rule,) = given["Rules"]
+    assert found["Expiration"]["Days"] == rule["Expiration"]["Days"]
+    assert found["NoncurrentVersionExpiration"] == rule["NoncurrentVersionExpiration"]
 
 
 def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:

@@ -12,7 +12,15 @@ from support.needs import REPOSITORY
 
 MODULES = sorted((REPOSITORY / "rollcall").rglob("*.py"))
 SCRIPTS = sorted([*REPOSITORY.glob("*.py"), *(REPOSITORY / "OpenFaas").rglob("*.py")])
-MIDDLE = ("recognition", "pipeline", "galleries", "enrolment", "scratch", "video_files")
+MIDDLE = (
+    "recognition",
+    "pipeline",
+    "galleries",
+    "enrolment",
+    "forgetting",
+    "scratch",
+    "video_files",
+)
 TOP = ("trigger", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},

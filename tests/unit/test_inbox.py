@@ -296,6 +296,14 @@ def test_prune_forgets_only_what_was_done_long_ago(inbox: Inbox, clock: Clock) -
     assert states(inbox) == {"dead": 1, "running": 1, "queued": 1}
 
 
+def test_prune_forgets_bad_events_too(inbox: Inbox, clock: Clock) -> None:
+    inbox.add_bad_event(b"old", "x")
+    clock.now_s += KEEP_DONE_S + 1
+    inbox.add_bad_event(b"new", "x")
+    inbox.prune()
+    assert [event.body for event in inbox.bad_events(9)] == [b"new"]
+
+
 def test_latest_is_what_changed_last(inbox: Inbox, clock: Clock) -> None:
     inbox.add([video(key, key) for key in ("a", "b", "c")])
     first = claimed(inbox)

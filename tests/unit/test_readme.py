@@ -24,9 +24,19 @@ def help_pages() -> str:
         "check.py": check.main,
         "upload_data.py": students.main,
     }
-    commands = {"rollcall": main, **{f"rollcall {name}": c for name, c in main.commands.items()}}
+    commands = {"rollcall": main, **_commands("rollcall", main)}
     pages = [_help(name, command) for name, command in {**scripts, **commands}.items()]
     return "```\n" + "\n\n".join(pages) + "\n```\n"
+
+
+def _commands(name: str, group: click.Group) -> dict[str, click.Command]:
+    """Those of a group, and those of the groups in it."""
+    found: dict[str, click.Command] = {}
+    for each, command in group.commands.items():
+        found[f"{name} {each}"] = command
+        if isinstance(command, click.Group):
+            found |= _commands(f"{name} {each}", command)
+    return found
 
 
 def _help(name: str, command: click.Command) -> str:

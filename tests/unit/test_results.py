@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcall.core.results import COLUMNS, FORMULA_STARTS, parse_csv, render_csv
+from rollcall.core.results import COLUMNS, FORMULA_STARTS, csv_without, parse_csv, render_csv
 from rollcall.core.types import Person, Student
 
 HEADER = b"name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
@@ -128,3 +128,16 @@ def test_arbitrary_bytes_raise_nothing_else(body: bytes) -> None:
         except ValueError:
             continue
         assert all(set(row) == set(COLUMNS) for row in rows)
+
+
+@pytest.mark.parametrize("name", ["alice", "=1+1", 'O"Neil, Bob', "Zoë"])
+def test_without_a_person_the_other_rows_are_as_they_were(name: str) -> None:
+    others = [person("bob"), person(""), person("alice b", None)]
+    body, count = csv_without(render_csv([person(name), *others, person(name)], {}), name)
+    assert (body, count) == (render_csv(others, {}), 2)
+    assert csv_without(body, name) == (body, 0)
+
+
+def test_without_a_person_of_something_else() -> None:
+    with pytest.raises(ValueError, match="header"):
+        csv_without(b"alice,1\r\n", "alice")

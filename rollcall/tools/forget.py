@@ -1,0 +1,121 @@
+"""`rollcall gallery remove`: forget a person."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+import click
+
+from rollcall.adapters.boto import dynamodb_client, s3_client
+from rollcall.adapters.dynamodb import DynamoStudents
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.gallery_formats import is_native, parse_gallery
+from rollcall.core.settings import Settings
+from rollcall.forgetting import Forgetting, Trace, reports_in, results_in
+from rollcall.galleries import GalleryPlace
+from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.wiring import build_place
+
+SHOWN_NAMES = 3
+_UNITS = {
+    "gallery": "encodings of the gallery",
+    "result": "rows of",
+    "report": "entries of",
+    "record": "records of",
+}
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--everywhere",
+    is_flag=True,
+    help="Also from results, reports and the student table, old versions included.",
+)
+@click.option("--yes", is_flag=True, help="Do it; without this, only list what would go.")
+@click.option("--encodings", metavar="FILE", help="The gallery, in place of ENCODINGS.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per place.")
+@command_errors
+def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_json: bool) -> None:
+    """Forget NAME: take all their encodings out of the gallery.
+
+    Videos stay. Exit 1 when nothing names them, or something could not be read.
+    """
+    chosen = settings(offline=not everywhere)
+    if encodings:
+        chosen = dataclasses.replace(chosen, encodings=encodings)
+    place = build_place(chosen)
+    body = place.load()
+    traces = []
+    for trace in _traces(Forgetting(name, yes), chosen, place, everywhere):
+        traces.append(trace)
+        click.echo(_document(trace, yes) if as_json else _sentence(trace, yes))
+    if not traces:
+        _nobody(name, parse_gallery(body).people)
+    renewed = any(trace.kind == "gallery" and not trace.version for trace in traces)
+    _advise(chosen, yes, everywhere, pickled=renewed and not is_native(body))
+    sys.exit(FOUND_WRONG if any(trace.problem for trace in traces) else 0)
+
+
+def _traces(
+    forgetting: Forgetting, chosen: Settings, place: GalleryPlace, everywhere: bool
+) -> Iterator[Trace]:
+    """The gallery goes first, so that nothing new names them."""
+    yield from forgetting.in_gallery(place)
+    if not everywhere:
+        return
+    store = S3Store(s3_client(chosen))
+    yield from forgetting.in_bucket(store, results_in(chosen.output_bucket))
+    if chosen.report_bucket:
+        yield from forgetting.in_bucket(store, reports_in(chosen.report_bucket))
+    students = DynamoStudents(dynamodb_client(chosen), chosen.student_table)
+    yield from forgetting.in_students(students, chosen.student_table)
+
+
+def _sentence(trace: Trace, done: bool) -> str:
+    if trace.problem:
+        return f"not read, and left as it is: {_where(trace)}: {trace.problem}"
+    if trace.version:
+        return f"{'deleted' if done else 'would delete'}: {_where(trace)}"
+    verb = "removed" if done else "would remove"
+    return f"{verb}: {trace.count} {_UNITS[trace.kind]} {_where(trace)}"
+
+
+def _where(trace: Trace) -> str:
+    return f"old version {trace.version} of {trace.where}" if trace.version else trace.where
+
+
+def _document(trace: Trace, done: bool) -> str:
+    removed = done and not trace.problem
+    return json.dumps({**dataclasses.asdict(trace), "removed": removed}, ensure_ascii=False)
+
+
+def _nobody(name: str, people: tuple[str, ...]) -> None:
+    """Refuses to guess."""
+    wanted, folded = name.casefold(), {each.casefold(): each for each in people}
+    near = [each for each in folded if wanted in each] + get_close_matches(wanted, folded)
+    names = [repr(folded[each]) for each in dict.fromkeys(near)][:SHOWN_NAMES]
+    hint = f"; near to it: {', '.join(names)}" if names else ""
+    click.echo(f"nothing names {name!r}{hint}", err=True)
+    sys.exit(FOUND_WRONG)
+
+
+def _advise(chosen: Settings, done: bool, everywhere: bool, *, pickled: bool) -> None:
+    if everywhere and not chosen.report_bucket:
+        click.echo("REPORT_BUCKET is not set: no reports were looked at", err=True)
+    if pickled:
+        form = "was a pickle and is native now" if done else "is a pickle and would become native"
+        click.echo(f"the gallery {form}, under the same name", err=True)
+    if not done:
+        click.echo("nothing was changed; do it with --yes", err=True)
+    elif everywhere:
+        wait_s = chosen.encodings_refresh_s + chosen.max_call_s
+        click.echo(
+            f"functions may still write the name for up to {wait_s:g} s"
+            " (ENCODINGS_REFRESH_S and a call in flight); do this once more after that",
+            err=True,
+        )

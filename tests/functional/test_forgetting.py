@@ -1,0 +1,343 @@
+"""Forgetting a person, on a real S3 and DynamoDB over HTTP."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from support.settings import embedded_values
+from support.videos import painted_gallery
+
+from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
+from rollcall.adapters.memory import MemoryStore
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.errors import VideoChanged
+from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_formats import is_native, parse_gallery, render_gallery
+from rollcall.core.results import parse_csv, render_csv
+from rollcall.core.settings import parse_settings
+from rollcall.core.types import ObjectInfo, Person
+from rollcall.forgetting import Forgetting, results_in
+from rollcall.tools.cli import main
+from rollcall.trigger.inbox import Inbox
+from rollcall.trigger.reconciler import Reconciler
+
+METADATA = {"source-version": "7", "gallery": "abc", "engine": "onnx"}
+
+
+class Place:
+    """Buckets and a table of this test alone."""
+
+    def __init__(self, url: str) -> None:
+        n = uuid.uuid4().hex[:8]
+        self.input, self.output, self.reports, self.galleries = (
+            f"{kind}-{n}" for kind in ("in", "out", "reports", "galleries")
+        )
+        self.env = embedded_values(
+            url,
+            INPUT_BUCKET=self.input,
+            OUTPUT_BUCKET=self.output,
+            REPORT_BUCKET=self.reports,
+            STUDENT_TABLE=f"t-{n}",
+            ENCODINGS=f"s3://{self.galleries}/gallery.npz",
+        )
+        self.settings = parse_settings(self.env)
+        self.client = s3_client(self.settings)
+        self.store = S3Store(self.client)
+        for bucket in (self.input, self.output, self.reports, self.galleries):
+            self.store.create_bucket(bucket)
+        table = self.settings.student_table
+        ensure_table(dynamodb_client(self.settings), table)
+        records = [{"name": name, "major": "m"} for name in ("alice", "bob")]
+        put_items(dynamodb_resource(self.settings), table, records)
+        self.students = DynamoStudents(dynamodb_client(self.settings), table)
+        self.write_gallery(painted_gallery(alice="red", bob="blue"))
+
+    def write_gallery(self, gallery: Gallery) -> None:
+        body = render_gallery(gallery)
+        self.store.write(self.galleries, "gallery.npz", body, "application/octet-stream", {})
+
+    def people(self) -> tuple[str, ...]:
+        return parse_gallery(self.store.read(self.galleries, "gallery.npz", 1 << 20)).people
+
+    def keep_versions(self) -> None:
+        for bucket in (self.output, self.reports, self.galleries):
+            self.client.put_bucket_versioning(
+                Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+            )
+
+    def recognised(self, stem: str, *names: str) -> None:
+        """A video, its result and its report, as the function writes them."""
+        self.store.write(self.input, f"{stem}.mp4", stem.encode(), "video/mp4", {})
+        etag = self.store.head(self.input, f"{stem}.mp4").etag
+        body = render_csv([Person(name, 0, 1, 2, 0.4) for name in names], {})
+        metadata = {"source-etag": etag, **METADATA}
+        self.store.write(self.output, f"{stem}.csv", body, "text/csv", metadata)
+        people = [{"name": name} for name in names]
+        faces = [{"time_s": 0, "nearest": name} for name in names]
+        report = json.dumps({"status": "recognised", "people": people, "faces": faces})
+        self.store.write(
+            self.reports, f"{stem}.mp4.json", report.encode(), "application/json", {"x": "y"}
+        )
+
+    def names(self, stem: str) -> list[str]:
+        body = self.store.read(self.output, f"{stem}.csv", 1 << 20)
+        return [row["name"] for row in parse_csv(body)]
+
+    def everything(self) -> bytes:
+        """All bytes of all buckets, of every version."""
+        found = b""
+        for bucket in (self.output, self.reports, self.galleries):
+            for info in [*self.store.list_objects(bucket), *self.store.old_versions(bucket)]:
+                body = self.store.read(bucket, info.key, 1 << 20, info.version_id)
+                gallery = bucket == self.galleries
+                found += " ".join(parse_gallery(body).people).encode() if gallery else body
+        return found
+
+    def remove(self, *args: str) -> Result:
+        return CliRunner().invoke(main, ["gallery", "remove", *args], env=self.env)
+
+
+@pytest.fixture
+def place(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
+    monkeypatch.chdir(tmp_path)
+    return Place(moto_url)
+
+
+def documents(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+# --- out of the gallery
+
+
+def test_without_yes_nothing_is_touched(place: Place) -> None:
+    place.keep_versions()
+    place.recognised("a", "alice", "bob")
+    place.recognised("a", "alice")
+    before = place.everything()
+    result = place.remove("alice", "--everywhere")
+    assert result.exit_code == 0, result.output
+    assert "nothing was changed; do it with --yes" in result.stderr
+    assert "would remove" in result.stdout
+    assert "would delete: old version" in result.stdout
+    assert place.everything() == before
+    assert place.students.count("alice") == 1
+
+
+def test_the_gallery_alone(place: Place) -> None:
+    place.recognised("a", "alice")
+    result = place.remove("alice", "--yes")
+    assert result.exit_code == 0, result.output
+    assert place.people() == ("bob",)
+    assert place.names("a") == ["alice"]
+    assert place.students.count("alice") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("Alice", "'alice'"), ("alicia", "'alice'"), ("lic", "'alice'")]
+)
+def test_an_unknown_name_is_not_guessed(place: Place, name: str, near: str) -> None:
+    result = place.remove(name, "--yes", "--everywhere")
+    assert result.exit_code == 1
+    assert f"near to it: {near}" in result.stderr
+    assert place.people() == ("alice", "bob")
+    assert place.students.count("alice") == 1
+
+
+@pytest.mark.parametrize("name", ["unknown", " ", "a\nb"])
+def test_a_name_that_nobody_can_have_is_refused(place: Place, name: str) -> None:
+    place.recognised("a", "")
+    assert place.remove(name, "--yes", "--everywhere").exit_code == 1
+    assert place.names("a") == ["unknown"]
+
+
+def test_a_pickle_becomes_native_under_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / "encoding"
+    points = np.random.default_rng(1).normal(0, 0.1, (3, 128))
+    path.write_bytes(pickle.dumps({"name": ["alice", "bob", "alice"], "encoding": list(points)}))
+    argv = ["gallery", "remove", "alice", "--encodings", str(path)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    assert not is_native(path.read_bytes())
+    result = CliRunner().invoke(main, [*argv, "--yes"])
+    assert result.exit_code == 0, result.output
+    assert "is native now" in result.stderr
+    assert parse_gallery(path.read_bytes()).names == ("bob",)
+    assert np.array_equal(parse_gallery(path.read_bytes()).encodings, points[1:2])
+    assert points[0].tobytes() not in path.read_bytes()
+
+
+def test_behind_a_symbolic_link_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    real, link = tmp_path / "real" / "gallery.npz", tmp_path / "gallery.npz"
+    real.write_bytes(render_gallery(painted_gallery(alice="red", bob="blue")))
+    link.symlink_to(real)
+    argv = ["gallery", "remove", "alice", "--yes", "--encodings", str(link)]
+    assert CliRunner().invoke(main, argv).exit_code == 0
+    assert link.is_symlink()
+    assert parse_gallery(real.read_bytes()).people == ("bob",)
+    assert [path.name for path in real.parent.iterdir()] == ["gallery.npz"]
+
+
+# --- out of everything
+
+
+def test_everywhere_takes_one_person_and_leaves_the_others(place: Place) -> None:
+    place.recognised("a", "alice", "bob")
+    place.recognised("b", "bob")
+    place.recognised("c", "alice")
+    result = place.remove("alice", "--everywhere", "--yes", "--json")
+    assert result.exit_code == 0, result.output
+    found = {(each["kind"], each["where"]): each["count"] for each in documents(result)}
+    assert found == {
+        ("gallery", f"s3://{place.galleries}/gallery.npz"): 1,
+        ("result", f"s3://{place.output}/a.csv"): 1,
+        ("result", f"s3://{place.output}/c.csv"): 1,
+        ("report", f"s3://{place.reports}/a.mp4.json"): 2,
+        ("report", f"s3://{place.reports}/c.mp4.json"): 2,
+        ("record", f"table {place.settings.student_table}"): 1,
+    }
+    assert all(each["removed"] for each in documents(result))
+    assert b"alice" not in place.everything()
+    assert [place.names(stem) for stem in "abc"] == [["bob"], ["bob"], []]
+    assert (place.students.count("alice"), place.students.count("bob")) == (0, 1)
+    assert len(list(place.store.list_objects(place.output))) == 3
+
+
+def test_metadata_stays_so_nothing_is_recognised_again(place: Place, tmp_path: Path) -> None:
+    place.recognised("a", "alice")
+    before = place.store.metadata(place.output, "a.csv")
+    place.remove("alice", "--everywhere", "--yes")
+    assert place.store.metadata(place.output, "a.csv") == {**before, "forgotten": "1"}
+    report = place.store.metadata(place.reports, "a.mp4.json")
+    assert report == {"x": "y", "forgotten": "2"}
+    kind = place.client.head_object(Bucket=place.output, Key="a.csv")["ContentType"]
+    assert kind == "text/csv"
+    inbox = Inbox(tmp_path / "inbox.sqlite3")
+    assert Reconciler(inbox, place.store, place.input, place.output).reconcile() == 0
+    inbox.close()
+
+
+def test_old_versions_that_name_them_are_deleted_and_no_others(place: Place) -> None:
+    place.keep_versions()
+    place.recognised("a", "alice", "bob")
+    place.recognised("a", "bob")
+    place.recognised("b", "bob")
+    place.recognised("b", "alice")
+    place.recognised("gone", "alice")
+    place.store.delete(place.output, "gone.csv")
+    place.write_gallery(painted_gallery(bob="blue"))
+    place.write_gallery(painted_gallery(bob="blue", carol="green"))
+    result = place.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "deleted: old version" in result.stdout
+    assert b"alice" not in place.everything()
+    old = [info.key for info in place.store.old_versions(place.output)]
+    assert old == ["b.csv"]
+    assert place.people() == ("bob", "carol")
+    assert len(list(place.store.old_versions(place.galleries))) == 1
+
+
+def test_what_came_back_is_removed_by_doing_it_again(place: Place) -> None:
+    """A call in flight still had the old gallery."""
+    place.remove("alice", "--everywhere", "--yes")
+    place.recognised("late", "alice")
+    result = place.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 0, result.output
+    assert "once more after that" in result.stderr
+    assert b"alice" not in place.everything()
+    assert place.remove("alice", "--everywhere", "--yes").exit_code == 1
+
+
+def test_what_cannot_be_read_is_left_and_said(place: Place) -> None:
+    place.store.write(place.output, "odd.csv", b"alice was here", "text/csv", {})
+    place.store.write(place.output, "notes.txt", b"alice", "text/plain", {})
+    place.recognised("a", "alice")
+    result = place.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 1
+    assert f"left as it is: s3://{place.output}/odd.csv" in result.stdout
+    assert "notes.txt" not in result.stdout
+    assert place.names("a") == []
+    assert place.store.read(place.output, "odd.csv", 99) == b"alice was here"
+
+
+def test_without_reports_that_is_said(place: Place) -> None:
+    place.env["REPORT_BUCKET"] = ""
+    assert "no reports were looked at" in place.remove("alice", "--everywhere").stderr
+
+
+def test_placeholders_of_the_store_are_minded_only_where_it_is_needed(tmp_path: Path) -> None:
+    path = tmp_path / "gallery.npz"
+    path.write_bytes(render_gallery(painted_gallery(alice="red")))
+    argv, env = (
+        ["gallery", "remove", "alice", "--encodings", str(path)],
+        {"TRIGGER_TOKEN": "CHANGE_ME"},
+    )
+    assert CliRunner().invoke(main, argv, env=env).exit_code == 0
+    assert CliRunner().invoke(main, [*argv, "--everywhere"], env=env).exit_code == 2
+
+
+# --- beside a function that writes
+
+
+class Busy(MemoryStore):
+    """Somebody writes a new result between our look and our write, `times` times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def metadata(self, bucket: str, key: str) -> Any:
+        if self.times:
+            self.times -= 1
+            body = render_csv([Person("alice", 0, 1, 50 + self.times, 0.4)], {})
+            self.write(bucket, key, body, "text/csv", {"source-etag": "new"})
+        return super().metadata(bucket, key)
+
+
+def busy(times: int) -> Busy:
+    store = Busy(times)
+    body = render_csv([Person("alice", 0, 1, 2, 0.4)], {})
+    store.write("out", "a.csv", body, "text/csv", {"source-etag": "old"})
+    return store
+
+
+def test_a_newer_result_is_not_overwritten_by_an_older_one() -> None:
+    store = busy(1)
+    (trace,) = Forgetting("alice", really=True).in_bucket(store, results_in("out"))
+    assert trace.count == 1
+    assert parse_csv(store.read("out", "a.csv", 999)) == []
+    assert store.metadata("out", "a.csv")["source-etag"] == "new"
+
+
+def test_one_that_never_rests_is_for_later() -> None:
+    with pytest.raises(VideoChanged, match="later"):
+        list(Forgetting("alice", really=True).in_bucket(busy(9), results_in("out")))
+
+
+def test_many_objects_are_listed_page_by_page(place: Place) -> None:
+    """And old versions are deleted while they are listed."""
+    place.keep_versions()
+    for event, most in (("ListObjectsV2", 7), ("ListObjectVersions", 7)):
+        place.client.meta.events.register(
+            f"before-parameter-build.s3.{event}",
+            lambda params, most=most, **_: params.update(MaxKeys=most),
+        )
+    for number in range(20):
+        place.recognised(f"{number:02}", "alice", "bob")
+        place.recognised(f"{number:02}", "alice")
+    named = results_in(place.output)
+    traces = list(Forgetting("alice", really=True).in_bucket(place.store, named))
+    assert sum(not trace.version for trace in traces) == 20
+    assert sum(bool(trace.version) for trace in traces) == 40
+    left: list[ObjectInfo] = list(place.store.list_objects(place.output))
+    assert len(left) == 20
+    assert not list(place.store.old_versions(place.output))

@@ -1,0 +1,74 @@
+"""Reports: taking a person out of one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rollcall.core.errors import NotAVideo
+from rollcall.core.reports import error_document, report_without
+from rollcall.core.types import VideoRef
+
+
+def report(people: list[str], nearest: list[str | None]) -> bytes:
+    document = {
+        "status": "recognised",
+        "video": {"key": "alice.mp4"},
+        "people": [{"name": name, "frames": 3} for name in people],
+        "faces": [{"time_s": 1.0, "nearest": name} for name in nearest],
+    }
+    return json.dumps(document).encode()
+
+
+def without(body: bytes, name: str = "alice") -> tuple[dict[str, Any], int]:
+    rest, count = report_without(body, name)
+    return json.loads(rest), count
+
+
+def test_people_and_faces_of_that_name_go_and_the_rest_stays() -> None:
+    document, count = without(report(["alice", "bob"], ["alice", "bob", None, "alice"]))
+    assert count == 3
+    assert document["people"] == [{"name": "bob", "frames": 3}]
+    assert [face["nearest"] for face in document["faces"]] == ["bob", None]
+    assert (document["status"], document["video"]) == ("recognised", {"key": "alice.mp4"})
+
+
+@pytest.mark.parametrize(
+    ("people", "status"),
+    [(["alice"], "no_face"), (["alice", "unknown"], "unknown"), (["alice", "b"], "recognised")],
+)
+def test_the_status_is_that_of_who_is_left(people: list[str], status: str) -> None:
+    assert without(report(people, []))[0]["status"] == status
+
+
+@pytest.mark.parametrize("body", [report(["bob"], ["bob"]), b'{"status": "error"}'])
+def test_what_does_not_name_them_is_left_to_the_byte(body: bytes) -> None:
+    assert report_without(body, "alice") == (body, 0)
+
+
+def test_the_report_of_an_error_names_nobody() -> None:
+    body = json.dumps(error_document(VideoRef("b", "k"), NotAVideo("alice"))).encode()
+    assert report_without(body, "alice") == (body, 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"3",
+        b"null",
+        b"[" * 100_000,
+        b'{"people": 3}',
+        b'{"people": [3]}',
+        b'{"people": [{}]}',
+        b'{"people": {"alice": 1}}',
+        b'{"faces": [{"near": 1}]}',
+    ],
+)
+def test_something_else_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        report_without(body, "alice")
