@@ -130,7 +130,7 @@ class CachedGallery:
     """Keeps the gallery of a place, and looks for a newer one every `refresh_s` seconds.
 
     When the place cannot be reached, or holds something broken, the gallery at hand stays in use
-    and a warning says so; without one at hand, GalleryUnavailable is raised.
+    and each look is logged as an error; without one at hand, GalleryUnavailable is raised.
     """
 
     def __init__(
@@ -146,6 +146,8 @@ class CachedGallery:
         self._gallery: Gallery | None = None
         self._stamp = ""
         self._checked_at = 0.0
+        self.stale = False
+        """Whether the last look failed, so that an old gallery is in use."""
 
     def current(self) -> Gallery:
         with self._lock:
@@ -158,18 +160,20 @@ class CachedGallery:
         try:
             stamp = self._place.stamp()
             if self._gallery is not None and stamp == self._stamp:
+                self.stale = False
                 return self._gallery
             gallery = parse_gallery(self._place.load())
         except GalleryError as error:
             return self._kept(error, GalleryUnavailable(str(error)))
         except TransientError as error:
             return self._kept(error, error)
-        self._stamp = stamp
+        self._stamp, self.stale = stamp, False
         log.info("gallery loaded: %d encodings", len(gallery))
         return gallery
 
     def _kept(self, error: Exception, without: TransientError) -> Gallery:
         if self._gallery is None:
             raise without from error
-        log.warning("the gallery could not be refreshed, the old one stays in use: %s", error)
+        self.stale = True
+        log.error("the gallery could not be refreshed, the old one stays in use: %s", error)
         return self._gallery

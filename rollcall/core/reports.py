@@ -10,6 +10,9 @@ from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import UNKNOWN
 from rollcall.core.types import Person, Recognition, Sighting, Student, VideoRef
 
+STALE_GALLERY = "X-Rollcall-Gallery-Stale"
+"""Header of an answer that was found with an old gallery, because the new one cannot be read."""
+
 
 def person_document(person: Person, students: Mapping[str, Student]) -> dict[str, Any]:
     """What the function answers about one person."""

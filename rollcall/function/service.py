@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from rollcall.core.errors import RollcallError, ShuttingDown, TransientError
 from rollcall.core.events import BadRecords, parse_events
-from rollcall.core.reports import describe_error
+from rollcall.core.reports import STALE_GALLERY, describe_error
 from rollcall.core.types import VideoRef
 from rollcall.pipeline import Pipeline
 
@@ -26,11 +26,15 @@ class Answer(NamedTuple):
     status: int
     document: Any
     retry_after_s: int = 0
+    stale_gallery: bool = False
+    """Whether an old gallery is in use, because the new one could not be read."""
 
     def headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         if self.retry_after_s:
             headers["Retry-After"] = str(self.retry_after_s)
+        if self.stale_gallery:
+            headers[STALE_GALLERY] = "1"
         return headers
 
     def body(self) -> str:
@@ -55,7 +59,7 @@ class FunctionService:
                 return _refusal(ShuttingDown("this replica is shutting down; call again"))
             self._in_flight += 1
         try:
-            return self._answer(body, headers or {})
+            return self._answer(body, headers or {})._replace(stale_gallery=self._stale())
         finally:
             with self._idle:
                 self._in_flight -= 1
@@ -90,6 +94,10 @@ class FunctionService:
             return _refusal(error)
         except Exception:
             return _unforeseen(video)
+
+    def _stale(self) -> bool:
+        galleries = self._pipeline.galleries if self._pipeline else None
+        return getattr(galleries, "stale", False)
 
     def _built(self) -> Pipeline:
         with self._building:

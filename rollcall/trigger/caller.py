@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
 
+from rollcall.core.reports import STALE_GALLERY
 from rollcall.trigger.inbox import Work
 from rollcall.trigger.verdict import Verdict, judge
 
@@ -41,7 +43,9 @@ class FunctionCaller:
                 body = self._read(response, started + self._timeout_s)
         except httpx.HTTPError as error:
             return Verdict("retry", "no_answer", f"{type(error).__name__}: {error}")
-        return judge(response.status_code, body, response.headers.get("Retry-After", ""))
+        headers = response.headers
+        verdict = judge(response.status_code, body, headers.get("Retry-After", ""))
+        return replace(verdict, stale_gallery=STALE_GALLERY in headers)
 
     def close(self) -> None:
         self._client.close()

@@ -116,6 +116,7 @@ class Dispatcher:
         started = time.perf_counter()
         verdict = self._caller.call(work)
         self._metrics.call_s.observe(time.perf_counter() - started)
+        self._metrics.stale_gallery.set(verdict.stale_gallery)
         return verdict
 
     def _settle(self, work: Work, verdict: Verdict) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
 from rollcall.core.errors import InboxUnavailable
@@ -39,6 +39,11 @@ class Metrics:
         self.reconciled = Counter(
             "rollcall_reconciled",
             "Videos without result that no event told of",
+            registry=self.registry,
+        )
+        self.stale_gallery = Gauge(
+            "rollcall_gallery_stale",
+            "1 while the function that answered last uses an old gallery: the new one is broken",
             registry=self.registry,
         )
         self.registry.register(_InboxGauge(inbox))

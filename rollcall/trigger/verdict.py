@@ -32,6 +32,8 @@ class Verdict:
     counts: bool = True
     """Whether it uses up an attempt: being busy does not."""
     most_attempts: int | None = None
+    stale_gallery: bool = False
+    """Whether the function said that it uses an old gallery."""
 
 
 def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:

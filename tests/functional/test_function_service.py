@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 from support.home import IN, Home
-from support.videos import paint_video
+from support.videos import paint_video, painted_gallery
 
 from rollcall.core.errors import StoreUnavailable
+from rollcall.core.gallery_formats import render_gallery
+from rollcall.core.reports import STALE_GALLERY
 from rollcall.function.service import FunctionService
+from rollcall.galleries import CachedGallery, FilePlace
 
 
 @pytest.fixture
@@ -127,6 +131,22 @@ def test_one_bad_record_does_not_cost_its_neighbours(
     assert answer.status == 400
     assert [sorted(document)[0] for document in answer.document] == ["output", "error"]
     assert home.result("a.csv")
+
+
+def test_a_broken_new_gallery_leaves_the_old_one_in_use_and_says_so(
+    home: Home, tmp_path: Path
+) -> None:
+    place = FilePlace(tmp_path / "gallery.npz")
+    place.save(render_gallery(painted_gallery(alice="red")))
+    pipeline = dataclasses.replace(home.pipeline, galleries=CachedGallery(place, 0))
+    service = FunctionService(lambda: pipeline)
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    seen = []
+    for content in (place.load(), b"cos\nsystem\n(S'true'\ntR.", place.load()):
+        place.save(content)
+        answer = service.answer(body(record("a.mp4")))
+        seen.append((answer.document["people"][0]["name"], STALE_GALLERY in answer.headers()))
+    assert seen == [("alice", False), ("alice", True), ("alice", False)]
 
 
 def test_draining_waits_for_the_call_in_flight_and_takes_no_more(home: Home) -> None:

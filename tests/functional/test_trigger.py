@@ -20,6 +20,7 @@ from support.waiting import wait_until
 
 from rollcall.adapters.memory import MemoryStore
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.settings import Settings
 from rollcall.core.types import VideoRef
 from rollcall.trigger import dispatcher as dispatcher_module
@@ -365,6 +366,18 @@ def test_the_reconciler_finds_a_video_that_no_event_told_of(tmp_path: Path) -> N
         assert [call["key"] for call in trigger.calls] == ["lost.mp4"]
         page = httpx.get(trigger.url + "/metrics").text
     assert "rollcall_reconciled_total 1.0" in page
+
+
+@pytest.mark.parametrize(("headers", "gauge"), [({STALE_GALLERY: "1"}, "1.0"), ({}, "0.0")])
+def test_a_function_with_an_old_gallery_is_seen_in_the_metrics(
+    tmp_path: Path, headers: dict[str, str], gauge: str
+) -> None:
+    status, _, body = done()
+    with running(tmp_path, lambda call: (status, headers, body)) as trigger:
+        trigger.post(event())
+        trigger.settled()
+        metrics = httpx.get(trigger.url + "/metrics").text
+    assert f"rollcall_gallery_stale {gauge}" in metrics
 
 
 def test_health_metrics_and_status_page(tmp_path: Path) -> None:

@@ -133,6 +133,8 @@ def test_the_old_gallery_stays_in_use(
     with caplog.at_level(logging.WARNING):
         assert cache.people() == ("alice",)
     assert "old one stays in use" in caplog.text
+    assert caplog.records[-1].levelno == logging.ERROR
+    assert cache._cached.stale
     assert cache.people() == ("alice",)
     assert cache.place.stamps == 2, "asked again at once, not after the interval"
 
@@ -143,6 +145,16 @@ def test_a_broken_gallery_that_is_mended_is_loaded(cache: Cache) -> None:
     cache.people()
     cache.later("2", body("bob"))
     assert cache.people() == ("bob",)
+    assert not cache._cached.stale
+
+
+def test_a_store_that_is_back_with_the_same_gallery_is_no_trouble_any_more(cache: Cache) -> None:
+    cache.people()
+    cache.later(StoreUnavailable("down"), b"")
+    cache.people()
+    cache.later("1", b"")
+    assert cache.people() == ("alice",)
+    assert not cache._cached.stale
 
 
 @pytest.mark.parametrize(("version", "content"), TROUBLE)

@@ -1,0 +1,201 @@
+"""Galleries that would take all memory or time, and hundreds of damaged ones.
+
+They are read in a process with little of both (`support.limited`), which has to survive them all.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.needs import REPOSITORY
+
+from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_formats import render_gallery
+from rollcall.core.gallery_pickle import MAX_PICKLE_BYTES, parse_pickle
+
+MB = 1 << 20
+RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
+ENCODE = b"c_codecs\nencode\n"
+MUTATIONS = 600
+
+
+def read_all(folder: Path, bodies: Iterable[bytes]) -> list[str]:
+    """What the reader said of each."""
+    paths = []
+    for number, body in enumerate(bodies):
+        paths.append(folder / f"{number:04}")
+        paths[-1].write_bytes(body)
+    env = {**os.environ, "PYTHONPATH": "tests", "OPENBLAS_NUM_THREADS": "1"}
+    argv = [sys.executable, "-m", "support.limited", *map(str, paths)]
+    done = subprocess.run(argv, cwd=REPOSITORY, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = done.stdout.splitlines()
+    assert len(said) == len(paths)
+    return said
+
+
+def text(string: bytes) -> bytes:
+    return b"X" + struct.pack("<I", len(string)) + string
+
+
+def inner(value: object) -> bytes:
+    """A pickle's opcodes without its frame of PROTO and STOP."""
+    return pickle.dumps(value, 3)[2:-1]
+
+
+def gallery(rows: bytes, names: bytes = b"]" + text(b"a") + b"a") -> bytes:
+    return b"\x80\x03}(" + text(b"name") + names + text(b"encoding") + rows + b"u."
+
+
+def repeated(row: bytes, count: int) -> bytes:
+    """A gallery of one row many times, as references from the memo."""
+    names = b"](" + text(b"a") + b"r\xfe\x00\x00\x00" + b"j\xfe\x00\x00\x00" * count + b"e"
+    return gallery(b"](" + row + b"r\xff\x00\x00\x00" + b"j\xff\x00\x00\x00" * count + b"e", names)
+
+
+def huge_sides() -> bytes:
+    side = b"\x8b" + struct.pack("<i", 12 * MB) + b"\x7f" * (12 * MB)
+    dtype = b"cnumpy\ndtype\n" + text(b"f8") + b"\x85R"
+    return gallery(
+        RECONSTRUCT + b")R" + b"(K\x01" + side + b"q\x00h\x00\x86" + dtype + b"\x89C\x00tb"
+    )
+
+
+def arrays() -> bytes:
+    return b"\x80\x02" + RECONSTRUCT + b"q\x00" + b"h\x00)R" * (5 * MB) + b"."
+
+
+def room(opcode: bytes, size: int) -> bytes:
+    """Says that so many bytes follow, and ends."""
+    return b"\x80\x05" + opcode + struct.pack("<Q", size) + b"N."
+
+
+def latin1() -> bytes:
+    setup = ENCODE + b"q\x00" + text(b"x" * MB) + b"q\x01" + text(b"latin1") + b"q\x02"
+    return b"\x80\x02" + setup + b"h\x00h\x01h\x02\x86R" * 100_000 + b"."
+
+
+def zipped(**members: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, body in members.items():
+            archive.writestr(name, body)
+    return out.getvalue()
+
+
+def zip_bomb() -> bytes:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 128)}"
+    npy = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + header.ljust(117) + b"\n"
+    return zipped(**{"encodings.npy": npy + bytes(200 * MB)})
+
+
+def with_64_bit_directory() -> bytes:
+    """Its locator would let the size of the directory stand elsewhere."""
+    body = zipped(readme=b"hello")
+    end = body.rfind(b"PK\x05\x06")
+    return body[:end] + b"PK\x06\x07" + bytes(16) + body[end:]
+
+
+BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "lists": (lambda: b"\x80\x02" + b"]" * (20 * MB) + b".", "steps"),
+    "marks": (lambda: b"\x80\x02" + b"(" * (20 * MB) + b".", "steps"),
+    "arrays": (arrays, "steps"),
+    "one text encoded again and again": (latin1, "is a dict"),
+    "room for bytes": (lambda: room(b"\x8e", 16 << 30), "EOFError"),
+    "room for a bytearray": (lambda: room(b"\x96", 16 << 30), "larger"),
+    "room for some bytearray": (lambda: room(b"\x96", MB), "EOFError"),
+    "room for a frame": (lambda: room(b"\x95", 16 << 30), "is a dict"),
+    "one row many times": (lambda: repeated(inner([0.5] * 128), 300_000), "do not fit"),
+    "one large array many times": (lambda: repeated(inner(np.zeros(MB)), 20_000), "128 numbers"),
+    "one long list many times": (lambda: repeated(inner([1] * 500_000), 4_000), "128 numbers"),
+    "sides of millions of digits": (huge_sides, "one dimension"),
+    "digits": (lambda: b"I" + b"9" * (10 * MB) + b"\n.", "ValueError"),
+    "a long global": (lambda: b"c" + b"m" * (10 * MB) + b"\nx\n.", "nothing of it was run"),
+    "a long persistent id": (lambda: b"P" + b"9" * (10 * MB) + b"\n.", "outside"),
+    "registered object": (lambda: b"\x80\x02\x82\x01.", "KeyError"),
+    "a zip bomb": (zip_bomb, "unpacks to"),
+    "members without end": (lambda: zipped(**{f"{n}": b"" for n in range(5000)}), "many members"),
+    "a directory of 64 bits": (with_64_bit_directory, "odd"),
+}  # fmt: skip
+
+
+def test_bombs_are_refused_within_little_memory_and_time(tmp_path: Path) -> None:
+    said = read_all(tmp_path, (make() for make, _ in BOMBS.values()))
+    for name, (_, reason), line in zip(BOMBS, BOMBS.values(), said, strict=True):
+        assert line.startswith("refused:"), f"{name}: {line}"
+        assert reason in line, f"{name}: {line}"
+        assert len(line) < 400, name
+
+
+def test_a_pickle_beyond_its_size_is_refused_unread() -> None:
+    with pytest.raises(Exception, match="has to be native"):
+        parse_pickle(bytes(MAX_PICKLE_BYTES + 1))
+
+
+def test_an_honest_gallery_of_thousands_fits_the_limits(tmp_path: Path) -> None:
+    points = np.random.default_rng(3).normal(0, 0.1, (12_000, 128))
+    names = [f"person {number}" for number in range(12_000)]
+    document = {"name": names, "encoding": list(points)}
+    as_lists = {"name": names, "encoding": points.tolist()}
+    packed = io.BytesIO()
+    np.savez_compressed(
+        packed, format=np.array("rollcall-gallery-1"), names=np.array(names), encodings=points
+    )
+    bodies = [pickle.dumps(document, protocol) for protocol in (2, 5)]
+    bodies += [pickle.dumps(as_lists), render_gallery(Gallery(names, points)), packed.getvalue()]
+    assert read_all(tmp_path, bodies) == ["12000 encodings"] * 5
+
+
+def damaged(body: bytes, chance: random.Random) -> bytes:
+    """One to five bytes changed, a piece cut out, repeated, or put elsewhere."""
+    changed = bytearray(body)
+    for _ in range(chance.randint(1, 5)):
+        at, length = chance.randrange(len(changed)), chance.randint(1, 40)
+        piece = changed[at : at + length]
+        match chance.randrange(5):
+            case 0 | 1:
+                changed[at] = chance.randrange(256)
+            case 2:
+                del changed[at : at + length]
+            case 3:
+                changed[at:at] = piece * chance.randint(1, 50)
+            case _:
+                to = chance.randrange(len(changed))
+                changed[to:to] = piece
+        if not changed:
+            return b"."
+    return bytes(changed)
+
+
+def test_hundreds_of_damaged_galleries_are_read_or_refused(tmp_path: Path) -> None:
+    chance = random.Random(17)
+    points = np.random.default_rng(7).normal(0, 0.12, (3, 128))
+    people = ["alice", "bob", "alice"]
+    whole = [
+        *(pickle.dumps({"name": people, "encoding": list(points)}, n) for n in range(6)),
+        pickle.dumps({"name": people, "encoding": points.tolist()}),
+        render_gallery(Gallery(people, points)),
+    ]
+    bodies = [damaged(whole[number % len(whole)], chance) for number in range(MUTATIONS)]
+    # A pickle's interesting bytes are few among numbers, so half are damaged at their beginning.
+    bodies[::2] = [
+        damaged(body[:200], chance) + body[200:]
+        for body in (whole[number % len(whole)] for number in range(0, MUTATIONS, 2))
+    ]
+    said = read_all(tmp_path, bodies)
+    assert all(line.isprintable() for line in said)  # a log line stays one line
+    refused = sum(line.startswith("refused:") for line in said)
+    assert MUTATIONS // 2 < refused < MUTATIONS
+    numbers = {f"{number!r}" for number in points.ravel()}
+    assert not [line for line in said if any(number[:8] in line for number in numbers)]
