@@ -6,10 +6,10 @@ from rollcall.function.service import FunctionService
 from rollcall.function.shutdown import drain_on_sigterm
 from rollcall.logs import set_up_logs
 
-from .awss3 import connect
+from .awss3 import connect, settings
 
 set_up_logs()
-service = FunctionService(connect)
+service = FunctionService(connect, settings.function_hmac_key)
 drain_on_sigterm(service)
 
 

@@ -16,6 +16,7 @@ RollcallError
 └── TransientError          503  may succeed later: retry, not before `retry_after_s`
     ├── StoreUnavailable         S3, DynamoDB or SNS does not answer, or throttles
     ├── StoreMisconfigured       it answers, but refuses us: a person must act
+    ├── CallNotSigned       401  FUNCTION_HMAC_KEY differs, or it is not our trigger
     ├── GalleryUnavailable       no gallery could be loaded yet
     ├── VideoChanged             the object was replaced while it was read
     ├── DecoderCrashed           the decoder's process ended while it read a video
@@ -105,6 +106,16 @@ class StoreMisconfigured(TransientError):
     """Retried, not refused: once the operator has acted, nothing needs to be sent again."""
 
     code = "store_misconfigured"
+
+    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class CallNotSigned(TransientError):
+    """Retried, not refused, as StoreMisconfigured is: a person has to act, and nothing is lost."""
+
+    code = "not_signed"
+    status = 401
 
     def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
         super().__init__(message, retry_after_s=retry_after_s)

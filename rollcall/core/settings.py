@@ -20,6 +20,8 @@ PLACEHOLDER = "CHANGE_ME"
 SCANS = ("identify", "timeline")
 ENGINES = ("onnx", "face_recognition")
 
+LEAST_KEY_CHARS = 32
+
 _PASSWORD = re.compile(r"//[^/]*@")
 """User and password inside a URL."""
 
@@ -82,6 +84,14 @@ def _listen(value: str) -> str:
     return value
 
 
+def _key(value: str) -> str:
+    if len(value) < LEAST_KEY_CHARS:
+        raise SettingsError(
+            f"has to have {LEAST_KEY_CHARS} characters or more; make one with: openssl rand -hex 32"
+        )
+    return value
+
+
 def _setting(
     default: Any, meaning: str, parse: Callable[[str], Any] = _text, *, secret: bool = False
 ) -> Any:
@@ -128,6 +138,12 @@ class Settings:
     model_cache: str = _setting("", "folder of converted models; empty: `~/.cache/rollcall`")
     openfaas_gateway: str = _setting("http://127.0.0.1:8080", "where functions are called", _url)
     openfaas_function: str = _setting("face-recognition", "name of the function")
+    function_hmac_key: str = _setting(
+        "",
+        "signs the trigger's calls; a function that has it answers others 401; empty: anyone's",
+        _key,
+        secret=True,
+    )
     function_timeout_s: float = _setting(
         320.0,
         "seconds before a call is given up; above the function's `exec_timeout`",

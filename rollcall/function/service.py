@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from rollcall.core.errors import RollcallError, ShuttingDown, TransientError
+from rollcall.core.call_signature import check_signature
+from rollcall.core.errors import CallNotSigned, RollcallError, ShuttingDown, TransientError
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.reports import STALE_GALLERY, describe_error
 from rollcall.core.types import VideoRef
@@ -42,10 +44,17 @@ class Answer(NamedTuple):
 
 
 class FunctionService:
-    """Builds the pipeline at the first call, once: models take a second to load."""
+    """Builds the pipeline at the first call, once: models take a second to load.
 
-    def __init__(self, build: Callable[[], Pipeline]) -> None:
+    With a `key`, only calls signed with it are answered, and of those only the body counts.
+    """
+
+    def __init__(
+        self, build: Callable[[], Pipeline], key: str = "", clock: Callable[[], float] = time.time
+    ) -> None:
         self._build = build
+        self._key = key
+        self._clock = clock
         self._pipeline: Pipeline | None = None
         self._building = threading.Lock()
         self._idle = threading.Condition()
@@ -73,7 +82,13 @@ class FunctionService:
 
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
+            if self._key:
+                check_signature(self._key, body, headers, self._clock())
+                headers = {}  # they are not signed, and `ce-*` would change what the body means
             videos = parse_events(body, headers)
+        except CallNotSigned as error:
+            log.warning("a call was refused: %s", error)
+            return _refusal(error)
         except BadRecords as error:
             return _combine([*map(self._recognise, error.videos), _refusal(error)])
         except RollcallError as error:

@@ -131,6 +131,7 @@ class EmbeddedStack:
             **self._store.settings(),
             "OPENFAAS_GATEWAY": self._gateway,
             "OPENFAAS_FUNCTION": "face-recognition",
+            "FUNCTION_HMAC_KEY": secrets.token_hex(32),
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
             "TRIGGER_TOKEN": secrets.token_hex(16),
             "INBOX": str(self.folder / "inbox.sqlite3"),

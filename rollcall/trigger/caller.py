@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from urllib.parse import quote
 
 import httpx
 
+from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.trigger.inbox import Work
 from rollcall.trigger.verdict import Verdict, judge
@@ -19,7 +21,10 @@ MAX_ANSWER_BYTES = 1 << 20
 class FunctionCaller:
     """Calls `gateway/function/name`, synchronously: the asynchronous path keeps work in memory."""
 
-    def __init__(self, gateway: str, function: str, timeout_s: float, connections: int) -> None:
+    def __init__(
+        self, gateway: str, function: str, timeout_s: float, connections: int, key: str = ""
+    ) -> None:
+        self._key = key
         self._url = f"{gateway}/function/{quote(function, safe='.-_')}"
         self._timeout_s = timeout_s
         self._client = httpx.Client(
@@ -31,21 +36,18 @@ class FunctionCaller:
     def call(self, work: Work) -> Verdict:
         """Never raises for what the network or the function does."""
         started = time.monotonic()
-        call = {
-            "bucket": work.bucket,
-            "key": work.key,
-            "version_id": work.version_id,
-            "etag": work.etag,
-            "event_name": work.event_name,
-        }
+        content = _content(work)
+        headers = {"Content-Type": "application/json"}
+        if self._key:
+            headers[HEADER] = signature(self._key, content, time.time())
+        call = self._client.stream("POST", self._url, content=content, headers=headers)
         try:
-            with self._client.stream("POST", self._url, json=call) as response:
+            with call as response:
                 body = self._read(response, started + self._timeout_s)
         except httpx.HTTPError as error:
             return Verdict("retry", "no_answer", f"{type(error).__name__}: {error}")
-        headers = response.headers
-        verdict = judge(response.status_code, body, headers.get("Retry-After", ""))
-        return replace(verdict, stale_gallery=STALE_GALLERY in headers)
+        verdict = judge(response.status_code, body, response.headers.get("Retry-After", ""))
+        return replace(verdict, stale_gallery=STALE_GALLERY in response.headers)
 
     def close(self) -> None:
         self._client.close()
@@ -58,3 +60,9 @@ class FunctionCaller:
             if len(body) > MAX_ANSWER_BYTES or time.monotonic() > until:
                 raise httpx.ReadError("the answer is too long, or too slow")
         return bytes(body)
+
+
+def _content(work: Work) -> bytes:
+    """A direct call."""
+    names = ("bucket", "key", "version_id", "etag", "event_name")
+    return json.dumps({name: getattr(work, name) for name in names}).encode()

@@ -111,5 +111,6 @@ def build_trigger(settings: Settings) -> Trigger:
         settings.openfaas_function,
         settings.function_timeout_s,
         settings.max_inflight,
+        settings.function_hmac_key,
     )
     return Trigger(settings, Inbox(Path(settings.inbox)), S3Store(s3_client(settings)), caller)

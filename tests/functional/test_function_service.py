@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.home import IN, Home
+from support.home import IN, OUT, Home
 from support.videos import paint_video, painted_gallery
 
+from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.errors import StoreUnavailable
 from rollcall.core.gallery_formats import render_gallery
 from rollcall.core.reports import STALE_GALLERY
@@ -147,6 +148,31 @@ def test_a_broken_new_gallery_leaves_the_old_one_in_use_and_says_so(
         answer = service.answer(body(record("a.mp4")))
         seen.append((answer.document["people"][0]["name"], STALE_GALLERY in answer.headers()))
     assert seen == [("alice", False), ("alice", True), ("alice", False)]
+
+
+SIGNED = "the shared key of trigger and function"
+
+
+def test_with_a_key_only_signed_calls_are_answered(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    service = FunctionService(lambda: home.pipeline, SIGNED, lambda: 1e9)
+    call = body(record("a.mp4"))
+    answer = service.answer(call, {})
+    assert (answer.status, answer.document["error"]["code"]) == (401, "not_signed")
+    assert answer.headers()["Retry-After"] == "60"
+    assert not list(home.store.list_objects(OUT))
+    headers = {HEADER: signature(SIGNED, call, 1e9)}
+    assert service.answer(call, headers).status == 200
+    assert service.answer(call + b" ", headers).status == 401
+    assert service.answer(b"not json", {}).status == 401
+
+
+def test_of_a_signed_call_only_the_body_counts(home: Home) -> None:
+    """A listener could add headers, and `ce-*` ones would change what is asked for."""
+    service = FunctionService(lambda: home.pipeline, SIGNED, lambda: 1e9)
+    added = {"ce-type": "ObjectCreated:Put", "ce-source": f"x.y.{IN}", "ce-subject": "secret.mp4"}
+    answer = service.answer(b"", {HEADER: signature(SIGNED, b"", 1e9), **added})
+    assert (answer.status, answer.document["error"]["code"]) == (400, "bad_event")
 
 
 def test_draining_waits_for_the_call_in_flight_and_takes_no_more(home: Home) -> None:

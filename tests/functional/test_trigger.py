@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ from support.settings import TOKEN, embedded_settings
 from support.waiting import wait_until
 
 from rollcall.adapters.memory import MemoryStore
-from rollcall.core.errors import InboxUnavailable
+from rollcall.core.call_signature import check_signature
+from rollcall.core.errors import CallNotSigned, InboxUnavailable
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.settings import Settings
 from rollcall.core.types import VideoRef
@@ -76,7 +78,11 @@ def running(
 
 def _caller(settings: Settings) -> FunctionCaller:
     return FunctionCaller(
-        settings.openfaas_gateway, settings.openfaas_function, settings.function_timeout_s, 4
+        settings.openfaas_gateway,
+        settings.openfaas_function,
+        settings.function_timeout_s,
+        4,
+        settings.function_hmac_key,
     )
 
 
@@ -366,6 +372,26 @@ def test_the_reconciler_finds_a_video_that_no_event_told_of(tmp_path: Path) -> N
         assert [call["key"] for call in trigger.calls] == ["lost.mp4"]
         page = httpx.get(trigger.url + "/metrics").text
     assert "rollcall_reconciled_total 1.0" in page
+
+
+def test_a_function_that_wants_another_key_costs_no_video(tmp_path: Path, quick: None) -> None:
+    """Somebody has to act; until then the work is tried again, and then goes on."""
+    key, wanted = "k" * 32, ["j" * 32]
+
+    def reply(call: dict[str, Any]) -> Reply:
+        try:
+            check_signature(wanted[0], call["raw"], call["headers"], time.time())
+        except CallNotSigned:
+            return refused(401, "not_signed")
+        return done()
+
+    with running(tmp_path, reply, FUNCTION_HMAC_KEY=key) as trigger:
+        trigger.post(event())
+        wait_until(lambda: len(trigger.calls) > 2, "some attempts")
+        assert trigger.inbox.counts()["dead"] == 0
+        wanted[0] = key
+        trigger.settled()
+        assert trigger.inbox.counts()["done"] == 1
 
 
 @pytest.mark.parametrize(("headers", "gauge"), [({STALE_GALLERY: "1"}, "1.0"), ({}, "0.0")])

@@ -27,7 +27,7 @@ from rollcall.wiring import build_place, build_recogniser
 
 def app() -> Flask:
     settings = load_settings(os.environ)
-    service = FunctionService(lambda: painted_pipeline(settings))
+    service = FunctionService(lambda: painted_pipeline(settings), settings.function_hmac_key)
 
     def handle(event: Event, context: Context) -> Mapping[str, Any]:
         answer = service.answer(event.body, dict(event.headers))

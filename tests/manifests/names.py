@@ -25,6 +25,7 @@ CLAIM_KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 
 OTHER_SECRETS = {
     ("rollcall", "trigger-token"): frozenset({"trigger-token"}),  # docs/deploy.md makes it
+    ("rollcall", "function-hmac-key"): frozenset({"function-hmac-key"}),  # and this one
     ("rook-ceph", "rook-ceph-mon"): frozenset({"ceph-username", "ceph-secret"}),  # Rook does
 }
 
@@ -161,7 +162,7 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
 def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     """The trigger's environment is made of settings that parse, buckets that are claimed."""
     (container,) = deployment.spec["template"]["spec"]["containers"]
-    given = {item["name"]: item.get("value", "x") for item in container.get("env", ())}
+    given = {item["name"]: item.get("value", "x" * 64) for item in container.get("env", ())}
     try:
         settings = parse_settings(given)
     except SettingsError as error:

@@ -35,7 +35,9 @@ def serve_function(reply: Callable[[dict[str, Any]], Reply | None]) -> Iterator[
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            answer = reply({"path": self.path, **json.loads(self.rfile.read(length))})
+            raw = self.rfile.read(length)
+            headers = dict(self.headers.items())
+            answer = reply({**json.loads(raw), "path": self.path, "raw": raw, "headers": headers})
             if answer is None:
                 self.connection.close()
                 return

@@ -23,6 +23,7 @@ KEPT_FOR_USERS = """
 """
 SECRETS = (
     "AWS_SECRET_ACCESS_KEY",
+    "FUNCTION_HMAC_KEY",
     "AWS_SESSION_TOKEN",
     "S3_AWS_SECRET_ACCESS_KEY",
     "TRIGGER_TOKEN",
@@ -168,10 +169,17 @@ def test_secrets_are_those_we_think() -> None:
 @pytest.mark.parametrize("name", SECRETS)
 def test_secret_is_not_in_the_repr(name: str) -> None:
     key_id = name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID")
-    settings = parse_settings({key_id: "id", name: "s3cr3t"})
-    assert getattr(settings, name.lower()) == "s3cr3t"
+    secret = "s3cr3t" * 6
+    settings = parse_settings({key_id: "id", name: secret})
+    assert getattr(settings, name.lower()) == secret
     assert "s3cr3t" not in repr(settings)
     assert "s3cr3t" not in repr(replace(settings, tolerance=0.5))
+
+
+def test_a_key_that_could_be_guessed_is_refused_unseen() -> None:
+    message = refused(FUNCTION_HMAC_KEY="x" * 31)
+    assert "openssl rand" in message
+    assert "xx" not in message
 
 
 @pytest.mark.parametrize("name", PLAIN)

@@ -1,0 +1,79 @@
+"""Calls that only the trigger can make."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollcall.core.call_signature import HEADER, MAX_AGE_S, check_signature, signature
+from rollcall.core.errors import CallNotSigned
+
+KEY = "k" * 32
+NOW_S = 1_800_000_000.9
+BODY = b'{"bucket": "b", "key": "k.mp4"}'
+SIGNED = signature(KEY, BODY, NOW_S)
+
+
+def refused(
+    headers: dict[str, str], body: bytes = BODY, key: str = KEY, now_s: float = NOW_S
+) -> str:
+    with pytest.raises(CallNotSigned) as caught:
+        check_signature(key, body, headers, now_s)
+    assert KEY not in str(caught.value)
+    return str(caught.value)
+
+
+def test_it_is_what_the_docstring_says() -> None:
+    text = b"rollcall-call-1\n1800000000\n" + BODY
+    digest = hmac.new(KEY.encode(), text, hashlib.sha256).hexdigest()
+    assert signature(KEY, BODY, NOW_S) == f"t=1800000000,sha256={digest}"
+
+
+@pytest.mark.parametrize("name", [HEADER, HEADER.lower(), HEADER.upper()])
+@pytest.mark.parametrize("late_s", [0, MAX_AGE_S - 1, 1 - MAX_AGE_S])
+def test_a_signed_call_is_taken(name: str, late_s: float) -> None:
+    check_signature(KEY, BODY, {name: SIGNED, "Host": "x"}, NOW_S + late_s)
+
+
+@pytest.mark.parametrize("late_s", [MAX_AGE_S + 2, -MAX_AGE_S - 2, 10**9])
+def test_an_old_one_is_not(late_s: float) -> None:
+    assert "clocks" in refused({HEADER: SIGNED}, now_s=NOW_S + late_s)
+
+
+def test_another_body_key_or_time_is_not() -> None:
+    assert "wrong" in refused({HEADER: SIGNED}, body=BODY + b" ")
+    assert "wrong" in refused({HEADER: SIGNED}, key="j" * 32)
+    assert "wrong" in refused({HEADER: SIGNED.replace("t=18", "t=19")}, now_s=NOW_S + 10**8)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "t=1",
+        SIGNED.upper(),
+        SIGNED + "0",
+        " " + SIGNED,
+        SIGNED + "\n",
+        SIGNED.replace("t=1", "t=-1"),
+        "t=" + "9" * 5000 + SIGNED[12:],
+        "t=٣," + SIGNED[13:],
+        "ü",
+    ],
+)
+def test_what_has_not_the_form_is_no_signature(value: str) -> None:
+    assert HEADER in refused({HEADER: value})
+
+
+def test_two_signatures_are_none() -> None:
+    refused({HEADER: SIGNED, HEADER.lower(): SIGNED})
+    refused({})
+
+
+@given(st.binary(max_size=200), st.text(max_size=120))
+def test_nothing_arbitrary_is_taken(body: bytes, value: str) -> None:
+    refused({HEADER: value}, body=body)
