@@ -153,7 +153,12 @@ class Settings:
     trigger_token: str = _setting(
         "", "shared with the store's topic; the trigger does not start without", secret=True
     )
-    sns_topic_arns: str = _setting("", "topics whose subscription is confirmed, comma-separated")
+    sns_topic_arns: str = _setting("", "SNS topics that are heard and confirmed, comma-separated")
+    sns_verify: str = _setting(
+        "yes",
+        "`yes`: SNS messages have to be signed by AWS; `no`: a local SNS is trusted",
+        _choice("yes", "no"),
+    )
     inbox: str = _setting("inbox.sqlite3", "file of the durable queue; on a local disk")
     max_inflight: int = _setting(
         2,

@@ -66,7 +66,11 @@ class EmbeddedStore:
         self.url = f"http://127.0.0.1:{self._port}"
 
     def settings(self) -> dict[str, str]:
-        return {**self.dynamodb_settings(), "S3_ENDPOINT_URL": self.url}
+        return {
+            **self.dynamodb_settings(),
+            "S3_ENDPOINT_URL": self.url,
+            "SNS_VERIFY": "no",  # moto signs, with certificates of its own
+        }
 
     def dynamodb_settings(self) -> dict[str, str]:
         return {

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rollcall.core.errors import BadEvent
-from rollcall.core.events import BadRecords, decode, parse_events
+from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.types import VideoRef
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.sns import SnsGate
 
 log = logging.getLogger(__name__)
-
-Confirm = Callable[[str, str], None]
-"""Confirms a subscription, given the topic's ARN and the token that SNS sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +23,7 @@ class Receiver:
     inbox: Inbox
     metrics: Metrics
     input_bucket: str
-    topic_arns: frozenset[str]
-    confirm: Confirm
+    sns: SnsGate
     on_work: Callable[[], None]
     token: bytes = b""
     """Blanked in what is recorded."""
@@ -34,11 +31,11 @@ class Receiver:
     def receive(self, body: bytes, headers: Mapping[str, str]) -> dict[str, int]:
         """How many records became new work, and how many were known, ignored or bad.
 
-        Raises InboxUnavailable, and then nothing of the event counts as received.
+        Raises TransientError, and then nothing of the event counts as received.
         """
-        if self._is_subscription(body):
-            return {"queued": 0}
         try:
+            if not self.sns.admit(body):
+                return {"queued": 0}
             videos = parse_events(body, headers)
         except BadEvent as error:
             self._record(body, str(error))
@@ -67,18 +64,3 @@ class Receiver:
         shown = body.replace(self.token, b"[token]") if self.token else body
         self.inbox.add_bad_event(shown, reason)
         self.metrics.events.labels("bad").inc()
-
-    def _is_subscription(self, body: bytes) -> bool:
-        try:
-            document = decode(body)
-        except BadEvent:
-            return False
-        if not isinstance(document, dict) or document.get("Type") != "SubscriptionConfirmation":
-            return False
-        topic, token = str(document.get("TopicArn", "")), str(document.get("Token", ""))
-        if topic in self.topic_arns:
-            self.confirm(topic, token)
-            log.info("subscription to %s confirmed", topic)
-        else:
-            self._record(body, f"a subscription to {topic!r:.200}, which SNS_TOPIC_ARNS lacks")
-        return True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
 
-from rollcall.adapters.boto import (
-    s3_client,
-)
+from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
+from rollcall.adapters.sns_signature import SnsSignatures
 from rollcall.core.errors import InboxUnavailable, SettingsError
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
@@ -23,6 +23,7 @@ from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.reconciler import Reconciler, Schedule
 from rollcall.trigger.registration import confirm_subscription
+from rollcall.trigger.sns import SnsGate, fetch_certificate
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +77,11 @@ class Trigger:
         self.inbox.close()
 
     def _app(self, settings: Settings) -> Flask:
-        arns = (arn.strip() for arn in settings.sns_topic_arns.split(","))
         receiver = Receiver(
             self.inbox,
             self.metrics,
             settings.input_bucket,
-            frozenset(filter(None, arns)),
-            lambda arn, token: confirm_subscription(settings, arn, token),
+            _sns_gate(settings),
             self.dispatcher.wake,
             settings.trigger_token.encode(),
         )
@@ -102,6 +101,13 @@ class Trigger:
             self.inbox.prune()
         except InboxUnavailable as error:
             log.error("old work could not be forgotten: %s", error)
+
+
+def _sns_gate(settings: Settings) -> SnsGate:
+    arns = (arn.strip() for arn in settings.sns_topic_arns.split(","))
+    confirm = partial(confirm_subscription, settings)
+    check = SnsSignatures(fetch_certificate).check if settings.sns_verify == "yes" else None
+    return SnsGate(frozenset(filter(None, arns)), confirm, check)
 
 
 def build_trigger(settings: Settings) -> Trigger:

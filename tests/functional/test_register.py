@@ -16,6 +16,7 @@ from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.registration import confirm_subscription, register
+from rollcall.trigger.sns import SnsGate
 
 ARN = "arn:aws:sns:eu-west-1:123456789012:videos"
 
@@ -72,8 +73,11 @@ def test_a_subscription_is_confirmed_only_for_an_allowed_topic(
         inbox,
         Metrics(inbox),
         "bucket",
-        frozenset([ARN] if allowed else []),
-        lambda arn, token: confirmed.append((arn, token)),
+        SnsGate(
+            frozenset([ARN] if allowed else []),
+            lambda arn, token: confirmed.append((arn, token)),
+            check=None,
+        ),
         lambda: None,
     )
     body = {

@@ -26,6 +26,7 @@ VENDORS = {
     "boto": {"boto3", "botocore"},
     "dynamodb": {"botocore"},
     "opencv_photo": {"cv2"},
+    "sns_signature": {"cryptography"},
 }
 VIDEO_VENDORS = {"numpy", "av"}
 FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}

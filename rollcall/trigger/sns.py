@@ -1,0 +1,91 @@
+"""Messages of AWS' SNS: which are heard, and the one answer that a subscription waits for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from rollcall.core.errors import BadEvent, StoreUnavailable
+from rollcall.core.events import decode
+
+log = logging.getLogger(__name__)
+
+MAX_CERTIFICATE_BYTES = 65536
+FETCH_TIMEOUT_S = 5.0
+TYPES = frozenset({"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"})
+
+Confirm = Callable[[str, str], None]
+"""Confirms a subscription, given the topic's ARN and the token that SNS sent."""
+
+Check = Callable[[Mapping[str, Any]], None]
+"""Raises BadEvent for a message that AWS has not signed, TransientError when nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnsGate:
+    """Hears messages of `topic_arns` that `check` accepts; without a `check`, of any topic."""
+
+    topic_arns: frozenset[str]
+    confirm: Confirm
+    check: Check | None
+
+    def admit(self, body: bytes) -> bool:
+        """Whether the body is to be read as an event; a subscription is confirmed instead.
+
+        Raises BadEvent for an SNS message that is not to be heard, TransientError when AWS has to
+        be asked and does not answer.
+        """
+        message = _message(body)
+        if message is None:
+            return True
+        topic, subscription = str(message.get("TopicArn", "")), _asks_to_subscribe(message)
+        if (self.check or subscription) and topic not in self.topic_arns:
+            raise BadEvent(f"an SNS message of {topic!r:.200}, which SNS_TOPIC_ARNS lacks")
+        if self.check:
+            self.check(message)
+        if subscription:
+            self.confirm(topic, str(message.get("Token", "")))
+            log.info("subscription to %s confirmed", topic)
+        return not subscription
+
+
+def fetch_certificate(url: str) -> bytes:
+    """The bytes there.
+
+    Raises StoreUnavailable, after which SNS sends its message again, or BadEvent.
+    """
+    try:
+        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT_S) as response:
+            if response.status_code == 200:
+                return _bounded(response)
+    except httpx.HTTPError as error:
+        raise StoreUnavailable(f"fetching {url}: {type(error).__name__}") from error
+    if response.status_code < 500 and response.status_code != 429:
+        raise BadEvent(f"the SNS message's certificate is not at {url}")
+    raise StoreUnavailable(f"fetching {url}: answered {response.status_code}")
+
+
+def _bounded(response: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > MAX_CERTIFICATE_BYTES:
+            raise BadEvent("the SNS message's certificate is too long")
+    return bytes(body)
+
+
+def _message(body: bytes) -> dict[str, Any] | None:
+    try:
+        document = decode(body)
+    except BadEvent:
+        return None
+    is_sns = isinstance(document, dict) and "Records" not in document
+    return document if is_sns and document.get("Type") in TYPES else None
+
+
+def _asks_to_subscribe(message: Mapping[str, Any]) -> bool:
+    return message.get("Type") == "SubscriptionConfirmation"
