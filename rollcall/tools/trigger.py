@@ -11,18 +11,14 @@ from types import FrameType
 from typing import Any
 
 import click
-from waitress.server import create_server
 
 from rollcall.core.errors import SettingsError
-from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
 from rollcall.trigger import registration
+from rollcall.trigger.http_server import listen
 from rollcall.trigger.inbox_file import InboxOwner
 from rollcall.trigger.service import Trigger, build_trigger
-
-HTTP_THREADS = 8
-"""A request only stores an event; this many may wait for the disk at once."""
 
 
 @click.command(context_settings={"show_default": True})
@@ -94,14 +90,7 @@ def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
 def _listen(chosen: Settings, trigger: Trigger) -> Any:
     host, _, port = chosen.trigger_listen.rpartition(":")
     try:
-        return create_server(
-            trigger.app,
-            host=host,
-            port=int(port),
-            threads=HTTP_THREADS,
-            max_request_body_size=MAX_BODY_BYTES,
-            ident="rollcall",
-        )
+        return listen(trigger.app, host, int(port))
     except OSError as error:
         raise SettingsError(f"TRIGGER_LISTEN {chosen.trigger_listen}: {error.strerror}") from error
 

@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from waitress.server import create_server
+from rollcall.trigger.http_server import listen
 
 Reply = tuple[int, dict[str, str], bytes]
 
 
 @contextmanager
 def serve_wsgi(app: Any) -> Iterator[str]:
-    """A WSGI application on waitress, as the trigger runs; its URL."""
-    server = create_server(app, host="127.0.0.1", port=0, threads=4)
+    """A WSGI application on the trigger's own server; its URL."""
+    server = listen(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

@@ -1,0 +1,270 @@
+"""Requests that no honest sender makes: to the trigger's server, and to the function's host."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.needs import REPOSITORY
+from support.raw_http import connection, exchange, status_of
+from support.servers import done, serve_wsgi
+from support.settings import TOKEN
+
+from rollcall.core.events import MAX_BODY_BYTES
+from rollcall.local.processes import Process, Processes, answers, free_port
+from rollcall.trigger import http_server
+from tests.functional.test_trigger import Running, event, running
+
+SLOW_SENDERS = 3 * http_server.HTTP_THREADS
+
+
+@pytest.fixture
+def trigger(tmp_path: Path) -> Iterator[Running]:
+    with running(tmp_path, lambda call: done()) as started:
+        yield started
+
+
+def request(
+    head: bytes = b"", body: bytes = b"", method: bytes = b"POST", path: bytes = b"/events"
+) -> bytes:
+    start = b"%b %b HTTP/1.1\r\nHost: x\r\nX-Trigger-Token: %b\r\n" % (method, path, TOKEN.encode())
+    return start + head + b"\r\n" + body
+
+
+def length(size: int) -> bytes:
+    return b"Content-Length: %d\r\n" % size
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+CHUNK = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+MB_AND_ONE = MAX_BODY_BYTES + 1
+
+REFUSED: dict[str, tuple[Callable[[], bytes], int]] = {
+    "one byte too many": (lambda: request(length(MB_AND_ONE), b"x" * MB_AND_ONE), 413),
+    "chunks without end": (lambda: request(CHUNKED, CHUNK * 20), 413),
+    "a length beyond numbers": (lambda: request(b"Content-Length: " + b"9" * 30 + b"\r\n"), 413),
+    "two lengths": (lambda: request(length(2) + length(3), b"{}x"), 400),
+    "one length twice": (lambda: request(length(2) + length(2), b"{}"), 400),
+    "a negative length": (lambda: request(b"Content-Length: -1\r\n"), 400),
+    "a signed length": (lambda: request(b"Content-Length: +2\r\n", b"{}"), 400),
+    "broken chunks": (lambda: request(CHUNKED, b"zz\r\nx\r\n0\r\n\r\n"), 400),
+    "an unknown coding": (lambda: request(b"Transfer-Encoding: gzip, chunked\r\n"), 501),
+    "a space in a name": (lambda: request(b"Content-Length : 2\r\n", b"{}"), 400),
+    "NUL in a header": (lambda: request(b"X: a\0b\r\n" + length(0)), 400),
+    "a huge header": (lambda: request(b"X: " + b"a" * 300_000 + b"\r\n" + length(0)), 431),
+    "many headers": (lambda: request(b"X: y\r\n" * 20_000 + length(0)), 431),
+    "TLS": (lambda: b"\x16\x03\x01\x02\x00" + bytes(200) + b"\r\n\r\n", 400),
+    "a path that is no UTF-8": (lambda: request(length(0), path=b"/\xff"), 400),
+    "another path": (lambda: request(length(0), path=b"/event"), 404),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_and_nothing_is_kept(trigger: Running, name: str) -> None:
+    make, status = REFUSED[name]
+    assert exchange(trigger.url, make()) == status
+    assert sum(trigger.inbox.counts().values()) == 0
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "HEAD", "FOO"])
+def test_only_post_is_an_event(trigger: Running, method: str) -> None:
+    assert exchange(trigger.url, request(length(0), method=method.encode())) == 405
+
+
+def test_a_body_as_large_as_allowed_is_taken(trigger: Running) -> None:
+    body = event().ljust(MAX_BODY_BYTES)
+    assert trigger.post(body).json()["queued"] == 1
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Type: application/x-www-form-urlencoded\r\n",
+        b"Content-Type: multipart/form-data; boundary=x\r\n",
+        b"Content-Type: \xff\r\n",
+        b"Content-Type: application/json; charset=utf-16\r\n",
+        b"Expect: something\r\n",
+        b"X: \xff\xfe\r\n",
+        b"Cookie: " + b"a=b;" * 1000 + b"\r\n",
+    ],
+    ids=repr,
+)
+def test_odd_headers_do_not_cost_an_event(trigger: Running, head: bytes) -> None:
+    body = event()
+    assert exchange(trigger.url, request(head + length(len(body)), body)) == 200
+    trigger.settled()
+    assert len(trigger.calls) == 1
+
+
+def test_a_sender_that_asks_first_is_told_to_go_on(trigger: Running) -> None:
+    body = event()
+    with connection(trigger.url) as opened:
+        opened.sendall(request(b"Expect: 100-continue\r\n" + length(len(body))))
+        assert status_of(opened) == 100
+        opened.sendall(body)
+        assert status_of(opened) == 200
+
+
+def test_chunks_are_one_event(trigger: Running) -> None:
+    body = event()
+    middle = len(body) // 2
+    parts = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (body[:middle], body[middle:], b""))
+    assert exchange(trigger.url, request(CHUNKED, parts)) == 200
+    trigger.settled()
+    assert len(trigger.calls) == 1
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b'{"a":' * 150_000, b"\x00", b""])
+def test_what_is_no_json_is_a_bad_event(trigger: Running, body: bytes) -> None:
+    answer = trigger.post(body, **{"X-Trigger-Token": TOKEN})
+    assert (answer.status_code, answer.json()["bad"]) == (200, 1)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b"", b"{}", b'{"Records": []}'])
+def test_without_the_token_nothing_is_kept(trigger: Running, body: bytes) -> None:
+    assert trigger.post(body).status_code == 401
+    assert sum(trigger.inbox.counts().values()) == 0
+
+
+def cut_off(opened: socket.socket) -> bool:
+    """Whether the server has ended the connection; what came before does not matter."""
+    try:
+        return opened.recv(65536) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def drip(opened: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is cut off
+        opened.send(b"x")
+
+
+def test_slow_senders_hold_up_nobody_and_are_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three for each thread, a byte now and then: half of them in their headers."""
+    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
+    with running(tmp_path, lambda call: done()) as trigger:
+        slow = [socket.create_connection(address(trigger.url)) for _ in range(SLOW_SENDERS)]
+        for number, opened in enumerate(slow):
+            whole = request(length(1_000_000), b"{")
+            opened.sendall(whole if number % 2 else whole[:60])
+            opened.setblocking(False)
+        until, left = time.monotonic() + 60, slow
+        while left:
+            assert time.monotonic() < until, f"{len(left)} are still connected"
+            assert trigger.post(event()).status_code == 200
+            for opened in left:
+                drip(opened)
+            left = [opened for opened in left if not cut_off(opened)]
+            time.sleep(0.05)
+        for opened in slow:
+            opened.close()
+        trigger.settled()
+        assert trigger.inbox.counts()["bad"] == 0
+
+
+def address(url: str) -> tuple[str, int]:
+    parts = httpx.URL(url)
+    assert parts.port
+    return parts.host, parts.port
+
+
+def test_a_patient_sender_is_not_cut_off_between_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a request that does not end is: pauses between requests count from the last one."""
+    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
+    with running(tmp_path, lambda call: done()) as trigger, httpx.Client() as client:
+        for _ in range(4):
+            time.sleep(0.8)
+            answer = client.post(
+                trigger.url + "/events", content=event(), headers={"Connection": "keep-alive"}
+            )
+            assert answer.status_code == 200
+
+
+def test_every_address_of_a_host_has_the_limits() -> None:
+    server = http_server.listen(lambda *_: [], "localhost", free_port())  # type: ignore[arg-type]
+    try:
+        parts = [each for each in server._map.values() if hasattr(each, "channel_class")]
+        assert parts
+        assert {each.channel_class for each in parts} == {http_server._PromptChannel}
+    finally:
+        server.close()
+
+
+# --- the function's host, as the image runs it
+
+
+@pytest.fixture(scope="module")
+def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """gunicorn with two workers around the contract of python3-http; the handler is an echo."""
+    folder, port = tmp_path_factory.mktemp("function"), free_port()
+    (folder / "echo.py").write_text(
+        "from rollcall.function.python3_http import create_app\n"
+        "from rollcall.function.service import FunctionService\n"
+        "def nothing(): raise OSError('no pipeline here')\n"
+        "service = FunctionService(nothing)\n"
+        "def handle(event, context):\n"
+        "    answer = service.answer(event.body, dict(event.headers))\n"
+        "    return {'statusCode': answer.status, 'body': answer.body(),"
+        " 'headers': answer.headers()}\n"
+        "app = create_app(handle)\n"
+    )
+    argv = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}"]
+    argv += ["--no-control-socket", "echo:app"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)])}
+    url = f"http://127.0.0.1:{port}"
+    with Processes() as processes:
+        process = Process("function", argv, env, folder)
+        processes.add(process).wait_ready(answers(url + "/healthz"))
+        yield url
+
+
+def post(body: bytes, head: bytes = b"") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: x\r\n" + head + length(len(body)) + b"\r\n" + body
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED.keys() - {"a path that is no UTF-8"}))
+def test_the_function_refuses_them_too_and_goes_on(function: str, name: str) -> None:
+    """A refusal of the server itself has no form of ours: the watchdog in front of it, and not a
+    caller, would get to see it."""
+    make, _ = REFUSED[name]
+    assert exchange(function, make().replace(b"POST /events", b"POST /", 1)) >= 400
+    assert httpx.post(function, content=b"{}").status_code == 400
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b"\x00", b"", b"{}", b"3"])
+def test_what_is_no_event_is_its_400(function: str, body: bytes) -> None:
+    answer = httpx.post(function, content=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_event")
+
+
+def test_a_body_that_is_too_large_is_its_400(function: str) -> None:
+    answer = httpx.post(function, content=b"x" * MB_AND_ONE)
+    document: dict[str, Any] = json.loads(answer.content)
+    assert (answer.status_code, document["error"]["code"]) == (400, "bad_event")
+
+
+def test_a_slow_caller_takes_one_place_and_the_other_answers(function: str) -> None:
+    with connection(function) as slow:
+        slow.sendall(post(b"x" * 1000)[:-900])
+        for _ in range(5):
+            assert httpx.post(function, content=b"{}", timeout=30).status_code == 400
+
+
+def test_the_server_of_the_tests_is_the_triggers_own() -> None:
+    with serve_wsgi(lambda environ, start: (start("200 OK", []), [b""])[1]) as url:
+        assert httpx.get(url).headers["Server"] == "rollcall"
