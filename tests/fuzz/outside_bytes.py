@@ -1,0 +1,88 @@
+"""Everything that reads bytes from outside, under libFuzzer: `python outside_bytes.py -runs=N`.
+
+Whatever comes, the reader answers or raises its own error; anything else ends the run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import atheris
+
+with atheris.instrument_imports(include=["rollcall"]):
+    from rollcall.core.call_signature import HEADER, check_signature
+    from rollcall.core.errors import BadEvent, CallNotSigned, GalleryError
+    from rollcall.core.events import BadRecords, opaque_tokens, parse_events
+    from rollcall.core.gallery_formats import parse_gallery
+    from rollcall.core.reports import report_without
+    from rollcall.core.results import csv_without
+    from rollcall.core.types import VideoRef
+    from rollcall.trigger.verdict import judge
+
+
+def read_event(data: bytes) -> None:
+    cut = data.find(b"\n") + 1
+    subject, body = data[:cut].decode("latin-1"), data[cut:]
+    headers = {"Ce-Type": "x.ObjectCreated:Put", "ce-subject": subject} if subject else {}
+    try:
+        videos = parse_events(body, headers)
+    except BadRecords as error:
+        videos = error.videos
+    except BadEvent:
+        return
+    assert isinstance(videos, tuple)
+    for video in videos:
+        assert isinstance(video, VideoRef)
+        assert video.bucket
+        assert len(video.key.encode()) <= 1024
+        video.identity().encode()
+
+
+def read_document(data: bytes) -> None:
+    verdict = judge(200 + len(data) % 400, data)
+    assert verdict.outcome in ("done", "retry", "dead")
+    try:
+        opaque_tokens(json.loads(data))
+    except (ValueError, RecursionError):
+        return
+
+
+def read_gallery(data: bytes) -> None:
+    try:
+        parse_gallery(data)
+        said = ""
+    except GalleryError as error:
+        said = str(error)
+    assert said.isprintable()
+
+
+def read_naming(data: bytes) -> None:
+    for without in (csv_without, report_without):
+        try:
+            rest, count = without(data, "alice")
+        except ValueError:
+            continue
+        assert count or without is csv_without or rest == data
+
+
+def read_signature(data: bytes) -> None:
+    try:
+        check_signature("k" * 32, b"body", {HEADER: data.decode("latin-1")}, 1e9)
+    except CallNotSigned:
+        return
+    raise AssertionError("a signature was guessed")
+
+
+READERS = (read_event, read_document, read_gallery, read_naming, read_signature)
+
+
+def one(data: bytes) -> None:
+    """The first byte chooses the reader."""
+    if data:
+        READERS[data[0] % len(READERS)](data[1:])
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()

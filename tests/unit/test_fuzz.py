@@ -1,0 +1,102 @@
+"""Bytes from outside: keys survive every envelope, and a fuzzer finds no error but ours."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.needs import REPOSITORY, need
+
+from rollcall.core.events import parse_events
+from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_formats import render_gallery
+
+RUNS = 60_000
+SEED = 17
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+SHORT_KEYS = KEYS.filter(lambda key: len(key.encode()) <= 1024)
+
+
+def record(source: str, key: str) -> dict[str, Any]:
+    written = key if source == "ceph:s3" else quote_plus(key)
+    s3 = {"bucket": {"name": "b"}, "object": {"key": written}}
+    return {"eventSource": source, "eventName": "ObjectCreated:Put", "s3": s3}
+
+
+def in_sns(document: Any) -> dict[str, Any]:
+    return {"Type": "Notification", "MessageId": "m", "Message": json.dumps(document)}
+
+
+def in_sqs(document: Any) -> dict[str, Any]:
+    return {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(document)}]}
+
+
+@given(SHORT_KEYS, st.sampled_from(["ceph:s3", "aws:s3", "minio:s3"]), st.booleans())
+def test_a_key_comes_back_from_every_envelope(key: str, source: str, ascii_only: bool) -> None:
+    plain = {"Records": [record(source, key)]}
+    for document in (plain, in_sns(plain), in_sqs(plain), in_sqs(in_sns(plain))):
+        body = json.dumps(document, ensure_ascii=ascii_only).encode()
+        (video,) = parse_events(body)
+        assert video.key == key
+
+
+@given(SHORT_KEYS)
+def test_a_key_comes_back_from_a_direct_call_and_a_cloud_event(key: str) -> None:
+    (video,) = parse_events(json.dumps({"bucket": "b", "key": key}).encode())
+    assert video.key == key
+    headers = {"ce-type": "x.ObjectCreated:Put", "ce-source": "ceph:s3.default.b"}
+    headers["ce-subject"] = key.encode().decode("latin-1")  # as WSGI hands it over
+    (video,) = parse_events(b"", headers)
+    assert (video.bucket, video.key) == ("b", key)
+
+
+def write_corpus(folder: Path) -> None:
+    """One honest example of each kind, with the byte that chooses its reader."""
+    points = np.random.default_rng(1).normal(0, 0.1, (1, 128))
+    events = [{"Records": [record(source, "a b.mp4")]} for source in ("ceph:s3", "aws:s3")]
+    events += [in_sns(events[0]), in_sqs(events[1]), {"bucket": "b", "key": "k"}]
+    examples = [b"\0\n" + json.dumps(event).encode() for event in events]
+    examples += [b"\0subject\n"]
+    examples += [b"\1" + json.dumps({"error": {"code": "x", "message": "y"}}).encode()]
+    examples += [b"\1" + json.dumps({"status": "recognised"}).encode()]
+    document = {"name": ["a"], "encoding": list(points)}
+    examples += [b"\2" + pickle.dumps(document, protocol) for protocol in range(6)]
+    examples += [b"\2" + render_gallery(Gallery(["a"], points))]
+    examples += [
+        b"\3name,major,year,first_seen_s,last_seen_s,frames,distance\r\nalice,,,0,0,1,\r\n"
+    ]
+    examples += [b'\3{"people": [{"name": "alice"}], "faces": [{"nearest": "alice"}]}']
+    examples += [b"\4t=1000000000,sha256=" + b"0" * 64]
+    for number, example in enumerate(examples):
+        (folder / str(number)).write_bytes(example)
+
+
+def test_a_fuzzer_finds_no_error_but_ours(tmp_path: Path) -> None:
+    supported = sys.platform == "linux" and platform.machine() == "x86_64"
+    if not supported:
+        pytest.skip("atheris has wheels for Linux on x86-64")
+    need(importlib.util.find_spec("atheris") is not None, "atheris is not installed: make setup")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_corpus(corpus)
+    argv = [sys.executable, "-W", "ignore", str(REPOSITORY / "tests" / "fuzz" / "outside_bytes.py")]
+    argv += [f"-runs={RUNS}", f"-seed={SEED}", "-max_len=4096", "-rss_limit_mb=1024", "-timeout=60"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [*argv, str(corpus)], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert f"Done {RUNS} runs" in done.stderr
