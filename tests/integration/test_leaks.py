@@ -1,0 +1,162 @@
+"""The whole flow, and then a look for secrets and encodings in everything that it left behind."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from support.leaks import leaks, traces_of_encodings, traces_of_secret
+from support.waiting import wait_until
+
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.call_signature import HEADER, signature
+from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_formats import parse_gallery
+from rollcall.local.stack import EmbeddedStack
+from rollcall.tools.students import upload_students
+
+REPORTS = "rollcall-reports"
+VIDEOS = ("lecture_1.mp4", "stranger.mp4", "cat.mp4")
+
+
+@pytest.fixture(scope="module")
+def gallery_file(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("gallery") / "gallery.npz"
+    path.write_bytes((sample / "encoding").read_bytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def stack(
+    sample: Path, gallery_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedStack]:
+    overrides = {
+        "ENCODINGS": str(gallery_file),
+        "ENCODINGS_REFRESH_S": "0",
+        "REPORT_BUCKET": REPORTS,
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+        "S3_AWS_ACCESS_KEY_ID": "store",
+        "S3_AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
+        "MAX_ATTEMPTS": "1",
+    }
+    with EmbeddedStack(tmp_path_factory.mktemp("stack"), os.environ, overrides) as running:
+        upload_students(running.settings, sample / "student_data.json")
+        yield running
+
+
+def secrets_of(stack: EmbeddedStack) -> list[str]:
+    settings = stack.settings
+    found = [settings.trigger_token, settings.function_hmac_key]
+    return [*found, settings.aws_secret_access_key, settings.s3_aws_secret_access_key]
+
+
+def call(stack: EmbeddedStack, key: str, **headers: str) -> bytes:
+    """The function, as the trigger calls it."""
+    body = json.dumps({"bucket": stack.settings.input_bucket, "key": key}).encode()
+    signed = {HEADER: signature(stack.settings.function_hmac_key, body, time.time())}
+    url = f"{stack.settings.openfaas_gateway}/function/{stack.settings.openfaas_function}"
+    answer = httpx.post(url, content=body, headers={**signed, **headers}, timeout=60)
+    return answer.content + repr(answer.headers).encode()
+
+
+def broken_galleries(known: Gallery) -> Iterator[bytes]:
+    """Each of them has the numbers, as text or as bytes."""
+    texts = {"name": list(known.names), "encoding": known.encodings.tolist()}
+    yield pickle.dumps(texts, 0)[:-40]
+    yield pickle.dumps(texts, 0).replace(b"\nF", b"\nFx", 3)
+    yield pickle.dumps({"name": list(known.names), "encoding": known.encodings * np.nan})
+    yield pickle.dumps({"name": ["a"], "encoding": [str(known.encodings[0])]})
+    yield pickle.dumps({"name": ["a"] * len(known), "encoding": known.encodings * 1e4}, 2)
+    yield b"PK" + known.encodings.tobytes()
+
+
+def misuse(stack: EmbeddedStack, gallery_file: Path) -> dict[str, bytes]:
+    """What goes wrong on purpose, and what is answered."""
+    token = stack.settings.trigger_token
+    events = stack.trigger_url + "/events"
+    answers = {"no token": httpx.post(events, content=token.encode()).content}
+    with_token = {"X-Trigger-Token": token}
+    for body in (f'{{"opaqueData": "{token}"', f'{{"Records": [{{"opaqueData": "{token}"}}]}}'):
+        answers[f"bad event {body[:9]}"] = httpx.post(
+            events, content=body, headers=with_token
+        ).content
+    answers["unsigned"] = call(stack, "lecture_1.mp4", **{HEADER: "t=1,sha256=" + "0" * 64})
+    answers["gone"] = call(stack, "nowhere.mp4")
+    whole = gallery_file.read_bytes()
+    for number, broken in enumerate(broken_galleries(parse_gallery(whole))):
+        gallery_file.write_bytes(broken)
+        answers[f"broken gallery {number}"] = call(stack, "lecture_1.mp4")
+    gallery_file.write_bytes(whole)
+    return answers
+
+
+def left_behind(stack: EmbeddedStack) -> dict[str, bytes]:
+    """Logs, results, reports, metadata, pages, and the inbox's rows."""
+    found = {path.name: path.read_bytes() for path in stack.folder.glob("*.log")}
+    store = S3Store(s3_client(stack.settings))
+    for bucket in (stack.settings.output_bucket, REPORTS):
+        for info in store.list_objects(bucket):
+            metadata = repr(store.metadata(bucket, info.key)).encode()
+            found[info.key] = store.read(bucket, info.key, 1 << 24) + metadata
+    auth = ("any", stack.settings.trigger_token)
+    for page in ("/", "/metrics", "/healthz"):
+        found[page] = httpx.get(stack.trigger_url + page, auth=auth).content
+    with sqlite3.connect(stack.values["INBOX"]) as db:
+        for table in ("work", "bad_event"):
+            found[table] = repr(db.execute(f"SELECT * FROM {table}").fetchall()).encode()
+    db.close()
+    return found
+
+
+def test_neither_a_secret_nor_an_encoding_is_left_anywhere(
+    stack: EmbeddedStack, sample: Path, gallery_file: Path
+) -> None:
+    known = parse_gallery(gallery_file.read_bytes())
+    store = S3Store(s3_client(stack.settings))
+    bucket = stack.settings.input_bucket
+    for name in VIDEOS:
+        store.upload(sample / "videos" / name, bucket, name)
+    store.write(bucket, "broken.mp4", known.encodings.tobytes(), "video/mp4", {})
+    wait_until(lambda: len(list(store.list_objects(REPORTS))) == len(VIDEOS) + 1, "reports", 120)
+    found = {**misuse(stack, gallery_file), **left_behind(stack)}
+    assert {"lecture_1.csv", "lecture_1.mp4.json", "broken.mp4.json", "trigger.log"} <= set(found)
+    assert b"old one stays in use" in found["function.log"]
+    assert b"a call was refused" in found["function.log"]
+    for secret in secrets_of(stack):
+        assert not leaks(found, traces_of_secret(secret))
+    assert not leaks(found, traces_of_encodings(known.encodings))
+
+
+@pytest.mark.parametrize("form", [repr, lambda row: str(row.tolist()), lambda row: str(row[5])])
+def test_the_search_finds_numbers(form: object) -> None:
+    row = np.random.default_rng(1).normal(0, 0.1, 128)
+    with np.printoptions(precision=17, threshold=999):
+        text = f"error: {form(row)}".encode()  # type: ignore[operator]
+    assert leaks({"log": text}, traces_of_encodings(row[None]))
+    assert not leaks({"log": text}, traces_of_encodings(row[None] + 0.001))
+
+
+@pytest.mark.parametrize("kind", ["f8", "f4"])
+@pytest.mark.parametrize("form", ["raw", "hex", "base64"])
+@pytest.mark.parametrize("before", [b"", b"x", b"xx"])
+def test_the_search_finds_bytes(kind: str, form: str, before: bytes) -> None:
+    row = np.random.default_rng(1).normal(0, 0.1, 128)
+    body = before + row.astype(kind).tobytes()
+    forms = {"raw": body, "hex": body.hex().encode(), "base64": base64.b64encode(body)}
+    assert leaks({"log": forms[form]}, traces_of_encodings(row[None]))
+
+
+def test_the_search_finds_a_secret_in_basic_auth() -> None:
+    header = httpx.BasicAuth("rollcall", "s3cret-token-of-ours")._auth_header.encode()
+    assert leaks({"log": header}, traces_of_secret("s3cret-token-of-ours"))
