@@ -1,11 +1,11 @@
-# make setup | demo | test | bench | lint | lock        see README.md
+# make setup | demo | test | bench | lint | lock | audit     see README.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= embedded
 FLOW ?= openfaas
 
-.PHONY: setup demo test bench lint format lock clean
+.PHONY: setup demo test bench lint format lock audit clean
 
 setup: $(VENV)/.ready
 
@@ -42,6 +42,9 @@ lock: setup
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links --override requirements-overrides.txt \
 	  --no-emit-package rollcall requirements-dev.in -o requirements-dev.txt
+
+audit: setup
+	$(BIN)/python .ci/audit.py
 
 clean:
 	rm -rf $(VENV) state

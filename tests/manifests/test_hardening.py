@@ -1,0 +1,110 @@
+"""What the images and their pods may do: as little as they need."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from manifests.checks import REPOSITORY, load, parse
+
+DOCKERFILES = [
+    REPOSITORY / "OpenFaas" / "project3" / "Dockerfile",
+    REPOSITORY / "deploy" / "trigger" / "Dockerfile",
+]
+STACKS = ("project3.yml", "project3-fast.yml")
+SECRET = re.compile(r"(?i)(secret|token|password|hmac|_key)\w*\s*[=:]\s*\S")
+
+
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """Of the last stage: what the image is."""
+    text = path.read_text().replace("\\\n", " ")
+    stage = text[text.rindex("\nFROM ") :]
+    found = [line.split(None, 1) for line in stage.splitlines() if re.match(r"[A-Z]+ ", line)]
+    return [(name, rest) for name, rest in found]
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
+class TestImage:
+    def test_its_user_is_a_number_and_not_root(self, path: Path) -> None:
+        """A name would have Kubernetes refuse `runAsNonRoot`."""
+        users = [rest for name, rest in instructions(path) if name == "USER"]
+        assert users
+        uid, _, gid = users[-1].partition(":")
+        assert int(uid) > 0
+        assert int(gid) > 0
+
+    def test_nothing_is_installed_or_changed_as_that_user(self, path: Path) -> None:
+        names = [name for name, _ in instructions(path)]
+        assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
+
+    def test_it_starts_without_a_shell(self, path: Path) -> None:
+        commands = [rest for name, rest in instructions(path) if name in ("CMD", "ENTRYPOINT")]
+        assert commands
+        for command in commands:
+            program, *_ = json.loads(command)
+            assert program not in ("sh", "bash", "/bin/sh", "/bin/bash")
+
+    def test_what_the_watchdog_starts_needs_no_shell_either(self, path: Path) -> None:
+        """It splits at spaces."""
+        for process in re.findall(r'fprocess="([^"]*)"', path.read_text()):
+            assert not re.search(r"[|&;<>$`'\\]", process)
+
+    def test_no_package_manager_and_no_download_in_the_image_itself(self, path: Path) -> None:
+        runs = [rest for name, rest in instructions(path) if name == "RUN"]
+        assert not [run for run in runs if re.search(r"\b(apt|apt-get|pip|curl|wget)\b", run)]
+        assert not [rest for name, rest in instructions(path) if name == "ADD"]
+
+    def test_no_secret_is_built_in(self, path: Path) -> None:
+        given = [rest for name, rest in instructions(path) if name in ("ENV", "ARG")]
+        assert not [text for text in given if SECRET.search(text)]
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_function_may_write_to_tmp_alone(stack: str) -> None:
+    function = _function(stack)
+    assert function["readonly_root_filesystem"] is True
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_function_s_secrets_are_files(stack: str) -> None:
+    function = _function(stack)
+    assert not [name for name in function["environment"] if SECRET.search(f"{name}=x")]
+    assert {"function-hmac-key", "s3-aws-secret-access-key"} <= set(function["secrets"])
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_the_function_has_limits(stack: str) -> None:
+    assert {"cpu", "memory"} <= _function(stack)["limits"].keys()
+
+
+def test_the_trigger_s_secrets_are_references() -> None:
+    for item in _trigger()["env"]:
+        if SECRET.search(f"{item['name']}=x"):
+            assert "secretKeyRef" in item["valueFrom"], item["name"]
+
+
+def test_the_trigger_writes_to_volumes_alone_and_is_probed_without_a_shell() -> None:
+    container = _trigger()
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {"/tmp", "/var/lib/rollcall"} <= {
+        each["mountPath"] for each in container["volumeMounts"]
+    }
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert "exec" not in container[probe]
+    assert not {"command", "lifecycle"} & container.keys()
+
+
+def _function(stack: str) -> dict[str, Any]:
+    (document,) = parse((REPOSITORY / stack).read_text(), stack)
+    (function,) = document.body["functions"].values()
+    return dict(function)
+
+
+def _trigger() -> dict[str, Any]:
+    documents = load(REPOSITORY / "deploy" / "trigger")
+    (deployment,) = (document for document in documents if document.kind == "Deployment")
+    (container,) = deployment.spec["template"]["spec"]["containers"]
+    return dict(container)
