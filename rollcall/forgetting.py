@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from rollcall.core.errors import PermanentError, VideoChanged
+from rollcall.core.errors import PermanentError, VideoChanged, VideoGone
 from rollcall.core.gallery import check_name
 from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery, render_gallery
 from rollcall.core.reports import report_without
@@ -101,19 +101,21 @@ class Forgetting:
 
     def _current(self, store: ObjectStore, named: Named, info: ObjectInfo) -> Iterator[Trace]:
         trace = Trace(named.kind, f"s3://{info.bucket}/{info.key}", 0)
-        for _ in range(TRIES):
-            try:
+        try:
+            for _ in range(TRIES):
                 body = store.read(info.bucket, info.key, MAX_NAMING_BYTES)
                 rest, count = named.without(body, self.name)
-            except (ValueError, PermanentError) as error:
-                yield replace(trace, problem=str(error))
-                return
-            if not count:
-                return
-            if not self.really or self._replaced(store, named, info, rest, count):
-                yield replace(trace, count=count)
-                return
-            info = store.head(info.bucket, info.key)
+                if not count:
+                    return
+                if not self.really or self._replaced(store, named, info, rest, count):
+                    yield replace(trace, count=count)
+                    return
+                info = store.head(info.bucket, info.key)
+        except VideoGone:
+            return  # deleted since the listing: it names nobody any more
+        except (ValueError, PermanentError) as error:
+            yield replace(trace, problem=str(error))
+            return
         raise VideoChanged(f"{trace.where} is being written all the time; do this again later")
 
     def _replaced(
@@ -121,7 +123,8 @@ class Forgetting:
     ) -> bool:
         """False when a newer one has come since the listing, which must not be overwritten."""
         metadata = dict(store.metadata(info.bucket, info.key))
-        metadata[FORGOTTEN] = str(int(metadata.get(FORGOTTEN, "0")) + count)
+        before = metadata.get(FORGOTTEN, "")
+        metadata[FORGOTTEN] = str((int(before) if before.isdecimal() else 0) + count)
         if store.head(info.bucket, info.key).etag != info.etag:
             return False
         store.write(info.bucket, info.key, rest, named.content_type, metadata)

@@ -323,6 +323,27 @@ def test_one_that_never_rests_is_for_later() -> None:
         list(Forgetting("alice", really=True).in_bucket(busy(9), results_in("out")))
 
 
+def test_what_is_deleted_meanwhile_names_nobody() -> None:
+    class Emptied(Busy):
+        def metadata(self, bucket: str, key: str) -> Any:
+            self.delete(bucket, key)
+            return super().metadata(bucket, key)
+
+    store = Emptied(0)
+    body = render_csv([Person("alice", 0, 1, 2, 0.4)], {})
+    store.write("out", "a.csv", body, "text/csv", {})
+    assert not list(Forgetting("alice", really=True).in_bucket(store, results_in("out")))
+    assert not list(store.list_objects("out"))
+
+
+def test_a_count_that_is_none_is_begun_anew() -> None:
+    store = MemoryStore()
+    body = render_csv([Person("alice", 0, 1, 2, 0.4)], {})
+    store.write("out", "a.csv", body, "text/csv", {"forgotten": "some"})
+    list(Forgetting("alice", really=True).in_bucket(store, results_in("out")))
+    assert store.metadata("out", "a.csv")["forgotten"] == "1"
+
+
 def test_many_objects_are_listed_page_by_page(place: Place) -> None:
     """And old versions are deleted while they are listed."""
     place.keep_versions()
