@@ -27,7 +27,8 @@ test: setup
 	$(BIN)/coverage report
 
 bench: setup
-	$(BIN)/python -W ignore -m benchmarks.run --data "$(or $(DATA),state/demo/sample)"
+	$(BIN)/python -W ignore -m benchmarks.run --data "$(or $(DATA),state/demo/sample)" \
+	  --store $(STORE) --only "$(ONLY)" $(if $(WRITE_DOCS),--write-docs)
 
 lint: setup
 	$(BIN)/ruff check

@@ -1,0 +1,74 @@
+"""What every section is given: the data, a folder, the store, and how much to measure."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_formats import is_native, parse_gallery
+from rollcall.core.settings import Settings
+from rollcall.local.build_context import REPOSITORY
+from rollcall.local.stores import StoreName
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured. The defaults are those of `make bench`."""
+
+    repeats: int = 5
+    workers: int = 2
+    throughput_videos: int = 100
+    memory_videos: tuple[int, ...] = (100, 1000)
+    encoded_s: int = 30
+    """Of long videos; they repeat it without encoding it again."""
+    lengths_s: tuple[int, ...] = (10, 60, 180, 600)
+    timeline_lengths_s: tuple[int, ...] = (60, 180, 600)
+    galleries: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
+    object_bytes: tuple[int, ...] = (4_000_000, 2_000_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """`data` is a folder as for the demo; `folder` is empty at first, and removed afterwards."""
+
+    data: Path
+    folder: Path
+    store: StoreName = "embedded"
+    sizes: Sizes = field(default_factory=Sizes)
+
+    @property
+    def settings(self) -> Settings:
+        return Settings(model_cache=self.model_cache)
+
+    @property
+    def model_cache(self) -> str:
+        """Models are converted once in a run."""
+        return str(self.folder / "models")
+
+    @property
+    def encodings(self) -> Path:
+        """The gallery of both flows: a pickle, because the reference reads nothing else."""
+        given, made = (self.data / "encoding").resolve(), self.folder / "encoding"
+        if not is_native(given.read_bytes()):
+            return given
+        if not made.exists():
+            known = parse_gallery(given.read_bytes())
+            people = {"name": list(known.names), "encoding": list(known.encodings)}
+            made.write_bytes(pickle.dumps(people))
+        return made
+
+    @property
+    def videos(self) -> list[Path]:
+        return sorted((self.data / "videos").iterdir())
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """For processes of their own, which run in REPOSITORY."""
+        return {**os.environ, "MODEL_CACHE": self.model_cache, "PYTHONPATH": str(REPOSITORY)}
+
+    def gallery(self) -> Gallery:
+        return parse_gallery(self.encodings.read_bytes())

@@ -1,0 +1,42 @@
+"""CPU of a process from its start to its first answer, and of the reference's import alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+from benchmarks.bench import Bench
+from benchmarks.measure import measure
+from rollcall.local.build_context import REPOSITORY
+
+TITLE = "Cold start"
+
+
+def run(bench: Bench) -> dict[str, float]:
+    """CPU ms; the models have been converted before."""
+    video, gallery = str(bench.videos[0].resolve()), str(bench.encodings)
+    answer = ["-m", "rollcall", "recognise", video, "--encodings", gallery]
+    calls = {"rollcall_first_answer": answer, "reference_import": ["-c", "import face_recognition"]}
+
+    def start(arguments: list[str]) -> None:
+        argv = [sys.executable, "-W", "ignore", *arguments]
+        quiet = subprocess.DEVNULL
+        subprocess.run(argv, check=True, cwd=REPOSITORY, env=bench.environ, stdout=quiet)
+
+    start(answer)
+    repeats = bench.sizes.repeats
+    return {name: _median_ms(partial(start, each), repeats) for name, each in calls.items()}
+
+
+def _median_ms(call: Callable[[], None], repeats: int) -> float:
+    return round(median(measure(call)[0].cpu_ms for _ in range(repeats)), 0)
+
+
+def table(result: dict[str, float]) -> str:
+    return (
+        f"From the start of a process to its first answer: {result['rollcall_first_answer']:.0f}"
+        f" ms CPU (`import face_recognition` alone: {result['reference_import']:.0f} ms)."
+    )

@@ -1,0 +1,66 @@
+"""CPU per video against the length of the video, warm, in this process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import markdown
+from benchmarks.bench import Bench
+from benchmarks.long_videos import long_video
+from benchmarks.measure import measure
+from rollcall.core.gallery import Gallery
+from rollcall.core.stopwatch import Stopwatch
+from rollcall.recognition import Recogniser
+from rollcall.video_files import WholeFile
+from rollcall.wiring import build_engine, build_recogniser
+
+TITLE = "Length of the video"
+SCANS = ("identify", "timeline")
+REPEAT_UP_TO_S = 60
+"""Longer walks are measured once: they are their own average."""
+
+
+def run(bench: Bench) -> list[dict[str, Any]]:
+    """CPU and wall ms for each length and each SCAN."""
+    gallery, engine = bench.gallery(), build_engine(bench.settings)
+    found = []
+    for scan in SCANS:
+        settings = replace(bench.settings, scan=scan, max_call_s=3600.0)
+        recogniser = build_recogniser(settings, engine)
+        recogniser.recognise(WholeFile(bench.videos[0]), gallery, Stopwatch())  # warms up
+        for length_s in bench.sizes.lengths_s:
+            video = long_video(bench, length_s)
+            short = scan == "identify" or length_s <= REPEAT_UP_TO_S
+            repeats = bench.sizes.repeats if short else 1
+            cost = _cost(recogniser, video, gallery, repeats)
+            found.append({"scan": scan, "length_s": length_s, **cost})
+    return found
+
+
+def _cost(recogniser: Recogniser, video: Path, gallery: Gallery, repeats: int) -> dict[str, float]:
+    costs = [
+        measure(lambda: recogniser.recognise(WholeFile(video), gallery, Stopwatch()))[0]
+        for _ in range(repeats)
+    ]
+    return {
+        "cpu_ms": round(median(cost.cpu_ms for cost in costs), 1),
+        "wall_ms": round(median(cost.wall_ms for cost in costs), 1),
+    }
+
+
+def cpu_ms(found: list[dict[str, Any]], scan: str) -> dict[int, float]:
+    """By length in seconds."""
+    return {each["length_s"]: each["cpu_ms"] for each in found if each["scan"] == scan}
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    identify, timeline = (cpu_ms(found, scan) for scan in SCANS)
+    rows = [
+        (f"{length_s} s", f"{identify[length_s]:.1f}", f"{ms:.0f}", f"{ms / length_s:.1f}")
+        for length_s, ms in timeline.items()
+    ]
+    head = ("length", "identify, CPU ms", "timeline, CPU ms", "timeline, CPU ms per second of it")
+    return markdown.table(head, rows)

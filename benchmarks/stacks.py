@@ -1,0 +1,121 @@
+"""The local stack, with any function host in it: ours, or that of the reference."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.bench import Bench
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.settings import Settings, parse_settings
+from rollcall.local.build_context import REPOSITORY
+from rollcall.local.processes import Process, Processes
+from rollcall.local.stack import EmbeddedStack
+from rollcall.local.stores import Place, build_store
+from rollcall.tools.students import upload_students
+from rollcall.tools.workload import upload_videos
+
+OURS = "rollcall.local.python3_http:from_environment()"
+REFERENCE = "benchmarks.reference_function:from_environment()"
+
+DEADLINE_S = 900.0
+POLL_S = 0.1
+
+
+@contextmanager
+def store_alone(bench: Bench) -> Iterator[Settings]:
+    """Settings of a store with buckets and student records, and nobody who is told of uploads."""
+    folder = _folder(bench)
+    with ExitStack() as stack:
+        processes = Processes()
+        store = build_store(bench.store, Place(folder, os.environ, processes))
+        stack.callback(store.clean)
+        stack.enter_context(processes)
+        store.start()
+        ours = {"ENCODINGS": str(bench.encodings), "MODEL_CACHE": bench.model_cache}
+        settings = parse_settings({**store.settings(), **ours})
+        for bucket in (settings.input_bucket, settings.output_bucket):
+            S3Store(s3_client(settings)).create_bucket(bucket)
+        upload_students(settings, bench.data / "student_data.json")
+        yield settings
+
+
+def _folder(bench: Bench) -> Path:
+    return Path(tempfile.mkdtemp(prefix="stack-", dir=bench.folder))
+
+
+class BenchStack(EmbeddedStack):
+    """Store, notification and trigger are always the same; only the function differs.
+
+    It runs as `EmbeddedStack` runs it: gunicorn, so many workers, one call each at a time.
+    """
+
+    def __init__(self, bench: Bench, app: str = OURS, workers: int | None = None) -> None:
+        self._bench = bench
+        self._app = app
+        self._warmed = 0
+        self._workers = str(workers or bench.sizes.workers)
+        overrides = {
+            "ENCODINGS": str(bench.encodings),
+            "MODEL_CACHE": bench.model_cache,
+            "MAX_INFLIGHT": self._workers,
+        }
+        # One client: httpx.get would load certificates at each call, which takes 15 ms of CPU.
+        self.client = httpx.Client(trust_env=False, timeout=DEADLINE_S)
+        super().__init__(_folder(bench), os.environ, overrides, bench.store)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.client.close()
+
+    def start_function(self) -> Process:
+        fd = self._socket.fileno()
+        argv = [
+            *("-W", "ignore", "-m", "gunicorn", "--workers", self._workers),
+            *("--bind", f"fd://{fd}", "--timeout", "300", "--no-control-socket", self._app),
+        ]
+        extra = {"FUNCTION_CONTEXT": str(self.folder / "context"), "PYTHONPATH": str(REPOSITORY)}
+        return self._start("function", argv, self._gateway + "/healthz", extra, (fd,))
+
+    def get_ready(self) -> None:
+        """Records are there, events go out, and every worker has had videos."""
+        upload_students(self.settings, self._bench.data / "student_data.json")
+        self.wait_delivering()
+        warm = {f"warm-{n}/{video.name}": video for n in range(2) for video in self._bench.videos}
+        self.upload(warm)
+        self._warmed = len(warm)
+        self.wait_settled(0)
+
+    def upload(self, videos: dict[str, Path]) -> None:
+        upload_videos(self.settings, videos, lambda sent: None, lambda: None)
+
+    def wait_settled(self, count: int) -> None:
+        """Until so many videos beside the first ones are done or dead. Raises TimeoutError."""
+        until = time.monotonic() + DEADLINE_S
+        while self._settled() < self._warmed + count:
+            if time.monotonic() > until:
+                raise TimeoutError(f"not settled after {DEADLINE_S:g} s; logs are in {self.folder}")
+            time.sleep(POLL_S)
+
+    def call(self, key: str) -> dict[str, Any]:
+        """The function's answer for a video of the input bucket, without the trigger."""
+        video = {"bucket": self.settings.input_bucket, "key": key}
+        response = self.client.post(self._function_url, json=video)
+        answer: dict[str, Any] = response.raise_for_status().json()
+        return answer
+
+    @property
+    def _function_url(self) -> str:
+        return f"{self.settings.openfaas_gateway}/function/{self.settings.openfaas_function}"
+
+    def _settled(self) -> int:
+        work = self.client.get(self.trigger_url + "/healthz").json()["work"]
+        return sum(work.get(state, 0) for state in ("done", "dead"))

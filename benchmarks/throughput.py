@@ -1,0 +1,115 @@
+"""The whole flow, many videos at once: ours and the reference, on one store after the other.
+
+Store, notification, trigger and number of workers are the same; only the function differs. The
+clock runs from the first upload to the last result, after both workers have had videos.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import markdown, processes
+from benchmarks.bench import Bench
+from benchmarks.stacks import OURS, REFERENCE, BenchStack
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.expectations import agrees, parse_mapping
+from rollcall.core.keys import result_key
+
+TITLE = "Throughput of the whole flow"
+MAX_RESULT_BYTES = 1 << 20
+
+
+def run(bench: Bench) -> dict[str, Any]:
+    """By store: what each function needed."""
+    flows = {"reference": REFERENCE, "rollcall": OURS}
+    return {bench.store: {name: _flow(bench, app) for name, app in flows.items()}}
+
+
+def _flow(bench: Bench, app: str) -> dict[str, Any]:
+    videos = _many(bench)
+    with BenchStack(bench, app) as stack:
+        stack.get_ready()
+        before, started = _cpu_by_part(stack), time.perf_counter()
+        stack.upload(videos)
+        stack.wait_settled(len(videos))
+        wall_s, after = time.perf_counter() - started, _cpu_by_part(stack)
+        right = _right(bench, stack, videos)
+    spent = {part: round(after[part] - before[part], 2) for part in after}
+    return {
+        "videos": len(videos),
+        "right": right,
+        "wall_s": round(wall_s, 2),
+        "cpu_s": spent,
+        "cores": os.cpu_count(),
+    }
+
+
+def _many(bench: Bench) -> dict[str, Path]:
+    """Key -> file; the clips again and again."""
+    clips, count = bench.videos, bench.sizes.throughput_videos
+    return {f"{n:04}/{clips[n % len(clips)].name}": clips[n % len(clips)] for n in range(count)}
+
+
+def _cpu_by_part(stack: BenchStack) -> dict[str, float]:
+    """`store` is everything that is neither function nor trigger nor this process, which uploads
+    and waits."""
+    function = processes.tree(stack.function.pid)
+    trigger = processes.tree(stack.trigger.pid)
+    store = set(processes.tree(os.getpid())[1:]) - {*function, *trigger}
+    parts = {"function": function, "store": store, "trigger": trigger}
+    return {
+        **{n: processes.cpu_s(pids) for n, pids in parts.items()},
+        "upload": time.process_time(),
+    }
+
+
+def _right(bench: Bench, stack: BenchStack, videos: Mapping[str, Path]) -> int:
+    """How many results name whom the mapping names."""
+    mapping = parse_mapping((bench.data / "mapping").read_text())
+    store = S3Store(s3_client(stack.settings))
+    there = {info.key for info in store.list_objects(stack.settings.output_bucket)}
+
+    def rows(key: str) -> list[dict[str, str]]:
+        body = store.read(stack.settings.output_bucket, result_key(key), MAX_RESULT_BYTES)
+        return list(csv.DictReader(io.StringIO(body.decode())))
+
+    found = {key: path for key, path in videos.items() if result_key(key) in there}
+    return sum(agrees(mapping[path.name], rows(key)) for key, path in found.items())
+
+
+def per_s(flow: Mapping[str, Any]) -> float:
+    """Videos a second."""
+    return float(flow["videos"] / flow["wall_s"])
+
+
+def busy(flow: Mapping[str, Any]) -> float:
+    """Share of all cores' time that the flow used."""
+    return float(sum(flow["cpu_s"].values()) / flow["wall_s"] / flow["cores"])
+
+
+def table(result: dict[str, Any]) -> str:
+    head = (
+        *("store", "function", "videos/s", "ratio", "right", "CPU ms per video: function"),
+        *("store", "trigger", "upload", "cores busy"),
+    )
+    rows = [
+        (store, *_cells(name, flow, flows["reference"]))
+        for store, flows in result.items()
+        for name, flow in flows.items()
+    ]
+    return markdown.table(head, rows)
+
+
+def _cells(name: str, flow: Mapping[str, Any], reference: Mapping[str, Any]) -> tuple[str, ...]:
+    parts = ("function", "store", "trigger", "upload")
+    each = (f"{flow['cpu_s'][part] / flow['videos'] * 1000:.0f}" for part in parts)
+    ratio = f"{per_s(flow) / per_s(reference):.1f}"
+    right = f"{flow['right']}/{flow['videos']}"
+    return name, f"{per_s(flow):.1f}", ratio, right, *each, f"{busy(flow):.0%}"

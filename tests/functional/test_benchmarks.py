@@ -1,0 +1,219 @@
+"""The benchmarks measure what they say, and their report holds it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from support.needs import need
+
+from benchmarks import clips, growth, memory, processes, ranged, stages, throughput, timeline
+from benchmarks.bench import Bench, Sizes
+from benchmarks.long_videos import long_video
+from benchmarks.markdown import number
+from benchmarks.measure import measure
+from benchmarks.plot import draw
+from benchmarks.report import SECTIONS, merge, report, write_block
+from benchmarks.run import PAGE, parse_only
+
+BUSY = "import sys\nfor n in range(3_000_000): pass\nprint('done', flush=True)\nsys.stdin.read()"
+
+
+def flow(wall_s: float, function_s: float) -> dict[str, Any]:
+    cpu_s = {"function": function_s, "store": 1.0, "trigger": 0.5, "upload": 0.5}
+    return {"videos": 100, "right": 100, "wall_s": wall_s, "cpu_s": cpu_s, "cores": 2}
+
+
+def fetch(answer_s: float, megabytes: int) -> dict[str, Any]:
+    got = {"fetched_bytes": megabytes * 1_000_000, "requests": 1, "status": "recognised"}
+    return {"answer_s": answer_s, **got}
+
+
+RESULTS: dict[str, Any] = {
+    "machine": "a machine",
+    "clips": [
+        {
+            "video": f"{name}.mp4",
+            "names": {"reference": "ada", "rollcall": found},
+            "cpu_ms": {"reference": 900.0, "rollcall": 45.0, "bare": 40.0},
+            "wall_ms": {"reference": 900.0, "rollcall": 45.0, "bare": 40.0},
+        }
+        for name, found in (("one", "ada"), ("two", "bob"))
+    ],
+    "encodings": {"faces": 2, "largest_l2": 1.2e-6},
+    "cold_start": {"rollcall_first_answer": 990.0, "reference_import": 1100.0},
+    "stages": {
+        "embedded": [
+            {"video": "one.mp4", "ms": {"download": 4.0, "faces": 20.0, "match": 2.0}},
+            {"video": "two.mp4", "ms": {"download": 6.0, "faces": 30.0}},
+        ]
+    },
+    "throughput": {"embedded": {"reference": flow(100.0, 98.0), "rollcall": flow(5.0, 6.0)}},
+    "memory": [
+        {"videos": 100, "rss_mb": 300.0, "cpu_ms": 60.0},
+        {"videos": 1000, "rss_mb": 306.0, "cpu_ms": 60.0},
+    ],
+    "timeline": [{"length_s": 60, "wall_s": 4.0, "cpu_s": 5.0, "peak_mb": 240.0}],
+    "growth": [
+        {"scan": scan, "length_s": length_s, "cpu_ms": cpu_ms, "wall_ms": cpu_ms}
+        for scan, length_s, cpu_ms in (
+            ("identify", 10, 40.0),
+            ("identify", 60, 41.0),
+            ("timeline", 10, 700.0),
+            ("timeline", 60, 4200.0),
+        )
+    ],
+    "gallery": [{"encodings": 1000, "load_ms": 2.5, "match_ms": 0.21, "reference_ms": 1.8}],
+    "ranged": {
+        "ceph": [
+            {"size_bytes": 2_000_000_000, "whole": fetch(6.0, 2000), "rollcall": fetch(0.1, 1)}
+        ]
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def ffmpeg() -> None:
+    need(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+
+
+def test_every_section_is_in_the_report() -> None:
+    assert set(RESULTS) - {"machine"} == set(SECTIONS)
+    text = report(RESULTS)
+    assert [text.index(section.TITLE) for section in SECTIONS.values()] == sorted(
+        text.index(section.TITLE) for section in SECTIONS.values()
+    )
+
+
+def test_the_report_of_one_section_speaks_of_that_alone() -> None:
+    text = report({"machine": "m", "memory": RESULTS["memory"]})
+    assert memory.TITLE in text
+    assert clips.TITLE not in text
+
+
+def test_the_table_of_clips_has_ratios_and_tells_other_names() -> None:
+    *_, one, two, total = clips.table(RESULTS["clips"]).splitlines()
+    assert one == "| one.mp4 | 900 | 45.0 | 20.0 | 1.12 | yes |"
+    assert two.endswith("| NO |")
+    assert total == "| all | 1800 | 90.0 | 20.0 | 1.12 |  |"
+
+
+def test_throughput_is_compared_with_the_reference_on_the_same_store() -> None:
+    *_, reference, ours = throughput.table(RESULTS["throughput"]).splitlines()
+    assert reference == "| embedded | reference | 1.0 | 1.0 | 100/100 | 980 | 10 | 5 | 5 | 50% |"
+    assert ours == "| embedded | rollcall | 20.0 | 20.0 | 100/100 | 60 | 10 | 5 | 5 | 80% |"
+
+
+def test_ratios_of_memory_time_and_length() -> None:
+    assert memory.growth(RESULTS["memory"]) == pytest.approx(1.02)
+    assert ranged.ratio(RESULTS["ranged"]["ceph"][0]) == pytest.approx(60)
+    assert timeline.speed(RESULTS["timeline"][0]) == 15.0
+    assert growth.cpu_ms(RESULTS["growth"], "timeline") == {10: 700.0, 60: 4200.0}
+    assert stages.means(RESULTS["stages"]["embedded"]) == {
+        "download": 5.0,
+        "faces": 25.0,
+        "match": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01234, "0.0123"), (4.564, "4.56"), (78.94, "78.9"), (1234.4, "1234"), (0.0, "0")],
+)
+def test_numbers_keep_three_digits(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_later_run_keeps_what_it_did_not_measure() -> None:
+    later = {"machine": "a machine", "memory": [], "ranged": {"embedded": []}}
+    merged = merge(RESULTS, later)
+    assert merged["memory"] == []
+    assert merged["ranged"] == {"embedded": [], "ceph": RESULTS["ranged"]["ceph"]}
+    assert merged["clips"] == RESULTS["clips"]
+
+
+def test_sections_are_chosen_by_name() -> None:
+    context, option = click.Context(click.Command("run")), click.Option(["--only"])
+    assert parse_only(context, option, "growth, clips") == ["clips", "growth"]
+    assert parse_only(context, option, "") == list(SECTIONS)
+    with pytest.raises(click.BadParameter, match="no section speed"):
+        parse_only(context, option, "speed")
+
+
+def test_the_block_of_a_page_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- bench -->\nold \\1\n<!-- /bench -->\nafter\n")
+    write_block(page, "new \\1")
+    assert page.read_text() == "before\n<!-- bench -->\nnew \\1\n<!-- /bench -->\nafter\n"
+    page.write_text("none")
+    with pytest.raises(ValueError, match="bench"):
+        write_block(page, "new")
+
+
+def test_the_page_has_the_block() -> None:
+    assert PAGE.read_text().count("<!-- bench -->") == 1
+
+
+def test_the_picture_has_a_panel_for_each_section_that_was_measured(tmp_path: Path) -> None:
+    widths = {}
+    for names in (("clips",), ("clips", "growth", "throughput")):
+        path = tmp_path / "picture.png"
+        assert draw({name: RESULTS[name] for name in names}, path)
+        header = path.read_bytes()[:24]
+        assert header.startswith(b"\x89PNG")
+        widths[len(names)] = int.from_bytes(header[16:20])
+    assert widths[3] == 3 * widths[1]
+    assert not draw({"machine": "m"}, tmp_path / "none.png")
+
+
+def test_cpu_of_a_child_that_lives_on_counts() -> None:
+    argv = [sys.executable, "-c", BUSY]
+    children: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        pipe = subprocess.PIPE
+        children.append(subprocess.Popen(argv, stdin=pipe, stdout=pipe))
+        assert children[0].stdout
+        children[0].stdout.readline()
+
+    with_child, _ = measure(start)
+    (child,) = children
+    try:
+        spent_s = processes.cpu_s([child.pid])
+        assert child.poll() is None
+        assert spent_s > 0
+        assert with_child.cpu_ms >= 0.9 * spent_s * 1000
+        assert processes.rss_bytes([child.pid]) > 1_000_000
+        assert child.pid in processes.tree(child.pid)
+    finally:
+        child.communicate()
+    assert processes.cpu_s([child.pid]) == 0
+    assert processes.rss_bytes([child.pid]) == 0
+
+
+def test_a_child_that_lived_before_and_ends_counts_once() -> None:
+    child = subprocess.Popen([sys.executable, "-c", BUSY], stdin=-1, stdout=-1)
+    assert child.stdout
+    child.stdout.readline()
+    before_s = processes.cpu_s([child.pid])
+    cost, _ = measure(child.communicate)
+    assert cost.cpu_ms < before_s * 1000, "what it used before is not of this call"
+
+
+def test_a_padded_video_is_as_long_as_asked_and_still_a_video(
+    ffmpeg: None, sample: Path, tmp_path: Path
+) -> None:
+    bench = Bench(sample, tmp_path, sizes=Sizes(encoded_s=2))
+    video = long_video(bench, 2)
+    path = ranged.padded(video, tmp_path / "padded.mp4", 3_000_000)
+    assert path.stat().st_size == 3_000_000
+    argv = ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"]
+    seconds = subprocess.run([*argv, str(path)], check=True, capture_output=True, text=True).stdout
+    assert float(seconds) == pytest.approx(2, abs=0.5)
+    with pytest.raises(ValueError, match="cannot be padded"):
+        ranged.padded(video, tmp_path / "short.mp4", 10)

@@ -1,0 +1,79 @@
+"""`make bench` on two of the sample's videos, every section, with little to measure."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from support.needs import need
+
+from benchmarks import run
+from benchmarks.bench import Sizes
+from benchmarks.report import SECTIONS
+
+LITTLE = Sizes(
+    repeats=1,
+    workers=1,
+    throughput_videos=3,
+    memory_videos=(2, 4),
+    encoded_s=2,
+    lengths_s=(2, 4),
+    timeline_lengths_s=(2,),
+    galleries=(10,),
+    object_bytes=(20_000_000,),
+)
+
+
+@pytest.fixture(scope="module")
+def results(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    need(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+    data, out = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("out") / "bench.json"
+    (data / "videos").mkdir()
+    for name in ("lecture_1.mp4", "lecture_2.mp4"):
+        shutil.copy(sample / "videos" / name, data / "videos")
+    for name in ("encoding", "mapping", "student_data.json"):
+        shutil.copy(sample / name, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "Sizes", lambda: LITTLE)
+        done = CliRunner().invoke(run.main, ["--data", str(data), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert out.with_suffix(".png").exists()
+    for section in SECTIONS.values():
+        assert section.TITLE in done.output
+    measured: dict[str, Any] = json.loads(out.read_text())
+    return measured
+
+
+def test_every_section_is_measured(results: dict[str, Any]) -> None:
+    assert results.keys() == {"format", "machine", *SECTIONS}
+
+
+def test_both_functions_answer_every_video_rightly(results: dict[str, Any]) -> None:
+    for flow in results["throughput"]["embedded"].values():
+        assert flow["right"] == flow["videos"] == 3
+        assert all(spent_s > 0 for spent_s in flow["cpu_s"].values())
+
+
+def test_names_are_those_of_the_reference(results: dict[str, Any]) -> None:
+    for clip in results["clips"]:
+        assert clip["names"]["rollcall"] == clip["names"]["reference"] == "president_obama"
+
+
+def test_what_is_measured_is_there(results: dict[str, Any]) -> None:
+    assert results["encodings"]["faces"] >= 2
+    assert results["encodings"]["largest_l2"] < 1e-5
+    assert [each["videos"] for each in results["memory"]] == [2, 4]
+    assert all(each["rss_mb"] > 50 for each in results["memory"])
+    assert all(each["peak_mb"] > 50 for each in results["timeline"])
+    assert {"download", "faces", "match"} <= results["stages"]["embedded"][0]["ms"].keys()
+
+
+def test_only_ranges_of_a_large_object_are_fetched(results: dict[str, Any]) -> None:
+    (large,) = results["ranged"]["embedded"]
+    assert large["whole"]["fetched_bytes"] == 20_000_000
+    assert large["rollcall"]["fetched_bytes"] < 10_000_000
+    assert large["whole"]["status"] == large["rollcall"]["status"] == "recognised"
