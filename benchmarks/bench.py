@@ -11,7 +11,6 @@ from pathlib import Path
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import is_native, parse_gallery
 from rollcall.core.settings import Settings
-from rollcall.local.build_context import REPOSITORY
 from rollcall.local.stores import StoreName
 
 
@@ -67,8 +66,8 @@ class Bench:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """For processes of their own, which run in REPOSITORY."""
-        return {**os.environ, "MODEL_CACHE": self.model_cache, "PYTHONPATH": str(REPOSITORY)}
+        """For processes of their own."""
+        return {**os.environ, "MODEL_CACHE": self.model_cache}
 
     def gallery(self) -> Gallery:
         return parse_gallery(self.encodings.read_bytes())

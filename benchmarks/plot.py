@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks import growth, throughput
 
@@ -63,13 +64,14 @@ def _clips(axes: Axes, clips: list[dict[str, Any]]) -> None:
         bars = axes.barh([p - shift for p in places], values, 0.38, color=colour, label=label)
         axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(right=3 * max(clip["cpu_ms"]["reference"] for clip in clips))
+    every = [clip["cpu_ms"][flow] for clip in clips for flow in ("reference", "rollcall")]
+    axes.set_xlim(10 ** math.floor(math.log10(min(every))), 3 * max(every))
     axes.xaxis.set_major_formatter(PLAIN)
     axes.set_yticks(list(places), names)
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
-    _say(axes, "CPU per clip", "milliseconds, logarithmic; less is better")
+    _say(axes, "CPU per clip", "ms, logarithmic; less is better")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, fontsize=9, borderpad=0)
 
 
@@ -92,7 +94,7 @@ def _growth(axes: Axes, found: list[dict[str, Any]]) -> None:
     axes.set_yscale("log")
     lengths = sorted({each["length_s"] for each in found})
     axes.set_xticks(lengths, [_length(each) for each in lengths])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
     axes.yaxis.set_major_formatter(PLAIN)
     axes.margins(y=0.15)
     axes.grid()
@@ -107,6 +109,7 @@ def _throughput(axes: Axes, result: dict[str, Any]) -> None:
     bars = axes.bar(labels, values, 0.6, color=colours)
     axes.bar_label(bars, [f"{value:.1f}" for value in values], padding=3, fontweight="bold")
     axes.tick_params(axis="x", length=0)
+    axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(y=0.12)
     axes.grid(axis="y")
     cores = next(iter(next(iter(result.values())).values()))["cores"]

@@ -43,4 +43,11 @@ def _table(store: str, clips: list[dict[str, Any]]) -> str:
         (name, *(f"{ms.get(stage, 0.0):.1f}" for stage in stages), f"{sum(ms.values()):.1f}")
         for name, ms in lines
     ]
-    return markdown.table((f"{store}, ms", *stages, "sum"), rows)
+    share = (f"{part:.0%}" for part in shares(clips).values())
+    return markdown.table((f"{store}, ms", *stages, "sum"), [*rows, ("share", *share, "")])
+
+
+def shares(clips: list[dict[str, Any]]) -> dict[str, float]:
+    """Of the mean call, by stage."""
+    mean = means(clips)
+    return {stage: ms / sum(mean.values()) for stage, ms in mean.items()}

@@ -119,6 +119,9 @@ def test_ratios_of_memory_time_and_length() -> None:
         "faces": 25.0,
         "match": 1.0,
     }
+    shares = stages.shares(RESULTS["stages"]["embedded"])
+    assert shares["faces"] == pytest.approx(25 / 31)
+    assert sum(shares.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
