@@ -29,6 +29,15 @@ def cpu_s(pids: Iterable[int]) -> float:
     return sum(_own_s(pid) + _ended_children_s(pid) for pid in pids)
 
 
+def machine_cpu_s() -> float:
+    """What everybody on this machine has used so far; time that a hypervisor took is in it.
+
+    user, nice, system, irq, softirq and steal of proc(5).
+    """
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return sum(int(fields[at]) for at in (0, 1, 2, 5, 6, 7)) / _TICKS_PER_S
+
+
 def rss_bytes(pids: Iterable[int]) -> int:
     """Resident memory; a page that two of them share counts twice."""
     return sum(int(fields[21]) * _PAGE_BYTES for pid in pids if (fields := _stat(pid)))
