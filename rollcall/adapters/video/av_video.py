@@ -96,7 +96,11 @@ def open_video(file: BinaryIO, limits: VideoLimits, *, whole: bool = False) -> I
         reason = "the video cannot be opened: its index is damaged or cut off"
         raise NotAVideo(reason) from error
     with opened:
-        yield AvVideo(opened, limits, whole=whole)
+        video = AvVideo(opened, limits, whole=whole)
+        try:
+            yield video
+        finally:
+            video.let_go()
 
 
 def _options(demuxer: str) -> dict[str, str]:
@@ -150,6 +154,13 @@ class AvVideo:
             yield Frame(self._time_s, self._upright(found))
         if not seen_any:
             raise NotAVideo("no frame of the video can be decoded")
+
+    def let_go(self) -> None:
+        """Of pictures and packets: a generator of ours refers to us, and such circles live on until
+        Python looks for them."""
+        self._ready.clear()
+        self._again.clear()
+        self._packets = iter(())
 
     def _configure(self) -> None:
         """One frame is decoded with the least work, a walk through the whole with two threads."""
