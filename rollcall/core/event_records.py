@@ -6,7 +6,7 @@ Ceph sends keys raw, AWS and MinIO form-encoded: the rule belongs to the source,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_plus
 
 from rollcall.core.errors import BadEvent
@@ -21,6 +21,21 @@ MAX_FIELD_CHARS = 1024
 STARTS_WORK = frozenset(
     f"ObjectCreated:{kind}" for kind in ("Put", "Post", "Copy", "CompleteMultipartUpload")
 )
+
+
+class Named(Protocol):
+    """A video as an event named it: a VideoRef, or the inbox's work."""
+
+    @property
+    def bucket(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def version_id(self) -> str: ...
+    @property
+    def etag(self) -> str: ...
+    @property
+    def event_name(self) -> str: ...
 
 
 def stored_object(record: Mapping[str, Json]) -> VideoRef | None:
@@ -62,6 +77,17 @@ def direct_call(call: Mapping[str, Json]) -> VideoRef:
             event_name=event_name,
         )
     )
+
+
+def call_document(video: Named) -> dict[str, str]:
+    """What `direct_call` reads: the function's callers send it."""
+    return {
+        "bucket": video.bucket,
+        "key": video.key,
+        "version_id": video.version_id,
+        "etag": video.etag,
+        "event_name": video.event_name,
+    }
 
 
 def _checked(video: VideoRef) -> VideoRef:

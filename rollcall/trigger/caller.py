@@ -10,9 +10,10 @@ from urllib.parse import quote
 import httpx
 
 from rollcall.core.call_signature import HEADER, signature
+from rollcall.core.event_records import call_document
 from rollcall.core.reports import STALE_GALLERY
+from rollcall.core.verdict import Verdict, judge
 from rollcall.trigger.inbox import Work
-from rollcall.trigger.verdict import Verdict, judge
 
 CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 1 << 20
@@ -36,7 +37,7 @@ class FunctionCaller:
     def call(self, work: Work) -> Verdict:
         """Never raises for what the network or the function does."""
         started = time.monotonic()
-        content = _content(work)
+        content = json.dumps(call_document(work)).encode()
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers[HEADER] = signature(self._key, content, time.time())
@@ -60,9 +61,3 @@ class FunctionCaller:
             if len(body) > MAX_ANSWER_BYTES or time.monotonic() > until:
                 raise httpx.ReadError("the answer is too long, or too slow")
         return bytes(body)
-
-
-def _content(work: Work) -> bytes:
-    """A direct call."""
-    names = ("bucket", "key", "version_id", "etag", "event_name")
-    return json.dumps({name: getattr(work, name) for name in names}).encode()

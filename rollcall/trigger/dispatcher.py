@@ -10,9 +10,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.verdict import (
+    BUSY_DELAY_S,
+    MOST_DELAY_S,
+    Verdict,
+    backoff_s,
+    interrupted,
+    limited,
+)
 from rollcall.trigger.inbox import Inbox, Work
 from rollcall.trigger.metrics import Metrics
-from rollcall.trigger.verdict import BUSY_DELAY_S, MOST_DELAY_S, Verdict, backoff_s
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +118,8 @@ class Dispatcher:
             self.wake()
 
     def _call(self, work: Work) -> Verdict:
-        if work.attempts > self._max_attempts:
-            return Verdict("dead", "interrupted", "the trigger died during every attempt")
+        if verdict := interrupted(work.attempts, self._max_attempts):
+            return verdict
         started = time.perf_counter()
         verdict = self._caller.call(work)
         self._metrics.call_s.observe(time.perf_counter() - started)
@@ -120,7 +127,7 @@ class Dispatcher:
         return verdict
 
     def _settle(self, work: Work, verdict: Verdict) -> None:
-        verdict = self._limited(work, verdict)
+        verdict = limited(verdict, work.attempts, self._max_attempts)
         self._metrics.calls.labels(verdict.outcome, verdict.code).inc()
         if verdict.outcome == "done":
             self._inbox.finish(work, verdict.code)
@@ -134,10 +141,3 @@ class Dispatcher:
             if not verdict.counts:
                 self._hold_until = time.monotonic() + BUSY_DELAY_S
             self._inbox.retry(work, delay_s, verdict.code, verdict.message, counts=verdict.counts)
-
-    def _limited(self, work: Work, verdict: Verdict) -> Verdict:
-        most = min(self._max_attempts, verdict.most_attempts or self._max_attempts)
-        if verdict.outcome != "retry" or not verdict.counts or work.attempts < most:
-            return verdict
-        message = f"after {work.attempts} attempts: {verdict.message}"
-        return Verdict("dead", verdict.code, message)

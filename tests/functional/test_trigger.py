@@ -20,13 +20,13 @@ from support.settings import TOKEN, embedded_settings
 from support.waiting import wait_until
 
 from rollcall.adapters.memory import MemoryStore
+from rollcall.core import verdict as verdict_module
 from rollcall.core.call_signature import check_signature
 from rollcall.core.errors import CallNotSigned, InboxUnavailable
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.settings import Settings
 from rollcall.core.types import VideoRef
 from rollcall.trigger import dispatcher as dispatcher_module
-from rollcall.trigger import verdict as verdict_module
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.service import Trigger

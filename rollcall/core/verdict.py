@@ -57,6 +57,21 @@ def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
     return Verdict("retry", code, message, delay_s)
 
 
+def interrupted(attempts: int, max_attempts: int) -> Verdict | None:
+    """The end of work whose every attempt ended with the death of its process; None before that."""
+    if attempts <= max_attempts:
+        return None
+    return Verdict("dead", "interrupted", "the process died during every attempt")
+
+
+def limited(verdict: Verdict, attempts: int, max_attempts: int) -> Verdict:
+    """The verdict itself, or "dead" when this was the last attempt that it allows."""
+    most = min(max_attempts, verdict.most_attempts or max_attempts)
+    if verdict.outcome != "retry" or not verdict.counts or attempts < most:
+        return verdict
+    return Verdict("dead", verdict.code, f"after {attempts} attempts: {verdict.message}")
+
+
 def backoff_s(verdict: Verdict, attempts: int, calls: int, jitter: random.Random) -> float:
     """Doubles with each attempt; half of it is chance, so that calls do not come in step.
 
