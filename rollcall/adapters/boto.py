@@ -80,6 +80,23 @@ def dynamodb_resource(settings: Settings) -> Any:
     return _session().resource("dynamodb", config=_config(), **arguments)
 
 
+def sqs_client(settings: Settings) -> Any:
+    return _client("sqs", **_aws_arguments(settings, settings.sqs_endpoint_url))
+
+
+def lambda_client(settings: Settings) -> Any:
+    """It waits for a call as long as FUNCTION_TIMEOUT_S, and never repeats one by itself: a call
+    that was given up may be running still."""
+    arguments = _aws_arguments(settings, settings.lambda_endpoint_url)
+    config = _config(
+        read_timeout=settings.function_timeout_s,
+        retries={"mode": "standard", "total_max_attempts": 1},
+        max_pool_connections=settings.max_inflight,
+        tcp_keepalive=True,
+    )
+    return _session().client("lambda", config=config, **arguments)
+
+
 def delete_notification(settings: Settings, bucket: str, entry_id: str) -> None:
     """`DELETE /bucket?notification=id`, an extension of Ceph's gateway that boto3 has no call for.
 
@@ -136,10 +153,10 @@ def _aws_arguments(settings: Settings, endpoint: str) -> dict[str, str | None]:
     }
 
 
-def _config() -> Config:
+def _config(**others: Any) -> Config:
     """Path style, because Ceph's gateway mostly has no wildcard name; checksums only where asked
     for, because older gateways do not know the trailing ones."""
-    return Config(
+    common = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -148,6 +165,7 @@ def _config() -> Config:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
+    return common.merge(Config(**others))
 
 
 @contextmanager
@@ -180,8 +198,8 @@ def _unanswered(error: Exception) -> str:
         parts = urlsplit(url)
         address = f"{parts.scheme}://{parts.netloc}"
         return (
-            f"{address} does not answer ({type(error).__name__}); is it running, and are"
-            " S3_ENDPOINT_URL and DYNAMODB_ENDPOINT_URL right?"
+            f"{address} does not answer ({type(error).__name__}); is it running, and are the"
+            " settings that end in ENDPOINT_URL right?"
         )
     return f"no complete answer ({type(error).__name__})"
 

@@ -84,6 +84,13 @@ def notify(s3: Any, bucket: str, topic_arn: str, suffixes: Iterable[str]) -> Non
         _put_ours(s3, bucket, _entries(topic_arn, suffixes))
 
 
+def notify_queue(s3: Any, bucket: str, queue_arn: str, suffixes: Iterable[str]) -> None:
+    """`notify` to a queue of SQS, without a topic between."""
+    entries = [_to_queue(entry) for entry in _entries(queue_arn, suffixes)]
+    with boto_errors(f"setting the notification of {bucket}"):
+        _put_ours(s3, bucket, entries, "QueueConfigurations")
+
+
 def silence(s3: Any, bucket: str) -> None:
     """Takes `notify` back; a bucket that does not exist has nothing to take back."""
     if _own_ids(s3, bucket):
@@ -124,14 +131,16 @@ def _arns(topics: Any, name: str) -> list[str]:
     return [arn for arn in arns if arn.rpartition(":")[2] == name]
 
 
-def _put_ours(s3: Any, bucket: str, ours: list[dict[str, Any]]) -> None:
+def _put_ours(
+    s3: Any, bucket: str, ours: list[dict[str, Any]], kind: str = "TopicConfigurations"
+) -> None:
     """In the place of earlier ones of ours."""
     present = s3.get_bucket_notification_configuration(Bucket=bucket)
     present.pop("ResponseMetadata", None)
-    others = [entry for entry in present.get("TopicConfigurations", ()) if not _ours(entry)]
+    others = [entry for entry in present.get(kind, ()) if not _ours(entry)]
     s3.put_bucket_notification_configuration(
         Bucket=bucket,
-        NotificationConfiguration={**present, "TopicConfigurations": others + ours},
+        NotificationConfiguration={**present, kind: others + ours},
     )
 
 
@@ -162,4 +171,12 @@ def _entry(topic_arn: str, suffix: str) -> dict[str, Any]:
         "TopicArn": topic_arn,
         "Events": [f"s3:{event}" for event in sorted(STARTS_WORK)],
         "Filter": {"Key": {"FilterRules": [{"Name": "suffix", "Value": suffix}]}},
+    }
+
+
+def _to_queue(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entry, where S3 calls its target a queue."""
+    target = entry["TopicArn"]
+    return {name: value for name, value in entry.items() if name != "TopicArn"} | {
+        "QueueArn": target
     }

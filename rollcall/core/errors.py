@@ -14,14 +14,16 @@ RollcallError
 │   ├── GalleryError        422  the gallery cannot be read or changed
 │   └── SettingsError       400  a setting is missing, unknown or malformed
 └── TransientError          503  may succeed later: retry, not before `retry_after_s`
-    ├── StoreUnavailable         S3, DynamoDB or SNS does not answer, or throttles
+    ├── StoreUnavailable         AWS, or a store like it, does not answer, or throttles
     ├── StoreMisconfigured       it answers, but refuses us: a person must act
     ├── CallNotSigned       401  FUNCTION_HMAC_KEY differs, or it is not our trigger
+    ├── FunctionBusy             all places of the function are taken
     ├── GalleryUnavailable       no gallery could be loaded yet
     ├── VideoChanged             the object was replaced while it was read
     ├── DecoderCrashed           the decoder's process ended while it read a video
     ├── ShuttingDown             this process takes no new work
-    └── InboxUnavailable         the inbox cannot store (disk full, read-only)
+    ├── InboxUnavailable         the inbox cannot store (disk full, read-only)
+    └── ResultsUnavailable       nor can the worker's folder of results
 """
 
 from __future__ import annotations
@@ -121,6 +123,10 @@ class CallNotSigned(TransientError):
         super().__init__(message, retry_after_s=retry_after_s)
 
 
+class FunctionBusy(TransientError):
+    code = "busy"
+
+
 class GalleryUnavailable(TransientError):
     code = "gallery_unavailable"
 
@@ -147,3 +153,7 @@ class ShuttingDown(TransientError):
 
 class InboxUnavailable(TransientError):
     code = "inbox_unavailable"
+
+
+class ResultsUnavailable(TransientError):
+    code = "results_unavailable"

@@ -47,11 +47,11 @@ def stored_object(record: Mapping[str, Json]) -> VideoRef | None:
     event_name = text_of(record, "eventName").removeprefix("s3:")
     if event_name not in STARTS_WORK:
         return None
-    s3 = _mapping(record, "s3")
-    stored = _mapping(s3, "object")
+    s3 = mapping_of(record, "s3")
+    stored = mapping_of(s3, "object")
     return _checked(
         VideoRef(
-            bucket=text_of(_mapping(s3, "bucket"), "name"),
+            bucket=text_of(mapping_of(s3, "bucket"), "name"),
             key=decode_key(text_of(stored, "key", most=3 * MAX_KEY_BYTES)),
             version_id=text_of(stored, "versionId"),
             etag=text_of(stored, "eTag").strip('"'),
@@ -98,7 +98,8 @@ def _checked(video: VideoRef) -> VideoRef:
     return video
 
 
-def _mapping(parent: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+def mapping_of(parent: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    """An object inside another. Raises BadEvent."""
     value = parent.get(name)
     if not isinstance(value, dict):
         raise BadEvent(f"the record has no object {name!r}")

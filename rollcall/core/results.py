@@ -10,6 +10,7 @@ from rollcall.core.gallery import UNKNOWN
 from rollcall.core.types import Person, Student
 
 COLUMNS = ("name", "major", "year", "first_seen_s", "last_seen_s", "frames", "distance")
+ERROR_COLUMNS = ("error", "message")
 
 FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
 """Cells that begin so are run by spreadsheets (OWASP, CSV injection)."""
@@ -21,6 +22,14 @@ def render_csv(people: Iterable[Person], students: Mapping[str, Student]) -> byt
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)
     writer.writerows(_row(person, students.get(person.name)) for person in people)
+    return out.getvalue().encode()
+
+
+def render_error(code: str, message: str) -> bytes:
+    """Why there is no result, in the same form: a header and one row."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerows([ERROR_COLUMNS, [_safe(code), _safe(message)]])
     return out.getvalue().encode()
 
 

@@ -103,10 +103,10 @@ def _setting(
 class Settings:
     """Field `max_inflight` is the setting `MAX_INFLIGHT`. Secrets stay out of the repr."""
 
-    aws_access_key_id: str = _setting("", "key for DynamoDB (and S3, unless `S3_*` is set)")
+    aws_access_key_id: str = _setting("", "key for AWS (and S3, unless `S3_*` is set)")
     aws_secret_access_key: str = _setting("", "its secret", secret=True)
     aws_session_token: str = _setting("", "its session token, where there is one", secret=True)
-    aws_region: str = _setting("us-east-1", "region of DynamoDB, SNS and S3")
+    aws_region: str = _setting("us-east-1", "region of all of AWS")
     dynamodb_endpoint_url: str = _setting("", "address of DynamoDB; empty: AWS", _url)
     s3_aws_access_key_id: str = _setting("", "key for the object store")
     s3_aws_secret_access_key: str = _setting("", "its secret", secret=True)
@@ -148,6 +148,22 @@ class Settings:
         320.0,
         "seconds before a call is given up; above the function's `exec_timeout`",
         _number(float, 1, 3600),
+    )
+    lambda_function: str = _setting("face-recognition", "name of the Lambda function, or its ARN")
+    lambda_endpoint_url: str = _setting("", "address of the Lambda service; empty: AWS", _url)
+    sqs_endpoint_url: str = _setting("", "address of the queues' service; empty: AWS", _url)
+    input_queue_url: str = _setting("", "queue of the input bucket's events", _url)
+    result_queue_url: str = _setting("", "queue of the results that the Lambda sends", _url)
+    dead_letter_queue_url: str = _setting(
+        "", "queue of messages that cannot be worked on; the worker does not start without", _url
+    )
+    visibility_timeout_s: int = _setting(
+        60,
+        "seconds until the messages of a worker that died are taken again",
+        _number(int, 3, 43200),
+    )
+    results_folder: str = _setting(
+        "results", "folder of the worker's result files; on a local disk"
     )
     trigger_listen: str = _setting("127.0.0.1:8090", "address of the trigger", _listen)
     trigger_token: str = _setting(

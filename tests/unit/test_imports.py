@@ -21,7 +21,7 @@ MIDDLE = (
     "scratch",
     "video_files",
 )
-TOP = ("trigger", "local", "tools", "function")
+TOP = ("trigger", "worker", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},
     "dynamodb": {"botocore"},
@@ -136,7 +136,7 @@ def test_nothing_below_imports_the_top(path: Path) -> None:
     assert not [name for name in ours(path) if within(name, *TOP)]
 
 
-@pytest.mark.parametrize("folder", ["function", "trigger"])
+@pytest.mark.parametrize("folder", ["function", "trigger", "worker"])
 def test_servers_import_neither_each_other_nor_tools(folder: str) -> None:
     rest = [each for each in TOP if each != folder]
     for path in below(folder):

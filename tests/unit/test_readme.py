@@ -9,7 +9,7 @@ import click
 import pytest
 
 from rollcall.core.settings import setting_names, settings_table
-from rollcall.tools import check, students, trigger, workload
+from rollcall.tools import check, students, trigger, worker, workload
 from rollcall.tools.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -20,6 +20,7 @@ def help_pages() -> str:
     """What `--help` prints, of every command and script."""
     scripts = {
         "trigger_openfaas.py": trigger.main,
+        "openstack_handler.py": worker.main,
         "workload.py": workload.main,
         "check.py": check.main,
         "upload_data.py": students.main,

@@ -1,0 +1,110 @@
+"""Queues in SQS: taken by long polling, deleted only when their work is safe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rollcall.adapters.boto import boto_errors
+
+MOST_AT_ONCE = 10
+"""Messages in one answer; SQS gives no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A delivery of a message. `receipt` names the delivery, and changes with the next one."""
+
+    body: str
+    receipt: str
+    deliveries: int
+    """How often it was delivered, this time included."""
+    sent_ms: int
+    """Unix time, by the queue's clock."""
+    attributes: Mapping[str, str]
+    """Its own attributes that are texts."""
+
+
+class SqsQueue:
+    """One queue. Every method raises StoreUnavailable or StoreMisconfigured."""
+
+    def __init__(self, client: Any, url: str) -> None:
+        self._client = client
+        self.url = url
+        self.name = url.rpartition("/")[2]
+
+    def receive(self, most: int, wait_s: int, visibility_s: int) -> list[Message]:
+        """Up to `most` messages, as soon as there is one; none after `wait_s` seconds. Nobody else
+        gets them for `visibility_s` seconds."""
+        answer = self._call(
+            "receive_message",
+            MaxNumberOfMessages=min(most, MOST_AT_ONCE),
+            WaitTimeSeconds=wait_s,
+            VisibilityTimeout=visibility_s,
+            MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
+            MessageAttributeNames=["All"],
+        )
+        return [_message(each) for each in answer.get("Messages", ())]
+
+    def hold(self, message: Message, seconds: int) -> None:
+        """Nobody else gets it for so long from now on; 0 gives it back."""
+        self._call(
+            "change_message_visibility", ReceiptHandle=message.receipt, VisibilityTimeout=seconds
+        )
+
+    def delete(self, message: Message) -> None:
+        self._call("delete_message", ReceiptHandle=message.receipt)
+
+    def send(self, body: str, attributes: Mapping[str, str]) -> None:
+        """`attributes` are texts that are not empty."""
+        given = {
+            name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()
+        }
+        self._call("send_message", MessageBody=body, MessageAttributes=given)
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        with boto_errors(f"{operation} {self.name}"):
+            return getattr(self._client, operation)(QueueUrl=self.url, **arguments)
+
+
+def create_queue(client: Any, name: str) -> str:
+    """Makes the queue when it is missing; its URL."""
+    with boto_errors(f"creating the queue {name}"):
+        url: str = client.create_queue(QueueName=name)["QueueUrl"]
+    return url
+
+
+def let_bucket_send(client: Any, url: str, bucket: str) -> str:
+    """Lets the bucket send to the queue; the queue's ARN. A policy that is there stays as it is."""
+    with boto_errors(f"reading the policy of {url}"):
+        answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "Policy"])
+        present: dict[str, str] = answer["Attributes"]
+        if not present.get("Policy"):
+            policy = json.dumps(_write_policy(present["QueueArn"], bucket))
+            client.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    return present["QueueArn"]
+
+
+def _write_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
+    """What S3 needs to notify a queue (Amazon S3 User Guide, granting permissions to publish)."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def _message(given: Mapping[str, Any]) -> Message:
+    system, own = given["Attributes"], given.get("MessageAttributes", {})
+    return Message(
+        given["Body"],
+        given["ReceiptHandle"],
+        int(system["ApproximateReceiveCount"]),
+        int(system["SentTimestamp"]),
+        {name: value["StringValue"] for name, value in own.items() if "StringValue" in value},
+    )

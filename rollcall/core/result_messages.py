@@ -1,0 +1,55 @@
+"""The message that the Lambda sends for each video, as its reader sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollcall.core.errors import BadEvent
+from rollcall.core.event_records import Json, mapping_of, text_of
+from rollcall.core.events import MAX_BODY_BYTES, decode
+from rollcall.core.keys import MAX_KEY_BYTES
+
+STATUSES = ("recognised", "unknown", "no_face", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class ResultMessage:
+    """One video and what came of it."""
+
+    bucket: str
+    key: str
+    status: str
+    output_bucket: str = ""
+    output_key: str = ""
+    csv: str | None = None
+    """None: too long for a message, it is in the output bucket."""
+    error_code: str = ""
+    error_message: str = ""
+
+
+def parse_result(body: bytes) -> ResultMessage:
+    """Raises BadEvent when the body is no such message."""
+    document = decode(body)
+    if not isinstance(document, dict):
+        raise BadEvent("a result message is a JSON object")
+    video = mapping_of(document, "video")
+    bucket, key, status = (
+        text_of(video, "bucket"),
+        text_of(video, "key"),
+        text_of(document, "status"),
+    )
+    if not bucket or not key or len(key.encode()) > MAX_KEY_BYTES or status not in STATUSES:
+        raise BadEvent(f"a result needs video.bucket, video.key and a status of {STATUSES}")
+    if status == "failed":
+        error = mapping_of(document, "error")
+        code, message = text_of(error, "code"), text_of(error, "message", MAX_BODY_BYTES)
+        return ResultMessage(bucket, key, status, error_code=code, error_message=message)
+    output = mapping_of(document, "output")
+    where = text_of(output, "bucket"), text_of(output, "key")
+    return ResultMessage(bucket, key, status, *where, csv=_csv(document))
+
+
+def _csv(document: dict[str, Json]) -> str | None:
+    if document.get("csv") is None:
+        return None
+    return text_of(document, "csv", MAX_BODY_BYTES)

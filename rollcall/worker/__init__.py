@@ -1,0 +1,1 @@
+"""The worker between two queues: events to Lambda calls, results to files."""

@@ -1,0 +1,69 @@
+"""A message of the result queue: one text file."""
+
+from __future__ import annotations
+
+import logging
+
+from rollcall.adapters.sqs import Message
+from rollcall.core.errors import BadEvent, PermanentError, TransientError
+from rollcall.core.result_messages import ResultMessage, parse_result
+from rollcall.core.results import parse_csv, render_error
+from rollcall.core.seams import ObjectStore
+from rollcall.core.settings import Settings
+from rollcall.core.verdict import Verdict
+from rollcall.worker.counters import Counters
+from rollcall.worker.result_files import ResultFiles
+
+log = logging.getLogger(__name__)
+
+MAX_RESULT_BYTES = 16 << 20
+"""Of a CSV that was too long for its message."""
+
+
+class Collector:
+    """Handles messages of the result queue. A failed video has a file as well: what went wrong."""
+
+    def __init__(
+        self, settings: Settings, store: ObjectStore, files: ResultFiles, counters: Counters
+    ) -> None:
+        self._input = settings.input_bucket
+        self._output = settings.output_bucket
+        self._store = store
+        self._files = files
+        self._counters = counters
+
+    def handle(self, message: Message) -> Verdict:
+        try:
+            result = parse_result(message.body.encode())
+            written = self._files.write(result.key, self._text(result), message.sent_ms)
+        except PermanentError as error:
+            return Verdict("dead", error.code, str(error))
+        except TransientError as error:
+            return Verdict("retry", error.code, str(error), error.retry_after_s)
+        if not written:
+            self._counters.add(outdated=1)
+            log.info("%r has a later result already", result.key)
+        elif result.status == "failed":
+            self._counters.add(written=1, failed=1)
+            log.warning("%r: %s", result.key, result.error_message)
+        else:
+            self._counters.add(written=1)
+        return Verdict("done", result.status)
+
+    def _text(self, result: ResultMessage) -> bytes:
+        """Two input buckets would share file names, so only the one of the settings is taken."""
+        if result.bucket != self._input:
+            raise BadEvent(f"the result is of {result.bucket!r}, which is not INPUT_BUCKET")
+        if result.status == "failed":
+            return render_error(result.error_code, result.error_message)
+        body = self._fetched(result) if result.csv is None else result.csv.encode()
+        try:
+            parse_csv(body)
+        except ValueError as error:
+            raise BadEvent(f"the result of {result.key!r} is not ours: {error}") from error
+        return body
+
+    def _fetched(self, result: ResultMessage) -> bytes:
+        if result.output_bucket != self._output:
+            raise BadEvent(f"the result is in {result.output_bucket!r}, which is not OUTPUT_BUCKET")
+        return self._store.read(self._output, result.output_key, MAX_RESULT_BYTES)

@@ -1,0 +1,91 @@
+"""What the worker did, counted since its folder was made, and kept in a file beside the results."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rollcall.core.errors import ResultsUnavailable
+
+log = logging.getLogger(__name__)
+
+STATUS_FILE = "worker.json"
+"""No result's file has this name: they end in `.txt`."""
+
+COUNTED = ("events", "ignored", "invoked", "retried", "written", "failed", "outdated", "dead")
+"""events: videos that messages of the input queue told of, once their work was done; ignored: such
+messages that tell of none; invoked: calls with an answer; retried: calls without one; written:
+results that are on disk; failed: those among them that tell of a failure; outdated: results that
+were older than the one on disk; dead: dead letters."""
+
+
+class Counters:
+    """Safe for threads. A count that is changed is in the file at once, so that it survives a
+    SIGKILL; what was being counted in that moment may be missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / STATUS_FILE
+        self._lock = threading.Lock()
+        self._running = 0
+        self._counts: dict[str, Any] = {
+            **dict.fromkeys(COUNTED, 0),
+            "most_at_once": 0,
+            "buckets_empty_at_first": None,
+            **read_status(folder),
+        }
+        self._write()
+
+    def known(self) -> dict[str, Any]:
+        with self._lock:
+            return dict(self._counts)
+
+    def add(self, **amounts: int) -> None:
+        with self._lock:
+            for name, amount in amounts.items():
+                self._counts[name] += amount
+            self._write()
+
+    def note(self, name: str, value: bool) -> None:
+        """A fact that is not counted."""
+        with self._lock:
+            self._counts[name] = value
+            self._write()
+
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        """Around a call: how many run at once."""
+        with self._lock:
+            self._running += 1
+            self._counts["most_at_once"] = max(self._counts["most_at_once"], self._running)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _write(self) -> None:
+        """Whole or not at all. A full disk is no reason to give up the work that is counted."""
+        part = self._path.with_suffix(".part")
+        try:
+            part.write_text(json.dumps(self._counts, indent=1))
+            os.replace(part, self._path)
+        except OSError as error:
+            log.error("counts are not kept: %s", error)
+
+
+def read_status(folder: Path) -> Mapping[str, Any]:
+    """Empty where no worker has counted yet. Raises ResultsUnavailable."""
+    path = folder / STATUS_FILE
+    try:
+        found = json.loads(path.read_bytes()) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise ResultsUnavailable(f"{str(path)!r} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ResultsUnavailable(f"{str(path)!r} is not the worker's; move it away")
+    return found

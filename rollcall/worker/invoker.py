@@ -1,0 +1,84 @@
+"""A message of the input queue: one call of the Lambda for each video that it tells of."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Protocol
+
+from rollcall.adapters.lambda_function import Answer
+from rollcall.adapters.sqs import Message
+from rollcall.core.errors import BadEvent, FunctionBusy, TransientError
+from rollcall.core.event_records import call_document
+from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.types import VideoRef
+from rollcall.core.verdict import BUSY_DELAY_S, FEW_ATTEMPTS, Verdict, judge
+from rollcall.worker.counters import Counters
+
+log = logging.getLogger(__name__)
+
+
+class Function(Protocol):
+    """Raises FunctionBusy, StoreUnavailable or StoreMisconfigured."""
+
+    def invoke(self, payload: bytes) -> Answer: ...
+
+
+class Invoker:
+    """Handles messages of the input queue.
+
+    Videos of one message are called for one after the other; a message that comes again calls for
+    all of them again, which gives the same results.
+    """
+
+    def __init__(self, function: Function, counters: Counters) -> None:
+        self._function = function
+        self._counters = counters
+
+    def handle(self, message: Message) -> Verdict:
+        """A bad record costs its neighbours nothing: theirs are called for before it is dead."""
+        try:
+            videos, problem = parse_events(message.body.encode()), None
+        except BadRecords as error:
+            videos, problem = error.videos, error
+        except BadEvent as error:
+            return Verdict("dead", error.code, str(error))
+        for video in videos:
+            verdict = self._call(video)
+            if verdict.outcome == "retry":
+                return verdict
+        if problem:
+            return Verdict("dead", problem.code, str(problem))
+        self._counters.add(events=len(videos), ignored=int(not videos))
+        return Verdict("done", "done")
+
+    def _call(self, video: VideoRef) -> Verdict:
+        """A refused video is done here: the Lambda has sent why, as its result."""
+        payload = json.dumps(call_document(video)).encode()
+        try:
+            with self._counters.calling():
+                verdict = _judged(self._function.invoke(payload))
+        except FunctionBusy as error:
+            return Verdict("retry", error.code, str(error), BUSY_DELAY_S, counts=False)
+        except TransientError as error:
+            verdict = Verdict("retry", error.code, str(error), error.retry_after_s)
+        if verdict.outcome == "retry":
+            self._counters.add(retried=1)
+            log.warning("%r: %s", video.key, verdict.message)
+        else:
+            self._counters.add(invoked=1)
+        return verdict
+
+
+def _judged(answer: Answer) -> Verdict:
+    """The function's own answer carries its status inside."""
+    if answer.function_error:
+        text = answer.payload[:500].decode(errors="replace")
+        return Verdict("retry", "function_error", f"{answer.function_error}: {text}")
+    try:
+        document = json.loads(answer.payload)
+        status = int(document["statusCode"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        text = "the Lambda's answer has no statusCode; is LAMBDA_FUNCTION this project's?"
+        return Verdict("retry", "bad_answer", text, most_attempts=FEW_ATTEMPTS)
+    return judge(status, answer.payload)

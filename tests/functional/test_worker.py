@@ -1,0 +1,323 @@
+"""The worker between real queues over HTTP; only the Lambda is a stand-in."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.queues import Queues, StandInLambda, csv_of, function_error
+from support.servers import Reply, serve_function
+from support.waiting import wait_until
+
+from rollcall.core import verdict as verdict_module
+from rollcall.core.errors import SettingsError
+from rollcall.core.settings import parse_settings
+from rollcall.worker import pump as pump_module
+from rollcall.worker.dead_letters import replay
+from rollcall.worker.service import Worker
+
+Before = Callable[[int, str], Reply | None]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict_module, "FIRST_DELAY_S", 0.1)
+    monkeypatch.setattr(pump_module, "POLL_S", 1)
+
+
+@pytest.fixture
+def queues(moto_url: str, tmp_path: Path) -> Queues:
+    return Queues(moto_url, tmp_path, MAX_ATTEMPTS="3")
+
+
+@contextmanager
+def working(queues: Queues, before: Before = lambda number, key: None) -> Iterator[StandInLambda]:
+    """A worker in a thread, and the Lambda that it calls."""
+    function = StandInLambda(queues, before)
+    stop = threading.Event()
+    with serve_function(function.reply) as url:
+        settings = parse_settings({**queues.values, "LAMBDA_ENDPOINT_URL": url})
+        worker = Worker(settings)
+        thread = threading.Thread(target=worker.run, args=(stop,))
+        thread.start()
+        try:
+            yield function
+        finally:
+            stop.set()
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def counts(queues: Queues) -> dict[str, int]:
+    return json.loads((queues.folder / "worker.json").read_text())
+
+
+def wait_dead(queues: Queues, count: int) -> dict[str, str]:
+    """Body -> code, of so many dead letters."""
+    found: dict[str, str] = {}
+
+    def there() -> bool:
+        found.update({each.body: each.attributes["code"] for each in queues.dead_letters()})
+        return len(found) >= count
+
+    wait_until(there, f"{count} dead letters")
+    return found
+
+
+HOSTILE = [
+    "../../etc/passwd.mp4",
+    "/absolute.mp4",
+    "..",
+    ".hidden.mp4",
+    "a.mp4",
+    "A.mp4",
+    "é.mp4",
+    "e\u0301.mp4",
+    "x" * 300 + ".mp4",
+    "語" * 336 + ".mp4",
+    "a.txt/b.mp4",
+    "%2e%2e%2f.mp4",
+    "worker.json",
+    "line\nbreak.mp4",
+]
+
+
+def test_every_event_becomes_a_call_and_every_result_a_file(queues: Queues) -> None:
+    for key in HOSTILE:
+        queues.input.send(queues.event(key + ".mp4"), {})
+    keys = {key + ".mp4" for key in HOSTILE}
+    with working(queues) as function:
+        wait_until(lambda: len(queues.files()) == len(keys), "the files")
+    assert queues.files() == {key: csv_of(key) for key in keys}
+    assert set(function.calls) == keys
+    assert counts(queues)["events"] == counts(queues)["written"] == len(keys)
+    inside = queues.folder.resolve()
+    for path in inside.rglob("*"):
+        assert path.resolve().is_relative_to(inside)
+        assert len(path.name.encode()) <= 255
+    assert {path.name for path in inside.parent.iterdir()} == {"results"}
+
+
+def test_a_key_with_a_nul_in_a_result_has_a_file_too(queues: Queues) -> None:
+    queues.result.send(queues.result_message("nul\x00.mp4"), {})
+    with working(queues):
+        wait_until(lambda: "nul\x00.mp4" in queues.files(), "the file")
+
+
+def test_a_message_that_comes_twice_leaves_one_file(queues: Queues) -> None:
+    for _ in range(2):
+        queues.input.send(queues.event("a.mp4"), {})
+        queues.result.send(queues.result_message("b.mp4"), {})
+    with working(queues):
+        wait_until(lambda: counts(queues)["written"] == 4, "four results")
+    assert queues.files() == {key: csv_of(key) for key in ("a.mp4", "b.mp4")}
+
+
+def test_several_videos_of_one_message_are_called_for_one_by_one(queues: Queues) -> None:
+    records = [
+        {
+            "eventSource": "aws:s3",
+            "eventName": "ObjectCreated:Put",
+            "s3": {"bucket": {"name": queues.settings.input_bucket}, "object": {"key": key}},
+        }
+        for key in ("a+b.mp4", "c.mp4")
+    ]
+    topic = {"Type": "Notification", "MessageId": "m", "Message": json.dumps({"Records": records})}
+    queues.input.send(json.dumps(topic), {})
+    with working(queues) as function:
+        wait_until(lambda: len(queues.files()) == 2, "both files")
+    assert function.calls == {"a b.mp4": 1, "c.mp4": 1}
+
+
+POISON = {
+    "no JSON": "not JSON",
+    "an event of something else": '{"hello": "world"}',
+    "a list": "[]",
+}
+
+
+def test_poison_is_a_dead_letter_and_nothing_waits_for_it(queues: Queues) -> None:
+    test_event = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})
+    wrong_bucket = json.loads(queues.result_message("x.mp4"))
+    wrong_bucket["video"]["bucket"] = "other"
+    bad_results = [
+        *POISON.values(),
+        json.dumps(wrong_bucket),
+        queues.result_message("x.mp4", csv="not,ours\r\n1,2\r\n"),
+        queues.result_message("x.mp4", csv=None, output={"bucket": "other", "key": "x.csv"}),
+        queues.result_message("x.mp4", csv=None),
+        queues.result_message("x.mp4", status="fine"),
+        queues.result_message("x.mp4", csv=7),
+    ]
+    for queue, bodies in (
+        (queues.input, [*POISON.values(), test_event]),
+        (queues.result, bad_results),
+    ):
+        for body in bodies:
+            queue.send(body, {})
+    queues.store.create_bucket(queues.settings.output_bucket)
+    queues.input.send(queues.event("good.mp4"), {})
+    with working(queues):
+        wait_until(lambda: queues.files() == {"good.mp4": csv_of("good.mp4")}, "the good one")
+        dead = wait_dead(queues, len(set(bad_results)))
+    assert dead.keys() == set(bad_results)
+    assert set(dead.values()) == {"bad_event", "gone"}
+    assert counts(queues)["ignored"] == 1
+    assert counts(queues)["dead"] == len(bad_results) + len(POISON)
+
+
+def test_one_bad_record_costs_its_neighbour_nothing(queues: Queues) -> None:
+    good = {
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": queues.settings.input_bucket}, "object": {"key": "a.mp4"}},
+    }
+    queues.input.send(json.dumps({"Records": [{"eventSource": "else"}, good]}), {})
+    with working(queues):
+        wait_until(lambda: "a.mp4" in queues.files(), "the good record's file")
+        wait_dead(queues, 1)
+
+
+def test_a_failed_video_has_a_file_that_says_why(queues: Queues) -> None:
+    error = {"code": "too_large", "message": "=more than MAX_VIDEO_BYTES", "retryable": False}
+    body = queues.result_message("a.mp4", status="failed", csv=None, error=error)
+
+    def refuse(number: int, key: str) -> Reply:
+        queues.result.send(body, {})
+        return 200, {}, json.dumps({"statusCode": 413, "error": error}).encode()
+
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, refuse) as function:
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+    text = "error,message\r\ntoo_large,'=more than MAX_VIDEO_BYTES\r\n"
+    assert queues.files() == {"a.mp4": text}
+    assert function.calls == {"a.mp4": 1}, "a refusal is not asked for again"
+    assert counts(queues)["failed"] == 1
+
+
+def test_an_earlier_result_does_not_replace_a_later_one(queues: Queues) -> None:
+    """The later one is there already when the earlier comes again."""
+    queues.result.send(queues.result_message("a.mp4", csv=csv_of("earlier")), {})
+    (earlier,) = queues.result.receive(1, 0, 0)
+    queues.result.hold(earlier, 3)
+    queues.result.send(queues.result_message("a.mp4", csv=csv_of("later")), {})
+    with working(queues):
+        wait_until(lambda: counts(queues)["outdated"] == 1, "the earlier one")
+    assert queues.files() == {"a.mp4": csv_of("later")}
+
+
+def test_a_result_too_long_for_its_message_is_fetched(queues: Queues) -> None:
+    queues.store.create_bucket(queues.settings.output_bucket)
+    bucket, body = queues.settings.output_bucket, csv_of("a.mp4").encode()
+    queues.store.write(bucket, "a.csv", body, "text/csv", {})
+    queues.result.send(queues.result_message("a.mp4", csv=None), {})
+    with working(queues):
+        wait_until(lambda: queues.files() == {"a.mp4": csv_of("a.mp4")}, "the file")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        function_error(),
+        (429, {}, b'{"Type": "User", "message": "Rate Exceeded."}'),
+        (500, {}, b"{}"),
+        (200, {}, b'{"statusCode": 503, "error": {"code": "store_unavailable", "message": "x"}}'),
+        (200, {}, b'"no answer of ours"'),
+    ],
+    ids=["function error", "busy", "service down", "store down", "strange"],
+)
+def test_what_may_go_away_is_tried_again(queues: Queues, trouble: Reply) -> None:
+    if trouble[0] == 429:
+        headers = {"X-Amzn-ErrorType": "TooManyRequestsException"}
+        trouble = (429, headers, trouble[2])
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, lambda number, key: trouble if number < 3 else None) as function:
+        wait_until(lambda: queues.files() == {"a.mp4": csv_of("a.mp4")}, "the file")
+    assert function.calls == {"a.mp4": 3}
+    assert not queues.dead_letters()
+
+
+def test_being_busy_uses_up_no_attempt(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollcall.worker.invoker.BUSY_DELAY_S", 0.01)
+    busy: Reply = (429, {"X-Amzn-ErrorType": "TooManyRequestsException"}, b"{}")
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, lambda number, key: busy if number < 6 else None) as function:
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+    assert function.calls == {"a.mp4": 6}
+
+
+def test_what_does_not_go_away_is_a_dead_letter_that_can_be_replayed(queues: Queues) -> None:
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, lambda number, key: function_error("bad day\n")) as function:
+        (letter,) = wait_dead(queues, 1)
+    assert function.calls == {"a.mp4": 3}
+    assert letter == queues.event("a.mp4")
+    wait_until(lambda: len(queues.dead.receive(1, 1, 0)) == 1, "it to be visible again")
+    assert replay(queues.dead, {queues.input.name: queues.input}) == 1
+    with working(queues):
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+
+
+def test_a_message_that_kills_the_worker_each_time_is_a_dead_letter(queues: Queues) -> None:
+    queues.input.send(queues.event("a.mp4"), {})
+    for _ in range(3):
+        (message,) = queues.input.receive(1, 5, 3)
+        queues.input.hold(message, 0)
+    with working(queues) as function:
+        dead = wait_dead(queues, 1)
+    assert list(dead.values()) == ["interrupted"]
+    assert not function.calls
+
+
+def test_a_call_longer_than_the_visibility_is_made_once(queues: Queues) -> None:
+    released = threading.Event()
+
+    def slow(number: int, key: str) -> None:
+        released.wait(8)
+
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, slow) as function:
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+    assert function.calls == {"a.mp4": 1}
+
+
+def test_a_full_disk_loses_nothing(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rollcall.worker import result_files
+
+    real, calls = result_files._written, []
+
+    def full_at_first(*args: object) -> Path:
+        calls.append(args)
+        if len(calls) < 3:
+            raise OSError(28, "No space left on device")
+        return real(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(result_files, "_written", full_at_first)
+    queues.result.send(queues.result_message("a.mp4"), {})
+    with working(queues):
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+
+
+@pytest.mark.parametrize("name", ["INPUT_QUEUE_URL", "RESULT_QUEUE_URL", "DEAD_LETTER_QUEUE_URL"])
+def test_it_does_not_start_without_its_queues(queues: Queues, name: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        Worker(parse_settings({**queues.values, name: ""}))
+
+
+@pytest.mark.parametrize(("inside", "empty"), [("", True), ("INPUT_BUCKET", False)])
+def test_whether_the_buckets_were_empty_is_looked_at_once(
+    queues: Queues, inside: str, empty: bool
+) -> None:
+    for name in ("INPUT_BUCKET", "OUTPUT_BUCKET"):
+        queues.store.create_bucket(queues.values[name])
+    if inside:
+        queues.store.write(queues.values[inside], "a.mp4", b"x", "", {})
+    for _ in range(2):
+        with working(queues):
+            pass
+        assert counts(queues)["buckets_empty_at_first"] is empty
+        queues.store.write(queues.values["OUTPUT_BUCKET"], "a.csv", b"x", "", {})
