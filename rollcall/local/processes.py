@@ -77,6 +77,10 @@ class Process:
             except subprocess.TimeoutExpired:
                 self.kill()
 
+    def wait(self, timeout_s: float) -> int:
+        """Its exit code, once it has ended by itself; of a signal: the negative number."""
+        return self._child.wait(timeout_s)
+
     def kill(self) -> None:
         """SIGKILL, as a crash would be."""
         self._child.kill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,8 @@ from rollcall.tools.entry import command_errors, settings
 from rollcall.worker.dead_letters import replay
 from rollcall.worker.registration import register
 from rollcall.worker.service import Queues, Worker
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -43,6 +46,7 @@ def stop_on_signals() -> threading.Event:
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(128 + number)
+        log.info("finishing what is in hand; another signal ends it at once")
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,216 @@
+"""The worker as its own process, killed and stopped in the middle of forty videos.
+
+Uploads notify a real queue; the Lambda is the product's pipeline with painted faces, behind HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.painted_function import painted_pipeline
+from support.needs import REPOSITORY
+from support.queues import Queues, function_error
+from support.servers import Reply, serve_function
+from support.videos import paint_video, painted_gallery
+from support.waiting import wait_until
+
+from rollcall.core.gallery_formats import render_gallery
+from rollcall.core.keys import result_key
+from rollcall.core.results import parse_csv
+from rollcall.function.service import FunctionService
+from rollcall.local.processes import Process, Processes
+from rollcall.worker.registration import register
+
+COLOURS = ("red", "green", "blue", "yellow")
+Before = Callable[[int], Reply | None]
+
+
+class PaintedLambda:
+    """Recognises what is in the bucket, and sends the result; `before` may answer in its place."""
+
+    def __init__(self, queues: Queues, before: Before) -> None:
+        self._queues = queues
+        self._before = before
+        self._service = FunctionService(lambda: painted_pipeline(queues.settings))
+        self._lock = threading.Lock()
+        self.calls = 0
+        self.running = 0
+
+    def reply(self, call: dict[str, Any]) -> Reply:
+        with self._lock:
+            self.calls += 1
+            self.running += 1
+            number = self.calls
+        try:
+            return self._before(number) or self._recognised(call)
+        finally:
+            with self._lock:
+                self.running -= 1
+
+    def _recognised(self, call: dict[str, Any]) -> Reply:
+        answer = self._service.answer(json.dumps(call).encode())
+        output = answer.document["output"]
+        body = self._queues.store.read(output["bucket"], output["key"], 1 << 20).decode()
+        message = {**answer.document, "csv": body, "error": None}
+        self._queues.result.send(json.dumps(message), {})
+        return 200, {}, json.dumps({"statusCode": answer.status, **answer.document}).encode()
+
+
+class Flow:
+    """Queues, a Lambda, and the worker that can be started and killed."""
+
+    def __init__(
+        self, queues: Queues, function: PaintedLambda, url: str, processes: Processes
+    ) -> None:
+        self.queues = queues
+        self.function = function
+        self._url = url
+        self._processes = processes
+
+    def start(self) -> Process:
+        environ = {name: os.environ[name] for name in ("PATH", "HOME")}
+        environ |= {n: v for n, v in os.environ.items() if n.startswith("COVERAGE_")}
+        values = self.queues.values | {"LAMBDA_ENDPOINT_URL": self._url, "MAX_INFLIGHT": "4"}
+        argv = [sys.executable, str(REPOSITORY / "openstack_handler.py")]
+        process = Process("worker", argv, environ | values, self.queues.folder.parent)
+        return self._processes.add(process)
+
+    def counts(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.queues.folder / "worker.json").read_text())
+        return found
+
+
+@pytest.fixture
+def queues(moto_url: str, tmp_path: Path) -> Queues:
+    gallery = painted_gallery(**{colour: colour for colour in COLOURS})
+    (tmp_path / "gallery.npz").write_bytes(render_gallery(gallery))
+    made = Queues(moto_url, tmp_path, ENCODINGS=str(tmp_path / "gallery.npz"))
+    register(made.settings)
+    return made
+
+
+@contextmanager
+def flowing(queues: Queues, before: Before = lambda number: None) -> Iterator[Flow]:
+    function = PaintedLambda(queues, before)
+    with serve_function(function.reply) as url, Processes() as processes:
+        yield Flow(queues, function, url, processes)
+
+
+def upload_forty(queues: Queues, folder: Path) -> dict[str, str]:
+    """Key -> the colour of the face in it."""
+    paths = {
+        colour: paint_video(folder / f"{colour}.mp4", [colour], frames_each=3) for colour in COLOURS
+    }
+    wanted = {
+        f"class {number:02}/é+{COLOURS[number % 4]}.mp4": COLOURS[number % 4]
+        for number in range(40)
+    }
+    for key, colour in wanted.items():
+        queues.store.upload(paths[colour], queues.settings.input_bucket, key)
+    return wanted
+
+
+def assert_right(queues: Queues, wanted: dict[str, str]) -> None:
+    files = queues.files()
+    found = {key: [row["name"] for row in parse_csv(text.encode())] for key, text in files.items()}
+    assert found == {key: [colour] for key, colour in wanted.items()}
+    for key, text in files.items():
+        stored = queues.store.read(queues.settings.output_bucket, result_key(key), 1 << 20)
+        assert text.encode() == stored
+    assert not queues.dead_letters()
+
+
+def test_sigkill_in_the_middle_of_forty_videos(queues: Queues, tmp_path: Path) -> None:
+    wanted = upload_forty(queues, tmp_path)
+    with flowing(queues) as flow:
+        for number in (5, 15, 25):
+            worker = flow.start()
+            wait_until(lambda: len(queues.files()) >= number, f"{number} files")  # noqa: B023
+            worker.kill()
+            on_disk = set(queues.files())
+        flow.start()
+        wait_until(lambda: len(queues.files()) == 40, "all forty files")
+        assert on_disk < set(queues.files())
+        assert_right(queues, wanted)
+        assert not list(queues.folder.rglob("*.part"))
+
+
+def test_a_lambda_that_fails_every_third_call(queues: Queues, tmp_path: Path) -> None:
+    def every_third(number: int) -> Reply | None:
+        return function_error() if number % 3 == 0 else None
+
+    wanted = upload_forty(queues, tmp_path)
+    with flowing(queues, every_third) as flow:
+        worker = flow.start()
+        wait_until(lambda: len(queues.files()) == 40, "all forty files", 120)
+        worker.stop()
+        counts = flow.counts()
+    assert_right(queues, wanted)
+    assert counts["events"] == counts["invoked"] == counts["written"] == 40
+    assert counts["retried"] == flow.function.calls // 3
+    assert 1 < counts["most_at_once"] <= 4
+    assert counts["buckets_empty_at_first"] is False
+
+
+def test_poison_in_front_of_forty(queues: Queues, tmp_path: Path) -> None:
+    for queue in (queues.input, queues.result):
+        queue.send("poison", {})
+    wanted = upload_forty(queues, tmp_path)
+    with flowing(queues) as flow:
+        flow.start()
+        wait_until(lambda: len(queues.files()) == 40, "all forty files")
+        wait_until(lambda: flow.counts()["dead"] == 2, "two dead letters")
+    letters = queues.dead_letters()
+    assert [each.body for each in letters] == ["poison"] * 2
+    assert {each.attributes["source"] for each in letters} == {
+        queues.input.name,
+        queues.result.name,
+    }
+    assert all("not JSON" in each.attributes["reason"] for each in letters)
+    assert set(queues.files()) == set(wanted)
+
+
+def test_sigterm_finishes_what_runs(queues: Queues, tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def wait(number: int) -> None:
+        go_on.wait(60)
+
+    upload_forty(queues, tmp_path)
+    with flowing(queues, wait) as flow:
+        worker = flow.start()
+        wait_until(lambda: flow.function.running == 4, "four calls in flight")
+        os.kill(worker.pid, signal.SIGTERM)
+        wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to hear it")
+        go_on.set()
+        assert worker.wait(60) == 0
+        assert flow.function.calls == 4
+        assert flow.counts()["invoked"] == 4
+    left = [each for each in iter(lambda: queues.input.receive(10, 1, 60), []) for each in each]
+    assert len(left) == 36, "what was not begun is still in the queue, and visible"
+
+
+def test_a_second_sigterm_ends_it_at_once(queues: Queues, tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    def wait(number: int) -> None:
+        go_on.wait(60)
+
+    upload_forty(queues, tmp_path)
+    with flowing(queues, wait) as flow:
+        worker = flow.start()
+        wait_until(lambda: flow.function.running == 4, "four calls in flight")
+        for _ in range(2):
+            os.kill(worker.pid, signal.SIGTERM)
+            wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to hear it")
+        assert worker.wait(60) == 128 + signal.SIGTERM
+        go_on.set()
