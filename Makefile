@@ -1,11 +1,11 @@
-# make setup | demo | test | bench | lint | lock | audit     see README.md
+# make setup | demo | test | bench | lint | heat | lock | audit     see README.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= embedded
 FLOW ?= openfaas
 
-.PHONY: setup demo test bench lint format lock audit clean
+.PHONY: setup heat demo test bench lint format lock audit clean
 
 setup: $(VENV)/.ready
 
@@ -15,6 +15,14 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+heat: .venv-heat/.ready
+
+# Heat checks the template in openstack/; its packages do not go together with ours.
+.venv-heat/.ready: tests/manifests/requirements-heat.txt
+	$(PYTHON) -m venv .venv-heat
+	.venv-heat/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
 	touch $@
 
 demo: setup
@@ -39,13 +47,16 @@ format: setup
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-annotate --no-emit-index-url --no-emit-find-links
+
 lock: setup
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-annotate --no-emit-index-url --no-emit-find-links --override requirements-overrides.txt \
-	  --no-emit-package rollcall requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --override requirements-overrides.txt --no-emit-package rollcall \
+	  requirements-dev.in -o requirements-dev.txt
+	$(LOCK) tests/manifests/requirements-heat.in -o tests/manifests/requirements-heat.txt
 
 audit: setup
 	$(BIN)/python .ci/audit.py
 
 clean:
-	rm -rf $(VENV) state
+	rm -rf $(VENV) .venv-heat state

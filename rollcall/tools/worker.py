@@ -19,7 +19,9 @@ log = logging.getLogger(__name__)
 
 
 @click.command()
-@click.option("--register", "wanted", is_flag=True, help="Create buckets, queues and notification.")
+@click.option(
+    "--register", "wanted", is_flag=True, help="Create buckets, queues and notification, and end."
+)
 @click.option("--replay", "again", is_flag=True, help="Put dead letters back, and end.")
 @command_errors
 def main(wanted: bool, again: bool) -> None:
@@ -36,6 +38,7 @@ def main(wanted: bool, again: bool) -> None:
         return
     if wanted:
         register(chosen)
+        return
     Worker(chosen).run(stop_on_signals())
 
 

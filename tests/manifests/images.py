@@ -33,10 +33,16 @@ def install(dockerfile: Path, requirements: Path, target: Path) -> None:
     for arguments in pip_lines(dockerfile):
         given = [places.get(argument, argument) for argument in arguments]
         assert str(target) in given, f"installs elsewhere: {arguments}"
-        command = [sys.executable, "-m", "pip", *given]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES_10)
-        need(not (run.returncode and _offline(run.stderr)), "no package index can be reached")
-        assert run.returncode == 0, run.stderr
+        assert given[0] == "install"
+        pip_install(given[1:])
+
+
+def pip_install(arguments: list[str]) -> None:
+    """`pip install` with these arguments; skips where no package index can be reached."""
+    command = [sys.executable, "-m", "pip", "install", *arguments]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES_10)
+    need(not (run.returncode and _offline(run.stderr)), "no package index can be reached")
+    assert run.returncode == 0, run.stderr
 
 
 def bare_python(*packages: Path) -> tuple[list[str], dict[str, str]]:

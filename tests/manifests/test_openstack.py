@@ -1,0 +1,179 @@
+"""What the worker's VM is made of, each part checked by the program that will read it.
+
+The template by Heat, user data by cloud-init, the unit by systemd; and mistakes that they find.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from manifests.checks import REPOSITORY
+from manifests.images import bare_python, pip_install
+from support.needs import need
+
+from rollcall.core.settings import PLACEHOLDER, Settings, setting_names
+
+FOLDER = REPOSITORY / "openstack"
+TEMPLATE = FOLDER / "rollcall-worker.yaml"
+UNIT = FOLDER / "rollcall-worker.service"
+HEAT = REPOSITORY / ".venv-heat" / "bin" / "python"
+CLOUD_SCHEMA = Path(
+    "/usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json"
+)
+
+
+def run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(each) for each in argv], capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(FOLDER, tmp_path / "openstack"))
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert text.count(old) >= 1, old
+    path.write_text(text.replace(old, new, 1))
+
+
+def heat(template: Path) -> subprocess.CompletedProcess[str]:
+    need(HEAT.exists(), "Heat is not there: make heat")
+    return run(HEAT, "-W", "ignore", Path(__file__).with_name("heat_check.py"), template)
+
+
+def unit_problems(unit: Path) -> str:
+    """What systemd says about it, with a program that this machine has."""
+    need(shutil.which("systemd-analyze") is not None, "systemd is not installed")
+    change(unit, "/opt/rollcall/venv/bin/python", sys.executable)
+    done = run("systemd-analyze", "verify", "--man=no", unit)
+    return done.stdout + done.stderr
+
+
+def cloud_problems(path: Path) -> str:
+    """What cloud-init says about it; a name that it does not know it would ignore."""
+    need(CLOUD_SCHEMA.exists(), "cloud-init is not installed")
+    done = run("cloud-init", "schema", "--config-file", path)
+    known = json.loads(CLOUD_SCHEMA.read_text())["$defs"]
+    names = {name for part in known.values() for name in part.get("properties", {})}
+    unknown = yaml.safe_load(path.read_text()).keys() - names
+    return (done.stdout + done.stderr if done.returncode else "") + "".join(sorted(unknown))
+
+
+def test_heat_takes_the_template_and_cloud_init_what_it_hands_over(tmp_path: Path) -> None:
+    done = heat(TEMPLATE)
+    assert done.returncode == 0, done.stderr
+    assert "https://example.org/rollcall.git" in done.stdout
+    assert not {"REPOSITORY", "REVISION"} & set(re.findall(r"\w+", done.stdout))
+    (tmp_path / "user-data").write_text(done.stdout)
+    assert not cloud_problems(tmp_path / "user-data")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("      cidr:", "      cidrs:", "Unknown Property cidrs"),
+        ("remote_ip_prefix:", "remote_prefix:", "Unknown Property remote_prefix"),
+        ("OS::Nova::KeyPair", "OS::Nova::KeyPairs", "could not be found"),
+        ("get_param: flavor", "get_param: flavour", "flavour"),
+        ("subnet: { get_resource: subnet }", "subnet: { get_resource: sub }", "Reference"),
+        ("floating_ip_address", "floating_address", "floating_address"),
+        ("port_range_max: 22", "port_range_max: 99999", "out of range"),
+        ("protocol: icmp", "protocol: icpm", "not an allowed value"),
+        ("get_file: user-data.yaml", "get_file: userdata.yaml", "userdata.yaml"),
+        ("depends_on: router_interface", "depends_on: interface", "Reference"),
+        ("default: 192.168.77.0/24", "default: 192.168.77.0.24", "Invalid net cidr"),
+    ],
+)
+def test_heat_finds_a_mistake(folder: Path, old: str, new: str, said: str) -> None:
+    change(folder / TEMPLATE.name, old, new)
+    done = heat(folder / TEMPLATE.name)
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("packages:", "pakages:"),
+        ("  - git\n", "  git: yes\n"),
+        ("package_update: true", "package_update: perhaps"),
+        ("runcmd:\n  - [", "runcmd: git\nbootcmd:\n  - ["),
+    ],
+)
+def test_cloud_init_finds_a_mistake(folder: Path, old: str, new: str) -> None:
+    change(folder / "user-data.yaml", old, new)
+    assert cloud_problems(folder / "user-data.yaml")
+
+
+def test_systemd_takes_the_unit(folder: Path) -> None:
+    assert unit_problems(folder / UNIT.name) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("ProtectSystem=strict", "ProtectSystem=strikt"),
+        ("NoNewPrivileges=", "NoNewPrivilege="),
+        ("Type=exec", "Type=exe"),
+        ("RestartSec=5", "RestartSec=five"),
+        ("@system-service", "@system-services"),
+        ("[Service]", "[Servise]"),
+        ("IPAddressDeny=169.254.169.254", "IPAddressDeny=metadata"),
+    ],
+)
+def test_systemd_finds_a_mistake(folder: Path, old: str, new: str) -> None:
+    change(folder / UNIT.name, old, new)
+    assert unit_problems(folder / UNIT.name)
+
+
+def test_the_unit_waits_for_a_call_in_flight() -> None:
+    (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.M)
+    assert int(stop_s) > Settings().function_timeout_s + 20
+
+
+def test_only_root_and_the_worker_read_its_settings() -> None:
+    unit, install = UNIT.read_text(), (FOLDER / "install.sh").read_text()
+    (path,) = re.findall(r"^EnvironmentFile=(.+)$", unit, re.M)
+    assert f"ConditionPathExists={path}\n" in unit
+    assert f"install -d -m 700 {Path(path).parent}\n" in install
+
+
+def test_the_settings_file_names_settings_and_holds_no_secret() -> None:
+    lines = (FOLDER / "worker.env").read_text().splitlines()
+    pairs = dict(line.split("=") for line in lines if not line.startswith("#"))
+    assert pairs.keys() <= set(setting_names())
+    assert {value for name, value in pairs.items() if "KEY" in name} == {PLACEHOLDER}
+
+
+def test_the_image_of_devstack_is_the_one_of_the_template() -> None:
+    conf = (FOLDER / "local.conf").read_text()
+    (image,) = re.findall(r"^IMAGE_URLS=\S+/(\S+)\.img$", conf, re.M)
+    assert yaml.safe_load(TEMPLATE.read_text())["parameters"]["image"]["default"] == image
+
+
+@pytest.mark.parametrize("name", ["install.sh", "README.md", "local.conf"])
+def test_the_shell_can_read_it(name: str) -> None:
+    text = (FOLDER / name).read_text()
+    if name.endswith(".md"):
+        text = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S))
+    lines = "".join(f"{line}\n" for line in text.splitlines() if not line.startswith("[["))
+    assert lines
+    subprocess.run(["bash", "-n"], input=lines, text=True, check=True)
+
+
+def test_these_packages_suffice(tmp_path: Path) -> None:
+    pip_install(["--target", str(tmp_path), "-r", str(FOLDER / "requirements-worker.txt")])
+    python, environment = bare_python(tmp_path)
+    argv = [*python, str(REPOSITORY / "openstack_handler.py"), "--help"]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("cv2*")) + list(tmp_path.glob("*dlib*"))
