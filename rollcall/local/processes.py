@@ -21,6 +21,8 @@ READY_TIMEOUT_S = 60.0
 COMMAND_TIMEOUT_S = 60.0
 POLL_S = 0.05
 _PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+"""Loaded here: between fork and exec another thread's loader lock would never be released."""
 
 
 class StartFailed(PermanentError):
@@ -166,5 +168,6 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 def _die_with_parent() -> None:
-    """Even when the parent is killed and can stop nobody (Linux)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Even when the parent is killed and can stop nobody (Linux). The parent is the *thread* that
+    started it: that thread has to live as long as the child should."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
