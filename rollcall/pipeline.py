@@ -19,6 +19,7 @@ from rollcall.core.errors import (
 from rollcall.core.gallery import Gallery
 from rollcall.core.keys import report_key, result_key
 from rollcall.core.reports import error_document, person_document, report_document
+from rollcall.core.result_messages import failure_message, result_message
 from rollcall.core.results import render_csv
 from rollcall.core.seams import ObjectStore, StudentStore, VideoFile
 from rollcall.core.settings import Settings
@@ -40,6 +41,12 @@ class GallerySource(Protocol):
     def current(self) -> Gallery: ...
 
 
+class ResultQueue(Protocol):
+    """Where a message about each video goes. Raises a TransientError."""
+
+    def send(self, body: str, attributes: Mapping[str, str]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The whole way of one video, from its key to its result."""
@@ -49,17 +56,19 @@ class Pipeline:
     students: StudentStore
     recogniser: Recogniser
     galleries: GallerySource
+    results: ResultQueue | None = None
 
     def run(self, video: VideoRef) -> dict[str, Any]:
         """The answer of the function: status, video, people, output, timings_ms.
 
-        Raises a PermanentError (a report of it is written, where reports are wanted) or a
-        TransientError. A repeat gives the same result under the same key.
+        Raises a PermanentError (a report of it is written, and a message sent, where they are
+        wanted) or a TransientError. A repeat gives the same result under the same key.
         """
         try:
             return self._run(video)
         except PermanentError as error:
             self._report(video, error_document(video, error))
+            self._announce(failure_message(video, error))
             raise
 
     def _run(self, video: VideoRef) -> dict[str, Any]:
@@ -85,6 +94,7 @@ class Pipeline:
             "timings_ms": watch.ms(),
         }
         self._report(video, report_document(answer, recognition))
+        self._announce(result_message(answer, body))
         return answer
 
     def _allowed(self, video: VideoRef) -> VideoRef:
@@ -145,6 +155,12 @@ class Pipeline:
             "engine": self.recogniser.engine.name,
         }
         self.store.write(self.settings.output_bucket, key, body, "text/csv", metadata)
+
+    def _announce(self, message: str) -> None:
+        """Unlike a report, a message is waited for: when it cannot be sent, the call has failed,
+        and its repeat sends it."""
+        if self.results:
+            self.results.send(message, {})
 
     def _report(self, video: VideoRef, document: Mapping[str, Any]) -> None:
         """A report that cannot be written is logged: the result is there, or its error is on its

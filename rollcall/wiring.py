@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rollcall.adapters.boto import dynamodb_client, s3_client
+from rollcall.adapters.boto import dynamodb_client, s3_client, sqs_client
 from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.adapters.s3 import S3Store
+from rollcall.adapters.sqs import SqsQueue
 from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.seams import FaceEngine
 from rollcall.core.settings import Settings
@@ -44,6 +45,12 @@ def build_place(settings: Settings) -> GalleryPlace:
     return place_of(settings.encodings, lambda: S3Store(s3_client(settings)))
 
 
+def build_results(settings: Settings) -> SqsQueue | None:
+    """The queue that RESULT_QUEUE_URL names."""
+    url = settings.result_queue_url
+    return SqsQueue(sqs_client(settings), url) if url else None
+
+
 def build_pipeline(settings: Settings) -> Pipeline:
     """Once per process, before its first video."""
     sweep()
@@ -53,4 +60,5 @@ def build_pipeline(settings: Settings) -> Pipeline:
         DynamoStudents(dynamodb_client(settings), settings.student_table),
         build_recogniser(settings, build_engine(settings)),
         CachedGallery(build_place(settings), settings.encodings_refresh_s),
+        build_results(settings),
     )

@@ -1,4 +1,4 @@
-"""The three seams without an outside world: for tests, and for trying things out."""
+"""The seams without an outside world: for tests, and for trying things out."""
 
 from __future__ import annotations
 
@@ -86,6 +86,16 @@ class MemoryStudents:
 
     def remove(self, name: str) -> int:
         return int(self.students.pop(name, None) is not None)
+
+
+class MemoryQueue:
+    """A queue that is sent to, in a list."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+
+    def send(self, body: str, attributes: Mapping[str, str]) -> None:
+        self.sent.append(body)
 
 
 class PaintedFaces:

@@ -3,6 +3,7 @@
 Ceph, AWS S3, MinIO     {"Records": [{"eventSource": ..., "s3": {...}}]}
 SQS                     {"Records": [{"eventSource": "aws:sqs", "body": "<one of these>"}]}
 SNS                     {"Type": "Notification", "Message": "<one of these>"}
+SNS to Lambda           {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": ...}}]}
 CloudEvents             `ce-*` headers around a bare record, or around nothing
 direct call             {"bucket": ..., "key": ...}
 """
@@ -112,6 +113,8 @@ def _records(records: Json, nesting: int) -> Iterator[VideoRef | BadEvent | None
             yield BadEvent("a record has to be a JSON object")
         elif record.get("eventSource") == "aws:sqs":
             yield from _inner(record.get("body"), nesting)
+        elif record.get("EventSource") == "aws:sns" and isinstance(record.get("Sns"), dict):
+            yield from _sns(record["Sns"], nesting)
         else:
             yield _attempt(stored_object, record)
 

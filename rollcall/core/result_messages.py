@@ -1,15 +1,29 @@
-"""The message that the Lambda sends for each video, as its reader sees it."""
+"""The message that the Lambda sends for each video: written, and read.
+
+{"video": {"bucket", "key", "etag"}, "output": {"bucket", "key"} | null,
+ "status": "recognised" | "unknown" | "no_face" | "failed",
+ "csv": "<the whole CSV>" | null, "error": null | {"code", "message"}}
+
+Without `csv` it is too long for a message, and has to be read from `output`. A video that failed
+has neither, and is not tried again.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rollcall.core.errors import BadEvent
+from rollcall.core.errors import BadEvent, RollcallError
 from rollcall.core.event_records import Json, mapping_of, text_of
 from rollcall.core.events import MAX_BODY_BYTES, decode
 from rollcall.core.keys import MAX_KEY_BYTES
+from rollcall.core.types import VideoRef
 
 STATUSES = ("recognised", "unknown", "no_face", "failed")
+
+MAX_MESSAGE_BYTES = 256 << 10
+"""What every queue of SQS takes; only newer ones take more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,33 @@ class ResultMessage:
     """None: too long for a message, it is in the output bucket."""
     error_code: str = ""
     error_message: str = ""
+
+
+def result_message(answer: Mapping[str, Json], csv: bytes) -> str:
+    """Of a video that has its result; `answer` is the function's own."""
+    document = {
+        "video": answer["video"],
+        "output": answer["output"],
+        "status": answer["status"],
+        "csv": csv.decode(),
+        "error": None,
+    }
+    text = json.dumps(document)
+    if len(text) <= MAX_MESSAGE_BYTES:
+        return text
+    return json.dumps(document | {"csv": None})
+
+
+def failure_message(video: VideoRef, error: RollcallError) -> str:
+    """Of a video that never gets one."""
+    document = {
+        "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
+        "output": None,
+        "status": "failed",
+        "csv": None,
+        "error": {"code": error.code, "message": str(error)},
+    }
+    return json.dumps(document)
 
 
 def parse_result(body: bytes) -> ResultMessage:

@@ -144,6 +144,7 @@ ENVELOPES: dict[str, Callable[[Json], Json]] = {
     "sqs": sqs,
     "sns": sns,
     "sqs around sns": lambda inner: sqs(sns(inner)),
+    "sns to lambda": lambda inner: records({"EventSource": "aws:sns", "Sns": sns(inner)}),
 }
 
 

@@ -11,7 +11,8 @@ import pytest
 from support.needs import REPOSITORY
 
 MODULES = sorted((REPOSITORY / "rollcall").rglob("*.py"))
-SCRIPTS = sorted([*REPOSITORY.glob("*.py"), *(REPOSITORY / "OpenFaas").rglob("*.py")])
+HOMES = [path for home in ("OpenFaas", "aws_lambda") for path in (REPOSITORY / home).rglob("*.py")]
+SCRIPTS = sorted([*REPOSITORY.glob("*.py"), *HOMES])
 MIDDLE = (
     "recognition",
     "pipeline",
@@ -36,6 +37,7 @@ READ_THE_ENVIRONMENT = {
     "rollcall/tools/demo.py",
     "rollcall/local/python3_http.py",
     "OpenFaas/project3/awss3.py",
+    "aws_lambda/handler.py",
 }
 
 
