@@ -1,13 +1,18 @@
-"""The function's folder as faas-cli assembles it."""
+"""What ends up in the functions' images, put together without a container engine."""
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+DOCKERFILE = "aws_lambda/Dockerfile"
 
 
 def assemble(target: Path, stack: str = "project3.yml", root: Path = REPOSITORY) -> Path:
@@ -22,6 +27,29 @@ def assemble(target: Path, stack: str = "project3.yml", root: Path = REPOSITORY)
     for name in document["configuration"]["copy"]:
         shutil.copytree(root / name, folder / Path(name).name, ignore=_NO_CACHE)
     return target
+
+
+def assemble_image(target: Path, dockerfile: str = DOCKERFILE, root: Path = REPOSITORY) -> Path:
+    """What the last stage of a Dockerfile copies from the repository, with `target` as its `/`.
+
+    Returns `target`. Patterns that match nothing copy nothing, as in BuildKit.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    last_stage = re.split(r"^FROM ", (root / dockerfile).read_text(), flags=re.MULTILINE)[-1]
+    for line in re.findall(r"^COPY (?!--from)(.+)$", last_stage, re.MULTILINE):
+        *sources, place = [word for word in shlex.split(line) if not word.startswith("--")]
+        for source in (path for pattern in sources for path in root.glob(pattern)):
+            _copy(source, target / place.lstrip("/"), into=place.endswith("/"))
+    return target
+
+
+def _copy(source: Path, place: Path, *, into: bool) -> None:
+    if source.is_dir():
+        shutil.copytree(source, place, ignore=_NO_CACHE, dirs_exist_ok=True)
+        return
+    place = place / source.name if into else place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, place)
 
 
 _NO_CACHE = shutil.ignore_patterns("__pycache__")

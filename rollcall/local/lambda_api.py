@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.serving import make_server
 
-from rollcall.local.lambda_environment import POLL_S, LocalFunction, Outcome
+from rollcall.local.lambda_environment import POLL_S, LocalFunction, Outcome, serve
 from rollcall.local.lambda_events import RETRY_WAITS_S, EventQueue
 from rollcall.local.lambda_pool import EnvironmentPool, TooManyRequests
 
@@ -33,8 +32,7 @@ class LocalLambda:
         self.function = function
         self.pool = EnvironmentPool(function)
         self.events = EventQueue(function, self.pool, waits_s)
-        app = create_app(function, self.pool, self.events)
-        self._server = make_server("127.0.0.1", 0, app, threaded=True)
+        self._server = serve(create_app(function, self.pool, self.events))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,))
 
     def __enter__(self) -> Self:

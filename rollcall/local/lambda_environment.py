@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, request
-from werkzeug.serving import make_server
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 from rollcall.local.processes import Process
 
@@ -73,6 +73,16 @@ class _Call:
     outcome: Future[Outcome] = field(default_factory=Future)
 
 
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, *args: object) -> None:
+        """Every invocation would be three lines."""
+
+
+def serve(app: Flask) -> BaseWSGIServer:
+    """On a free port of loopback, each request in a thread of its own: some wait for long."""
+    return make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+
+
 class Environment:
     """Runs one invocation at a time. Start it from a thread that lives as long as it should."""
 
@@ -82,7 +92,7 @@ class Environment:
         self._call: _Call | None = None
         self._broken = False
         self._init_error = b""
-        self._server = make_server("127.0.0.1", 0, self._app(), threaded=True)
+        self._server = serve(self._app())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,))
         self._thread.start()
         env = self._environ(f"127.0.0.1:{self._server.server_port}")

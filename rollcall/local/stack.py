@@ -1,32 +1,36 @@
-"""The embedded stack: a store, the function's workers, and the trigger.
-
-Events take the product's own push path: S3 -> notification -> HTTP -> inbox.
-"""
+"""A flow on this machine: a store, what the flow puts behind it, and both stopped together."""
 
 from __future__ import annotations
 
-import secrets
-import socket
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
+from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.local.build_context import REPOSITORY, assemble
-from rollcall.local.processes import Process, Processes, answers, free_port
+from rollcall.local.processes import Process, Processes, answers
 from rollcall.local.stores import Place, StoreName, build_store
-from rollcall.trigger.inbox_file import InboxOwner
 
 WORKERS = 2
+"""Videos at once."""
+
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR")
 
 
-class EmbeddedStack:
+class LocalStack(ABC):
     """A context manager; inside it everything runs, and after it nothing is left running.
 
-    `folder` gets logs, inbox and the function's build context. `overrides` are settings by name.
+    `folder` gets logs, state and build contexts. `overrides` are settings by name.
     """
+
+    parts: ClassVar[str]
+    """What runs, for people."""
+
+    not_on: ClassVar[Mapping[StoreName, str]] = {}
+    """Stores that this flow cannot stand on, and why."""
 
     def __init__(
         self,
@@ -41,35 +45,34 @@ class EmbeddedStack:
             for name, value in environ.items()
             if name in INHERITED or name.startswith("COVERAGE_")
         }
+        self.check_store(store)
+        self._running = ExitStack()  # what is no process: closed before them
         self._processes = Processes()
         self._store = build_store(store, Place(self.folder, self._environ, self._processes))
-        self._trigger_port = free_port()
-        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.values = self._settings_values() | dict(overrides or {})
+        self.values = {**self._store.settings(), **self._flow_settings(), **(overrides or {})}
         self.settings: Settings = parse_settings(self.values)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with InboxOwner(Path(self.values["INBOX"])):
-            pass  # nobody else works in this folder
-        assemble(self.folder / "context")
+        self._prepare()
         try:
             self.store = self.start_store()
-            self.function = self.start_function()
-            self.trigger = self.start_trigger()
+            self._start_flow()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._running.close()
         self._processes.__exit__(None, None, None)
         self._store.clean()
-        self._socket.close()
 
-    @property
-    def trigger_url(self) -> str:
-        return f"http://127.0.0.1:{self._trigger_port}"
+    @classmethod
+    def check_store(cls, store: StoreName) -> None:
+        """Raises SettingsError where this flow cannot stand on that store."""
+        if store in cls.not_on:
+            raise SettingsError(cls.not_on[store])
 
     def dead(self) -> list[Process]:
         return self._processes.dead()
@@ -86,32 +89,18 @@ class EmbeddedStack:
     def start_store(self) -> Process:
         return self._store.start()
 
-    def start_function(self) -> Process:
-        """The socket stays ours, so calls wait in it while the workers are restarted."""
-        fd = self._socket.fileno()
-        argv = [
-            "-m",
-            "gunicorn",
-            "--workers",
-            str(WORKERS),
-            "--bind",
-            f"fd://{fd}",
-            "--timeout",
-            "300",
-            "--no-control-socket",
-            "rollcall.local.python3_http:from_environment()",
-        ]
-        extra = {"FUNCTION_CONTEXT": str(self.folder / "context")}
-        return self._start("function", argv, self._gateway + "/healthz", extra, (fd,))
+    @abstractmethod
+    def _flow_settings(self) -> dict[str, str]:
+        """By the names of the settings; the store's are known by now."""
 
-    def start_trigger(self) -> Process:
-        script = str(REPOSITORY / "trigger_openfaas.py")
-        argv = [script, "--register", "--via", self._store.via, "--advertise", self.trigger_url]
-        return self._start("trigger", argv, self.trigger_url + "/healthz")
+    @abstractmethod
+    def _prepare(self) -> None:
+        """In the folder, before anything runs; what it raises leaves everything as it was, for the
+        folder may be somebody else's."""
 
-    @property
-    def _gateway(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+    @abstractmethod
+    def _start_flow(self) -> None:
+        """The store runs."""
 
     def _start(
         self,
@@ -121,19 +110,8 @@ class EmbeddedStack:
         extra: Mapping[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> Process:
+        """A Python program that is ready when `url` answers."""
         env = self._environ | self.values | dict(extra or {})
         process = Process(name, [sys.executable, *argv], env, self.folder, pass_fds)
         self._processes.add(process).wait_ready(answers(url))
         return process
-
-    def _settings_values(self) -> dict[str, str]:
-        return {
-            **self._store.settings(),
-            "OPENFAAS_GATEWAY": self._gateway,
-            "OPENFAAS_FUNCTION": "face-recognition",
-            "FUNCTION_HMAC_KEY": secrets.token_hex(32),
-            "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
-            "TRIGGER_TOKEN": secrets.token_hex(16),
-            "INBOX": str(self.folder / "inbox.sqlite3"),
-            "MAX_INFLIGHT": str(WORKERS),
-        }

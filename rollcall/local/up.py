@@ -17,8 +17,8 @@ from rollcall.enrolment import save
 from rollcall.galleries import FilePlace
 from rollcall.local.aws_profile import aws_commands, write_private
 from rollcall.local.build_context import REPOSITORY
+from rollcall.local.openfaas_stack import OpenFaasStack
 from rollcall.local.processes import StartFailed
-from rollcall.local.stack import EmbeddedStack
 from rollcall.local.stores import StoreName
 
 
@@ -43,7 +43,7 @@ def run_up(
     try:
         # Who is enrolled while it runs is known at once.
         overrides = {"ENCODINGS": str(gallery.resolve()), "ENCODINGS_REFRESH_S": "1"}
-        with EmbeddedStack(folder, environ, overrides, store) as stack:
+        with OpenFaasStack(folder, environ, overrides, store) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
             click.echo(_usage(stack))
             _wait(stack, pause)
@@ -51,13 +51,13 @@ def run_up(
         click.echo("stopped")
 
 
-def _wait(stack: EmbeddedStack, pause: Callable[[], None]) -> None:
+def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
     while not (dead := stack.dead()):
         pause()
     raise StartFailed(f"{dead[0].name} ended by itself; see {dead[0].log}")
 
 
-def _usage(stack: EmbeddedStack) -> str:
+def _usage(stack: OpenFaasStack) -> str:
     """Lines to paste; `env.sh` holds the settings for the scripts.
 
     All of them, so that a half-filled `credentials.env` does not get in the way.

@@ -13,8 +13,8 @@ from rollcall.core.errors import PermanentError
 from rollcall.core.expectations import parse_mapping
 from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.settings import Settings
+from rollcall.local.flows import FLOWS
 from rollcall.local.processes import StartFailed
-from rollcall.local.stack import EmbeddedStack
 from rollcall.local.stores import StoreName
 from rollcall.tools.check import Checker, Row, console, print_rows
 from rollcall.tools.entry import FOUND_WRONG, command_errors
@@ -41,12 +41,13 @@ PARTS = ("videos", "encoding", "mapping", "student_data.json")
 @click.option(
     "--store", type=click.Choice(["embedded", "ceph"]), default="embedded", show_default=True
 )
-@click.option("--flow", type=click.Choice(["openfaas"]), default="openfaas", show_default=True)
+@click.option("--flow", type=click.Choice(list(FLOWS)), default="openfaas", show_default=True)
 @command_errors
 def main(data: Path | None, folder: Path, store: StoreName, flow: str) -> None:
     """Run the whole flow on this machine; exit 0 only if every video is right."""
     started = time.monotonic()
-    rows = run_demo(data or sample_folder(folder), folder / "run", store)
+    FLOWS[flow].check_store(store)
+    rows = run_demo(data or sample_folder(folder), folder / "run", store, flow)
     print_rows(rows, console())
     right = sum(row.right for row in rows)
     click.echo(f"{right}/{len(rows)} correct in {time.monotonic() - started:.1f} s")
@@ -76,7 +77,9 @@ def _check_folder(data: Path) -> None:
         raise DataError(f"{str(data)!r} needs {', '.join(PARTS)}; missing: {', '.join(missing)}")
 
 
-def run_demo(data: Path, folder: Path, store: StoreName = "embedded") -> list[Row]:
+def run_demo(
+    data: Path, folder: Path, store: StoreName = "embedded", flow: str = "openfaas"
+) -> list[Row]:
     """Uploads everything and waits for the results. What is wrong with `data` is said before."""
     _check_folder(data)
     mapping = parse_mapping((data / "mapping").read_text())
@@ -85,9 +88,9 @@ def run_demo(data: Path, folder: Path, store: StoreName = "embedded") -> list[Ro
     if missing := sorted(mapping.keys() - videos.keys()):
         raise DataError(f"the mapping names videos that are not there: {', '.join(missing)}")
     run = folder / time.strftime("%Y%m%d-%H%M%S")
-    click.echo(f"starting store, function and trigger; logs are in {run}")
     overrides = {"ENCODINGS": str((data / "encoding").resolve())}
-    with EmbeddedStack(run, os.environ, overrides, store) as stack:
+    click.echo(f"starting {FLOWS[flow].parts}; logs are in {run}")
+    with FLOWS[flow](run, os.environ, overrides, store) as stack:
         upload_students(stack.settings, data / "student_data.json")
         if stack.hint:
             click.echo(stack.hint)

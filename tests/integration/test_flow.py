@@ -19,7 +19,7 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import TransientError
 from rollcall.core.expectations import Expectation, parse_mapping
 from rollcall.core.keys import result_key
-from rollcall.local.stack import EmbeddedStack
+from rollcall.local.openfaas_stack import OpenFaasStack
 from rollcall.tools.check import Checker, Row
 from rollcall.tools.students import upload_students
 from rollcall.tools.workload import clear_buckets
@@ -28,21 +28,21 @@ DEADLINE_S = 240.0
 
 
 @pytest.fixture(scope="module")
-def stack(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+def stack(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenFaasStack]:
     overrides = {"ENCODINGS": str(sample / "encoding"), "RECONCILE_S": "5"}
     folder = tmp_path_factory.mktemp("stack")
-    with EmbeddedStack(folder, os.environ, overrides) as running:
+    with OpenFaasStack(folder, os.environ, overrides) as running:
         upload_students(running.settings, sample / "student_data.json")
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _empty_buckets(stack: EmbeddedStack) -> Iterator[None]:
+def _empty_buckets(stack: OpenFaasStack) -> Iterator[None]:
     yield
     clear_buckets(stack.settings)
 
 
-def upload(stack: EmbeddedStack, videos: dict[str, Path]) -> None:
+def upload(stack: OpenFaasStack, videos: dict[str, Path]) -> None:
     """As a patient user: the embedded store refuses an upload whose event it cannot push."""
     store = S3Store(s3_client(stack.settings))
     for key, path in videos.items():
@@ -54,7 +54,7 @@ def upload(stack: EmbeddedStack, videos: dict[str, Path]) -> None:
                 time.sleep(0.2)
 
 
-def work(stack: EmbeddedStack) -> list[tuple[str, str, int]]:
+def work(stack: OpenFaasStack) -> list[tuple[str, str, int]]:
     """Key, state and number of calls of all work in the inbox."""
     with sqlite3.connect(stack.values["INBOX"]) as db:
         found = db.execute("SELECT key, state, calls FROM work").fetchall()
@@ -62,12 +62,12 @@ def work(stack: EmbeddedStack) -> list[tuple[str, str, int]]:
     return found
 
 
-def results(stack: EmbeddedStack) -> set[str]:
+def results(stack: OpenFaasStack) -> set[str]:
     store = S3Store(s3_client(stack.settings))
     return {info.key for info in store.list_objects(stack.settings.output_bucket)}
 
 
-def wrong(stack: EmbeddedStack, mapping: dict[str, Expectation]) -> list[Row]:
+def wrong(stack: OpenFaasStack, mapping: dict[str, Expectation]) -> list[Row]:
     return [row for row in Checker(stack.settings, mapping).wait(DEADLINE_S) if not row.right]
 
 
@@ -79,13 +79,13 @@ def forty(sample: Path) -> tuple[dict[str, Path], dict[str, Expectation]]:
     return videos, {key: expected[path.name] for key, path in videos.items()}
 
 
-def function_workers(stack: EmbeddedStack) -> list[int]:
+def function_workers(stack: OpenFaasStack) -> list[int]:
     pid = stack.function.pid
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_sigkill_of_trigger_and_workers_in_the_middle_of_forty_videos(
-    stack: EmbeddedStack, sample: Path
+    stack: OpenFaasStack, sample: Path
 ) -> None:
     videos, mapping = forty(sample)
     uploader = threading.Thread(target=upload, args=(stack, videos))
@@ -104,7 +104,7 @@ def test_sigkill_of_trigger_and_workers_in_the_middle_of_forty_videos(
 
 
 def test_clearing_and_uploading_the_same_bytes_again_makes_new_results(
-    stack: EmbeddedStack, sample: Path
+    stack: OpenFaasStack, sample: Path
 ) -> None:
     videos = {"again.mp4": sample / "videos" / "lecture_1.mp4"}
     calls = []
@@ -118,7 +118,7 @@ def test_clearing_and_uploading_the_same_bytes_again_makes_new_results(
 
 
 def test_what_is_no_video_is_a_dead_letter_and_the_queue_goes_on(
-    stack: EmbeddedStack, sample: Path, tmp_path: Path
+    stack: OpenFaasStack, sample: Path, tmp_path: Path
 ) -> None:
     good = (sample / "videos" / "lecture_2.mp4").read_bytes()
     contents = {
@@ -140,7 +140,7 @@ def test_what_is_no_video_is_a_dead_letter_and_the_queue_goes_on(
     )
 
 
-def test_no_secret_is_in_any_log(stack: EmbeddedStack) -> None:
+def test_no_secret_is_in_any_log(stack: OpenFaasStack) -> None:
     logs = "".join(path.read_text() for path in stack.folder.glob("*.log"))
     assert stack.settings.trigger_token not in logs
 
@@ -148,7 +148,7 @@ def test_no_secret_is_in_any_log(stack: EmbeddedStack) -> None:
 def test_sigterm_lets_the_call_in_flight_finish_and_leaves_nothing_running(
     sample: Path, tmp_path: Path
 ) -> None:
-    with EmbeddedStack(tmp_path, os.environ, {"ENCODINGS": str(sample / "encoding")}) as running:
+    with OpenFaasStack(tmp_path, os.environ, {"ENCODINGS": str(sample / "encoding")}) as running:
         upload_students(running.settings, sample / "student_data.json")
         pids = [running.store.pid, running.function.pid, running.trigger.pid]
         pids += function_workers(running)

@@ -23,7 +23,7 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import parse_gallery
-from rollcall.local.stack import EmbeddedStack
+from rollcall.local.openfaas_stack import OpenFaasStack
 from rollcall.tools.students import upload_students
 
 REPORTS = "rollcall-reports"
@@ -40,7 +40,7 @@ def gallery_file(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="module")
 def stack(
     sample: Path, gallery_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[EmbeddedStack]:
+) -> Iterator[OpenFaasStack]:
     overrides = {
         "ENCODINGS": str(gallery_file),
         "ENCODINGS_REFRESH_S": "0",
@@ -50,18 +50,18 @@ def stack(
         "S3_AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
         "MAX_ATTEMPTS": "1",
     }
-    with EmbeddedStack(tmp_path_factory.mktemp("stack"), os.environ, overrides) as running:
+    with OpenFaasStack(tmp_path_factory.mktemp("stack"), os.environ, overrides) as running:
         upload_students(running.settings, sample / "student_data.json")
         yield running
 
 
-def secrets_of(stack: EmbeddedStack) -> list[str]:
+def secrets_of(stack: OpenFaasStack) -> list[str]:
     settings = stack.settings
     found = [settings.trigger_token, settings.function_hmac_key]
     return [*found, settings.aws_secret_access_key, settings.s3_aws_secret_access_key]
 
 
-def call(stack: EmbeddedStack, key: str, **headers: str) -> bytes:
+def call(stack: OpenFaasStack, key: str, **headers: str) -> bytes:
     """The function, as the trigger calls it."""
     body = json.dumps({"bucket": stack.settings.input_bucket, "key": key}).encode()
     signed = {HEADER: signature(stack.settings.function_hmac_key, body, time.time())}
@@ -81,7 +81,7 @@ def broken_galleries(known: Gallery) -> Iterator[bytes]:
     yield b"PK" + known.encodings.tobytes()
 
 
-def misuse(stack: EmbeddedStack, gallery_file: Path) -> dict[str, bytes]:
+def misuse(stack: OpenFaasStack, gallery_file: Path) -> dict[str, bytes]:
     """What goes wrong on purpose, and what is answered."""
     token = stack.settings.trigger_token
     events = stack.trigger_url + "/events"
@@ -101,7 +101,7 @@ def misuse(stack: EmbeddedStack, gallery_file: Path) -> dict[str, bytes]:
     return answers
 
 
-def left_behind(stack: EmbeddedStack) -> dict[str, bytes]:
+def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
     """Logs, results, reports, metadata, pages, and the inbox's rows."""
     found = {path.name: path.read_bytes() for path in stack.folder.glob("*.log")}
     store = S3Store(s3_client(stack.settings))
@@ -120,7 +120,7 @@ def left_behind(stack: EmbeddedStack) -> dict[str, bytes]:
 
 
 def test_neither_a_secret_nor_an_encoding_is_left_anywhere(
-    stack: EmbeddedStack, sample: Path, gallery_file: Path
+    stack: OpenFaasStack, sample: Path, gallery_file: Path
 ) -> None:
     known = parse_gallery(gallery_file.read_bytes())
     store = S3Store(s3_client(stack.settings))

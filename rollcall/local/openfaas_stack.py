@@ -1,0 +1,75 @@
+"""Ceph's or moto's notification -> trigger -> the OpenFaaS function's workers.
+
+Events take the product's own push path: S3 -> notification -> HTTP -> inbox.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from pathlib import Path
+
+from rollcall.local.build_context import REPOSITORY, assemble
+from rollcall.local.processes import Process, free_port
+from rollcall.local.stack import WORKERS, LocalStack
+from rollcall.trigger.inbox_file import InboxOwner
+
+
+class OpenFaasStack(LocalStack):
+    """A store, the function's workers, and the trigger."""
+
+    parts = "store, function and trigger"
+
+    @property
+    def trigger_url(self) -> str:
+        return f"http://127.0.0.1:{self._trigger_port}"
+
+    def start_function(self) -> Process:
+        """The socket stays ours, so calls wait in it while the workers are restarted."""
+        fd = self._socket.fileno()
+        argv = [
+            "-m",
+            "gunicorn",
+            "--workers",
+            str(WORKERS),
+            "--bind",
+            f"fd://{fd}",
+            "--timeout",
+            "300",
+            "--no-control-socket",
+            "rollcall.local.python3_http:from_environment()",
+        ]
+        extra = {"FUNCTION_CONTEXT": str(self.folder / "context")}
+        return self._start("function", argv, self._gateway + "/healthz", extra, (fd,))
+
+    def start_trigger(self) -> Process:
+        script = str(REPOSITORY / "trigger_openfaas.py")
+        argv = [script, "--register", "--via", self._store.via, "--advertise", self.trigger_url]
+        return self._start("trigger", argv, self.trigger_url + "/healthz")
+
+    def _flow_settings(self) -> dict[str, str]:
+        self._trigger_port = free_port()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._running.callback(self._socket.close)
+        return {
+            "OPENFAAS_GATEWAY": self._gateway,
+            "OPENFAAS_FUNCTION": "face-recognition",
+            "FUNCTION_HMAC_KEY": secrets.token_hex(32),
+            "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
+            "TRIGGER_TOKEN": secrets.token_hex(16),
+            "INBOX": str(self.folder / "inbox.sqlite3"),
+            "MAX_INFLIGHT": str(WORKERS),
+        }
+
+    def _prepare(self) -> None:
+        with InboxOwner(Path(self.values["INBOX"])):
+            pass  # nobody else works in this folder
+        assemble(self.folder / "context")
+
+    def _start_flow(self) -> None:
+        self.function = self.start_function()
+        self.trigger = self.start_trigger()
+
+    @property
+    def _gateway(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
