@@ -23,6 +23,7 @@ from rollcall.core.results import parse_csv
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.core.types import ObjectInfo
+from rollcall.tools.check_openstack import print_facts, wait_facts
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 
 MAX_RESULT_BYTES = 1 << 20
@@ -145,17 +146,28 @@ def console() -> Console:
     metavar="S",
     help="Wait up to S seconds for results that are missing.",
 )
+@click.option(
+    "--flow",
+    type=click.Choice(["openfaas", "openstack"]),
+    default="openfaas",
+    help="openstack: queues, calls and files of a first run as well, from RESULTS_FOLDER.",
+)
 @command_errors
-def main(mapping: Path, wait_s: float) -> None:
+def main(mapping: Path, wait_s: float, flow: str) -> None:
     """Compare the results in OUTPUT_BUCKET with a mapping; exit 0 only if every video is right."""
-    rows = Checker(settings(), parse_mapping(mapping.read_text())).wait(wait_s)
+    chosen, expected = settings(), parse_mapping(mapping.read_text())
+    until = time.monotonic() + wait_s
+    rows = Checker(chosen, expected).wait(wait_s)
     print_rows(rows, console())
+    found = wait_facts(chosen, expected, until - time.monotonic()) if flow == "openstack" else []
+    print_facts(found)
     right = sum(row.right for row in rows)
     click.echo(f"{right}/{len(rows)} correct")
     for row in rows:
         if not row.right:
             click.echo(f"wrong: {row.video}: expected {row.expected}, got {row.got}", err=True)
-    sys.exit(0 if right == len(rows) else FOUND_WRONG)
+    all_right = right == len(rows) and all(fact.right for fact in found)
+    sys.exit(0 if all_right else FOUND_WRONG)
 
 
 def _result_key(key: str) -> str | None:

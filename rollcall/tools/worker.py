@@ -12,8 +12,9 @@ import click
 
 from rollcall.tools.entry import command_errors, settings
 from rollcall.worker.dead_letters import replay
+from rollcall.worker.queues import Queues
 from rollcall.worker.registration import register
-from rollcall.worker.service import Queues, Worker
+from rollcall.worker.service import Worker
 
 log = logging.getLogger(__name__)
 

@@ -6,17 +6,17 @@ import logging
 import threading
 from pathlib import Path
 
-from rollcall.adapters.boto import lambda_client, s3_client, sqs_client
+from rollcall.adapters.boto import lambda_client, s3_client
 from rollcall.adapters.lambda_function import LambdaFunction
 from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import SqsQueue
-from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable
+from rollcall.core.errors import RollcallError, StoreUnavailable
 from rollcall.core.settings import Settings
 from rollcall.worker.collector import Collector
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters
 from rollcall.worker.invoker import Invoker
 from rollcall.worker.pump import Pump
+from rollcall.worker.queues import Queues
 from rollcall.worker.result_files import ResultFiles
 
 log = logging.getLogger(__name__)
@@ -25,19 +25,6 @@ FILE_WRITERS = 4
 """They mostly wait for the disk."""
 
 REPORT_S = 60.0
-
-
-class Queues:
-    """The three queues of the settings. Raises SettingsError where one is not named."""
-
-    def __init__(self, settings: Settings) -> None:
-        for name in ("input_queue_url", "result_queue_url", "dead_letter_queue_url"):
-            if not getattr(settings, name):
-                raise SettingsError(f"{name.upper()} is not set; the worker needs all three queues")
-        client = sqs_client(settings)
-        self.input = SqsQueue(client, settings.input_queue_url)
-        self.result = SqsQueue(client, settings.result_queue_url)
-        self.dead = SqsQueue(client, settings.dead_letter_queue_url)
 
 
 class Worker:

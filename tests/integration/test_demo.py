@@ -55,6 +55,22 @@ def test_the_real_clips_are_right(classroom: Path, tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith("8/8 correct in ")
 
 
+def test_between_queues_every_video_and_every_count_is_right(sample: Path, tmp_path: Path) -> None:
+    done = demo(tmp_path, "--data", sample, "--flow", "openstack")
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_, last = lines = done.stdout.splitlines()
+    assert last.startswith("7/7 correct in ")
+    assert [line[0] for line in lines[-8:-1]] == ["✓"] * 7
+    (run,) = (tmp_path / "run").iterdir()
+    assert len(list((run / "results").glob("*.txt"))) == 7
+
+
+def test_ceph_fills_no_queue(sample: Path, tmp_path: Path) -> None:
+    done = demo(tmp_path, "--data", sample, "--flow", "openstack", "--store", "ceph")
+    assert done.returncode == 2
+    assert "the flow openstack runs on the embedded store" in done.stderr
+
+
 def test_what_a_folder_lacks_is_said_before_anything_starts(sample: Path, tmp_path: Path) -> None:
     nothing = demo(tmp_path / "run", "--data", tmp_path / "nowhere")
     assert nothing.returncode == 1
