@@ -7,10 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollcall.adapters.boto import boto_errors
+from rollcall.adapters.boto import boto_errors, refusal_code
+from rollcall.core.errors import RollcallError
 
 MOST_AT_ONCE = 10
 """Messages in one answer; SQS gives no more."""
+
+
+RETENTION_S = 14 * 86400
+"""The longest that SQS keeps a message; without it, dead letters would be gone after four days."""
+
+_MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +76,17 @@ class SqsQueue:
             return getattr(self._client, operation)(QueueUrl=self.url, **arguments)
 
 
-def create_queue(client: Any, name: str) -> str:
-    """Makes the queue when it is missing; its URL."""
+def ensure_queue(client: Any, name: str) -> str:
+    """Makes the queue when it is missing; its URL. One that is there stays as it is."""
+    attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
+    try:
+        with boto_errors(f"looking at the queue {name}"):
+            return str(client.get_queue_url(QueueName=name)["QueueUrl"])
+    except RollcallError as error:
+        if refusal_code(error) not in _MISSING:
+            raise
     with boto_errors(f"creating the queue {name}"):
-        url: str = client.create_queue(QueueName=name)["QueueUrl"]
-    return url
+        return str(client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
 def let_bucket_send(client: Any, url: str, bucket: str) -> str:

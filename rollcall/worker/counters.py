@@ -37,7 +37,7 @@ class Counters:
             **dict.fromkeys(COUNTED, 0),
             "most_at_once": 0,
             "buckets_empty_at_first": None,
-            **read_status(folder),
+            **_counted_before(folder),
         }
         self._write()
 
@@ -77,6 +77,15 @@ class Counters:
             os.replace(part, self._path)
         except OSError as error:
             log.error("counts are not kept: %s", error)
+
+
+def _counted_before(folder: Path) -> Mapping[str, Any]:
+    """Counts that cannot be read are no reason to do no work."""
+    try:
+        return read_status(folder)
+    except ResultsUnavailable as error:
+        log.error("counting begins at zero: %s", error)
+        return {}
 
 
 def read_status(folder: Path) -> Mapping[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from typing import Protocol
 
-from rollcall.adapters.lambda_function import Answer
+from rollcall.adapters.lambda_function import Answer, LambdaFunction
 from rollcall.adapters.sqs import Message
 from rollcall.core.errors import BadEvent, FunctionBusy, TransientError
 from rollcall.core.event_records import call_document
@@ -18,12 +17,6 @@ from rollcall.worker.counters import Counters
 log = logging.getLogger(__name__)
 
 
-class Function(Protocol):
-    """Raises FunctionBusy, StoreUnavailable or StoreMisconfigured."""
-
-    def invoke(self, payload: bytes) -> Answer: ...
-
-
 class Invoker:
     """Handles messages of the input queue.
 
@@ -31,7 +24,7 @@ class Invoker:
     all of them again, which gives the same results.
     """
 
-    def __init__(self, function: Function, counters: Counters) -> None:
+    def __init__(self, function: LambdaFunction, counters: Counters) -> None:
         self._function = function
         self._counters = counters
 

@@ -38,10 +38,8 @@ class ResultFiles:
         path = self._folder / file_of_key(key)
         with _disk_errors(path):
             self._make(path.parent)
-            part = _written(path.parent, body, sent_ms)
-            with self._lock:
+            with _written(path.parent, body, sent_ms) as part, self._lock:
                 if path.exists() and path.stat().st_mtime_ns > sent_ms * NS_PER_MS:
-                    part.unlink()
                     return False
                 os.replace(part, path)
             _sync(path.parent)
@@ -61,13 +59,20 @@ def result_files(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in folder.rglob("*" + FILE_END))
 
 
-def _written(folder: Path, body: bytes, sent_ms: int) -> Path:
+@contextmanager
+def _written(folder: Path, body: bytes, sent_ms: int) -> Iterator[Path]:
+    """A file on disk that is gone after the block, unless it was renamed: a full disk gets no
+    fuller with each attempt."""
     with NamedTemporaryFile(dir=folder, suffix=PART_END, delete=False) as file:
-        file.write(body)
-        file.flush()
-        os.utime(file.name, ns=(sent_ms * NS_PER_MS,) * 2)
-        os.fsync(file.fileno())
-    return Path(file.name)
+        part = Path(file.name)
+        try:
+            file.write(body)
+            file.flush()
+            os.utime(part, ns=(sent_ms * NS_PER_MS,) * 2)
+            os.fsync(file.fileno())
+            yield part
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _sync(folder: Path) -> None:

@@ -17,7 +17,9 @@ from rollcall.core import verdict as verdict_module
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import parse_settings
 from rollcall.worker import pump as pump_module
+from rollcall.worker import result_files
 from rollcall.worker.dead_letters import replay
+from rollcall.worker.result_files import ResultFiles
 from rollcall.worker.service import Worker
 
 Before = Callable[[int, str], Reply | None]
@@ -286,20 +288,38 @@ def test_a_call_longer_than_the_visibility_is_made_once(queues: Queues) -> None:
 
 
 def test_a_full_disk_loses_nothing(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollcall.worker import result_files
+    real, calls = result_files.os.fsync, []
 
-    real, calls = result_files._written, []
-
-    def full_at_first(*args: object) -> Path:
-        calls.append(args)
+    def full_at_first(handle: int) -> None:
+        calls.append(handle)
         if len(calls) < 3:
             raise OSError(28, "No space left on device")
-        return real(*args)  # type: ignore[arg-type]
+        real(handle)
 
-    monkeypatch.setattr(result_files, "_written", full_at_first)
+    queues.result.send(queues.result_message("a.mp4"), {})
+    ResultFiles(queues.folder)  # makes the folder
+    monkeypatch.setattr(result_files.os, "fsync", full_at_first)
+    with working(queues):
+        wait_until(lambda: len(calls) == 2, "two failures")
+        assert not queues.files()
+        assert not list(queues.folder.glob("*.part"))
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{"])
+def test_counts_that_cannot_be_read_stop_no_work(queues: Queues, text: str) -> None:
+    ResultFiles(queues.folder)
+    (queues.folder / "worker.json").write_text(text)
     queues.result.send(queues.result_message("a.mp4"), {})
     with working(queues):
-        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+        wait_until(lambda: counts(queues)["written"] == 1, "the file")
+
+
+def test_counts_go_on_after_a_restart(queues: Queues) -> None:
+    for number in (1, 2):
+        queues.result.send(queues.result_message(f"{number}.mp4"), {})
+        with working(queues):
+            wait_until(lambda: counts(queues)["written"] == number, "the file")  # noqa: B023
 
 
 @pytest.mark.parametrize("name", ["INPUT_QUEUE_URL", "RESULT_QUEUE_URL", "DEAD_LETTER_QUEUE_URL"])

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from support.waiting import wait_until
 from rollcall.core.gallery_formats import render_gallery
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv
+from rollcall.function.aws_lambda import answer_event
 from rollcall.function.service import FunctionService
 from rollcall.local.processes import Process, Processes
 from rollcall.worker.registration import register
@@ -38,9 +40,10 @@ class PaintedLambda:
     """Recognises what is in the bucket, and sends the result; `before` may answer in its place."""
 
     def __init__(self, queues: Queues, before: Before) -> None:
-        self._queues = queues
         self._before = before
-        self._service = FunctionService(lambda: painted_pipeline(queues.settings))
+        self._service = FunctionService(
+            lambda: replace(painted_pipeline(queues.settings), results=queues.result)
+        )
         self._lock = threading.Lock()
         self.calls = 0
         self.running = 0
@@ -57,12 +60,7 @@ class PaintedLambda:
                 self.running -= 1
 
     def _recognised(self, call: dict[str, Any]) -> Reply:
-        answer = self._service.answer(json.dumps(call).encode())
-        output = answer.document["output"]
-        body = self._queues.store.read(output["bucket"], output["key"], 1 << 20).decode()
-        message = {**answer.document, "csv": body, "error": None}
-        self._queues.result.send(json.dumps(message), {})
-        return 200, {}, json.dumps({"statusCode": answer.status, **answer.document}).encode()
+        return 200, {}, json.dumps(answer_event(self._service, call)).encode()
 
 
 class Flow:
