@@ -76,7 +76,7 @@ class SqsQueue:
             return getattr(self._client, operation)(QueueUrl=self.url, **arguments)
 
 
-def ensure_queue(client: Any, name: str) -> str:
+def create_queue(client: Any, name: str) -> str:
     """Makes the queue when it is missing; its URL. One that is there stays as it is."""
     attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
     try:

@@ -148,7 +148,7 @@ def console() -> Console:
 )
 @click.option(
     "--flow",
-    type=click.Choice(["openfaas", "openstack"]),
+    type=click.Choice(["openfaas", "lambda", "openstack"]),
     default="openfaas",
     help="openstack: queues, calls and files of a first run as well, from RESULTS_FOLDER.",
 )

@@ -6,7 +6,7 @@ import logging
 
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import ensure_queue, let_bucket_send
+from rollcall.adapters.sqs import create_queue, let_bucket_send
 from rollcall.adapters.topics import notify_queue
 from rollcall.core.errors import SettingsError
 from rollcall.core.keys import VIDEO_EXTENSIONS
@@ -26,7 +26,7 @@ def register(settings: Settings) -> None:
     for bucket in (settings.input_bucket, settings.output_bucket):
         S3Store(s3).create_bucket(bucket)
     for name, queue in zip(NAMES, (queues.input, queues.result, queues.dead), strict=True):
-        made = ensure_queue(queues.client, queue.name)
+        made = create_queue(queues.client, queue.name)
         if made != queue.url:
             raise SettingsError(f"{name} should be {made}")
     arn = let_bucket_send(queues.client, queues.input.url, settings.input_bucket)

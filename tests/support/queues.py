@@ -12,7 +12,7 @@ from typing import Any
 
 from rollcall.adapters.boto import s3_client, sqs_client
 from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import Message, SqsQueue, ensure_queue
+from rollcall.adapters.sqs import Message, SqsQueue, create_queue
 from rollcall.core.file_names import key_of_file
 from rollcall.core.keys import result_key
 from rollcall.core.results import render_csv
@@ -47,7 +47,7 @@ class Queues:
         self.store = S3Store(s3_client(self.settings))
         client = sqs_client(self.settings)
         for queue_url in urls.values():
-            ensure_queue(client, queue_url.rpartition("/")[2])
+            create_queue(client, queue_url.rpartition("/")[2])
         self.input, self.result, self.dead = (SqsQueue(client, each) for each in urls.values())
 
     def event(self, key: str) -> str:
