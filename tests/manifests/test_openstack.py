@@ -173,7 +173,8 @@ def test_the_shell_can_read_it(name: str) -> None:
 def test_these_packages_suffice(tmp_path: Path) -> None:
     pip_install(["--target", str(tmp_path), "-r", str(FOLDER / "requirements-worker.txt")])
     python, environment = bare_python(tmp_path)
-    argv = [*python, str(REPOSITORY / "openstack_handler.py"), "--help"]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for script in ("openstack_handler.py", "check.py"):
+        argv = [*python, str(REPOSITORY / script), "--help"]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
     assert not list(tmp_path.glob("cv2*")) + list(tmp_path.glob("*dlib*"))
