@@ -44,21 +44,8 @@ class LambdaStack(LocalStack):
         " embedded store (STORE=embedded)"
     }
 
-    def _flow_settings(self) -> dict[str, str]:
-        return {"SQS_ENDPOINT_URL": self._store.settings()["DYNAMODB_ENDPOINT_URL"]}
-
-    def _prepare(self) -> None:
-        self._image = assemble_image(self.folder / "image")
-
-    def _start_flow(self) -> None:
-        source = self._connect()
-        self.aws_lambda = self._running.enter_context(LocalLambda(self._function()))
-        called = dataclasses.replace(self.settings, lambda_endpoint_url=self.aws_lambda.url)
-        function = LambdaFunction(lambda_client(called), called.lambda_function)
-        check_function(function)
-        self._running.enter_context(EventSourceMapping(source, function))
-
-    def _function(self) -> LocalFunction:
+    def function(self) -> LocalFunction:
+        """With the files of its image, and the settings of this stack."""
         return LocalFunction(
             name=self.settings.lambda_function,
             handler="handler.face_recognition_handler",
@@ -68,11 +55,25 @@ class LambdaStack(LocalStack):
             concurrency=WORKERS,
         )
 
+    def _flow_settings(self) -> dict[str, str]:
+        return {"SQS_ENDPOINT_URL": self._store.settings()["DYNAMODB_ENDPOINT_URL"]}
+
+    def _prepare(self) -> None:
+        self._image = assemble_image(self.folder / "image")
+
+    def _start_flow(self) -> None:
+        source = self._connect()
+        self.aws_lambda = self._running.enter_context(LocalLambda(self.function()))
+        called = dataclasses.replace(self.settings, lambda_endpoint_url=self.aws_lambda.url)
+        function = LambdaFunction(lambda_client(called), called.lambda_function)
+        check_function(function)
+        self._running.enter_context(EventSourceMapping(source, function))
+
     def _connect(self) -> QueueSource:
         """Buckets, and the queue that gets their events."""
         chosen, sqs = self.settings, sqs_client(self.settings)
         make_buckets(chosen)
-        url = create_queue(sqs, QUEUE)
+        self.queue_url = url = create_queue(sqs, QUEUE)
         self.dead_letters_url = create_queue(sqs, DEAD_LETTERS)
         arn = let_bucket_send(sqs, url, chosen.input_bucket)
         with boto_errors(f"setting up the queue {QUEUE}"):

@@ -52,7 +52,7 @@ class OpenStackStack(LambdaStack):
 
     def _start_flow(self) -> None:
         register(self.settings)
-        self.aws_lambda = self._running.enter_context(LocalLambda(self._function()))
+        self.aws_lambda = self._running.enter_context(LocalLambda(self.function()))
         self.values["LAMBDA_ENDPOINT_URL"] = self.aws_lambda.url
         self.settings = dataclasses.replace(self.settings, lambda_endpoint_url=self.aws_lambda.url)
         name = self.settings.lambda_function

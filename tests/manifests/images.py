@@ -24,7 +24,8 @@ def pip_lines(dockerfile: Path) -> list[list[str]]:
 def copied(dockerfile: Path) -> list[str]:
     """Sources of what is copied from the build context."""
     lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.M)
-    return [source for line in lines for source in shlex.split(line)[:-1]]
+    words = [[word for word in shlex.split(line) if not word.startswith("--")] for line in lines]
+    return [source for line in words for source in line[:-1]]
 
 
 def install(dockerfile: Path, requirements: Path, target: Path) -> None:

@@ -1,0 +1,174 @@
+"""What cfn-lint cannot know of the CloudFormation template: nothing lost, times in order, least
+rights, settings that exist.
+
+Every check takes the template as JSON and returns sentences about what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode import decode
+
+from rollcall.core.settings import Settings, parse_settings, setting_names
+
+Template = Mapping[str, Any]
+
+LAST_QUEUE = "DeadLetterQueue"
+LEAST_DELIVERIES = 3
+VISIBILITY_FACTOR = 6
+"""A message's time-out over the function's ("Using Lambda with Amazon SQS", Developer Guide)."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    template, problems = decode(str(path))
+    assert not problems, problems
+    return dict(json.loads(json.dumps(template)))
+
+
+def problems(template: Template) -> list[str]:
+    """Of all checks."""
+    checks = (queue_problems, event_problems, time_problems, right_problems, setting_problems)
+    kept = [*bucket_problems(template), *send_problems(template)]
+    return [each for check in checks for each in check(template)] + kept
+
+
+def of(template: Template, kind: str) -> dict[str, dict[str, Any]]:
+    """Properties of each resource of this type, by its name."""
+    resources = template["Resources"].items()
+    return {name: each["Properties"] for name, each in resources if each["Type"] == f"AWS::{kind}"}
+
+
+def function(template: Template) -> dict[str, Any]:
+    (properties,) = of(template, "Lambda::Function").values()
+    return properties
+
+
+def queue_problems(template: Template) -> Iterator[str]:
+    """A message that nobody can work on ends in the last queue, and stays there long enough."""
+    for name, queue in of(template, "SQS::Queue").items():
+        if queue.get("MessageRetentionPeriod") != 1209600:
+            yield f"{name}: messages are not kept for 14 days"
+        redrive = queue.get("RedrivePolicy")
+        if name == LAST_QUEUE:
+            continue
+        if not redrive or redrive["deadLetterTargetArn"] != {"Fn::GetAtt": [LAST_QUEUE, "Arn"]}:
+            yield f"{name}: no RedrivePolicy to {LAST_QUEUE}"
+        elif min(_numbers(redrive["maxReceiveCount"])) < LEAST_DELIVERIES:
+            yield f"{name}: dead after too few deliveries"
+
+
+def event_problems(template: Template) -> Iterator[str]:
+    """Each way to the function tells failures apart, repeats, and keeps what it gives up."""
+    for name, mapping in of(template, "Lambda::EventSourceMapping").items():
+        if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
+            yield f"{name}: without ReportBatchItemFailures every message counts as done"
+    configured = [
+        each
+        for each in of(template, "Lambda::EventInvokeConfig").values()
+        if each.get("MaximumRetryAttempts") == 2
+        and each.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination")
+        == {"Fn::GetAtt": [LAST_QUEUE, "Arn"]}
+    ]
+    if not configured:
+        yield "asynchronous invocations that fail are not repeated and kept"
+
+
+def time_problems(template: Template) -> Iterator[str]:
+    """Our own limit < the function's time-out < the message's; and a video fits on the disk."""
+    properties = function(template)
+    values = properties["Environment"]["Variables"]
+    timeout_s, most_s = int(properties["Timeout"]), float(values["MAX_CALL_S"])
+    for name, mapping in of(template, "Lambda::EventSourceMapping").items():
+        if not int(mapping["BatchSize"]) * most_s < timeout_s:
+            yield f"{name}: a batch of MAX_CALL_S each does not fit into the time-out"
+    visibility_s = of(template, "SQS::Queue")["InputQueue"].get("VisibilityTimeout", 30)
+    if visibility_s < VISIBILITY_FACTOR * timeout_s:
+        yield f"InputQueue: visible again before {VISIBILITY_FACTOR} x {timeout_s} s"
+    if not most_s < timeout_s < Settings().function_timeout_s:
+        yield "MAX_CALL_S, Timeout and FUNCTION_TIMEOUT_S are not in this order"
+    if properties["EphemeralStorage"]["Size"] << 20 <= int(values["MAX_VIDEO_BYTES"]):
+        yield "the largest video does not fit into EphemeralStorage"
+
+
+def right_problems(template: Template) -> Iterator[str]:
+    """No right on everything, and none to do everything."""
+    for where, statement in _statements(template):
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            if "*" in action:
+                yield f"{where}: may do {action}"
+        resources = statement.get("Resource", [])
+        for resource in resources if isinstance(resources, list) else [resources]:
+            if resource == "*" or resource == {"Fn::Sub": "*"}:
+                yield f"{where}: on every resource"
+    for name, permission in of(template, "Lambda::Permission").items():
+        if not {"SourceArn", "SourceAccount"} <= permission.keys():
+            yield f"{name}: anybody's bucket may invoke the function"
+    for name, policy in of(template, "SQS::QueuePolicy").items():
+        if "aws:SourceAccount" not in json.dumps(policy):
+            yield f"{name}: anybody's bucket may send"
+
+
+def send_problems(template: Template) -> Iterator[str]:
+    """The role may do what its function and Lambda do in its name."""
+    (role,) = of(template, "IAM::Role").values()
+    given = json.dumps([each["PolicyDocument"] for each in role["Policies"]])
+    wanted = {
+        "sqs:SendMessage": [LAST_QUEUE, "ResultQueue"],
+        "s3:PutObject": ["${OutputBucket.Arn}/*", "${ReportBucket.Arn}/*"],
+        "s3:GetObject": ["${Prefix}-input/*", "${GalleryBucket.Arn}"],
+        "s3:ListBucket": ["${Prefix}-input"],
+        "dynamodb:GetItem": ["StudentTable"],
+        "dynamodb:DescribeTable": ["StudentTable"],
+        "sqs:DeleteMessage": ["InputQueue"],
+        "logs:PutLogEvents": ["/aws/lambda/${FunctionName}"],
+    }
+    for action, resources in wanted.items():
+        for resource in [*resources, action]:
+            if resource not in given:
+                yield f"Role: may not {action} on {resource}"
+
+
+def setting_problems(template: Template) -> Iterator[str]:
+    """Lambda reserves the names of its own credentials; all others are settings of ours."""
+    values = function(template)["Environment"]["Variables"]
+    for name in values.keys() - set(setting_names()):
+        yield f"{name} is no setting"
+    for name in values:
+        if name.startswith("AWS_"):
+            yield f"{name} is set by Lambda itself"
+    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    parse_settings({name: texts[name] for name in texts.keys() & set(setting_names())})
+
+
+def bucket_problems(template: Template) -> Iterator[str]:
+    for name, bucket in of(template, "S3::Bucket").items():
+        block = bucket.get("PublicAccessBlockConfiguration", {})
+        if list(block.values()) != [True] * 4:
+            yield f"{name}: may be made public"
+        if template["Resources"][name].get("DeletionPolicy") != "Retain":
+            yield f"{name}: goes with the stack"
+
+
+def _statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What roles and users may do; who may send to a queue is looked at by its condition."""
+    found = [
+        (name, each["PolicyDocument"])
+        for name, role in of(template, "IAM::Role").items()
+        for each in role["Policies"]
+    ]
+    policies = of(template, "IAM::ManagedPolicy").items()
+    found += [(name, policy["PolicyDocument"]) for name, policy in policies]
+    for name, document in found:
+        for statement in document["Statement"]:
+            real = statement["Fn::If"][1] if "Fn::If" in statement else statement
+            yield f"{name}.{real['Sid']}", real
+
+
+def _numbers(value: Any) -> list[int]:
+    """Of a number that may depend on a condition."""
+    return [int(each) for each in value["Fn::If"][1:]] if isinstance(value, dict) else [int(value)]

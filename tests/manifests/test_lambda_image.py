@@ -1,0 +1,120 @@
+"""The Lambda's image without a container engine: its packages, its files, its entry."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from manifests.checks import REPOSITORY
+from manifests.images import bare_python, copied, install
+
+from rollcall.local.build_context import DOCKERFILE, assemble_image
+from rollcall.local.lambda_api import LocalLambda
+from rollcall.local.lambda_environment import LocalFunction
+
+FOLDER = REPOSITORY / "aws_lambda"
+TEXT = (REPOSITORY / DOCKERFILE).read_text()
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("packages")
+    install(FOLDER / "Dockerfile", FOLDER / "requirements.txt", target)
+    return target
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`/` of the image."""
+    return assemble_image(tmp_path_factory.mktemp("root"))
+
+
+@pytest.fixture
+def function(packages: Path, root: Path, tmp_path: Path) -> Iterator[LocalLambda]:
+    """The image's entry, with its command, before a local Lambda."""
+    python, environment = bare_python(packages)
+    wrapper = tmp_path / "python"
+    wrapper.write_text(f'#!/bin/sh\nexec {" ".join(python)} "$@"\n')
+    wrapper.chmod(0o755)
+    (command,) = json.loads(re.findall(r"^CMD (.+)$", TEXT, re.M)[0])
+    (entry,) = json.loads(re.findall(r"^ENTRYPOINT (.+)$", TEXT, re.M)[0])
+    environment |= {"PATH": f"{tmp_path}:{environment['PATH']}", "HOME": "/tmp"}
+    described = LocalFunction(
+        name="face-recognition",
+        handler=command,
+        code=root / "home" / "app",
+        logs=tmp_path,
+        environ=environment,
+        command=[str(root / entry.lstrip("/"))],
+    )
+    with LocalLambda(described) as running:
+        yield running
+
+
+def test_the_build_context_holds_what_is_copied() -> None:
+    """Dockerfile.dockerignore shuts out everything but this."""
+    ignore = (FOLDER / "Dockerfile.dockerignore").read_text().split()
+    allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    assert ignore[0] == "*"
+    gallery = "aws_lambda/gallery.npz"
+    assert {name.replace("np[z]", "npz") for name in copied(FOLDER / "Dockerfile")} == allowed
+    assert gallery in (REPOSITORY / ".gitignore").read_text().split(), "faces are personal data"
+    for name in allowed - {gallery}:
+        assert (REPOSITORY / name).exists()
+
+
+def test_the_files_land_where_the_handler_is_looked_for(root: Path) -> None:
+    app = root / "home" / "app"
+    assert sorted(path.name for path in app.iterdir()) == ["handler.py", "rollcall"]
+    assert (root / "entry.sh").stat().st_mode & 0o111
+    assert "WORKDIR /home/app/" in TEXT
+    assert not list(root.rglob("__pycache__"))
+
+
+def test_a_gallery_goes_along_when_there_is_one(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("aws_lambda", "rollcall"):
+        (source / name).mkdir(parents=True)
+    for name in ("Dockerfile", "handler.py", "entry.sh", "gallery.npz"):
+        (source / "aws_lambda" / name).write_text(TEXT if name == "Dockerfile" else name)
+    made = assemble_image(tmp_path / "root", root=source)
+    assert (made / "home" / "app" / "gallery.npz").read_text() == "gallery.npz"
+
+
+def test_the_image_s_own_check_passes(packages: Path, root: Path, tmp_path: Path) -> None:
+    """It imports everything, with these packages alone, and converts the models."""
+    (check,) = re.findall(r'&& python -c "(.+)" \\$', TEXT, re.M)
+    python, environment = bare_python(packages)
+    environment |= {"MODEL_CACHE": str(tmp_path), "HOME": "/tmp"}
+    subprocess.run([*python, "-c", check], cwd=root / "home" / "app", env=environment, check=True)
+    assert len(list(tmp_path.glob("*.onnx"))) == 2
+
+
+def test_its_entry_runs_the_handler_under_the_runtime_client(function: LocalLambda) -> None:
+    ignored = function.pool.run(b'{"Event": "s3:TestEvent"}')
+    assert json.loads(ignored.payload) == {
+        "statusCode": 200,
+        "status": "ignored",
+        "reason": "the event tells of no new object",
+    }
+    refused = function.pool.run(b'{"what": "is this"}')
+    assert json.loads(refused.payload)["statusCode"] == 400
+    assert not ignored.function_error + refused.function_error
+
+
+def test_the_requirements_are_those_of_the_other_image_and_the_runtime_client() -> None:
+    """One function, so one set of versions; Lambda needs no web server."""
+    here, there = (
+        {line for line in path.read_text().splitlines() if line and not line.startswith("#")}
+        for path in (
+            FOLDER / "requirements.txt",
+            REPOSITORY / "OpenFaas" / "project3" / "requirements-fast.txt",
+        )
+    )
+    assert {line.split(">")[0] for line in here - there} == {"awslambdaric"}
+    assert {line.split(">")[0] for line in there - here} == {"flask", "gunicorn"}
+    assert re.findall(r"--no-deps (\S+)$", TEXT, re.M) == ["face_recognition==1.3.0"]

@@ -1,0 +1,192 @@
+"""The CloudFormation template: cfn-lint, our own checks, and moto's CloudFormation making it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from manifests.checks import REPOSITORY
+from manifests.cloudformation import function, load, of, problems
+
+PATH = REPOSITORY / "aws_lambda" / "template.yaml"
+MOTO_LEAVES_OUT = (
+    "AWS::SQS::QueuePolicy",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::EventInvokeConfig",
+)
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def template() -> dict[str, Any]:
+    return load(PATH)
+
+
+def lint(path: Path) -> subprocess.CompletedProcess[str]:
+    argv = [str(Path(sys.executable).with_name("cfn-lint")), str(path)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_cfn_lint_has_nothing_against_it() -> None:
+    done = lint(PATH)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_nor_have_we(template: dict[str, Any]) -> None:
+    assert problems(template) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda t: of(t, "SQS::Queue")["InputQueue"].update(RedrivePolice={}), "E3002"),
+        (lambda t: function(t).update(Timeout=901), "E3717"),
+        (lambda t: function(t)["Environment"]["Variables"].update(XY={"Ref": "Nowhere"}), "E1020"),
+        (lambda t: t["Resources"].pop("DeadLetterQueue"), "E1010"),
+    ],
+    ids=["a key that is none", "beyond a limit", "a name that is none", "a resource missing"],
+)
+def test_cfn_lint_finds(
+    change: Change, code: str, template: dict[str, Any], tmp_path: Path
+) -> None:
+    change(template)
+    (tmp_path / "broken.json").write_text(json.dumps(template))
+    assert code in lint(tmp_path / "broken.json").stdout
+
+
+def queue(template: dict[str, Any], name: str = "InputQueue") -> dict[str, Any]:
+    return of(template, "SQS::Queue")[name]
+
+
+def mapping(template: dict[str, Any]) -> dict[str, Any]:
+    return of(template, "Lambda::EventSourceMapping")["QueueToFunction"]
+
+
+def invocations(template: dict[str, Any]) -> dict[str, Any]:
+    return of(template, "Lambda::EventInvokeConfig")["AsynchronousInvocations"]
+
+
+def variables(template: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = function(template)["Environment"]["Variables"]
+    return found
+
+
+def statements(template: dict[str, Any]) -> list[dict[str, Any]]:
+    (role,) = of(template, "IAM::Role").values()
+    found: list[dict[str, Any]] = role["Policies"][0]["PolicyDocument"]["Statement"]
+    return found
+
+
+MISTAKES: dict[str, tuple[Change, str]] = {
+    "no redrive": (lambda t: queue(t).pop("RedrivePolicy"), "InputQueue: no RedrivePolicy"),
+    "no redrive of results": (
+        lambda t: queue(t, "ResultQueue").pop("RedrivePolicy"),
+        "ResultQueue: no RedrivePolicy",
+    ),
+    "redrive elsewhere": (
+        lambda t: queue(t)["RedrivePolicy"].update(deadLetterTargetArn="arn:x"),
+        "InputQueue: no RedrivePolicy to",
+    ),
+    "one delivery": (lambda t: queue(t)["RedrivePolicy"].update(maxReceiveCount=1), "too few"),
+    "short memory": (
+        lambda t: queue(t, "DeadLetterQueue").pop("MessageRetentionPeriod"),
+        "not kept for 14 days",
+    ),
+    "visible too soon": (lambda t: queue(t).update(VisibilityTimeout=300), "visible again"),
+    "default visibility": (lambda t: queue(t).pop("VisibilityTimeout"), "visible again"),
+    "all or nothing": (lambda t: mapping(t).pop("FunctionResponseTypes"), "counts as done"),
+    "large batches": (lambda t: mapping(t).update(BatchSize=10), "does not fit into the time-out"),
+    "events are dropped": (lambda t: invocations(t).pop("DestinationConfig"), "not repeated"),
+    "events are not repeated": (
+        lambda t: invocations(t).update(MaximumRetryAttempts=0),
+        "not repeated",
+    ),
+    "killed before our limit": (lambda t: function(t).update(Timeout=200), "in this order"),
+    "small disk": (lambda t: function(t)["EphemeralStorage"].update(Size=512), "does not fit"),
+    "no such setting": (lambda t: variables(t).update(OUTPUT_BUKET="x"), "OUTPUT_BUKET"),
+    "reserved name": (lambda t: variables(t).update(AWS_REGION="x"), "set by Lambda itself"),
+    "everything": (lambda t: statements(t)[1].update(Resource="*"), "on every resource"),
+    "anything": (lambda t: statements(t)[1].update(Action="s3:*"), "may do s3:*"),
+    "may not write": (lambda t: statements(t).pop(2), "may not s3:PutObject"),
+    "may not bury": (lambda t: statements(t).pop(5), "may not sqs:SendMessage on DeadLetterQueue"),
+    "anybody invokes": (
+        lambda t: of(t, "Lambda::Permission")["InvokePermission"].pop("SourceAccount"),
+        "anybody's bucket may invoke",
+    ),
+    "public": (
+        lambda t: of(t, "S3::Bucket")["GalleryBucket"].pop("PublicAccessBlockConfiguration"),
+        "GalleryBucket: may be made public",
+    ),
+    "lost with the stack": (
+        lambda t: t["Resources"]["InputBucket"].pop("DeletionPolicy"),
+        "InputBucket: goes with the stack",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_our_checks_find(name: str, template: dict[str, Any]) -> None:
+    change, said = MISTAKES[name]
+    broken = copy.deepcopy(template)
+    change(broken)
+    found = problems(broken)
+    assert [each for each in found if said in each], found
+
+
+def test_events_go_where_the_flow_says(template: dict[str, Any]) -> None:
+    notified = of(template, "S3::Bucket")["InputBucket"]["NotificationConfiguration"]
+    condition, direct, queued = notified["Fn::If"]
+    assert condition == "IsDirect"
+    event = "s3:ObjectCreated:*"
+    function_arn, queue_arn = (
+        {"Fn::GetAtt": ["Function", "Arn"]},
+        {"Fn::GetAtt": ["InputQueue", "Arn"]},
+    )
+    assert direct == {"LambdaConfigurations": [{"Event": event, "Function": function_arn}]}
+    assert queued == {"QueueConfigurations": [{"Event": event, "Queue": queue_arn}]}
+
+
+@pytest.mark.parametrize(
+    ("flow", "own"),
+    [
+        ("direct", set()),
+        ("queue", {"InputQueue", "QueueToFunction"}),
+        ("hybrid", {"InputQueue", "ResultQueue", "WorkerPolicy"}),
+    ],
+)
+def test_each_flow_makes_its_resources(
+    flow: str, own: set[str], template: dict[str, Any], moto_url: str
+) -> None:
+    """By moto's CloudFormation, which resolves every reference and condition."""
+    cloud = boto3.client(
+        "cloudformation",
+        endpoint_url=moto_url,
+        region_name="us-east-1",
+        aws_access_key_id="x",
+        aws_secret_access_key="x",
+    )
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    image = "123456789012.dkr.ecr.us-east-1.amazonaws.com/rollcall:1"
+    values = {"ImageUri": image, "Prefix": name, "Flow": flow, "FunctionName": name}
+    cloud.create_stack(
+        StackName=name,
+        TemplateBody=PATH.read_text(),
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in values.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+    (stack,) = cloud.describe_stacks(StackName=name)["Stacks"]
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    found = cloud.describe_stack_resources(StackName=name)["StackResources"]
+    made = {each["LogicalResourceId"] for each in found if each.get("PhysicalResourceId")}
+    resources = template["Resources"].items()
+    wanted = {n: each for n, each in resources if each["Type"] not in MOTO_LEAVES_OUT}
+    conditional = {n for n, each in wanted.items() if "Condition" in each}
+    assert made == (wanted.keys() - conditional) | own
