@@ -46,7 +46,7 @@ def facts(settings: Settings, mapping: Mapping[str, Expectation]) -> list[Fact]:
     )
     files, right = len(result_files(folder)), _right(folder, mapping)
     events, calls, most = counts["events"], counts["invoked"], counts["most_at_once"]
-    polled = counts["written"]
+    polled = counts["written"] + counts["outdated"]
     return [
         Fact("both buckets were empty at first", counts["buckets_empty_at_first"] is True),
         Fact(f"{put} objects in the input bucket, for {videos} videos", put == videos),

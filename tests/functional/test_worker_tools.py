@@ -125,6 +125,7 @@ class Round:
             "invoked": 2,
             "most_at_once": 2,
             "written": 2,
+            "outdated": 0,
         }
 
     def result(self, key: str) -> None:
