@@ -94,12 +94,11 @@ class _Refused(Exception):
 def _payload(most_bytes: int) -> bytes:
     """The body, read to its end even when it is refused: else the caller sees a broken connection
     in the place of the answer."""
-    body = b""
-    size = 0
+    body = bytearray()
     while chunk := request.stream.read(_CHUNK_BYTES):
-        size += len(chunk)
-        body = body + chunk if size <= most_bytes else b""
-    if size > most_bytes:
+        if len(body) <= most_bytes:
+            body += chunk
+    if len(body) > most_bytes:
         message = (
             f"Request must be smaller than {most_bytes} bytes for the InvokeFunction operation"
         )
@@ -109,7 +108,7 @@ def _payload(most_bytes: int) -> bytes:
     except (ValueError, RecursionError) as error:
         message = f"Could not parse request body into json: {error}"
         raise _Refused(_refusal(400, "InvalidRequestContentException", message)) from error
-    return body or b"{}"
+    return bytes(body or b"{}")
 
 
 def _answer(outcome: Outcome) -> Response:

@@ -119,8 +119,9 @@ class Environment:
         )
 
     def stop(self) -> None:
+        """At once, as Lambda does: while it waits for work it hears no SIGTERM."""
         self._broken = True
-        self._process.stop()
+        self._process.kill()
         self._calls.put(None)  # lets go of whoever still waits for work
         self._server.shutdown()
         self._thread.join()
@@ -140,8 +141,7 @@ class Environment:
 
     def _failed(self, call: _Call, kind: str, message: str) -> Outcome:
         self._broken = True
-        if self._process.alive():
-            self._process.kill()
+        self._process.kill()
         message = f"RequestId: {call.request_id} Error: {message}"
         log.error("%s: %s; its log is %s", self._function.name, message, self._process.log)
         return Outcome(self._init_error or _error(kind, message), "Unhandled")

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
+from support.settings import embedded_settings, embedded_values
 
+from rollcall.adapters.boto import s3_client
+from rollcall.adapters.s3 import S3Store
+from rollcall.core.settings import Settings
 from rollcall.local.build_context import DOCKERFILE, assemble_image
 from rollcall.local.lambda_api import LocalLambda
 from rollcall.local.lambda_environment import LocalFunction
+from rollcall.local.lambda_stack import make_buckets
+from rollcall.tools.students import upload_students
 
 FOLDER = REPOSITORY / "aws_lambda"
 TEXT = (REPOSITORY / DOCKERFILE).read_text()
@@ -34,21 +41,37 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def function(packages: Path, root: Path, tmp_path: Path) -> Iterator[LocalLambda]:
-    """The image's entry, with its command, before a local Lambda."""
+def settings(sample: Path, moto_url: str) -> Settings:
+    """Of a store with the sample's records, and buckets of this test alone."""
+    name = uuid.uuid4().hex[:8]
+    buckets = {"INPUT_BUCKET": f"in-{name}", "OUTPUT_BUCKET": f"out-{name}"}
+    chosen = embedded_settings(moto_url, **buckets, ENCODINGS=str(sample / "encoding"))
+    make_buckets(chosen)
+    upload_students(chosen, sample / "student_data.json")
+    return chosen
+
+
+@pytest.fixture
+def function(
+    packages: Path, root: Path, settings: Settings, tmp_path: Path
+) -> Iterator[LocalLambda]:
+    """The image's entry, with its command and its packages, before a local Lambda."""
     python, environment = bare_python(packages)
     wrapper = tmp_path / "python"
     wrapper.write_text(f'#!/bin/sh\nexec {" ".join(python)} "$@"\n')
     wrapper.chmod(0o755)
     (command,) = json.loads(re.findall(r"^CMD (.+)$", TEXT, re.M)[0])
     (entry,) = json.loads(re.findall(r"^ENTRYPOINT (.+)$", TEXT, re.M)[0])
-    environment |= {"PATH": f"{tmp_path}:{environment['PATH']}", "HOME": "/tmp"}
+    own = {"PATH": f"{tmp_path}:{environment['PATH']}", "HOME": str(tmp_path)}
+    url = settings.s3_endpoint_url
+    names = ("input_bucket", "output_bucket", "encodings")
+    values = embedded_values(url, **{each.upper(): getattr(settings, each) for each in names})
     described = LocalFunction(
         name="face-recognition",
         handler=command,
         code=root / "home" / "app",
         logs=tmp_path,
-        environ=environment,
+        environ=environment | own | values,
         command=[str(root / entry.lstrip("/"))],
     )
     with LocalLambda(described) as running:
@@ -104,6 +127,21 @@ def test_its_entry_runs_the_handler_under_the_runtime_client(function: LocalLamb
     refused = function.pool.run(b'{"what": "is this"}')
     assert json.loads(refused.payload)["statusCode"] == 400
     assert not ignored.function_error + refused.function_error
+
+
+def test_its_packages_recognise_a_real_face(
+    function: LocalLambda, settings: Settings, sample: Path
+) -> None:
+    """Decoder, models and adapters: nothing that a video needs is missing in the image."""
+    store = S3Store(s3_client(settings))
+    store.upload(sample / "videos" / "late.mp4", settings.input_bucket, "late.mp4")
+    call = {"bucket": settings.input_bucket, "key": "late.mp4"}
+    answer = json.loads(function.pool.run(json.dumps(call).encode()).payload)
+    assert answer.get("status") == "recognised", answer
+    assert [person["name"] for person in answer["people"]] == ["president_obama"]
+    assert b"president_obama,electrical_engineering,senior" in store.read(
+        settings.output_bucket, "late.csv", 1 << 20
+    )
 
 
 def test_the_requirements_are_those_of_the_other_image_and_the_runtime_client() -> None:
