@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["rollcall"]):
     from rollcall.core.reports import report_without
     from rollcall.core.results import csv_without
     from rollcall.core.types import VideoRef
-    from rollcall.trigger.verdict import judge
+    from rollcall.core.verdict import judge
 
 
 def read_event(data: bytes) -> None:
