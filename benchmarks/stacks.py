@@ -17,13 +17,13 @@ from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.local.build_context import REPOSITORY
-from rollcall.local.processes import Process, Processes
-from rollcall.local.stack import EmbeddedStack
+from rollcall.local.openfaas_stack import OpenFaasStack
+from rollcall.local.processes import Processes
 from rollcall.local.stores import Place, build_store
 from rollcall.tools.students import upload_students
 from rollcall.tools.workload import upload_videos
 
-OURS = "rollcall.local.python3_http:from_environment()"
+OURS = OpenFaasStack.app
 REFERENCE = "benchmarks.reference_function:from_environment()"
 
 DEADLINE_S = 900.0
@@ -52,38 +52,30 @@ def _folder(bench: Bench) -> Path:
     return Path(tempfile.mkdtemp(prefix="stack-", dir=bench.folder))
 
 
-class BenchStack(EmbeddedStack):
+class BenchStack(OpenFaasStack):
     """Store, notification and trigger are always the same; only the function differs.
 
-    It runs as `EmbeddedStack` runs it: gunicorn, so many workers, one call each at a time.
+    It runs as `OpenFaasStack` runs it: gunicorn, so many workers, one call each at a time.
     """
 
     def __init__(self, bench: Bench, app: str = OURS, workers: int | None = None) -> None:
         self._bench = bench
-        self._app = app
         self._warmed = 0
-        self._workers = str(workers or bench.sizes.workers)
+        self.app = app
+        self.workers = workers or bench.sizes.workers
         overrides = {
             "ENCODINGS": str(bench.encodings),
             "MODEL_CACHE": bench.model_cache,
-            "MAX_INFLIGHT": self._workers,
+            "FUNCTION_HMAC_KEY": "",
         }
         # One client: httpx.get would load certificates at each call, which takes 15 ms of CPU.
         self.client = httpx.Client(trust_env=False, timeout=DEADLINE_S)
-        super().__init__(_folder(bench), os.environ, overrides, bench.store)
+        environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        super().__init__(_folder(bench), environ, overrides, bench.store)
 
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.client.close()
-
-    def start_function(self) -> Process:
-        fd = self._socket.fileno()
-        argv = [
-            *("-W", "ignore", "-m", "gunicorn", "--workers", self._workers),
-            *("--bind", f"fd://{fd}", "--timeout", "300", "--no-control-socket", self._app),
-        ]
-        extra = {"FUNCTION_CONTEXT": str(self.folder / "context"), "PYTHONPATH": str(REPOSITORY)}
-        return self._start("function", argv, self._gateway + "/healthz", extra, (fd,))
 
     def get_ready(self) -> None:
         """Records are there, events go out, and every worker has had videos."""

@@ -20,6 +20,11 @@ class OpenFaasStack(LocalStack):
 
     parts = "store, function and trigger"
 
+    app = "rollcall.local.python3_http:from_environment()"
+    """What the workers serve."""
+
+    workers = WORKERS
+
     @property
     def trigger_url(self) -> str:
         return f"http://127.0.0.1:{self._trigger_port}"
@@ -28,18 +33,11 @@ class OpenFaasStack(LocalStack):
         """The socket stays ours, so calls wait in it while the workers are restarted."""
         fd = self._socket.fileno()
         argv = [
-            "-m",
-            "gunicorn",
-            "--workers",
-            str(WORKERS),
-            "--bind",
-            f"fd://{fd}",
-            "--timeout",
-            "300",
-            "--no-control-socket",
-            "rollcall.local.python3_http:from_environment()",
+            *("-m", "gunicorn", "--workers", str(self.workers)),
+            *("--bind", f"fd://{fd}", "--timeout", "300", "--no-control-socket", self.app),
         ]
-        extra = {"FUNCTION_CONTEXT": str(self.folder / "context")}
+        # A worker is one of several already: as many threads in each only wait for each other.
+        extra = {"FUNCTION_CONTEXT": str(self.folder / "context"), "OPENBLAS_NUM_THREADS": "1"}
         return self._start("function", argv, self._gateway + "/healthz", extra, (fd,))
 
     def start_trigger(self) -> Process:
@@ -58,7 +56,7 @@ class OpenFaasStack(LocalStack):
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
             "TRIGGER_TOKEN": secrets.token_hex(16),
             "INBOX": str(self.folder / "inbox.sqlite3"),
-            "MAX_INFLIGHT": str(WORKERS),
+            "MAX_INFLIGHT": str(self.workers),
         }
 
     def _prepare(self) -> None:

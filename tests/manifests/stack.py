@@ -59,6 +59,9 @@ WATCHDOG = frozenset(
 SECRET_FILES = frozenset({"ca-bundle"})
 """Secrets that are files for a library, not settings (docs/deploy.md)."""
 
+LIBRARIES = frozenset({"OPENBLAS_NUM_THREADS"})
+"""Variables that a library reads."""
+
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -67,7 +70,7 @@ def stack_problems(document: Mapping[str, Any]) -> Iterator[str]:
     yield from _shape(document, STACK, "")
     for name, function in document.get("functions", {}).items():
         for variable in function.get("environment", {}):
-            if variable not in WATCHDOG and variable not in setting_names():
+            if variable not in {*WATCHDOG, *LIBRARIES, *setting_names()}:
                 yield f"{name}: {variable} is neither a setting nor the watchdog's"
         for secret in function.get("secrets", ()):
             if secret not in SECRET_FILES and _setting(secret) not in setting_names():
