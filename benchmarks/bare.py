@@ -25,7 +25,8 @@ class Bare:
 
     def run(self, video: Path) -> None:
         with av.open(str(video), "r") as container:
-            rgb = next(container.decode(video=0)).to_ndarray(format="rgb24")
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        rgb = np.ascontiguousarray(picture, dtype=np.uint8)
         grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         width_px, height_px = 640, round(640 * grey.shape[0] / grey.shape[1])
         self._detector(cv2.resize(grey, (width_px, height_px), interpolation=cv2.INTER_AREA), 0)
