@@ -12,7 +12,6 @@ from typing import Protocol
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.verdict import (
     BUSY_DELAY_S,
-    MOST_DELAY_S,
     Verdict,
     backoff_s,
     interrupted,
@@ -25,6 +24,9 @@ log = logging.getLogger(__name__)
 
 POLL_S = 0.5
 """How late a retry may start; new work starts at once."""
+
+RECORD_AGAIN_S = 1.0
+"""Between two attempts to record what the function said, while the disk takes nothing."""
 
 LEASE_SLACK_S = 60.0
 """A lease outlives the call's time-out. Should a call outlive even that, its work is claimed again,
@@ -60,7 +62,7 @@ class Dispatcher:
         self._slots = threading.Semaphore(max_inflight)
         self._pool = ThreadPoolExecutor(max_inflight, thread_name_prefix="call")
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopped = threading.Event()
         self._hold_until = 0.0
         """After a "busy", nobody else is sent to the same closed door."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -75,7 +77,7 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Claims nothing more and returns when the calls in flight have ended."""
-        self._stopping = True
+        self._stopped.set()
         self.wake()
         if self._thread.is_alive():
             self._thread.join()
@@ -85,7 +87,7 @@ class Dispatcher:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopped.is_set():
             self._slots.acquire()
             work = self._claim()
             if work is None:
@@ -98,19 +100,18 @@ class Dispatcher:
     def _claim(self) -> Work | None:
         try:
             self._inbox.take_back()
-            if self._stopping or time.monotonic() < self._hold_until:
+            if self._stopped.is_set() or time.monotonic() < self._hold_until:
                 return None
-            return self._inbox.claim(self._lease_s, 2 * MOST_DELAY_S)
+            return self._inbox.claim(self._lease_s)
         except InboxUnavailable as error:
             log.error("no work can be claimed: %s", error)
             return None
 
     def _handle(self, work: Work) -> None:
         try:
-            verdict = self._call(work)
+            verdict = limited(self._call(work), work.attempts, self._max_attempts)
+            self._metrics.calls.labels(verdict.outcome, verdict.code).inc()
             self._settle(work, verdict)
-        except InboxUnavailable as error:
-            log.error("%r is repeated when its lease ends: %s", work.key, error)
         except Exception:
             log.exception("the call for %r went wrong unforeseen", work.key)
         finally:
@@ -127,8 +128,19 @@ class Dispatcher:
         return verdict
 
     def _settle(self, work: Work, verdict: Verdict) -> None:
-        verdict = limited(verdict, work.attempts, self._max_attempts)
-        self._metrics.calls.labels(verdict.outcome, verdict.code).inc()
+        """Keeps at it while the disk takes nothing: nothing else could be claimed meanwhile, and to
+        forget the answer would cost another call."""
+        while True:
+            try:
+                self._record(work, verdict)
+                return
+            except InboxUnavailable as error:
+                log.error("%r has its answer, which cannot be recorded: %s", work.key, error)
+            if self._stopped.wait(RECORD_AGAIN_S):
+                log.error("%r is repeated after the next start", work.key)
+                return
+
+    def _record(self, work: Work, verdict: Verdict) -> None:
         if verdict.outcome == "done":
             self._inbox.finish(work, verdict.code)
         elif verdict.outcome == "dead":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.trigger.clock import SteadyClock
 from rollcall.trigger.inbox_file import disk_errors, open_database
 
 KEEP_DONE_S = 30 * 86400
@@ -79,8 +79,8 @@ class BadEventRecord:
 class Inbox:
     """Every method raises InboxUnavailable when the disk does not take or give."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, path: Path, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock or SteadyClock()
         self._lock = threading.RLock()
         self._db = open_database(path)
         self.path = path
@@ -131,20 +131,20 @@ class Inbox:
         count: int = found.fetchone()[0]
         return count
 
-    def claim(self, lease_s: float, furthest_s: float) -> Work | None:
+    def claim(self, lease_s: float) -> Work | None:
         """The work that is due longest, leased; None when nothing is due.
 
         Two calls for one object never run at once, so an older result cannot overwrite a newer
-        one. Work that is due further ahead than `furthest_s` counts as due: nobody plans that far,
-        so the clock was set back.
+        one. What changed in the future counts as due: the clock was set back since then, while no
+        trigger ran.
         """
         now = self._clock()
         with self._transaction() as db:
             row = db.execute(
-                "SELECT id FROM work AS w WHERE state='queued' AND (due_s <= ? OR due_s > ?)"
+                "SELECT id FROM work AS w WHERE state='queued' AND (due_s <= ? OR changed_s > ?)"
                 " AND NOT EXISTS (SELECT 1 FROM work AS r WHERE r.bucket=w.bucket AND r.key=w.key"
                 " AND r.state='running') ORDER BY due_s, id LIMIT 1",
-                (now, now + furthest_s),
+                (now, now),
             ).fetchone()
             if row is None:
                 return None
@@ -182,6 +182,18 @@ class Inbox:
                 "UPDATE work SET state='queued', due_s=?, changed_s=? WHERE state='running'"
                 " AND (? OR lease_until_s < ?)",
                 (now, now, everything, now),
+            ).rowcount
+
+    def result_found(self, info: ObjectInfo) -> int:
+        """Ends what was given up for these very bytes, since their result is there; how many.
+
+        The function's answers were lost then, and not its work.
+        """
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE work SET state='done', code='result_found', message='', changed_s=?"
+                " WHERE state='dead' AND bucket=? AND key=? AND etag=?",
+                (self._clock(), info.bucket, info.key, info.etag),
             ).rowcount
 
     def replay(self, ids: Sequence[int] = ()) -> int:
@@ -224,9 +236,16 @@ class Inbox:
 
     def unsettled(self, bucket: str) -> set[str]:
         """Keys that are queued or running."""
-        query = "SELECT key FROM work WHERE bucket=? AND state IN ('queued', 'running')"
+        return self._keys(bucket, "queued", "running")
+
+    def dead(self, bucket: str) -> set[str]:
+        """Keys of dead letters."""
+        return self._keys(bucket, "dead", "dead")
+
+    def _keys(self, bucket: str, *states: str) -> set[str]:
+        query = "SELECT key FROM work WHERE bucket=? AND state IN (?, ?)"
         with self._reading() as db:
-            return {key for (key,) in db.execute(query, (bucket,))}
+            return {key for (key,) in db.execute(query, (bucket, *states))}
 
     def _add_event(self, db: sqlite3.Connection, video: VideoRef) -> bool:
         uploaded_s = _unix_time(video.event_time)

@@ -19,31 +19,45 @@ class Reconciler:
     """Compares the input bucket with the output bucket."""
 
     def __init__(
-        self, inbox: Inbox, store: ObjectStore, input_bucket: str, output_bucket: str
+        self,
+        inbox: Inbox,
+        store: ObjectStore,
+        input_bucket: str,
+        output_bucket: str,
+        on_missing: Callable[[], None],
     ) -> None:
         self._inbox = inbox
         self._store = store
         self._input = input_bucket
         self._output = output_bucket
+        self._on_missing = on_missing
         self._sources: dict[str, tuple[str, str]] = {}
         """Result key -> (etag of the result, etag of its video); spares a HEAD each pass."""
 
-    def reconcile(self) -> int:
-        """Queues each video whose result is missing or is from another etag; how many.
+    def reconcile(self) -> None:
+        """Queues each video whose result is missing or is from another etag, and says so for each:
+        when the store goes away in between, those before it are queued all the same. A dead letter
+        whose result is there is one no longer.
 
         The order matters: what is neither waiting nor running *before* the results are listed has
         its result listed, so nothing is called twice because it ended in between.
         """
         videos = [info for info in self._store.list_objects(self._input) if is_video_key(info.key)]
-        unsettled = self._inbox.unsettled(self._input)
+        unsettled, dead = self._inbox.unsettled(self._input), self._inbox.dead(self._input)
         results = {info.key: info.etag for info in self._store.list_objects(self._output)}
         self._forget(results)
-        missing = [
-            info
-            for info in videos
-            if info.key not in unsettled and not self._has_result(info, results)
-        ]
-        return sum(self._inbox.add_missing(info) for info in missing if self._is_current(info))
+        for info in videos:
+            if info.key in unsettled:
+                continue
+            if not self._has_result(info, results):
+                self._add(info)
+            elif info.key in dead and self._inbox.result_found(info):
+                log.info("%r was given up, but has its result", info.key)
+
+    def _add(self, info: ObjectInfo) -> None:
+        if self._is_current(info) and self._inbox.add_missing(info):
+            log.info("%r has no result", info.key)
+            self._on_missing()
 
     def _has_result(self, info: ObjectInfo, results: dict[str, str]) -> bool:
         try:

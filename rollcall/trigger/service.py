@@ -52,9 +52,11 @@ class Trigger:
             max_attempts=settings.max_attempts,
             call_timeout_s=settings.function_timeout_s,
         )
-        self._reconciler = Reconciler(inbox, store, settings.input_bucket, settings.output_bucket)
+        self._reconciler = Reconciler(
+            inbox, store, settings.input_bucket, settings.output_bucket, self._missing
+        )
         self._schedules = (
-            Schedule("reconciler", settings.reconcile_s, self._reconcile),
+            Schedule("reconciler", settings.reconcile_s, self._reconciler.reconcile),
             Schedule("housekeeping", HOUSEKEEPING_S, self._prune),
         )
         self.app = self._app(settings)
@@ -89,12 +91,9 @@ class Trigger:
         parts = TriggerParts(self.inbox, receiver, self.metrics, access, self.dispatcher.alive)
         return create_app(parts)
 
-    def _reconcile(self) -> None:
-        found = self._reconciler.reconcile()
-        if found:
-            log.warning("%d videos without result were found by listing", found)
-            self.metrics.reconciled.inc(found)
-            self.dispatcher.wake()
+    def _missing(self) -> None:
+        self.metrics.reconciled.inc()
+        self.dispatcher.wake()
 
     def _prune(self) -> None:
         try:

@@ -139,7 +139,7 @@ def test_replay_puts_dead_letters_back(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.sqlite3")
     inbox.add([VideoRef("b", f"{n}.mp4", event_id=str(n)) for n in range(3)])
     for _ in range(3):
-        work = inbox.claim(60, 600)
+        work = inbox.claim(60)
         assert work
         inbox.bury(work, "gone", "gone")
     assert json.loads(run("replay", "--id", "1", "--json").output) == {"replayed": 1}

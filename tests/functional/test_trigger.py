@@ -22,10 +22,10 @@ from support.waiting import wait_until
 from rollcall.adapters.memory import MemoryStore
 from rollcall.core import verdict as verdict_module
 from rollcall.core.call_signature import check_signature
-from rollcall.core.errors import CallNotSigned, InboxUnavailable
+from rollcall.core.errors import CallNotSigned, InboxUnavailable, StoreUnavailable
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.settings import Settings
-from rollcall.core.types import VideoRef
+from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.trigger import dispatcher as dispatcher_module
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.inbox import Inbox
@@ -57,7 +57,10 @@ class Running:
 
 @contextmanager
 def running(
-    tmp_path: Path, reply: Callable[[dict[str, Any]], Reply | None], **values: str
+    tmp_path: Path,
+    reply: Callable[[dict[str, Any]], Reply | None],
+    store: MemoryStore | None = None,
+    **values: str,
 ) -> Iterator[Running]:
     calls: list[dict[str, Any]] = []
 
@@ -65,7 +68,7 @@ def running(
         calls.append(call)
         return reply(call)
 
-    store = MemoryStore()
+    store = store or MemoryStore()
     with serve_function(record) as gateway:
         values = {"INBOX": str(tmp_path / "inbox.sqlite3"), "OPENFAAS_GATEWAY": gateway, **values}
         settings = embedded_settings("http://127.0.0.1:1", **values)
@@ -351,7 +354,7 @@ def test_two_calls_for_one_object_never_run_at_once(tmp_path: Path) -> None:
 def test_work_of_a_dead_process_is_taken_back_at_the_start(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.sqlite3")
     inbox.add([VideoRef(IN, "a.mp4", event_id="cut off")])
-    assert inbox.claim(3600, 600)
+    assert inbox.claim(3600)
     inbox.close()
     with running(tmp_path, lambda call: done()) as trigger:
         trigger.settled()
@@ -404,6 +407,76 @@ def test_a_function_with_an_old_gallery_is_seen_in_the_metrics(
         trigger.settled()
         metrics = httpx.get(trigger.url + "/metrics").text
     assert f"rollcall_gallery_stale {gauge}" in metrics
+
+
+class LeavingStore(MemoryStore):
+    """Answers as many HEADs as it is told."""
+
+    heads = 1
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        self.heads -= 1
+        if self.heads < 0:
+            raise StoreUnavailable("gone away")
+        return super().head(bucket, key)
+
+
+def test_what_was_found_before_the_store_went_away_is_counted(tmp_path: Path) -> None:
+    store = LeavingStore()
+    for key in ("a.mp4", "b.mp4"):
+        store.write(IN, key, b"1", "video/mp4", {})
+    with running(tmp_path, lambda call: done(), store=store) as trigger:
+        wait_until(lambda: trigger.inbox.counts()["done"], "the call")
+        page = httpx.get(trigger.url + "/metrics").text
+    assert "rollcall_reconciled_total 1.0" in page
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_video_whose_answers_were_lost_is_no_dead_letter_beside_its_result(
+    tmp_path: Path,
+) -> None:
+    def reply(call: dict[str, Any]) -> None:
+        source = trigger.store.head(IN, call["key"]).etag
+        trigger.store.write(OUT, "a.csv", b"", "text/csv", {"source-etag": source})
+
+    values = {"RECONCILE_S": "1", "MAX_ATTEMPTS": "2"}
+    with running(tmp_path, reply, **values) as trigger:
+        trigger.store.write(IN, "a.mp4", b"1", "video/mp4", {})
+        wait_until(lambda: trigger.inbox.counts()["done"], "the result to be found")
+        (work,) = trigger.inbox.latest(10)
+        assert (work.code, work.calls, len(trigger.calls)) == ("result_found", 2, 2)
+
+
+def test_an_answer_is_recorded_when_the_disk_takes_it_again(tmp_path: Path) -> None:
+    """It costs no second call, and is not waited for until the lease ends."""
+
+    def reply(call: dict[str, Any]) -> Reply:
+        trigger.inbox._db.execute("PRAGMA query_only=ON")
+        return done()
+
+    with running(tmp_path, reply) as trigger:
+        trigger.post(event())
+        wait_until(lambda: trigger.calls, "the call")
+        threading.Event().wait(0.2)
+        assert trigger.inbox.counts()["running"] == 1
+        trigger.inbox._db.execute("PRAGMA query_only=OFF")
+        trigger.settled()
+        assert trigger.inbox.counts()["done"] == 1
+        assert len(trigger.calls) == 1
+
+
+def test_a_trigger_whose_disk_takes_nothing_can_be_stopped(tmp_path: Path) -> None:
+    def reply(call: dict[str, Any]) -> Reply:
+        trigger.inbox._db.execute("PRAGMA query_only=ON")
+        return done()
+
+    with running(tmp_path, reply) as trigger:
+        trigger.post(event())
+        wait_until(lambda: trigger.calls, "the call")
+    with running(tmp_path, lambda call: done()) as again:
+        again.settled()
+        assert again.inbox.counts()["done"] == 1
+        assert len(again.calls) == 1
 
 
 def test_health_metrics_and_status_page(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,6 @@ from rollcall.trigger.inbox_file import InboxOwner
 
 T0 = 1_795_237_499.0
 LEASE_S = 100.0
-FURTHEST_S = 600.0
 HOUR_S = 3600.0
 
 
@@ -56,7 +56,7 @@ def listed(key: str = "a.mp4", etag: str = "e1", at_s: float = T0) -> ObjectInfo
 
 
 def claim(inbox: Inbox) -> Work | None:
-    return inbox.claim(LEASE_S, FURTHEST_S)
+    return inbox.claim(LEASE_S)
 
 
 def claimed(inbox: Inbox) -> Work:
@@ -174,15 +174,36 @@ def test_one_name_in_two_buckets_is_two_objects(inbox: Inbox) -> None:
     assert {claimed(inbox).bucket, claimed(inbox).bucket} == {"videos", "others"}
 
 
-def test_clock_set_back_an_hour_does_not_stall(inbox: Inbox, clock: Clock) -> None:
+@pytest.mark.parametrize("back_s", [60, 600, HOUR_S])
+def test_a_clock_that_was_set_back_before_the_start_does_not_stall(
+    inbox: Inbox, clock: Clock, back_s: float
+) -> None:
+    inbox.add([video("new.mp4", "1"), video("again.mp4", "2")])
+    inbox.retry(claimed(inbox), 30, "store_unavailable", "down")
+    clock.now_s -= back_s
+    assert {claimed(inbox).key, claimed(inbox).key} == {"new.mp4", "again.mp4"}
+
+
+@pytest.mark.parametrize("jump_s", [-HOUR_S, HOUR_S])
+def test_setting_the_systems_clock_changes_nothing_for_a_running_trigger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
+) -> None:
+    """Neither does a lease end while its call runs, nor does anything wait for longer."""
+    inbox = Inbox(tmp_path / "inbox.sqlite3")
     inbox.add([video()])
-    clock.now_s -= HOUR_S
-    assert claimed(inbox).key == "a.mp4"
+    work = claimed(inbox)
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s + jump_s)
+    assert inbox.take_back() == 0
+    inbox.retry(work, 0, "busy", "")
+    again = claimed(inbox)
+    assert abs(again.changed_s - now_s) < HOUR_S / 2
+    inbox.close()
 
 
 def test_planned_retries_are_not_taken_for_a_wrong_clock(inbox: Inbox) -> None:
     inbox.add([video()])
-    inbox.retry(claimed(inbox), FURTHEST_S, "x", "")
+    inbox.retry(claimed(inbox), HOUR_S, "x", "")
     assert claim(inbox) is None
 
 
@@ -208,6 +229,19 @@ def test_dead_letters_keep_their_reason_and_replay_starts_afresh(inbox: Inbox) -
     assert (work.key, work.attempts, work.calls) == ("b.mp4", 1, 2)
     assert inbox.replay() == 2
     assert states(inbox) == {"queued": 2, "running": 1}
+
+
+def test_a_dead_letter_whose_result_is_there_is_done(inbox: Inbox) -> None:
+    """Only one for the very bytes that the result is of."""
+    inbox.add([video("a.mp4", "1"), video("b.mp4", "2"), video("a.mp4", "3", etag="e2")])
+    for _ in range(3):
+        inbox.bury(claimed(inbox), "no_answer", "after 8 attempts: ReadTimeout")
+    assert inbox.dead("videos") == {"a.mp4", "b.mp4"}
+    assert inbox.dead("others") == set()
+    assert inbox.result_found(listed("a.mp4")) == 1
+    assert inbox.result_found(listed("a.mp4")) == 0
+    (done,) = inbox.latest(5, "done")
+    assert (done.key, done.etag, done.code, done.message) == ("a.mp4", "e1", "result_found", "")
 
 
 def test_replay_leaves_everything_else_alone(inbox: Inbox) -> None:
@@ -528,7 +562,7 @@ with InboxOwner(Path(sys.argv[1])):
     for number in range(1_000_000):
         inbox.add([VideoRef("videos", f"{number}.mp4", event_id=f"{number}")])
         print(number, flush=True)
-        inbox.claim(100, 600)
+        inbox.claim(100)
 """
 
 
