@@ -1,11 +1,12 @@
-# make setup | demo | test | bench | lint | heat | lock | audit     see README.md
+# make setup | demo | test | soak | bench | lint | heat | lock | audit     see README.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STORE ?= embedded
 FLOW ?= openfaas
+MINUTES ?= 60
 
-.PHONY: setup heat demo test bench lint format lock audit clean
+.PHONY: setup heat demo test soak bench lint format lock audit clean
 
 setup: $(VENV)/.ready
 
@@ -33,6 +34,9 @@ test: setup
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+soak: setup
+	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --store $(STORE) $(if $(SEED),--seed $(SEED))
 
 bench: setup
 	$(BIN)/python -W ignore -m benchmarks.run --data "$(or $(DATA),state/demo/sample)" \

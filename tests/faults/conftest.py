@@ -1,0 +1,34 @@
+"""One running flow for all tests that do not need one of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from support.faulty_flow import FaultyFlow
+from support.needs import need
+
+from rollcall.local.ceph import ProgramsMissing, check_programs
+
+
+@pytest.fixture(scope="session")
+def running_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
+    with FaultyFlow(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture
+def flow(running_flow: FaultyFlow) -> Iterator[FaultyFlow]:
+    """In one piece before and after each test."""
+    yield running_flow
+    running_flow.mend()
+
+
+@pytest.fixture(scope="session")
+def ceph_programs() -> None:
+    """Ceph's programs are there."""
+    try:
+        check_programs(os.environ["PATH"])
+    except ProgramsMissing as error:
+        need(False, str(error))

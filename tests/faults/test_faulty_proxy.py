@@ -1,0 +1,88 @@
+"""The tool of these tests: what it says that it does to a connection, happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from support.faulty_proxy import ANSWERS, FaultyProxy
+from support.servers import Reply, serve_function
+
+BODY = b'{"status": "recognised"}'
+
+
+class Server:
+    """A real server that counts its calls, behind the proxy."""
+
+    def __init__(self, url: str, calls: list[object]) -> None:
+        self.url, self.calls = url, calls
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    calls: list[object] = []
+
+    def reply(call: object) -> Reply:
+        calls.append(call)
+        return 200, {"X-Kept": "yes"}, BODY
+
+    with serve_function(reply) as url:
+        yield Server(url, calls)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[FaultyProxy]:
+    with FaultyProxy("link", server.url, stall_s=0.05) as running:
+        yield running
+
+
+def post(proxy: FaultyProxy) -> httpx.Response:
+    return httpx.post(proxy.url + "/a?b=c", json={"key": "a.mp4"}, trust_env=False)
+
+
+def test_without_a_fault_nothing_changes(proxy: FaultyProxy, server: Server) -> None:
+    answer = post(proxy)
+    assert (answer.status_code, answer.content, answer.headers["X-Kept"]) == (200, BODY, "yes")
+    assert server.calls == [{"path": "/a?b=c", "key": "a.mp4"}]
+    assert (proxy.passed, dict(proxy.injected)) == (1, {})
+
+
+@pytest.mark.parametrize(("kind", "heard"), [("reset", 0), ("stall", 0), ("lost", 1), ("half", 1)])
+def test_a_broken_connection_is_one(
+    proxy: FaultyProxy, server: Server, kind: str, heard: int
+) -> None:
+    proxy.break_next(kind)
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
+        post(proxy)
+    assert len(server.calls) == heard
+    assert post(proxy).status_code == 200
+    assert dict(proxy.injected) == {kind: 1}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_an_answer_of_its_own(proxy: FaultyProxy, server: Server, kind: str) -> None:
+    proxy.break_next(kind)
+    answer = post(proxy)
+    assert (answer.status_code, answer.content) == (ANSWERS[kind].status, ANSWERS[kind].body)
+    assert not server.calls
+
+
+def test_what_is_cut_answers_nobody_until_it_is_restored(proxy: FaultyProxy) -> None:
+    with httpx.Client(trust_env=False) as kept:
+        assert kept.get(proxy.url).status_code == 501
+        proxy.cut()
+        for _ in range(2):
+            with pytest.raises(httpx.TransportError):
+                kept.get(proxy.url)
+        proxy.restore()
+        assert kept.get(proxy.url).status_code == 501
+
+
+def test_chance_is_the_seeds(proxy: FaultyProxy) -> None:
+    drawn = []
+    for _ in range(2):
+        proxy.break_at_random(7, 0.5, ("busy", "slow_down"))
+        drawn.append([post(proxy).status_code for _ in range(20)])
+    assert drawn[0] == drawn[1]
+    assert set(drawn[0]) == {200, 429, 503}

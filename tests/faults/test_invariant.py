@@ -1,0 +1,115 @@
+"""The judge of these tests: whatever is wrong on purpose, it sees."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from support.fault_workload import Workload
+from support.faulty_flow import FaultyFlow
+from support.invariant import check_invariant
+
+from rollcall.core.keys import report_key, result_key
+from rollcall.core.results import parse_csv
+
+
+class Spoiler:
+    """Spoils what became of one video."""
+
+    def __init__(self, flow: FaultyFlow, key: str) -> None:
+        self.flow, self.key = flow, key
+        self.bucket, self.result = flow.settings.output_bucket, result_key(key)
+
+    def sql(self, query: str) -> None:
+        with closing(sqlite3.connect(self.flow.values["INBOX"], timeout=30)) as db, db:
+            db.execute(query, (self.key,))
+
+    @contextmanager
+    def kept_work(self) -> Iterator[None]:
+        """Afterwards the inbox is as it was, for the next test."""
+        with closing(sqlite3.connect(self.flow.values["INBOX"], timeout=30)) as db:
+            rows = db.execute("SELECT * FROM work WHERE key=?", (self.key,)).fetchall()
+            yield
+            with db:
+                db.execute("DELETE FROM work WHERE key=?", (self.key,))
+                places = ", ".join("?" * len(rows[0]))
+                db.executemany(f"INSERT INTO work VALUES ({places})", rows)
+
+    def result_is_missing(self) -> None:
+        self.flow.s3.delete(self.bucket, self.result)
+
+    def result_is_of_another_video(self) -> None:
+        body = self.flow.s3.read(self.bucket, self.result, 1 << 20)
+        self.flow.s3.write(self.bucket, self.result, body, "text/csv", {"source-etag": "other"})
+
+    def result_is_wrong(self) -> None:
+        source = dict(self.flow.s3.metadata(self.bucket, self.result))
+        body = self.flow.s3.read(self.bucket, self.result, 1 << 20).replace(b"alice", b"bob")
+        assert parse_csv(body)[0]["name"] == "bob"
+        self.flow.s3.write(self.bucket, self.result, body, "text/csv", source)
+
+    def result_has_no_video(self) -> None:
+        self.flow.s3.write(self.bucket, f"{self.result}.stray.csv", b"", "text/csv", {})
+
+    def work_is_lost(self) -> None:
+        self.sql("DELETE FROM work WHERE key=?")
+
+    def work_never_ends(self) -> None:
+        self.sql("UPDATE work SET state='running', lease_until_s=9e9 WHERE key=?")
+
+    def dead_letter_beside_the_result(self) -> None:
+        self.sql("UPDATE work SET state='dead', code='x', message='y' WHERE key=?")
+
+    def dead_letter_has_no_reason(self) -> None:
+        self.result_is_missing()
+        self.sql("UPDATE work SET state='dead', code='', message='' WHERE key=?")
+
+    def call_came_from_nowhere(self) -> None:
+        with open(self.flow.folder / "calls", "a") as ledger:
+            ledger.write(json.dumps(self.key) + "\n")
+
+    def call_had_no_cause(self) -> None:
+        self.sql("UPDATE work SET calls=calls+1 WHERE key=?")
+
+    def event_came_twice(self) -> None:
+        columns = "bucket, key, version_id, etag, event_name, uploaded_s, origin, state, due_s,"
+        columns += " received_s, changed_s"
+        self.sql(
+            f"INSERT INTO work (identity, {columns})"
+            f" SELECT 'copy-' || identity, {columns} FROM work WHERE key=?"
+        )
+
+    def report_contradicts(self) -> None:
+        key, bucket = report_key(self.key), self.flow.settings.report_bucket
+        self.flow.s3.write(bucket, key, b'{"error": {}}', "application/json", {})
+
+    def report_is_missing(self) -> None:
+        self.flow.s3.delete(self.flow.settings.report_bucket, report_key(self.key))
+
+
+SPOILS = [n for n in vars(Spoiler) if n[0] != "_" and n not in ("sql", "kept_work")]
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
+    """Lists so seldom that it mends nothing meanwhile."""
+    values = {"RECONCILE_S": "3600"}
+    with FaultyFlow(tmp_path_factory.mktemp("rare"), overrides=values) as running:
+        yield running
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_nothing_wrong_is_overlooked(rare: FaultyFlow, spoil: str) -> None:
+    prefix = f"{spoil}/"
+    with Workload(rare, prefix, ["one", "page"]) as workload:
+        workload.wait_settled(2)
+        sent = workload.sent()
+    assert not check_invariant(rare, prefix, sent).wrong
+    spoiler = Spoiler(rare, f"{prefix}000-one.mp4")
+    with spoiler.kept_work():
+        getattr(spoiler, spoil)()
+        wrong = check_invariant(rare, prefix, sent).wrong
+    assert any(f"{prefix}000-one" in sentence or "calls" in sentence for sentence in wrong), wrong

@@ -1,0 +1,152 @@
+"""Videos for the fault tests, sent by a patient user, and what has to become of them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from rollcall.core.errors import RollcallError
+from rollcall.core.keys import result_key
+from rollcall.tools.workload import clear_buckets
+from support.faulty_flow import PEOPLE, RECORDS, FaultyFlow
+from support.invariant import Sent, Verdict, check_invariant
+from support.videos import paint_video
+
+SCENES: dict[str, tuple[str, ...]] = {
+    "one": ("red",),
+    "two": ("blue", "green"),
+    "recordless": ("yellow",),
+    "stranger": ("magenta",),
+    "nobody": (),
+}
+NO_VIDEO = {"empty": b"", "page": b"<!doctype html><html></html>", "noise": bytes(range(256)) * 9}
+
+
+@cache
+def clips() -> dict[str, bytes]:
+    """The contents that are sent, by name; half a second of video each."""
+    with TemporaryDirectory() as folder:
+        made = {
+            name: paint_video(Path(folder) / f"{name}.mp4", scene, frames_each=5).read_bytes()
+            for name, scene in SCENES.items()
+        }
+    return made | NO_VIDEO
+
+
+def who(content: str) -> tuple[tuple[str, str, str], ...] | None:
+    """Name, major and year of each person in it; None where it is no video."""
+    if content in NO_VIDEO:
+        return None
+    names = {colour: name for name, colour in PEOPLE.items()}
+    found = [names.get(colour, "unknown") for colour in SCENES[content]]
+    return tuple(sorted((name, *RECORDS.get(name, ("", ""))) for name in found))
+
+
+class Workload:
+    """Videos below one prefix. A context manager; inside it they are being sent."""
+
+    def __init__(self, flow: FaultyFlow, prefix: str, contents: list[str], at_once: int = 2):
+        self.flow, self.prefix = flow, prefix
+        self._contents = {f"{prefix}{n:03}-{name}.mp4": name for n, name in enumerate(contents)}
+        self._pool = ThreadPoolExecutor(at_once)
+        self._uploads: dict[str, Future[Sent]] = {}
+
+    def __enter__(self) -> Workload:
+        self._log_from = self.flow.trigger.log.stat().st_size
+        for key, content in self._contents.items():
+            self._uploads[key] = self._pool.submit(upload, self.flow, key, content)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def wait_settled(self, count: int) -> None:
+        """Until so many of them are done or dead letters."""
+
+        def reached() -> bool:
+            rows = self.flow.works(self.prefix)
+            return sum(row.state in ("done", "dead") for row in rows) >= count
+
+        self.flow.wait(reached, f"{count} settled videos of {self.prefix}")
+
+    def sent(self) -> dict[str, Sent]:
+        """By key, when all have arrived."""
+        return {key: upload.result() for key, upload in self._uploads.items()}
+
+    def finish(self) -> Verdict:
+        """Mends everything, waits for the end, judges, and empties the buckets."""
+        sent = self.sent()
+        self.flow.mend()
+        self.flow.wait(self._is_over, f"the end of {self.prefix}")
+        verdict = check_invariant(self.flow, self.prefix, sent, self._log_from)
+        clear_buckets(self.flow.settings)
+        return verdict
+
+    def _is_over(self) -> bool:
+        """The listing may still have to find a lost event, or the result of a dead letter."""
+        rows = self.flow.works(self.prefix)
+        if {row.key for row in rows} != set(self._contents):
+            return False
+        if any(row.state not in ("done", "dead") for row in rows):
+            return False
+        dead = [row.key for row in rows if row.state == "dead"]
+        given_up = [key for key in dead if self._contents[key] in SCENES]
+        return not any(self._has_result(key) for key in given_up)
+
+    def _has_result(self, key: str) -> bool:
+        return find(self.flow, self.flow.settings.output_bucket, result_key(key)) is not None
+
+
+def play(flow: FaultyFlow, prefix: str, *contents: str) -> Verdict:
+    """Sends these, and judges them."""
+    with Workload(flow, prefix, list(contents)) as workload:
+        return workload.finish()
+
+
+def upload(flow: FaultyFlow, key: str, content: str) -> Sent:
+    """As a patient user, who looks whether it has arrived all the same: the embedded store takes a
+    video and answers 500 when its event cannot be pushed."""
+    body, bucket = clips()[content], flow.settings.input_bucket
+    etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    puts = 0
+    while True:
+        puts += 1
+        try:
+            once(flow).put_object(Bucket=bucket, Key=key, Body=body)
+            break
+        except (BotoCoreError, ClientError):
+            if find(flow, bucket, key) == etag:
+                break
+            time.sleep(0.2)
+    return Sent(who(content), etag, puts)
+
+
+@cache
+def once(flow: FaultyFlow) -> Any:
+    """A client that does not send again by itself, so that each upload is counted."""
+    settings = flow.settings
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=settings.s3_endpoint_url,
+        region_name=settings.aws_region,
+        aws_access_key_id=settings.s3_aws_access_key_id or settings.aws_access_key_id,
+        aws_secret_access_key=settings.s3_aws_secret_access_key or settings.aws_secret_access_key,
+        config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+    )
+
+
+def find(flow: FaultyFlow, bucket: str, key: str) -> str | None:
+    """The etag of what is there; None when nothing is, or the store is away."""
+    try:
+        return flow.s3.head(bucket, key).etag
+    except RollcallError:
+        return None

@@ -1,0 +1,189 @@
+"""What has to be true after any fault, seen from outside: buckets, inbox, calls and counters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families as parse_metrics
+
+from rollcall.core.keys import report_key, result_key
+from rollcall.core.results import parse_csv
+from support.faulty_flow import FaultyFlow, Row
+
+MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One uploaded video. `people` is who is in it (name, major, year), None where there is no
+    video in the file; `puts` is how often it was sent until the store had it."""
+
+    people: tuple[tuple[str, str, str], ...] | None
+    etag: str
+    puts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of the videos. `repeats` are calls beyond one for each video."""
+
+    videos: int
+    results: int
+    dead_letters: int
+    calls: int
+    repeats: int
+    wrong: tuple[str, ...]
+    """Each violation as a sentence; empty: the invariant holds."""
+
+
+def check_invariant(
+    flow: FaultyFlow, prefix: str, sent: Mapping[str, Sent], log_from: int = 0
+) -> Verdict:
+    """Every uploaded video has exactly one right result or one dead letter with its reason; there
+    is no result without its video and no call without an event or a listing; the counters agree.
+
+    Looks at everything below `prefix`, when all its work is settled; what the trigger wrote into
+    its log before `log_from` belongs to others.
+    """
+    settings = flow.settings
+    rows = flow.works(prefix)
+    listed = [info.key for info in flow.s3.list_objects(settings.output_bucket)]
+    results = [key for key in listed if key.startswith(prefix)]
+    by_key: dict[str, list[Row]] = {key: [] for key in sent}
+    wrong = [f"work for {row.key}, which nobody sent" for row in rows if row.key not in sent]
+    for row in rows:
+        by_key.get(row.key, []).append(row)
+    for key, video in sent.items():
+        wrong += check_video(flow, key, video, by_key[key], result_key(key) in results)
+    wrong += [f"{key} has no video" for key in set(results) - {result_key(key) for key in sent}]
+    wrong += check_calls(flow, prefix, rows, log_from)
+    wrong += check_reports(flow, prefix, sent, rows)
+    wrong += check_metrics(flow)
+    calls = sum(row.calls for row in rows)
+    dead = len({row.key for row in rows if row.state == "dead"} - set(_done(rows)))
+    return Verdict(len(sent), len(results), dead, calls, calls - len(sent), tuple(wrong))
+
+
+def check_video(
+    flow: FaultyFlow, key: str, video: Sent, rows: list[Row], has_result: bool
+) -> list[str]:
+    """One result, or one dead letter for each time that it was sent."""
+    states = Counter(row.state for row in rows)
+    wrong = []
+    if not rows or set(states) - {"done", "dead"}:
+        wrong.append(f"{key} is lost: {rows}")
+    if has_result == bool(states["dead"] and not states["done"]):
+        wrong.append(f"{key}: result {has_result}, work {rows}")
+    if states["dead"] > video.puts:
+        wrong.append(f"{key} has too many dead letters: {rows}")
+    events = sum(row.origin == "event" for row in rows)
+    if events > video.puts:
+        wrong.append(f"{key} was sent {video.puts} times and has {events} events: {rows}")
+    for row in rows:
+        if row.state == "dead" and not (row.code and row.message):
+            wrong.append(f"{key} is a dead letter without a reason: {row}")
+    if has_result:
+        wrong += _check_result(flow, key, video)
+    if video.people is None and any(row.state == "done" for row in rows):
+        wrong.append(f"{key} is no video, and done: {rows}")
+    return wrong
+
+
+def _check_result(flow: FaultyFlow, key: str, video: Sent) -> list[str]:
+    where = flow.settings.output_bucket, result_key(key)
+    rows = parse_csv(flow.s3.read(*where, MAX_BYTES))
+    people = tuple((row["name"], row["major"], row["year"]) for row in rows)
+    source = flow.s3.metadata(*where)["source-etag"]
+    wrong = []
+    if video.people is None or people != video.people:
+        wrong.append(f"{key}: the result says {people}, right is {video.people}")
+    if source != video.etag:
+        wrong.append(f"{key}: the result is of {source}, the video is {video.etag}")
+    return wrong
+
+
+def check_calls(flow: FaultyFlow, prefix: str, rows: list[Row], log_from: int) -> list[str]:
+    """What arrived at the function was sent by the trigger, and the trigger had cause for it."""
+    ledger = flow.folder / "calls"
+    lines = ledger.read_text().splitlines() if ledger.exists() else []
+    arrived = Counter(key for key in map(json.loads, lines) if key.startswith(prefix))
+    claimed: Counter[str] = Counter()
+    for row in rows:
+        claimed[row.key] += row.calls
+    wrong = [
+        f"{key}: {n} calls arrived of {claimed[key]}" for key, n in (arrived - claimed).items()
+    ]
+    log = flow.trigger.log.read_bytes()[log_from:].decode()
+    again = len(re.findall(rf"'{re.escape(prefix)}[^']*' again in", log))
+    cut_off = sum(map(int, re.findall(r"(\d+) calls were cut off", log)))
+    replayed = sum(key.startswith(prefix) for key in flow.replayed)
+    if sum(claimed.values()) > len(rows) + again + cut_off + replayed:
+        causes = f"{len(rows)} works, {again} retries, {cut_off} cut off, {replayed} replayed"
+        wrong.append(f"{sum(claimed.values())} calls, but only {causes}")
+    return wrong
+
+
+def check_reports(
+    flow: FaultyFlow, prefix: str, sent: Mapping[str, Sent], rows: list[Row]
+) -> list[str]:
+    """A report that is there tells what became of the video; one that is not there was logged."""
+    bucket = flow.settings.report_bucket
+    there = {info.key for info in flow.s3.list_objects(bucket) if info.key.startswith(prefix)}
+    done, log = _done(rows), flow.function.log.read_text()
+    wrong = []
+    for key in sent:
+        if report_key(key) in there:
+            report = json.loads(flow.s3.read(bucket, report_key(key), MAX_BYTES))
+            if ("error" in report) == (key in done):
+                wrong.append(f"{key}: the report says {report}")
+        elif key in done and f"no report of {key!r}" not in log:
+            wrong.append(f"{key} has no report, and no line about it")
+    return wrong
+
+
+def check_metrics(flow: FaultyFlow) -> list[str]:
+    """The running trigger's counters against what changed in the inbox since it was started."""
+    numbers: Counter[str] = Counter()
+    for family in parse_metrics(flow.metrics()):
+        for sample in family.samples:
+            label = sample.labels.get("outcome", sample.labels.get("state", ""))
+            numbers[f"{sample.name} {label}".strip()] += int(sample.value)
+    before, now = list(flow.metrics_from.values()), list(flow.rows().values())
+    states = Counter(row.state for row in now)
+    origins, origins_before = (Counter(row.origin for row in rows) for rows in (now, before))
+    all_calls = sum(numbers[f"rollcall_calls_total {outcome}"] for outcome in OUTCOMES)
+    pairs = {
+        "calls": (all_calls, sum(r.calls for r in now) - sum(r.calls for r in before)),
+        "done": (numbers["rollcall_calls_total done"], _told(now) - _told(before)),
+        "events": (
+            numbers["rollcall_events_total queued"],
+            origins["event"] - origins_before["event"],
+        ),
+        "reconciled": (
+            numbers["rollcall_reconciled_total"],
+            origins["reconcile"] - origins_before["reconcile"],
+        ),
+        "gauge": (numbers["rollcall_work done"], states["done"]),
+        "dead letters": (numbers["rollcall_work dead"], states["dead"]),
+    }
+    return [
+        f"the metrics count {said} {what}, the inbox has {found}"
+        for what, (said, found) in pairs.items()
+        if said != found
+    ]
+
+
+OUTCOMES = ("done", "retry", "dead")
+
+
+def _told(rows: Iterable[Row]) -> int:
+    """Done, as an answer of the function said; the listing finds what no answer told."""
+    return sum(row.state == "done" and row.code != "result_found" for row in rows)
+
+
+def _done(rows: list[Row]) -> list[str]:
+    return [row.key for row in rows if row.state == "done"]
