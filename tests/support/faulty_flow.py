@@ -59,6 +59,7 @@ class Row(NamedTuple):
     calls: int
     code: str
     message: str
+    changed_s: float
 
 
 class FaultyFlow:
