@@ -27,7 +27,7 @@ from rollcall.pipeline import Pipeline
 
 def app() -> Flask:
     settings = load_settings(os.environ)
-    service = FunctionService(lambda: build(settings))
+    service = FunctionService(lambda: build(settings), settings.function_hmac_key)
     ledger = Path(os.environ["CALLS"])
 
     def handle(event: Event, context: Context) -> Mapping[str, Any]:

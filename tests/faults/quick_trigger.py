@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from rollcall.core.verdict import backoff_s
 from rollcall.tools.trigger import main
 from rollcall.trigger import dispatcher
-from rollcall.trigger.verdict import backoff_s
 
 dispatcher.backoff_s = lambda *given: backoff_s(*given) / 10  # type: ignore[assignment]
 dispatcher.BUSY_DELAY_S = 0.1

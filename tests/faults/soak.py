@@ -29,6 +29,7 @@ class Totals:
     videos: int = 0
     results: int = 0
     dead_letters: int = 0
+    given_up: int = 0
     calls: int = 0
     wrong: list[str] = field(default_factory=list)
 
@@ -37,6 +38,7 @@ class Totals:
         self.videos += verdict.videos
         self.results += verdict.results
         self.dead_letters += verdict.dead_letters
+        self.given_up += verdict.given_up
         self.calls += verdict.calls
         self.wrong += verdict.wrong
 
@@ -46,6 +48,7 @@ class Totals:
             f"{'videos sent':32}{self.videos:8}",
             f"{'results':32}{self.results:8}",
             f"{'dead letters':32}{self.dead_letters:8}",
+            f"{'  of good videos, given up':32}{self.given_up:8}",
             f"{'repeats (calls beyond the first)':32}{self.calls - self.videos:8}",
             f"{'losses':32}{self.videos - self.results - self.dead_letters:8}",
             f"{'violations':32}{len(self.wrong):8}",

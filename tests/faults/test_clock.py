@@ -12,7 +12,6 @@ from support.faulty_flow import FaultyFlow
 from support.needs import need
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-JUMPS_S = (-600, -3600, 3600)
 
 
 class WallClock:
@@ -42,13 +41,21 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> WallClock:
 
 @pytest.fixture(scope="module")
 def flow(clock: WallClock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
-    """Its trigger waits as long as the product does, and lists so seldom that it helps nobody."""
-    values = {"FUNCTION_TIMEOUT_S": "20", "RECONCILE_S": "3600"}
+    """Its trigger waits as long as the product does, and lists so seldom that it helps nobody.
+
+    Calls are not signed: a signature of another hour is refused, as it should be.
+    """
+    values = {
+        "FUNCTION_TIMEOUT_S": "30",
+        "RECONCILE_S": "3600",
+        "MAX_INFLIGHT": "4",
+        "FUNCTION_HMAC_KEY": "",
+    }
     folder = tmp_path_factory.mktemp("flow")
     with FaultyFlow(
         folder, quick=False, overrides=values, trigger_environ=clock.environ()
     ) as running:
-        running.links["trigger-function"].stall_s = 3.0
+        running.links["trigger-function"].stall_s = 5.0
         yield running
 
 
@@ -64,33 +71,32 @@ def test_the_triggers_clock_is_the_one_that_is_set(flow: FaultyFlow, clock: Wall
     flow.kill_trigger()
 
 
-@pytest.mark.parametrize("jump_s", JUMPS_S)
+@pytest.mark.parametrize("jump_s", [-600, 3600])
 def test_a_clock_that_is_set_while_calls_run_and_wait_changes_nothing(
     flow: FaultyFlow, clock: WallClock, jump_s: int
 ) -> None:
-    """Two calls run, one waits to be repeated and the rest for a place, when it happens."""
+    """Two calls run, one waits to be repeated, and there is a place for one more."""
     prefix = f"jump{jump_s:+d}/"
     link = flow.links["trigger-function"]
-    stalled = link.injected["stall"] + 2
-    link.break_next("function_503", "stall", "stall")
-    with Workload(flow, prefix, ["one", "two", "stranger", "nobody"], at_once=4) as workload:
-        flow.wait(lambda: link.injected["stall"] == stalled, "two calls that stall")
+    running = link.injected["slow"] + 2
+    link.break_next("function_503", "slow", "slow")
+    with Workload(flow, prefix, ["one", "two", "nobody"], at_once=3) as workload:
+        flow.wait(lambda: link.injected["slow"] == running, "two calls that run")
         clock.set(jump_s)
         verdict = workload.finish()
     clock.set(0)
     assert not verdict.wrong
-    assert (verdict.results, verdict.repeats) == (4, 3)
+    assert (verdict.results, verdict.repeats) == (3, 1)
 
 
-@pytest.mark.parametrize("jump_s", JUMPS_S)
-def test_a_clock_that_is_set_while_no_trigger_runs_stops_nothing(
-    flow: FaultyFlow, clock: WallClock, jump_s: int
+def test_a_clock_that_is_set_back_while_no_trigger_runs_stops_nothing(
+    flow: FaultyFlow, clock: WallClock
 ) -> None:
-    prefix = f"restart{jump_s:+d}/"
+    prefix = "restart/"
     flow.links["trigger-function"].break_next("function_503", "function_503")
     with Workload(flow, prefix, ["one", "two"]) as workload:
         flow.wait(lambda: len(waiting(flow, prefix)) == 2, "two calls to be repeated")
-        clock.set(jump_s)
+        clock.set(-600)
         flow.kill_trigger()
         verdict = workload.finish()
     clock.set(0)

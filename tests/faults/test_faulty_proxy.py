@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
-from support.faulty_proxy import ANSWERS, FaultyProxy
+from support.canned_answers import ANSWERS
+from support.faulty_proxy import FaultyProxy
 from support.servers import Reply, serve_function
 
 BODY = b'{"status": "recognised"}'
@@ -15,15 +17,15 @@ BODY = b'{"status": "recognised"}'
 class Server:
     """A real server that counts its calls, behind the proxy."""
 
-    def __init__(self, url: str, calls: list[object]) -> None:
+    def __init__(self, url: str, calls: list[dict[str, Any]]) -> None:
         self.url, self.calls = url, calls
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    calls: list[object] = []
+    calls: list[dict[str, Any]] = []
 
-    def reply(call: object) -> Reply:
+    def reply(call: dict[str, Any]) -> Reply:
         calls.append(call)
         return 200, {"X-Kept": "yes"}, BODY
 
@@ -44,7 +46,9 @@ def post(proxy: FaultyProxy) -> httpx.Response:
 def test_without_a_fault_nothing_changes(proxy: FaultyProxy, server: Server) -> None:
     answer = post(proxy)
     assert (answer.status_code, answer.content, answer.headers["X-Kept"]) == (200, BODY, "yes")
-    assert server.calls == [{"path": "/a?b=c", "key": "a.mp4"}]
+    (call,) = server.calls
+    assert (call["path"], call["raw"]) == ("/a?b=c", b'{"key":"a.mp4"}')
+    assert call["headers"]["Content-Type"] == "application/json"
     assert (proxy.passed, dict(proxy.injected)) == (1, {})
 
 
@@ -58,6 +62,12 @@ def test_a_broken_connection_is_one(
     assert len(server.calls) == heard
     assert post(proxy).status_code == 200
     assert dict(proxy.injected) == {kind: 1}
+
+
+def test_what_is_slow_comes_all_the_same(proxy: FaultyProxy, server: Server) -> None:
+    proxy.break_next("slow")
+    assert post(proxy).content == BODY
+    assert len(server.calls) == 1
 
 
 @pytest.mark.parametrize("kind", ANSWERS)

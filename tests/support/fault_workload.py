@@ -17,8 +17,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rollcall.core.errors import RollcallError
 from rollcall.core.keys import result_key
 from rollcall.tools.workload import clear_buckets
-from support.faulty_flow import PEOPLE, RECORDS, FaultyFlow
+from support.faulty_flow import FaultyFlow
 from support.invariant import Sent, Verdict, check_invariant
+from support.proxied_flow import PEOPLE, RECORDS
 from support.videos import paint_video
 
 SCENES: dict[str, tuple[str, ...]] = {

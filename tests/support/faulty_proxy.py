@@ -6,8 +6,9 @@ answer, unless its script says otherwise:
 reset   the connection is reset, and the server never hears of the request
 lost    the server does as it is told, and the connection is reset in place of its answer
 stall   nothing comes for a while, then the connection is reset; the server hears nothing
+slow    all goes well, after a while
 half    half of the answer, then the connection ends
-NAME    an answer of our own, one of those in ANSWERS; the server hears nothing
+NAME    an answer of our own, one of those in canned_answers.py; the server hears nothing
 
 `cut` makes the whole server unreachable, as its death would, until `restore`.
 """
@@ -15,7 +16,6 @@ NAME    an answer of our own, one of those in ANSWERS; the server hears nothing
 from __future__ import annotations
 
 import http.client
-import json
 import random
 import socket
 import struct
@@ -23,59 +23,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
+
+from support.canned_answers import ANSWERS, Reply
 
 UPSTREAM_TIMEOUT_S = 120.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-
-class Reply(NamedTuple):
-    """A whole answer."""
-
-    status: int
-    reason: str
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def raw(self, *, has_body: bool = True) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} {self.reason}"]
-        lines += [f"{name}: {value}" for name, value in self.headers]
-        return "\r\n".join([*lines, "", ""]).encode("latin-1") + (self.body if has_body else b"")
-
-
-def _reply(status: int, content_type: str, body: str, **headers: str) -> Reply:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    sized = {"Content-Type": content_type, "Content-Length": str(len(body)), **given}
-    return Reply(status, http.client.responses[status], list(sized.items()), body.encode())
-
-
-def _s3_error(status: int, code: str) -> Reply:
-    body = f'<?xml version="1.0" encoding="UTF-8"?><Error><Code>{code}</Code></Error>'
-    return _reply(status, "application/xml", body)
-
-
-def _dynamodb_error(code: str) -> Reply:
-    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "on purpose"}
-    return _reply(400, "application/x-amz-json-1.0", json.dumps(body))
-
-
-def _function_error(status: int, code: str, **headers: str) -> Reply:
-    error = {"code": code, "message": "on purpose", "retryable": True}
-    return _reply(status, "application/json", json.dumps({"error": error}), **headers)
-
-
-ANSWERS = {
-    "slow_down": _s3_error(503, "SlowDown"),
-    "s3_500": _s3_error(500, "InternalError"),
-    "throughput": _dynamodb_error("ProvisionedThroughputExceededException"),
-    "throttling": _dynamodb_error("ThrottlingException"),
-    "busy": _reply(429, "text/plain", "busy", Retry_After="1"),
-    "function_500": _function_error(500, "internal"),
-    "function_503": _function_error(503, "store_unavailable", Retry_After="1"),
-    "bad_gateway": _reply(502, "text/html", "<html>bad gateway</html>"),
-    "unavailable": _reply(503, "text/html", "<html>unavailable</html>"),
-}
 
 BREAKS = ("reset", "lost", "stall", "half")
 """What may happen to any connection."""
@@ -223,11 +178,11 @@ class _Handler(BaseHTTPRequestHandler):
         kind = self.proxy.next_fault()
         if kind in ANSWERS:
             self._send(ANSWERS[kind])
-        elif kind in ("reset", "stall"):
-            if kind == "stall":
-                self.proxy.stall()
+        if kind in ("stall", "slow"):
+            self.proxy.stall()
+        if kind in ("reset", "stall"):
             self._reset()
-        else:
+        elif kind not in ANSWERS:
             self._forward(kind, body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay  # noqa: N815

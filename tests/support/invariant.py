@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_met
 
 from rollcall.core.keys import report_key, result_key
 from rollcall.core.results import parse_csv
-from support.faulty_flow import FaultyFlow, Row
+from support.faulty_flow import FaultyFlow
+from support.inbox_rows import Row
 
 MAX_BYTES = 1 << 20
 
@@ -29,15 +30,21 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of the videos. `repeats` are calls beyond one for each video."""
+    """What became of the videos."""
 
     videos: int
     results: int
     dead_letters: int
+    given_up: int
+    """Those dead letters that are good videos."""
     calls: int
-    repeats: int
     wrong: tuple[str, ...]
     """Each violation as a sentence; empty: the invariant holds."""
+
+    @property
+    def repeats(self) -> int:
+        """Calls beyond one for each video."""
+        return self.calls - self.videos
 
 
 def check_invariant(
@@ -63,9 +70,10 @@ def check_invariant(
     wrong += check_calls(flow, prefix, rows, log_from)
     wrong += check_reports(flow, prefix, sent, rows)
     wrong += check_metrics(flow)
+    dead = {row.key for row in rows if row.state == "dead"} - set(_done(rows))
+    given_up = sum(sent[key].people is not None for key in dead & sent.keys())
     calls = sum(row.calls for row in rows)
-    dead = len({row.key for row in rows if row.state == "dead"} - set(_done(rows)))
-    return Verdict(len(sent), len(results), dead, calls, calls - len(sent), tuple(wrong))
+    return Verdict(len(sent), len(results), len(dead), given_up, calls, tuple(wrong))
 
 
 def check_video(

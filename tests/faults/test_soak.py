@@ -1,0 +1,44 @@
+"""`make soak`, for as short as it gets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from faults import soak
+from support.invariant import Verdict
+
+ARGUMENTS = ["--minutes", "0", "--seed", "4", "--videos", "8"]
+
+
+def test_a_soak_tells_its_seed_each_round_and_the_totals() -> None:
+    result = CliRunner().invoke(soak.main, ARGUMENTS)
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[0].startswith("seed 4, store embedded")
+    assert lines[1].startswith("seed 4: 8 videos")
+    totals = dict(re.findall(r"^ *([a-z0-9-][^\d]*?) +(\d+)$", result.output, re.MULTILINE))
+    assert (totals["rounds"], totals["videos sent"], totals["losses"]) == ("1", "8", "0")
+    assert int(totals["results"]) + int(totals["dead letters"]) == 8
+    assert int(totals["faults injected"]) > 0
+
+
+@pytest.mark.parametrize("wrong", ["lost", "endless"])
+def test_a_soak_that_finds_something_wrong_says_so_and_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wrong: str
+) -> None:
+    """And leaves the logs where they are."""
+
+    def play_round(*_: object) -> Verdict:
+        if wrong == "endless":
+            raise AssertionError("waited in vain: endless")
+        return Verdict(8, 7, 0, 0, 8, ("a.mp4 is lost",))
+
+    monkeypatch.setattr(soak, "play_round", play_round)
+    monkeypatch.setattr(soak, "mkdtemp", lambda prefix: str(tmp_path))
+    result = CliRunner().invoke(soak.main, [*ARGUMENTS[:1], "1", *ARGUMENTS[2:]])
+    assert result.exit_code == 1
+    assert (tmp_path / "trigger.log").is_file()
+    assert re.search(rf"^WRONG .*{wrong}", result.output, re.MULTILINE)
