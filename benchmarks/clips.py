@@ -56,7 +56,9 @@ def run(bench: Bench) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _open_here(file: VideoFile, *, whole: bool, limits: VideoLimits) -> Iterator[Video]:
+def _open_here(
+    file: VideoFile, *, whole: bool, most_s: float, limits: VideoLimits
+) -> Iterator[Video]:
     """In this process, where a hostile video could do what we can."""
     with open(file.path, "rb") as opened, open_video(opened, limits, whole=whole) as video:
         yield video

@@ -13,6 +13,8 @@ from rollcall.core.errors import (
     BucketNotAllowed,
     PermanentError,
     RollcallError,
+    ScratchUnavailable,
+    VideoChanged,
     VideoGone,
     VideoTooLarge,
 )
@@ -83,6 +85,8 @@ class Pipeline:
         recognition = self._recognise(info, gallery, watch)
         with watch.stage("students"):
             students = self._students(recognition)
+        with watch.stage("head"):
+            self._check_unchanged(info)
         with watch.stage("write"):
             body = render_csv(recognition.people, students)
             self._write(output, body, info, gallery)
@@ -107,8 +111,7 @@ class Pipeline:
     def _look_up(self, video: VideoRef) -> ObjectInfo | None:
         """HEAD is the truth: sizes in events are often wrong.
 
-        It asks for the current version, not for the event's: there is one result per key, and a
-        late call for an old version must not overwrite the result of the new one.
+        It asks for the current version, not for the event's: there is one result per key.
         None for a `:Post` without object: some stores send it when a multipart upload starts.
         """
         try:
@@ -124,11 +127,23 @@ class Pipeline:
             )
         return info
 
+    def _check_unchanged(self, info: ObjectInfo) -> None:
+        """A slow call for an old upload must not overwrite the result of a newer one, nor write one
+        for a video that is gone. Raises VideoChanged or VideoGone."""
+        if self.store.head(info.bucket, info.key).etag != info.etag:
+            raise VideoChanged(f"{info.key!r} was replaced while it was looked at")
+
     def _recognise(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """The key never becomes a file name, and the folder holds nothing else."""
-        with video_folder() as folder:
-            file = self._file(info, folder / "video", watch)
-            return self.recogniser.recognise(file, gallery, watch)
+        try:
+            with video_folder() as folder:
+                file = self._file(info, folder / "video", watch)
+                return self.recogniser.recognise(file, gallery, watch)
+        except OSError as error:
+            raise ScratchUnavailable(
+                f"the video cannot be kept while it is looked at: {error.strerror or error}; check"
+                " the temporary folder"
+            ) from error
 
     def _file(self, info: ObjectInfo, path: Path, watch: Stopwatch) -> VideoFile:
         """Of a large video a few frames are a small part."""

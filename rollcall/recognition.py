@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager, ExitStack
 from typing import Protocol
 
 import numpy as np
 
-from rollcall.core.errors import DecoderCrashed, NotAVideo, VideoTooLarge
+from rollcall.core.errors import DecoderCrashed, NotAVideo, StoreUnavailable, VideoTooLarge
 from rollcall.core.gallery import Gallery
 from rollcall.core.plan import PLANS
 from rollcall.core.seams import FaceEngine, VideoFile
@@ -21,16 +21,25 @@ THOROUGH_FRAMES = 4
 """In so many first frames without a face `identify` looks for turned and dark ones as well. More
 would make videos without anybody the dearest of all."""
 
+LEAST_S = 1.0
+"""For a video whose bytes took all of the time; the check behind its first frame says so."""
+
+MAX_SIGHTINGS = 100_000
+"""Each is kept to the end, with its encoding: two kilobytes."""
+
 log = logging.getLogger(__name__)
 
 
 class OpenVideo(Protocol):
-    """Opens a video; `whole` says that all of it will be looked at.
+    """Opens a video; `whole` says that all of it will be looked at, for `most_s` seconds at most.
 
-    Raises NotAVideo, VideoTooLarge or DecoderCrashed, then and while frames are read.
+    Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable, then and while frames
+    are read.
     """
 
-    def __call__(self, file: VideoFile, *, whole: bool) -> AbstractContextManager[Video]: ...
+    def __call__(
+        self, file: VideoFile, *, whole: bool, most_s: float
+    ) -> AbstractContextManager[Video]: ...
 
 
 class Recogniser:
@@ -68,7 +77,7 @@ class Recogniser:
         number = 0
         with ExitStack() as stack:
             with watch.stage("open"):
-                video = stack.enter_context(self._open_video(file, whole=self._scan == "timeline"))
+                video = stack.enter_context(self._open(file, watch))
             frames = video.frames(PLANS[self._scan](video.duration_s))
             while (frame := _next(frames, watch)) is not None:
                 number += 1
@@ -78,6 +87,7 @@ class Recogniser:
                 if self._scan == "identify" and self._is_settled(seen, sightings):
                     break
                 self._check_time(watch, frame)
+                _check_crowd(sightings)
             duration_s, damaged = video.duration_s, video.damaged
         if damaged and not sightings:
             raise NotAVideo(
@@ -87,6 +97,10 @@ class Recogniser:
             found = people(sightings, self._tolerance)
         return Recognition(found, tuple(sightings), number, duration_s)
 
+    def _open(self, file: VideoFile, watch: Stopwatch) -> AbstractContextManager[Video]:
+        left_s = max(LEAST_S, self._most_s - watch.elapsed_s())
+        return self._open_video(file, whole=self._scan == "timeline", most_s=left_s)
+
     def _is_settled(self, seen: list[Sighting], sightings: list[Sighting]) -> bool:
         """This frame leaves no doubt, and neither do those before it."""
         if not is_clear(seen, self._tolerance):
@@ -95,11 +109,14 @@ class Recogniser:
 
     def _check_time(self, watch: Stopwatch, frame: Frame) -> None:
         """Beyond the time-out the caller is gone, and would send the same video again."""
-        if watch.elapsed_s() > self._most_s:
-            raise VideoTooLarge(
-                f"after {self._most_s:g} s only {frame.time_s:.0f} s of the video were looked at;"
-                " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
-            )
+        if watch.elapsed_s() <= self._most_s:
+            return
+        if watch.seconds("download") > self._most_s / 2:
+            raise StoreUnavailable("the store took most of MAX_CALL_S to send the video")
+        raise VideoTooLarge(
+            f"after {self._most_s:g} s only {frame.time_s:.0f} s of the video were looked at;"
+            " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
+        )
 
     def _look(
         self, frame: Frame, gallery: Gallery, watch: Stopwatch, thorough: bool
@@ -113,6 +130,13 @@ class Recogniser:
         return [
             Sighting(frame.time_s, face, match) for face, match in zip(faces, matches, strict=True)
         ]
+
+
+def _check_crowd(sightings: Sized) -> None:
+    if len(sightings) > MAX_SIGHTINGS:
+        raise VideoTooLarge(
+            f"the video shows more than {MAX_SIGHTINGS} faces in all; cut it, or use SCAN=identify"
+        )
 
 
 def _next(frames: Iterator[Frame], watch: Stopwatch) -> Frame | None:

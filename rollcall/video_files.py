@@ -46,18 +46,35 @@ class ObjectFile:
         self._info = info
         self._watch = watch
         self._range_bytes = FIRST_RANGE_BYTES
-        self._last_end = 0
+        self._last_start = self._last_end = 0
+        self._fetched_bytes = 0
+        self._most_bytes = 4 * info.size_bytes + LARGEST_RANGE_BYTES
         path.touch()
         os.truncate(path, info.size_bytes)
 
     def need(self, start: int, end: int) -> tuple[int, int]:
-        """Raises what `ObjectStore.read_range` raises."""
-        follows = start == self._last_end > 0
+        """Raises what `ObjectStore.read_range` raises, and ValueError for a reader that does not
+        come to an end.
+
+        Readers do not keep to our ranges: one that begins in the last range and ends behind it
+        reads on. Less may be there than was asked for, and never more than the largest range.
+        """
+        follows = self._last_end > 0 and self._last_start <= start <= self._last_end
         longest = min(2 * self._range_bytes, LARGEST_RANGE_BYTES) if follows else FIRST_RANGE_BYTES
         self._range_bytes = longest
-        start, end = max(0, start), min(self.size_bytes, max(end, start + longest))
+        first = self._last_end if follows else max(0, start)
+        wanted = min(end, first + LARGEST_RANGE_BYTES)
+        end = min(self.size_bytes, max(wanted, first + longest))
+        self._fetch(first, end)
+        if not follows:
+            self._last_start = first
+        self._last_end = end
+        return self._last_start, end
+
+    def _fetch(self, start: int, end: int) -> None:
+        self._fetched_bytes += end - start
+        if not start < end or self._fetched_bytes > self._most_bytes:
+            raise ValueError("bytes that are not there, or the same again and again")
         with self._watch.stage("download"), open(self.path, "r+b") as file:
             file.seek(start)
             file.write(self._store.read_range(self._info, start, end))
-        self._last_end = end
-        return start, end

@@ -32,7 +32,7 @@ def build_engine(settings: Settings) -> FaceEngine:
 def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
     limits = VideoLimits(settings.max_video_s, settings.max_video_px)
     return Recogniser(
-        DecoderPool(limits, settings.max_call_s).open,
+        DecoderPool(limits).open,
         engine,
         tolerance=settings.tolerance,
         scan=settings.scan,

@@ -21,6 +21,8 @@ RollcallError
     ├── GalleryUnavailable       no gallery could be loaded yet
     ├── VideoChanged             the object was replaced while it was read
     ├── DecoderCrashed           the decoder's process ended while it read a video
+    ├── DecoderUnavailable       the decoder's process cannot start, or was killed from outside
+    ├── ScratchUnavailable       the disk for videos is full, or cannot be written
     ├── ShuttingDown             this process takes no new work
     ├── InboxUnavailable         the inbox cannot store (disk full, read-only)
     └── ResultsUnavailable       nor can the worker's folder of results
@@ -145,6 +147,17 @@ class DecoderCrashed(TransientError):
     """Once it may be the machine's fault; the second time in a row it is the video's."""
 
     code = "decoder_crashed"
+
+
+class DecoderUnavailable(TransientError):
+    code = "decoder_unavailable"
+
+
+class ScratchUnavailable(TransientError):
+    code = "scratch_unavailable"
+
+    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
 
 
 class ShuttingDown(TransientError):

@@ -21,7 +21,10 @@ class VideoFile(Protocol):
     complete: bool
 
     def need(self, start: int, end: int) -> tuple[int, int]:
-        """Fetches at least these bytes; the range that is there afterwards."""
+        """Fetches these bytes, or the first of them; the range that is there afterwards.
+
+        It may fetch more, and runs while the decoder waits: the time does not count for it.
+        """
         ...
 
 

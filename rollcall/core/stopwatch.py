@@ -34,6 +34,10 @@ class Stopwatch:
         """Since the watch was made."""
         return time.perf_counter() - self._started
 
+    def seconds(self, name: str) -> float:
+        """Of one stage so far."""
+        return self._seconds.get(name, 0.0)
+
     def ms(self) -> dict[str, float]:
         """Milliseconds by stage, in order of their first run."""
         return {name: round(seconds * 1000, 1) for name, seconds in self._seconds.items()}

@@ -14,15 +14,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
 
+from rollcall.core.errors import VideoTooLarge
 from rollcall.core.types import Encodings, Match, Person, Sighting
 
 SAME_FACE_DISTANCE = 0.45
 """Two sightings of one face within a video. Measured on eight real clips, half a second apart:
 0.08 to 0.44; different people never came below 0.64."""
+
+MAX_TRACKS = 2000
+"""Of one video. Who shows more, or noise that passes for faces, is told so."""
 
 CLEAR_MARGIN = 0.1
 """An identity that is this much nearer than the next one needs no second frame, and one that is
@@ -47,9 +50,6 @@ class Track:
 
     def mean(self) -> Encodings:
         return self.total / len(self.sightings)
-
-    def distance_to(self, encoding: Encodings) -> float:
-        return float(np.linalg.norm(self.mean() - encoding))
 
     def nearest_to(self, name: str) -> float:
         """Least distance of a sighting to that person; infinite when none is nearest to them."""
@@ -82,24 +82,50 @@ def people(sightings: Iterable[Sighting], tolerance: float) -> tuple[Person, ...
     return tuple(sorted((_person(group) for group in _groups(tracks, tolerance)), key=_rank))
 
 
-def _tracks(sightings: Iterable[Sighting]) -> list[Track]:
-    tracks: list[Track] = []
-    for sighting in sightings:
-        track = _nearest_track(tracks, sighting) or Track()
-        if not track.sightings:
-            tracks.append(track)
+class _Tracks:
+    """All of a video, found by one matrix of their means."""
+
+    def __init__(self, size: int) -> None:
+        self.all: list[Track] = []
+        self._means = np.empty((8, size))
+        self._last_s = np.empty(8)
+
+    def add(self, sighting: Sighting) -> None:
+        """To the nearest track, or to a new one. Raises VideoTooLarge."""
+        index = self._nearest(sighting)
+        if index is None:
+            index = self._begin()
+        track = self.all[index]
         track.add(sighting)
-    return tracks
+        self._means[index], self._last_s[index] = track.mean(), sighting.time_s
+
+    def _nearest(self, sighting: Sighting) -> int | None:
+        """Not one that was already seen in this frame: nobody is in a picture twice."""
+        if not self.all:
+            return None
+        count = len(self.all)
+        distances = np.linalg.norm(self._means[:count] - sighting.face.encoding, axis=1)
+        distances[self._last_s[:count] == sighting.time_s] = np.inf
+        best = int(distances.argmin())
+        return best if distances[best] <= SAME_FACE_DISTANCE else None
+
+    def _begin(self) -> int:
+        count = len(self.all)
+        if count == MAX_TRACKS:
+            raise VideoTooLarge(f"the video shows more than {MAX_TRACKS} different faces; cut it")
+        if count == len(self._means):
+            self._means = np.concatenate([self._means, np.empty_like(self._means)])
+            self._last_s = np.concatenate([self._last_s, np.empty_like(self._last_s)])
+        self.all.append(Track())
+        return count
 
 
-def _nearest_track(tracks: Iterable[Track], sighting: Sighting) -> Track | None:
-    """Not one that was already seen in this frame: nobody is in a picture twice."""
-    found, nearest = None, SAME_FACE_DISTANCE
-    for track in tracks:
-        distance = track.distance_to(sighting.face.encoding)
-        if distance <= nearest and track.sightings[-1].time_s != sighting.time_s:
-            found, nearest = track, distance
-    return found
+def _tracks(sightings: Iterable[Sighting]) -> list[Track]:
+    found: _Tracks | None = None
+    for sighting in sightings:
+        found = found or _Tracks(sighting.face.encoding.size)
+        found.add(sighting)
+    return found.all if found else []
 
 
 def _vote(track: Track, tolerance: float) -> str:
@@ -126,13 +152,24 @@ def _groups(tracks: Sequence[Track], tolerance: float) -> list[list[Track]]:
     """Tracks by person. The nearest pair is joined first; what is joined counts as seen."""
     by_name = {track.name: [t for t in tracks if t.name == track.name] for track in tracks}
     groups = {id(t): by_name[t.name] if t.name else [t] for t in tracks}
-    pairs = [(a.distance_to(b.mean()), a, b) for a, b in combinations(tracks, 2)]
-    for distance, a, b in sorted(pairs, key=lambda pair: pair[0]):
+    for a, b in _near_pairs(tracks, tolerance):
         left, right = groups[id(a)], groups[id(b)]
-        if distance <= tolerance and left is not right and _may_be_one(left, right):
+        if left is not right and _may_be_one(left, right):
             left += right
             groups |= {id(track): left for track in right}
     return list({id(group): group for group in groups.values()}.values())
+
+
+def _near_pairs(tracks: Sequence[Track], tolerance: float) -> list[tuple[Track, Track]]:
+    """Those within the tolerance, the nearest first. Each row of distances is one product, so that
+    a crowd costs neither minutes nor gigabytes."""
+    means = np.array([track.mean() for track in tracks])
+    pairs: list[tuple[float, int, int]] = []
+    for first in range(len(tracks) - 1):
+        distances = np.linalg.norm(means[first + 1 :] - means[first], axis=1)
+        near = np.flatnonzero(distances <= tolerance)
+        pairs += [(float(distances[other]), first, first + 1 + int(other)) for other in near]
+    return [(tracks[a], tracks[b]) for _, a, b in sorted(pairs)]
 
 
 def _may_be_one(left: Sequence[Track], right: Sequence[Track]) -> bool:

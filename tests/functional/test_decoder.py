@@ -13,18 +13,21 @@ import pytest
 from support.videos import paint_video
 from support.waiting import wait_until
 
+from rollcall.adapters.memory import MemoryStore
 from rollcall.adapters.video.decoder import DecodedVideo, Decoder
 from rollcall.adapters.video.pool import DecoderPool
-from rollcall.core.errors import DecoderCrashed, NotAVideo, VideoTooLarge
+from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, NotAVideo, VideoTooLarge
+from rollcall.core.seams import VideoFile
+from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import VideoLimits
-from rollcall.video_files import WholeFile
+from rollcall.video_files import ObjectFile, WholeFile
 
 LIMITS = VideoLimits(60, 1 << 16)
 
 
 @pytest.fixture
 def pool() -> Iterator[DecoderPool]:
-    pool = DecoderPool(LIMITS, most_s=60)
+    pool = DecoderPool(LIMITS)
     yield pool
     pool.close()
 
@@ -43,7 +46,7 @@ def pid_of(video: DecodedVideo) -> int:
 
 
 def times_of(pool: DecoderPool, file: WholeFile, *, whole: bool = False) -> list[float]:
-    with pool.open(file, whole=whole) as opened:
+    with pool.open(file, whole=whole, most_s=60) as opened:
         return [round(frame.time_s, 3) for frame in opened.frames([0.0, 1.0, 2.0, 9.0])]
 
 
@@ -59,20 +62,25 @@ def test_a_child_is_kept_for_the_next_video(
 ) -> None:
     """Also behind a video that was refused, and one of which only a frame was wanted."""
     (tmp_path / "bad").write_bytes(b"bad")
-    with pool.open(video, whole=False) as opened:
+    with pool.open(video, whole=False, most_s=60) as opened:
         pid = pid_of(opened)
         next(opened.frames([0.0]))
-    with pytest.raises(NotAVideo), pool.open(WholeFile(tmp_path / "bad"), whole=False):
+    with pytest.raises(NotAVideo), pool.open(WholeFile(tmp_path / "bad"), whole=False, most_s=60):
         pass
-    with pool.open(video, whole=True) as opened:
+    with pool.open(video, whole=True, most_s=60) as opened:
         assert pid_of(opened) == pid
         next(opened.frames([0.0, 1.0, 2.0]))
     assert times_of(pool, video) == [0.0, 1.0, 2.0]
 
 
-def spoil(pool: DecoderPool, file: WholeFile, how: Callable[[DecodedVideo], object]) -> None:
+def spoil(
+    pool: DecoderPool,
+    file: VideoFile,
+    how: Callable[[DecodedVideo], object],
+    most_s: float = 60,
+) -> None:
     """Something happens between a video's first frame and its second."""
-    with pool.open(file, whole=False) as opened:
+    with pool.open(file, whole=False, most_s=most_s) as opened:
         frames = opened.frames([0.0, 1.0])
         next(frames)
         how(opened)
@@ -85,8 +93,68 @@ def test_a_crash_costs_one_video(pool: DecoderPool, video: WholeFile) -> None:
     assert times_of(pool, video) == [0.0, 1.0, 2.0]
 
 
+def test_a_kill_from_outside_is_not_the_videos_fault(pool: DecoderPool, video: WholeFile) -> None:
+    """It may be the kernel, short of memory."""
+    with pytest.raises(DecoderUnavailable):
+        spoil(pool, video, lambda opened: os.kill(pid_of(opened), signal.SIGKILL))
+
+
+def test_too_much_processor_time_is_the_videos_fault(pool: DecoderPool, video: WholeFile) -> None:
+    with pytest.raises(VideoTooLarge):
+        spoil(pool, video, lambda opened: os.kill(pid_of(opened), signal.SIGXCPU))
+
+
+def test_a_child_that_died_while_it_waited_is_replaced(pool: DecoderPool, video: WholeFile) -> None:
+    with pool.open(video, whole=False, most_s=60) as opened:
+        pid, process = pid_of(opened), decoder_of(opened)._process
+    os.kill(pid, signal.SIGKILL)
+    process.wait()
+    assert times_of(pool, video) == [0.0, 1.0, 2.0]
+
+
+def test_a_child_that_cannot_start_is_not_the_videos_fault(
+    video: WholeFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(DecoderUnavailable):
+        times_of(DecoderPool(LIMITS), video)
+
+
+def test_a_module_in_the_current_folder_is_not_run(
+    video: WholeFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "av.py").write_text("raise SystemExit('a trap')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    pool = DecoderPool(LIMITS)
+    assert times_of(pool, video) == [0.0, 1.0, 2.0]
+    pool.close()
+
+
+def test_a_child_without_memory_is_not_kept(pool: DecoderPool, video: WholeFile) -> None:
+    pids: list[int] = []
+
+    def run_out(opened: DecodedVideo) -> None:
+        pids.append(pid_of(opened))
+        decoder_of(opened).wire._buffer = b'{"error": "memory"}\n'
+
+    with pytest.raises(VideoTooLarge, match="memory"):
+        spoil(pool, video, run_out)
+    assert not is_alive(pids[0])
+
+
+def test_a_child_that_always_needs_more_is_ended(pool: DecoderPool, tmp_path: Path) -> None:
+    store = MemoryStore()
+    store.write("b", "k", paint_video(tmp_path / "a.mp4", ["red"]).read_bytes(), "", {})
+    info = store.head("b", "k")
+    file = ObjectFile(store, info, tmp_path / "video", Stopwatch())
+    needs = b'{"need": [0, %d]}\n' % (1 << 40)
+    with pytest.raises(DecoderCrashed):
+        spoil(pool, file, saying(needs * 200_000))
+
+
 def test_a_hang_costs_one_video(video: WholeFile) -> None:
-    pool = DecoderPool(LIMITS, most_s=2)
+    pool = DecoderPool(LIMITS)
     hung: list[int] = []
 
     def hang(opened: DecodedVideo) -> None:
@@ -94,7 +162,7 @@ def test_a_hang_costs_one_video(video: WholeFile) -> None:
         os.kill(pid_of(opened), signal.SIGSTOP)
 
     with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
-        spoil(pool, video, hang)
+        spoil(pool, video, hang, most_s=2)
     assert not Path(f"/proc/{hung[0]}").exists()
     pool.close()
 
@@ -114,6 +182,7 @@ PICTURES = [(2, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
 @pytest.mark.parametrize(
     "message",
     [
+        *(b'{"need": [1e999, 1]}\n', b'{"video": [1, 1, NaN]}\n'),
         *(b"nonsense\n", b"[]\n", b'{"frame": 0}\n', b'{"video": [1]}\n', b'{"need": 1}\n'),
         b"x" * (1 << 17),
         *(
@@ -134,7 +203,7 @@ def test_no_secret_is_in_its_environment(
     pool: DecoderPool, video: WholeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    with pool.open(video, whole=False) as opened:
+    with pool.open(video, whole=False, most_s=60) as opened:
         found = Path(f"/proc/{pid_of(opened)}/environ").read_bytes()
     assert b"PYTHONPATH" in found
     assert b"do-not-tell" not in found
@@ -189,14 +258,14 @@ def test_without_shared_memory_a_file_does(
         raise error
 
     monkeypatch.setattr(os, "memfd_create", refuse)
-    pool = DecoderPool(LIMITS, most_s=60)
+    pool = DecoderPool(LIMITS)
     assert times_of(pool, video) == [0.0, 1.0, 2.0]
     pool.close()
 
 
 def test_a_decoder_goes_with_its_pool(video: WholeFile) -> None:
-    pool = DecoderPool(LIMITS, most_s=60)
-    with pool.open(video, whole=False) as opened:
+    pool = DecoderPool(LIMITS)
+    with pool.open(video, whole=False, most_s=60) as opened:
         pid = pid_of(opened)
     assert Path(f"/proc/{pid}").exists()
     del opened, pool
@@ -210,8 +279,8 @@ from pathlib import Path
 from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.types import VideoLimits
 from rollcall.video_files import WholeFile
-with DecoderPool(VideoLimits(60, 1 << 16), 60).open(
-    WholeFile(Path({str(video.path)!r})), whole=False
+with DecoderPool(VideoLimits(60, 1 << 16)).open(
+    WholeFile(Path({str(video.path)!r})), whole=False, most_s=60
 ) as opened:
     print(opened._decoder._process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,10 +27,11 @@ def encoded(
     pixels: str = "yuv420p",
     size: tuple[int, int] = (160, 96),
     stamps: tuple[int, ...] = tuple(range(10)),
+    faces: Sequence[str] = RED,
     **options: str,
 ) -> Path:
-    """A red face in frames at these tenths of a second."""
-    picture = cv2.resize(paint_frame(RED), size, interpolation=cv2.INTER_NEAREST)[..., ::-1]
+    """A face, red if nothing else is said, in frames at these tenths of a second."""
+    picture = cv2.resize(paint_frame(faces), size, interpolation=cv2.INTER_NEAREST)[..., ::-1]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
@@ -82,6 +83,17 @@ def test_a_header_that_lies_about_the_size_misleads_nobody(home: Home, tmp_path:
     at = body.index(b"mp4v") + 4 + 24
     assert body[at : at + 4] == struct.pack(">HH", 160, 96)
     assert answer(home, body[:at] + b"\xff\xff\xff\xff" + body[at + 4 :]) == (200, "recognised")
+
+
+@pytest.mark.parametrize("scan", ["identify", "timeline"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "libvpx-vp9"])
+def test_a_sound_video_of_an_empty_room_is_not_called_damaged(
+    tmp_path: Path, codec: str, scan: str
+) -> None:
+    """Its last frames come out of the decoder only when there are no more packets."""
+    bf = {"bf": "2"} if codec == "mpeg4" else {}
+    video = encoded(tmp_path / "a.mkv", codec, stamps=tuple(range(60)), faces=[], **bf)
+    assert answer(make_home(SCAN=scan), video, "a.mkv") == (200, "no_face")
 
 
 def with_first_picture_blank(path: Path) -> bytes:

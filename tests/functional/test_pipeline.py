@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -14,13 +17,14 @@ from rollcall.core.errors import (
     BucketNotAllowed,
     DecoderCrashed,
     NotAVideo,
+    ScratchUnavailable,
     StoreUnavailable,
     VideoChanged,
     VideoGone,
     VideoTooLarge,
 )
 from rollcall.core.seams import VideoFile
-from rollcall.core.types import ObjectInfo, Student, Video, VideoRef
+from rollcall.core.types import Face, ObjectInfo, Pixels, Student, Video, VideoRef
 
 HEADER = "name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
 
@@ -218,10 +222,12 @@ def test_a_crash_of_the_decoder_is_tried_once_more(
     left = [DecoderCrashed("signal 11")] * crashes
     opened = home.recogniser._open_video
 
-    def crash_first(file: VideoFile, *, whole: bool) -> AbstractContextManager[Video]:
+    def crash_first(
+        file: VideoFile, *, whole: bool, most_s: float
+    ) -> AbstractContextManager[Video]:
         if left:
             raise left.pop()
-        return opened(file, whole=whole)
+        return opened(file, whole=whole, most_s=most_s)
 
     home.recogniser._open_video = crash_first
     if status:
@@ -229,3 +235,40 @@ def test_a_crash_of_the_decoder_is_tried_once_more(
     else:
         with pytest.raises(NotAVideo, match="crash"):
             home.pipeline.run(VideoRef(IN, "a.mp4"))
+
+
+def test_a_slow_call_for_an_old_upload_writes_nothing(home: Home, tmp_path: Path) -> None:
+    """Its event may come before that of the new upload, and its result after."""
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    engine = home.recogniser.engine
+    faces = engine.faces
+
+    def replace_meanwhile(pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+        home.put("a.mp4", paint_video(tmp_path / "b.mp4", ["blue"]))
+        return faces(pixels, thorough=thorough)
+
+    engine.faces = replace_meanwhile  # type: ignore[method-assign]
+    with pytest.raises(VideoChanged):
+        run(home)
+    with pytest.raises(VideoGone):
+        home.result("a.csv")
+
+
+def test_a_full_disk_is_tried_again(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+
+    def full(info: ObjectInfo, path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    home.store.download = full  # type: ignore[method-assign]
+    with pytest.raises(ScratchUnavailable, match="No space left"):
+        run(home)
+
+
+def test_a_slow_store_is_not_the_videos_fault(tmp_path: Path) -> None:
+    home = make_home(MAX_CALL_S="1")
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", []))
+    download = home.store.download
+    home.store.download = lambda info, path: (time.sleep(1.2), download(info, path))[1]  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="MAX_CALL_S"):
+        run(home)

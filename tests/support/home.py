@@ -40,7 +40,7 @@ class Home:
         self.students = MemoryStudents({"alice": Student("alice", "physics", "junior")})
         limits = VideoLimits(settings.max_video_s, settings.max_video_px)
         self.recogniser = Recogniser(
-            decoders(limits, settings.max_call_s).open,
+            decoders(limits).open,
             PaintedFaces(),
             tolerance=settings.tolerance,
             scan=settings.scan,

@@ -7,8 +7,16 @@ import math
 import numpy as np
 import pytest
 
+from rollcall.core.errors import VideoTooLarge
 from rollcall.core.types import Box, Face, Match, Person, Recognition, Sighting
-from rollcall.core.voting import CLEAR_MARGIN, SAME_FACE_DISTANCE, accepted, is_clear, people
+from rollcall.core.voting import (
+    CLEAR_MARGIN,
+    MAX_TRACKS,
+    SAME_FACE_DISTANCE,
+    accepted,
+    is_clear,
+    people,
+)
 
 TOLERANCE = 0.6
 BOX = Box(0, 10, 10, 0)
@@ -236,3 +244,10 @@ def test_status(sightings: list[Sighting], status: str) -> None:
 )
 def test_clear(sightings: list[Sighting], clear: bool) -> None:
     assert is_clear(sightings, TOLERANCE) is clear
+
+
+def test_a_crowd_has_an_end() -> None:
+    crowd = [seen(0, FAR * n) for n in range(MAX_TRACKS)]
+    assert len(people(crowd, TOLERANCE)) == MAX_TRACKS
+    with pytest.raises(VideoTooLarge, match=str(MAX_TRACKS)):
+        people([*crowd, seen(0, -FAR)], TOLERANCE)

@@ -127,6 +127,7 @@ class AvVideo:
         self._begun = False
         self._key_seen = False
         self._sound = True
+        self._failures = 0
         self.damaged = False
         self._packets = self._demux()
         self._again: deque[AnyPacket] = deque()
@@ -238,9 +239,7 @@ class AvVideo:
 
     def _next(self) -> av.VideoFrame | None:
         """The next frame in order of time; None at the end."""
-        for _ in range(MAX_DAMAGED_PACKETS):
-            if self._ready:
-                return self._ready.popleft()
+        while not self._ready and self._failures < MAX_DAMAGED_PACKETS:
             packet = self._again.popleft() if self._again else next(self._packets, None)
             self._ready.extend(self._decode(packet))
             if packet is None:
@@ -258,10 +257,15 @@ class AvVideo:
         """The sound frames: none of a damaged packet, and none that builds upon it."""
         self._key_seen |= packet is not None and packet.is_keyframe
         try:
-            return [frame for frame in self._stream.decode(packet) if self._is_sound(frame)]
+            frames = self._stream.decode(packet)
+        except av.EOFError:  # it was told before that there is no more
+            return []
         except av.FFmpegError:
+            self._failures += 1
             self._note_damage()
             return []
+        self._failures = 0
+        return [frame for frame in frames if self._is_sound(frame)]
 
     def _is_sound(self, frame: av.VideoFrame) -> bool:
         """Frames behind a damaged one show what was never there, up to the next key frame."""

@@ -1,25 +1,29 @@
 """The decoder's child process: one video after the other, within limits that the kernel keeps.
 
 A video comes from anybody, and FFmpeg is a million lines of C. So it runs where a crash, a hang or
-a hunger for memory costs one video, where no secret is in the environment, and where no second file
-and no socket can be opened.
+a hunger for memory costs one video, where no secret is in the environment, and where a file that
+names others finds no place to open them: the only free one is the video's own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import mmap
 import os
 import resource
+import select
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 
-from rollcall.adapters.video.av_video import AvVideo, open_video
+from rollcall.adapters.video.av_video import WALK_THREADS, AvVideo, open_video
 from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, Wire
 from rollcall.core.errors import RollcallError
 from rollcall.core.types import Frame, VideoLimits
@@ -33,6 +37,8 @@ IMPORTED_LATE = (
     "av.video.stream",
 )
 """PyAV imports these when it first meets such a track; by then not even a module can be opened."""
+
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 OWN_BYTES = 1 << 30
 """Address space for Python, numpy and FFmpeg themselves; most of it is never touched."""
@@ -76,6 +82,7 @@ class PartFile(io.RawIOBase):
             return b""
         if self._need and not any(a <= self._position and end <= b for a, b in self._there):
             self._there.append(self._need(self._position, end))
+            end = min(end, self._there[-1][1])
         data = os.pread(self._file.fileno(), end - self._position, self._position)
         self._position += len(data)
         return data
@@ -92,15 +99,15 @@ class Child:
     before it had read that are passed over.
     """
 
-    def __init__(self, wire: Wire, memory: mmap.mmap, limits: VideoLimits, cpu_s: float) -> None:
+    def __init__(self, wire: Wire, memory: mmap.mmap, limits: VideoLimits) -> None:
         self._wire = wire
         self._memory = memory
         self._limits = limits
-        self._cpu_s = cpu_s
         self._waiting: deque[Message] = deque()
 
     def serve(self) -> None:
         """Raises PeerGone when the parent has ended."""
+        self._wire.send({"ready": True})
         while True:
             request = self._wire.receive()
             if "open" in request:
@@ -108,7 +115,7 @@ class Child:
                 self._waiting.clear()
 
     def _one_video(self, request: Message) -> None:
-        limit_cpu(self._cpu_s)
+        limit_cpu(request["seconds"] * (WALK_THREADS if request["whole"] else 1))
         need = None if request["complete"] else self._need
         try:
             with (
@@ -165,10 +172,31 @@ def limit_files() -> None:
 
 
 def limit_memory(limits: VideoLimits) -> None:
-    """Address space that suffices for the largest allowed picture, and for no more."""
+    """Address space that suffices for the largest allowed picture, and never all of a container's.
+
+    Should memory be short all the same, the kernel is to end this process, and not the function's.
+    """
     pictures = limits.pixels * CHANNELS * (DECODER_PICTURES + PLACES)
-    most = OWN_BYTES + pictures
+    most = min(OWN_BYTES + pictures, container_bytes())
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def container_bytes() -> int:
+    """What the container may use (cgroup version 2); without a limit, more than there is."""
+    try:
+        return int(CONTAINER_LIMIT.read_text())
+    except (OSError, ValueError):
+        return sys.maxsize
+
+
+def end_with_parent() -> None:
+    """Also in the middle of a video that nobody waits for any more."""
+    pipe = select.poll()
+    pipe.register(0, 0)  # only the other end's closing
+    pipe.poll()
+    os._exit(0)
 
 
 def limit_cpu(more_s: float) -> None:
@@ -180,17 +208,18 @@ def limit_cpu(more_s: float) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """`arguments`: memory's file descriptor, seconds, pixels, CPU seconds for each video."""
+    """`arguments`: memory's file descriptor, and the limits: seconds, pixels."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent finishes what runs, then hangs up
-    memory_fd, seconds, pixels, cpu_s = arguments
+    memory_fd, seconds, pixels = arguments
     limits = VideoLimits(float(seconds), int(pixels))
     memory = mmap.mmap(int(memory_fd), limits.pixels * CHANNELS * PLACES)
     os.close(int(memory_fd))
-    limit_files()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     limit_memory(limits)
+    limit_files()
     try:
-        Child(Wire(0, 1), memory, limits, float(cpu_s)).serve()
+        Child(Wire(0, 1), memory, limits).serve()
     except PeerGone:
         os._exit(0)
 

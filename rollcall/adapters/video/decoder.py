@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import mmap
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,9 +19,21 @@ from typing import IO, cast
 import numpy as np
 
 from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, PeerSlow, Wire
-from rollcall.core.errors import DecoderCrashed, NotAVideo, RollcallError, VideoTooLarge
+from rollcall.core.errors import (
+    DecoderCrashed,
+    DecoderUnavailable,
+    NotAVideo,
+    RollcallError,
+    VideoTooLarge,
+)
 from rollcall.core.seams import VideoFile
 from rollcall.core.types import Frame, VideoLimits
+
+START_S = 60.0
+"""For a child to load its libraries, on a busy machine."""
+
+END_S = 2.0
+"""For a child that closed its pipes to end."""
 
 log = logging.getLogger(__name__)
 
@@ -27,34 +41,48 @@ log = logging.getLogger(__name__)
 class Decoder:
     """One child process, for one video at a time."""
 
-    def __init__(self, limits: VideoLimits, most_s: float) -> None:
+    def __init__(self, limits: VideoLimits) -> None:
         self._limits = limits
-        self._most_s = most_s
         size = limits.pixels * CHANNELS * PLACES
         shared = _shared_file(size)
         self._memory = mmap.mmap(shared, size)
-        self._process = _start(shared, limits, most_s)
+        self._process = _start(shared, limits)
         os.close(shared)
         to_child, from_child = _pipes(self._process)
         self.wire = Wire(from_child.fileno(), to_child.fileno())
+        self._ready = False
         self.deadline_s = 0.0
         self.in_step = True
         """Whether the child waits for a video, and for nothing else."""
         self.end = weakref.finalize(self, _end, self._process)
 
-    def open(self, file: VideoFile, *, whole: bool) -> DecodedVideo:
-        """Raises NotAVideo, VideoTooLarge or DecoderCrashed."""
-        self.deadline_s = time.monotonic() + self._most_s
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def open(self, file: VideoFile, *, whole: bool, most_s: float) -> DecodedVideo:
+        """Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable.
+
+        `most_s` is how long the video may take from now on; fetching its bytes does not count.
+        """
+        self._await_ready()
+        self.deadline_s = time.monotonic() + most_s
         self.in_step = False
-        self._send(
-            {
-                "open": str(file.path),
-                "bytes": file.size_bytes,
-                "complete": file.complete,
-                "whole": whole,
-            }
-        )
+        request = {"open": str(file.path), "bytes": file.size_bytes, "complete": file.complete}
+        self._send({**request, "whole": whole, "seconds": most_s})
         return DecodedVideo(self, file, self._facts(self.answer(file)), ahead=whole)
+
+    def _await_ready(self) -> None:
+        """What goes wrong before is not a video's fault. Raises DecoderUnavailable."""
+        if self._ready:
+            return
+        try:
+            self.wire.receive(time.monotonic() + START_S)
+        except (PeerGone, PeerSlow) as error:
+            self.end()
+            raise DecoderUnavailable(
+                "the decoder's process cannot be started; the function's log says why"
+            ) from error
+        self._ready = True
 
     def ask(self, time_s: float) -> None:
         """For the frame at that time; its answer is fetched later."""
@@ -75,15 +103,15 @@ class Decoder:
         try:
             while "need" in (message := self.wire.receive(self.deadline_s)):
                 start, end = message["need"]
-                self.wire.send({"have": file.need(int(start), int(end))})
+                began_s = time.monotonic()
+                there = file.need(int(start), int(end))
+                self.deadline_s += time.monotonic() - began_s
+                self.wire.send({"have": there})
         except PeerSlow as error:
-            raise VideoTooLarge(
-                f"decoding takes more than {self._most_s:g} s; raise MAX_CALL_S together with the"
-                " function's time-outs"
-            ) from error
-        except (PeerGone, TypeError, ValueError) as error:
+            raise _too_slow() from error
+        except (PeerGone, OverflowError, TypeError, ValueError) as error:
             raise self._crash(error) from error
-        self.in_step = "error" in message or "end" in message
+        self.in_step = message.get("error", "memory") != "memory" or "end" in message
         if "error" in message:
             raise _refusal(message)
         return message
@@ -96,7 +124,7 @@ class Decoder:
             fits = 0 <= place < PLACES and height > 0 < width and math.isfinite(time_s)
             if not fits or height * width > self._limits.pixels:
                 raise ValueError("a picture that does not fit")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._crash(error) from error
         offset = place * self._limits.pixels * CHANNELS
         flat = np.frombuffer(self._memory, np.uint8, height * width * CHANNELS, offset)
@@ -106,8 +134,10 @@ class Decoder:
         """Width and height in pixels, and seconds."""
         try:
             width_px, height_px, duration_s = message["video"]
+            if not math.isfinite(duration_s):
+                raise ValueError("a duration that is no number")
             return int(width_px), int(height_px), float(duration_s)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._crash(error) from error
 
     def _send(self, message: Message) -> None:
@@ -116,9 +146,17 @@ class Decoder:
         except PeerGone as error:
             raise self._crash(error) from error
 
-    def _crash(self, error: Exception) -> DecoderCrashed:
+    def _crash(self, error: Exception) -> RollcallError:
+        """What its end says of the video. A SIGKILL comes from elsewhere: an operator, or a kernel
+        that is short of memory."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        how = self._process.poll()
         self.end()
-        how = self._process.returncode
+        if how == -signal.SIGXCPU:
+            return _too_slow()
+        if how == -signal.SIGKILL:
+            return DecoderUnavailable("the decoder's process was killed; is memory short?")
         return DecoderCrashed(f"the decoder ended with {how} while it read the video: {error}")
 
 
@@ -158,18 +196,25 @@ class DecodedVideo:
         return None
 
 
-def _start(shared: int, limits: VideoLimits, most_s: float) -> subprocess.Popen[bytes]:
+def _too_slow() -> VideoTooLarge:
+    return VideoTooLarge(
+        "decoding the video takes too long; raise MAX_CALL_S together with the function's time-outs"
+    )
+
+
+def _start(shared: int, limits: VideoLimits) -> subprocess.Popen[bytes]:
     """Without the environment: it holds secrets, and a video's decoder needs none. With one arena
-    of memory, which keeps its size over a thousand videos; several creep up."""
+    of memory, which keeps its size over a thousand videos; several creep up. And without the
+    folder in which we happen to be (-P), where a module may lie that is not FFmpeg's."""
     module = "rollcall.adapters.video.child"
-    numbers = [str(shared), str(limits.seconds), str(limits.pixels), str(most_s)]
+    numbers = [str(shared), str(limits.seconds), str(limits.pixels)]
     environment = {
-        "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "1",
     }
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-W", "ignore", "-m", module, *numbers],
+        [sys.executable, "-P", "-W", "ignore", "-m", module, *numbers],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=(shared,),

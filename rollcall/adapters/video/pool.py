@@ -14,21 +14,21 @@ from rollcall.core.types import VideoLimits
 class DecoderPool:
     """As many children as there were videos at once. Safe for threads."""
 
-    def __init__(self, limits: VideoLimits, most_s: float) -> None:
+    def __init__(self, limits: VideoLimits) -> None:
         self._limits = limits
-        self._most_s = most_s
         self._lock = threading.Lock()
         self._idle: list[Decoder] = []
 
     @contextmanager
-    def open(self, file: VideoFile, *, whole: bool) -> Iterator[DecodedVideo]:
+    def open(self, file: VideoFile, *, whole: bool, most_s: float) -> Iterator[DecodedVideo]:
         """The video in a child. `whole` says that all of it will be looked at.
 
-        Raises NotAVideo, VideoTooLarge, DecoderCrashed, or what fetching its bytes raises.
+        Raises NotAVideo, VideoTooLarge, DecoderCrashed, DecoderUnavailable, or what fetching its
+        bytes raises.
         """
         decoder = self._take()
         try:
-            yield decoder.open(file, whole=whole)
+            yield decoder.open(file, whole=whole, most_s=most_s)
             decoder.finish(file)
         finally:
             if decoder.in_step:
@@ -42,7 +42,11 @@ class DecoderPool:
             self._idle.pop().end()
 
     def _take(self) -> Decoder:
+        """One that died while it waited is no video's fault."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop()
-        return Decoder(self._limits, self._most_s)
+            while self._idle:
+                decoder = self._idle.pop()
+                if decoder.alive():
+                    return decoder
+                decoder.end()
+        return Decoder(self._limits)

@@ -50,6 +50,8 @@ class Wire:
 
         Raises PeerGone or PeerSlow.
         """
+        if deadline_s is not None and time.monotonic() > deadline_s:
+            raise PeerSlow
         while b"\n" not in self._buffer:
             self._buffer += self._read(deadline_s)
             if len(self._buffer) > MAX_MESSAGE_BYTES:

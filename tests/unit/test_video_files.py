@@ -1,0 +1,80 @@
+"""Which ranges of an object are fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rollcall.adapters.memory import MemoryStore
+from rollcall.adapters.video.child import PartFile
+from rollcall.core.stopwatch import Stopwatch
+from rollcall.core.types import ObjectInfo
+from rollcall.video_files import LARGEST_RANGE_BYTES, ObjectFile
+
+MIB = 1 << 20
+
+
+class CountingStore(MemoryStore):
+    """Remembers the ranges that were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ranges: list[tuple[int, int]] = []
+
+    def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
+        self.ranges.append((start, end))
+        return super().read_range(info, start, end)
+
+    def fetched(self) -> int:
+        return sum(end - start for start, end in self.ranges)
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    return CountingStore()
+
+
+def opened(store: CountingStore, body: bytes, tmp_path: Path) -> PartFile:
+    store.write("b", "k", body, "", {})
+    file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
+    return PartFile(str(file.path), file.size_bytes, file.need)
+
+
+@pytest.mark.parametrize("step", [32_768, 100_001, 3 * MIB + 7])
+def test_a_file_read_to_its_end_is_fetched_once_in_growing_ranges(
+    store: CountingStore, tmp_path: Path, step: int
+) -> None:
+    body = bytes(range(256)) * (44 * MIB // 256)
+    with opened(store, body, tmp_path) as file:
+        read = b"".join(iter(lambda: file.read(step), b""))
+    assert read == body
+    assert store.fetched() == len(body)
+    assert len(store.ranges) <= 7
+
+
+def test_a_jump_fetches_a_small_range_there(store: CountingStore, tmp_path: Path) -> None:
+    body = bytes(20 * MIB) + b"end"
+    with opened(store, body, tmp_path) as file:
+        file.read(10)
+        file.seek(-3, 2)
+        assert file.read(10) == b"end"
+    assert store.fetched() < 2 * MIB
+
+
+def test_a_read_of_everything_is_given_in_parts(store: CountingStore, tmp_path: Path) -> None:
+    body = bytes(LARGEST_RANGE_BYTES + MIB)
+    with opened(store, body, tmp_path) as file:
+        assert 0 < len(file.read(len(body))) <= LARGEST_RANGE_BYTES
+
+
+def test_a_reader_that_never_ends_is_refused(store: CountingStore, tmp_path: Path) -> None:
+    store.write("b", "k", bytes(4 * MIB), "", {})
+    file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
+    for _ in range(60):
+        try:
+            file.need(0, 10)
+            file.need(3 * MIB, 3 * MIB + 10)
+        except ValueError:
+            return
+    raise AssertionError("the same bytes were fetched again and again")
