@@ -47,9 +47,10 @@ class Reconciler:
         results = {info.key: info.etag for info in self._store.list_objects(self._output)}
         self._forget(results)
         for info in videos:
-            if info.key in unsettled:
+            key = _result_key(info)
+            if key is None or info.key in unsettled:
                 continue
-            if not self._has_result(info, results):
+            if key not in results or not self._is_from(key, results[key], info.etag):
                 self._add(info)
             elif info.key in dead and self._inbox.result_found(info):
                 log.info("%r was given up, but has its result", info.key)
@@ -58,14 +59,6 @@ class Reconciler:
         if self._is_current(info) and self._inbox.add_missing(info):
             log.info("%r has no result", info.key)
             self._on_missing()
-
-    def _has_result(self, info: ObjectInfo, results: dict[str, str]) -> bool:
-        try:
-            key = result_key(info.key)
-        except PermanentError as error:
-            log.warning("%r can have no result: %s", info.key, error)
-            return True
-        return key in results and self._is_from(key, results[key], info.etag)
 
     def _is_from(self, key: str, etag: str, video_etag: str) -> bool:
         """Only a yes is remembered: two videos may have results of the same bytes."""
@@ -88,6 +81,15 @@ class Reconciler:
     def _forget(self, results: dict[str, str]) -> None:
         for key in self._sources.keys() - results.keys():
             del self._sources[key]
+
+
+def _result_key(info: ObjectInfo) -> str | None:
+    """None for a video that can have no result; the function says so to whoever sent its event."""
+    try:
+        return result_key(info.key)
+    except PermanentError as error:
+        log.warning("%r can have no result: %s", info.key, error)
+        return None
 
 
 class Schedule:

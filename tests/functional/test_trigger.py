@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -445,6 +446,25 @@ def test_a_video_whose_answers_were_lost_is_no_dead_letter_beside_its_result(
         wait_until(lambda: trigger.inbox.counts()["done"], "the result to be found")
         (work,) = trigger.inbox.latest(10)
         assert (work.code, work.calls, len(trigger.calls)) == ("result_found", 2, 2)
+
+
+def test_a_dead_letter_that_can_have_no_result_stays_one(tmp_path: Path) -> None:
+    """Its key is as long as a key may be, so that of its result would be longer."""
+    key = "x" * 1020 + ".mov"
+    store = MemoryStore()
+    with running(
+        tmp_path, lambda call: refused(400, "key_not_usable"), store, RECONCILE_S="1"
+    ) as trigger:
+        trigger.post(event(key))
+        trigger.settled()
+        work = trigger.inbox.latest(1)[0]
+        store.write(IN, key, b"1", "video/mp4", {})
+        info = replace(store.head(IN, key), etag=work.etag)
+        store._objects[IN, key] = (info, b"1", {})
+        store.write(IN, "last.mp4", b"1", "video/mp4", {})
+        wait_until(lambda: len(trigger.calls) > 1, "the next listing")
+        trigger.settled()
+        assert {work.state for work in trigger.inbox.latest(10)} == {"dead"}
 
 
 def test_an_answer_is_recorded_when_the_disk_takes_it_again(tmp_path: Path) -> None:
