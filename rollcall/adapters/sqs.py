@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,11 @@ MOST_AT_ONCE = 10
 RETENTION_S = 14 * 86400
 """The longest that SQS keeps a message; without it, dead letters would be gone after four days."""
 
+SENT_MS = "sent_ms"
+"""Attribute of a message that was sent before: when it was first sent."""
+
+_TIME = re.compile("[0-9]{1,15}")
+
 _MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
@@ -28,8 +34,10 @@ class Message:
     receipt: str
     deliveries: int
     """How often it was delivered, this time included."""
+    queued_ms: int
+    """When it came into this queue; Unix time, by the queue's clock."""
     sent_ms: int
-    """Unix time, by the queue's clock."""
+    """When it was first sent: earlier, where it went through the dead letters."""
     attributes: Mapping[str, str]
     """Its own attributes that are texts."""
 
@@ -114,10 +122,20 @@ def _write_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
 
 def _message(given: Mapping[str, Any]) -> Message:
     system, own = given["Attributes"], given.get("MessageAttributes", {})
+    texts = {name: value["StringValue"] for name, value in own.items() if "StringValue" in value}
+    queued_ms = int(system["SentTimestamp"])
     return Message(
         given["Body"],
         given["ReceiptHandle"],
         int(system["ApproximateReceiveCount"]),
-        int(system["SentTimestamp"]),
-        {name: value["StringValue"] for name, value in own.items() if "StringValue" in value},
+        queued_ms,
+        _first_sent_ms(texts.get(SENT_MS, ""), queued_ms),
+        texts,
     )
+
+
+def _first_sent_ms(text: str, queued_ms: int) -> int:
+    """What the attribute says, where that can be: nothing was sent after it came."""
+    if _TIME.fullmatch(text):
+        return min(int(text), queued_ms)
+    return queued_ms

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
-from rollcall.adapters.sqs import Message, SqsQueue
+from rollcall.adapters.sqs import SENT_MS, Message, SqsQueue
 from rollcall.core.verdict import Verdict
 from rollcall.worker.counters import Counters
 
@@ -27,7 +27,7 @@ class DeadLetters:
         log.error("dead letter from %s: %s", source, verdict.message)
         reason = _printable(verdict.message) or "no reason given"
         attributes = {"source": source, "code": _printable(verdict.code), "reason": reason}
-        self._queue.send(message.body, attributes)
+        self._queue.send(message.body, attributes | _first_sent(message))
         self._counters.add(dead=1)
 
 
@@ -41,11 +41,16 @@ def replay(dead: SqsQueue, sources: dict[str, SqsQueue]) -> int:
     while messages := dead.receive(10, 0, REPLAY_VISIBILITY_S):
         for message in messages:
             source = sources.get(message.attributes.get("source", ""))
-            if source is not None and message.sent_ms <= start_ms:
-                source.send(message.body, {})
+            if source is not None and message.queued_ms <= start_ms:
+                source.send(message.body, _first_sent(message))
                 dead.delete(message)
                 count += 1
     return count
+
+
+def _first_sent(message: Message) -> dict[str, str]:
+    """Goes with it wherever it is sent: an old result does not become a new one."""
+    return {SENT_MS: str(message.sent_ms)}
 
 
 def _printable(text: str) -> str:

@@ -16,9 +16,11 @@ from support.waiting import wait_until
 from rollcall.core import verdict as verdict_module
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import parse_settings
+from rollcall.core.verdict import Verdict
 from rollcall.worker import pump as pump_module
 from rollcall.worker import result_files
-from rollcall.worker.dead_letters import replay
+from rollcall.worker.counters import Counters
+from rollcall.worker.dead_letters import DeadLetters, replay
 from rollcall.worker.result_files import ResultFiles
 from rollcall.worker.service import Worker
 
@@ -268,6 +270,31 @@ def test_what_does_not_go_away_is_a_dead_letter_that_can_be_replayed(queues: Que
     assert replay(queues.dead, {queues.input.name: queues.input}) == 1
     with working(queues):
         wait_until(lambda: "a.mp4" in queues.files(), "the file")
+
+
+def test_a_replayed_result_does_not_replace_a_later_one(queues: Queues) -> None:
+    """It died and was put back twice; what counts is when it was first sent."""
+    queues.result.send(queues.result_message("a.mp4", csv=csv_of("earlier")), {})
+    ResultFiles(queues.folder)  # makes the folder
+    dead_letters = DeadLetters(queues.dead, Counters(queues.folder))
+    for _ in range(2):
+        (earlier,) = queues.result.receive(1, 5, 60)
+        dead_letters.bury(earlier, queues.result.name, Verdict("dead", "unavailable", "bad day"))
+        queues.result.delete(earlier)
+        queues.result.send(queues.result_message("a.mp4", csv=csv_of("later")), {})
+        with working(queues):
+            wait_until(lambda: "a.mp4" in queues.files(), "the later one")
+        assert replay(queues.dead, {queues.result.name: queues.result}) == 1
+    with working(queues):
+        wait_until(lambda: counts(queues)["outdated"] == 1, "the earlier one")
+    assert queues.files() == {"a.mp4": csv_of("later")}
+
+
+@pytest.mark.parametrize("claimed", ["", "soon", "-1", "9" * 30, "99999999999999", "١"])
+def test_no_message_is_of_the_future(queues: Queues, claimed: str) -> None:
+    queues.result.send("x", {"sent_ms": claimed} if claimed else {})
+    (message,) = queues.result.receive(1, 5, 60)
+    assert message.sent_ms == message.queued_ms
 
 
 def test_a_message_that_kills_the_worker_each_time_is_a_dead_letter(queues: Queues) -> None:
