@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from rollcall.adapters.sqs import Message
-from rollcall.core.errors import BadEvent, PermanentError, TransientError
+from rollcall.core.errors import BadEvent, PermanentError, TransientError, VideoGone
 from rollcall.core.result_messages import ResultMessage, parse_result
 from rollcall.core.results import parse_csv, render_error
 from rollcall.core.seams import ObjectStore
@@ -35,14 +35,15 @@ class Collector:
     def handle(self, message: Message) -> Verdict:
         try:
             result = parse_result(message.body.encode())
-            written = self._files.write(result.key, self._text(result), message.sent_ms)
+            sent_ms = 0 if _says_gone(result) else message.sent_ms
+            written = self._files.write(result.key, self._text(result), sent_ms)
         except PermanentError as error:
             return Verdict("dead", error.code, str(error))
         except TransientError as error:
             return Verdict("retry", error.code, str(error), error.retry_after_s)
         if not written:
             self._counters.add(outdated=1)
-            log.info("%r has a later result already", result.key)
+            log.info("%r has a result already that counts more", result.key)
         elif result.status == "failed":
             self._counters.add(written=1, failed=1)
             log.warning("%r: %s", result.key, result.error_message)
@@ -67,3 +68,9 @@ class Collector:
         if result.output_bucket != self._output:
             raise BadEvent(f"the result is in {result.output_bucket!r}, which is not OUTPUT_BUCKET")
         return self._store.read(self._output, result.output_key, MAX_RESULT_BYTES)
+
+
+def _says_gone(result: ResultMessage) -> bool:
+    """Counts as sent before everything else. An event that comes twice finds its video deleted
+    the second time, and its result, whichever of both arrives first, is the one to keep."""
+    return result.status == "failed" and result.error_code == VideoGone.code

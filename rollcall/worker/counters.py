@@ -22,7 +22,7 @@ COUNTED = ("events", "ignored", "invoked", "retried", "written", "failed", "outd
 """events: videos that messages of the input queue told of, once their work was done; ignored: such
 messages that tell of none; invoked: calls with an answer; retried: calls without one; written:
 results that are on disk; failed: those among them that tell of a failure; outdated: results that
-were older than the one on disk; dead: dead letters."""
+were older than the one on disk, or only told that the video is gone; dead: dead letters."""
 
 
 class Counters:

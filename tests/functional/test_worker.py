@@ -290,6 +290,28 @@ def test_a_replayed_result_does_not_replace_a_later_one(queues: Queues) -> None:
     assert queues.files() == {"a.mp4": csv_of("later")}
 
 
+def gone_message(queues: Queues, key: str) -> str:
+    error = {"code": "gone", "message": "it was deleted"}
+    return queues.result_message(key, status="failed", csv=None, output=None, error=error)
+
+
+def test_a_video_deleted_since_keeps_its_result(queues: Queues) -> None:
+    """Its event came twice, the second time after it was deleted."""
+    queues.result.send(queues.result_message("a.mp4"), {})
+    (good,) = queues.result.receive(1, 5, 60)
+    queues.result.send(gone_message(queues, "a.mp4"), {})
+    queues.result.send(gone_message(queues, "b.mp4"), {})
+    with working(queues):
+        wait_until(lambda: taken(queues) == 2, "what says that they are gone")
+        assert {text.split(",")[0] for text in queues.files().values()} == {"error"}
+        queues.result.hold(good, 0)
+        wait_until(lambda: taken(queues) == 3, "the result, which comes late")
+        queues.result.send(gone_message(queues, "a.mp4"), {})
+        wait_until(lambda: counts(queues)["outdated"] == 1, "what says so again")
+    assert queues.files()["a.mp4"] == csv_of("a.mp4")
+    assert "it was deleted" in queues.files()["b.mp4"]
+
+
 @pytest.mark.parametrize("claimed", ["", "soon", "-1", "9" * 30, "99999999999999", "١"])
 def test_no_message_is_of_the_future(queues: Queues, claimed: str) -> None:
     queues.result.send("x", {"sent_ms": claimed} if claimed else {})
