@@ -71,6 +71,8 @@ class Pump:
     def _run(self) -> None:
         while not self._stopping.is_set():
             free = self._free_slots()
+            if self._stopping.is_set():  # while it waited; a poll would count as a delivery
+                return
             messages = self._receive(free)
             if len(messages) < free:
                 self._slots.release(free - len(messages))
