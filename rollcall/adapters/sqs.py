@@ -84,6 +84,11 @@ class SqsQueue:
             return getattr(self._client, operation)(QueueUrl=self.url, **arguments)
 
 
+def too_long(error: RollcallError) -> bool:
+    """Whether a message was refused for what it holds; mostly that is more than the queue takes."""
+    return refusal_code(error) == "InvalidParameterValue"
+
+
 def create_queue(client: Any, name: str) -> str:
     """Makes the queue when it is missing; its URL. One that is there stays as it is."""
     attributes = {"MessageRetentionPeriod": str(RETENTION_S)}

@@ -22,8 +22,9 @@ from rollcall.core.types import VideoRef
 
 STATUSES = ("recognised", "unknown", "no_face", "failed")
 
-MAX_MESSAGE_BYTES = 256 << 10
-"""What every queue of SQS takes; only newer ones take more."""
+MAX_MESSAGE_BYTES = (256 << 10) - 4096
+"""What every queue of SQS takes (only newer ones take more), with room for the attributes of a dead
+letter, which count as well."""
 
 
 @dataclass(frozen=True, slots=True)
