@@ -30,7 +30,7 @@ class Trace:
     """One place that names the person, or that nobody can tell of."""
 
     kind: str
-    """`gallery`, `result`, `report` or `record`."""
+    """`gallery`, `result`, `report`, `record` or `file`."""
     where: str
     count: int
     """Entries of that person; 0 for what cannot be read."""

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
+from pathlib import Path
 
 import click
 
@@ -19,6 +20,7 @@ from rollcall.forgetting import Forgetting, Trace, reports_in, results_in
 from rollcall.galleries import GalleryPlace
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 from rollcall.wiring import build_place
+from rollcall.worker.forgetting import in_files
 
 SHOWN_NAMES = 3
 _UNITS = {
@@ -26,6 +28,7 @@ _UNITS = {
     "result": "rows of",
     "report": "entries of",
     "record": "records of",
+    "file": "rows of",
 }
 
 
@@ -34,7 +37,7 @@ _UNITS = {
 @click.option(
     "--everywhere",
     is_flag=True,
-    help="Also from results, reports and the student table, old versions included.",
+    help="Also from results, reports, the worker's files and the student table, old versions too.",
 )
 @click.option("--yes", is_flag=True, help="Do it; without this, only list what would go.")
 @click.option("--encodings", metavar="FILE", help="The gallery, in place of ENCODINGS.")
@@ -74,6 +77,7 @@ def _traces(
         yield from forgetting.in_bucket(store, reports_in(chosen.report_bucket))
     students = DynamoStudents(dynamodb_client(chosen), chosen.student_table)
     yield from forgetting.in_students(students, chosen.student_table)
+    yield from in_files(forgetting, Path(chosen.results_folder))
 
 
 def _sentence(trace: Trace, done: bool) -> str:
@@ -105,8 +109,8 @@ def _nobody(name: str, people: tuple[str, ...]) -> None:
 
 
 def _advise(chosen: Settings, done: bool, everywhere: bool, *, pickled: bool) -> None:
-    if everywhere and not chosen.report_bucket:
-        click.echo("REPORT_BUCKET is not set: no reports were looked at", err=True)
+    if everywhere:
+        _tell_unreached(chosen)
     if pickled:
         form = "was a pickle and is native now" if done else "is a pickle and would become native"
         click.echo(f"the gallery {form}, under the same name", err=True)
@@ -117,5 +121,23 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, pickled: bool) ->
         click.echo(
             f"functions may still write the name for up to {wait_s:g} s"
             " (ENCODINGS_REFRESH_S and a call in flight); do this once more after that",
+            err=True,
+        )
+
+
+def _tell_unreached(chosen: Settings) -> None:
+    if not chosen.report_bucket:
+        click.echo("REPORT_BUCKET is not set: no reports were looked at", err=True)
+    files = Path(chosen.results_folder).is_dir()
+    if not files:
+        click.echo(
+            f"no RESULTS_FOLDER {chosen.results_folder!r} here; where a worker runs, do this on its"
+            " machine too",
+            err=True,
+        )
+    if files or chosen.result_queue_url:
+        click.echo(
+            "messages of the worker's queues, dead letters included, may hold the name for 14 days:"
+            " do this once more after a --replay",
             err=True,
         )

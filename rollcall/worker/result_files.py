@@ -35,11 +35,11 @@ class ResultFiles:
 
         After that it is on disk, whatever happens. Raises ResultsUnavailable.
         """
-        path = self._folder / file_of_key(key)
+        path, time_ns = self._folder / file_of_key(key), sent_ms * NS_PER_MS
         with _disk_errors(path):
             self._make(path.parent)
-            with _written(path.parent, body, sent_ms) as part, self._lock:
-                if path.exists() and path.stat().st_mtime_ns > sent_ms * NS_PER_MS:
+            with _written(path.parent, body, time_ns) as part, self._lock:
+                if path.exists() and path.stat().st_mtime_ns > time_ns:
                     return False
                 os.replace(part, path)
             _sync(path.parent)
@@ -59,8 +59,22 @@ def result_files(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in folder.rglob("*" + FILE_END))
 
 
+def rewrite(path: Path, before: os.stat_result, body: bytes) -> bool:
+    """Puts other text into a result that is there; owner and time stay. False when it is no longer
+    the file of `before`: a newer one must not be overwritten. Raises OSError."""
+    with _written(path.parent, body, before.st_mtime_ns) as part:
+        if os.geteuid() == 0:
+            os.chown(part, before.st_uid, before.st_gid)
+        now = path.stat()
+        if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+            return False
+        os.replace(part, path)
+    _sync(path.parent)
+    return True
+
+
 @contextmanager
-def _written(folder: Path, body: bytes, sent_ms: int) -> Iterator[Path]:
+def _written(folder: Path, body: bytes, time_ns: int) -> Iterator[Path]:
     """A file on disk that is gone after the block, unless it was renamed: a full disk gets no
     fuller with each attempt."""
     with NamedTemporaryFile(dir=folder, suffix=PART_END, delete=False) as file:
@@ -68,7 +82,7 @@ def _written(folder: Path, body: bytes, sent_ms: int) -> Iterator[Path]:
         try:
             file.write(body)
             file.flush()
-            os.utime(part, ns=(sent_ms * NS_PER_MS,) * 2)
+            os.utime(part, ns=(time_ns, time_ns))
             os.fsync(file.fileno())
             yield part
         finally:

@@ -22,13 +22,15 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import VideoChanged
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import is_native, parse_gallery, render_gallery
-from rollcall.core.results import parse_csv, render_csv
+from rollcall.core.results import parse_csv, render_csv, render_error, text_file_without
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import ObjectInfo, Person
-from rollcall.forgetting import Forgetting, results_in
+from rollcall.forgetting import MAX_NAMING_BYTES, Forgetting, results_in
 from rollcall.tools.cli import main
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.reconciler import Reconciler
+from rollcall.worker.forgetting import in_files
+from rollcall.worker.result_files import ResultFiles
 
 METADATA = {"source-version": "7", "gallery": "abc", "engine": "onnx"}
 
@@ -283,6 +285,91 @@ def test_placeholders_of_the_store_are_minded_only_where_it_is_needed(tmp_path: 
     )
     assert CliRunner().invoke(main, argv, env=env).exit_code == 0
     assert CliRunner().invoke(main, [*argv, "--everywhere"], env=env).exit_code == 2
+
+
+# --- out of the worker's text files
+
+
+def in_folder(place: Place, **texts: bytes) -> Path:
+    """Text files of a worker, of the time 7 s."""
+    folder = Path(place.settings.results_folder)
+    files = ResultFiles(folder)
+    for stem, text in texts.items():
+        files.write(f"{stem}.mp4", text, 7000)
+    return folder
+
+
+def csv_of(*names: str) -> bytes:
+    return render_csv([Person(name, 0, 1, 2, 0.4) for name in names], {})
+
+
+def test_rows_in_text_files_go_and_their_times_stay(place: Place) -> None:
+    failed = render_error("gone", "alice.mp4 is gone")
+    folder = in_folder(place, a=csv_of("alice", "bob"), b=csv_of("bob"), c=failed)
+    for option in ("--everywhere", "--yes"):
+        assert place.remove("alice", option).exit_code == 0
+        assert (folder / "a.mp4.txt").read_bytes() == csv_of("alice", "bob")
+    result = place.remove("alice", "--everywhere", "--yes", "--json")
+    assert result.exit_code == 0, result.output
+    files = [each for each in documents(result) if each["kind"] == "file"]
+    assert [(each["where"], each["count"], each["removed"]) for each in files] == [
+        (str(folder / "a.mp4.txt"), 1, True)
+    ]
+    assert [(folder / f"{stem}.mp4.txt").read_bytes() for stem in "abc"] == [
+        csv_of("bob"),
+        csv_of("bob"),
+        failed,
+    ]
+    assert (folder / "a.mp4.txt").stat().st_mtime == 7
+    assert len(list(folder.iterdir())) == 3
+    assert "may hold the name for 14 days" in result.stderr
+
+
+def test_a_text_file_that_cannot_be_read_is_left_and_said(place: Place) -> None:
+    folder = in_folder(place, a=csv_of("alice"), odd=b"alice was here")
+    with open(folder / "large.txt", "wb") as file:
+        file.truncate(MAX_NAMING_BYTES + 1)
+    result = place.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 1
+    for name in ("odd.mp4.txt", "large.txt"):
+        assert f"left as it is: {folder / name}" in result.stdout
+    assert (folder / "a.mp4.txt").read_bytes() == csv_of()
+
+
+def test_without_a_folder_it_says_where_to_look(place: Place) -> None:
+    result = place.remove("alice", "--everywhere")
+    assert "no RESULTS_FOLDER 'results' here" in result.stderr
+    assert "14 days" not in result.stderr
+    place.env["RESULT_QUEUE_URL"] = "http://127.0.0.1:1/1/results"
+    assert "14 days" in place.remove("alice", "--everywhere").stderr
+
+
+@pytest.mark.parametrize("times", [0, 1, 9])
+def test_a_text_file_that_changes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """The worker writes a later result, `times` times, between our look and our write; or, for
+    none, somebody deletes the file."""
+    files, path, writes = ResultFiles(tmp_path), tmp_path / "a.mp4.txt", list(range(times))
+    files.write("a.mp4", csv_of("alice"), 1000)
+
+    def meanwhile(body: bytes, name: str) -> tuple[bytes, int]:
+        if not times:
+            path.unlink()
+        elif writes:
+            files.write("a.mp4", csv_of("alice", "bob"), 9000 - writes.pop())
+        return text_file_without(body, name)
+
+    monkeypatch.setattr("rollcall.worker.forgetting.text_file_without", meanwhile)
+    traces = in_files(Forgetting("alice", really=True), tmp_path)
+    if times > 1:
+        with pytest.raises(VideoChanged, match="later"):
+            list(traces)
+        assert b"alice" in path.read_bytes()
+    else:
+        assert sum(trace.count for trace in traces) == times
+        assert not times or path.read_bytes() == csv_of("bob")
+    assert not list(tmp_path.glob("*.part"))
 
 
 # --- beside a function that writes
