@@ -28,6 +28,9 @@ CLOCK_MARGIN_MS = 15 * 60_000
 REPLAY = "replay"
 """Attribute of what was put back: by which replay. It goes along when the message dies again."""
 
+MAX_MARK_CHARS = 32
+"""Of ours; somebody else's may be so long that nothing could be buried with it."""
+
 SHORTENED = "shortened_from"
 """Attribute of a body that was too long for its place: how many bytes it had."""
 
@@ -90,7 +93,8 @@ def _may_live(message: Message, replay: str) -> bool:
 
 def _history(message: Message) -> dict[str, str]:
     """Goes with it wherever it is sent: an old result does not become a new one."""
-    return {SENT_MS: str(message.sent_ms), REPLAY: message.attributes.get(REPLAY, "")}
+    replayed = message.attributes.get(REPLAY, "")[:MAX_MARK_CHARS]
+    return {SENT_MS: str(message.sent_ms), REPLAY: replayed}
 
 
 def _printable(text: str) -> str:

@@ -74,6 +74,15 @@ def test_a_verdict_without_a_code_is_buried_too(queues: Queues, dead_letters: De
     assert letter.attributes.keys() == {"source", "reason", "sent_ms"}
 
 
+def test_a_long_attribute_of_somebody_else_is_no_hindrance(
+    queues: Queues, dead_letters: DeadLetters
+) -> None:
+    message = take(queues.input, "x", replay="y" * 10_000)
+    dead_letters.bury(message, queues.input.name, WHY)
+    (letter,) = queues.dead.receive(10, 5, 0)
+    assert sum(map(len, letter.attributes.values())) < 4096
+
+
 # --- what is put back
 
 
