@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 import tempfile
 import threading
 import time
@@ -63,10 +65,13 @@ class FilePlace:
     def save(self, body: bytes) -> None:
         """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone.
 
-        Through a symbolic link, so that no older gallery stays behind it.
+        Through a symbolic link, so that no older gallery stays behind it. A file that is marked
+        read-only stays as it is, also for those whom the mark does not stop.
         """
         try:
             path = self.path.resolve()
+            if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
+                raise PermissionError(errno.EACCES, "it is marked read-only; copy it, or chmod u+w")
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gallery-")
             try:
                 with os.fdopen(handle, "wb") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -18,13 +19,19 @@ request more for every 32 MiB."""
 
 
 class WholeFile:
-    """A file that is all there. Implements `rollcall.core.seams.VideoFile`."""
+    """A file that is all there. Implements `rollcall.core.seams.VideoFile`.
+
+    Raises OSError for what cannot be read, and for what is no file.
+    """
 
     complete = True
 
     def __init__(self, path: Path) -> None:
+        if not path.is_dir() and path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no ordinary file")  # a pipe would be waited for
+        with open(path, "rb") as file:
+            self.size_bytes = os.fstat(file.fileno()).st_size
         self.path = path
-        self.size_bytes = path.stat().st_size
 
     def need(self, start: int, end: int) -> tuple[int, int]:
         return 0, self.size_bytes

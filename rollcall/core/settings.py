@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -211,7 +212,9 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
     known = {item.name.upper(): item for item in fields(Settings)}
     for name in values:
         if name not in known:
-            raise SettingsError(f"{name} is no setting; known are {', '.join(known)}")
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
+            raise SettingsError(f"{name} is no setting; {hint}")
     parsed = {}
     for name, text in values.items():
         if text.strip():

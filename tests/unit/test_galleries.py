@@ -273,3 +273,14 @@ def test_place_of_the_setting(store: MemoryStore) -> None:
         raise AssertionError("a file needs no store")
 
     assert place_of("data/encoding", never) == FilePlace(Path("data/encoding"))
+
+
+def test_a_gallery_that_is_marked_read_only_stays_as_it_is(tmp_path: Path) -> None:
+    """Also for root, whom the mark does not stop."""
+    path = tmp_path / "gallery.npz"
+    path.write_bytes(b"somebody's")
+    path.chmod(0o444)
+    with pytest.raises(GalleryError, match="read-only"):
+        FilePlace(path).save(b"ours")
+    assert path.read_bytes() == b"somebody's"
+    assert [each.name for each in tmp_path.iterdir()] == ["gallery.npz"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rollcall.adapters.memory import MemoryStore
 from rollcall.adapters.video.child import PartFile
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo
-from rollcall.video_files import LARGEST_RANGE_BYTES, ObjectFile
+from rollcall.video_files import LARGEST_RANGE_BYTES, ObjectFile, WholeFile
 
 MIB = 1 << 20
 
@@ -78,3 +79,13 @@ def test_a_reader_that_never_ends_is_refused(store: CountingStore, tmp_path: Pat
         except ValueError:
             return
     raise AssertionError("the same bytes were fetched again and again")
+
+
+def test_what_is_no_file_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        WholeFile(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        WholeFile(tmp_path / "missing")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="ordinary"):
+        WholeFile(tmp_path / "pipe")
