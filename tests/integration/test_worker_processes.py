@@ -60,7 +60,8 @@ class PaintedLambda:
                 self.running -= 1
 
     def _recognised(self, call: dict[str, Any]) -> Reply:
-        return 200, {}, json.dumps(answer_event(self._service, call)).encode()
+        event = json.loads(call["raw"])
+        return 200, {}, json.dumps(answer_event(self._service, event)).encode()
 
 
 class Flow:
