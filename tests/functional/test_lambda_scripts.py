@@ -14,8 +14,16 @@ FOLDER = REPOSITORY / "aws_lambda"
 GOOD = ["123456789012", "eu-central-1", "team/rollcall"]
 REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 IMAGE = f"{REGISTRY}/team/rollcall:v1"
+
+
+def is_ours(path: Path) -> bool:
+    """Not of an environment or a run, which lie in the checkout too."""
+    parts = path.relative_to(REPOSITORY).parts
+    return not any(part.startswith(".") or part == "state" for part in parts)
+
+
 SHELL_SCRIPTS = [
-    *sorted(path for path in REPOSITORY.rglob("*.sh") if not {".venv", "state"} & set(path.parts)),
+    *sorted(path for path in REPOSITORY.rglob("*.sh") if is_ours(path)),
     REPOSITORY / ".ci" / "run",
 ]
 
