@@ -1,4 +1,4 @@
-"""One running flow for all tests that do not need one of their own."""
+"""One running flow for all tests of a file that do not need one of their own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from support.needs import need
 from rollcall.local.ceph import ProgramsMissing, check_programs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
+    """Gone behind the file: its proxies are threads of this process, and other tests watch what
+    that connects to."""
     with FaultyFlow(tmp_path_factory.mktemp("faults")) as running:
         yield running
 
