@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.needs import REPOSITORY, classroom_folder
+from support.needs import REPOSITORY, classroom_folder, need
 
+from rollcall.local.ceph import ProgramsMissing, check_programs
 from rollcall.local.processes import Process, Processes, answers, free_port
 from rollcall.tools.demo import sample_folder
 
@@ -42,3 +43,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def ceph_programs() -> None:
+    """Ceph's programs are there."""
+    try:
+        check_programs(os.environ["PATH"])
+    except ProgramsMissing as error:
+        need(False, str(error))

@@ -150,7 +150,9 @@ def _part_lookalikes(tracks: Sequence[Track], tolerance: float) -> None:
 
 def _groups(tracks: Sequence[Track], tolerance: float) -> list[list[Track]]:
     """Tracks by person. The nearest pair is joined first; what is joined counts as seen."""
-    by_name = {track.name: [t for t in tracks if t.name == track.name] for track in tracks}
+    by_name: dict[str, list[Track]] = {}
+    for track in tracks:
+        by_name.setdefault(track.name, []).append(track)
     groups = {id(t): by_name[t.name] if t.name else [t] for t in tracks}
     for a, b in _near_pairs(tracks, tolerance):
         left, right = groups[id(a)], groups[id(b)]

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from support.faulty_flow import FaultyFlow
-from support.needs import need
-
-from rollcall.local.ceph import ProgramsMissing, check_programs
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +21,3 @@ def flow(running_flow: FaultyFlow) -> Iterator[FaultyFlow]:
     """In one piece before and after each test."""
     yield running_flow
     running_flow.mend()
-
-
-@pytest.fixture(scope="session")
-def ceph_programs() -> None:
-    """Ceph's programs are there."""
-    try:
-        check_programs(os.environ["PATH"])
-    except ProgramsMissing as error:
-        need(False, str(error))

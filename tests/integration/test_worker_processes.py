@@ -178,16 +178,23 @@ def test_poison_in_front_of_forty(queues: Queues, tmp_path: Path) -> None:
     assert set(queues.files()) == set(wanted)
 
 
-def test_sigterm_finishes_what_runs(queues: Queues, tmp_path: Path) -> None:
+@contextmanager
+def four_in_flight(queues: Queues, folder: Path) -> Iterator[tuple[Flow, Process, threading.Event]]:
+    """A worker with forty videos, whose first four calls wait for the event."""
     go_on = threading.Event()
 
     def wait(number: int) -> None:
         go_on.wait(60)
 
-    upload_forty(queues, tmp_path)
+    upload_forty(queues, folder)
     with flowing(queues, wait) as flow:
         worker = flow.start()
         wait_until(lambda: flow.function.running == 4, "four calls in flight")
+        yield flow, worker, go_on
+
+
+def test_sigterm_finishes_what_runs(queues: Queues, tmp_path: Path) -> None:
+    with four_in_flight(queues, tmp_path) as (flow, worker, go_on):
         os.kill(worker.pid, signal.SIGTERM)
         wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to hear it")
         go_on.set()
@@ -199,15 +206,7 @@ def test_sigterm_finishes_what_runs(queues: Queues, tmp_path: Path) -> None:
 
 
 def test_a_second_sigterm_ends_it_at_once(queues: Queues, tmp_path: Path) -> None:
-    go_on = threading.Event()
-
-    def wait(number: int) -> None:
-        go_on.wait(60)
-
-    upload_forty(queues, tmp_path)
-    with flowing(queues, wait) as flow:
-        worker = flow.start()
-        wait_until(lambda: flow.function.running == 4, "four calls in flight")
+    with four_in_flight(queues, tmp_path) as (_, worker, go_on):
         for _ in range(2):
             os.kill(worker.pid, signal.SIGTERM)
             wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to hear it")

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.needs import REPOSITORY, need
@@ -86,8 +85,7 @@ def write_corpus(folder: Path) -> None:
 
 def test_a_fuzzer_finds_no_error_but_ours(tmp_path: Path) -> None:
     supported = sys.platform == "linux" and platform.machine() == "x86_64"
-    if not supported:
-        pytest.skip("atheris has wheels for Linux on x86-64")
+    need(supported, "atheris has wheels for Linux on x86-64")
     need(importlib.util.find_spec("atheris") is not None, "atheris is not installed: make setup")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
