@@ -15,7 +15,9 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.httpsession import URLLib3Session
+from botocore.parsers import ResponseParserError
 
+from rollcall.adapters.whole_answers import refuse_cut_answers
 from rollcall.core.errors import RollcallError, SettingsError, StoreMisconfigured, StoreUnavailable
 from rollcall.core.settings import Settings
 
@@ -52,6 +54,7 @@ _ANSWERS_LATER = (
     vendor.FlexibleChecksumError,
     vendor.MetadataRetrievalError,
     vendor.CredentialRetrievalError,
+    ResponseParserError,
 )
 
 
@@ -77,7 +80,9 @@ def dynamodb_client(settings: Settings) -> Any:
 def dynamodb_resource(settings: Settings) -> Any:
     """boto3's higher level, for its batch writer."""
     arguments = _aws_arguments(settings, settings.dynamodb_endpoint_url)
-    return _session().resource("dynamodb", config=_config(), **arguments)
+    resource = _session().resource("dynamodb", config=_config(), **arguments)
+    refuse_cut_answers(resource.meta.client)
+    return resource
 
 
 def sqs_client(settings: Settings) -> Any:
@@ -87,14 +92,13 @@ def sqs_client(settings: Settings) -> Any:
 def lambda_client(settings: Settings) -> Any:
     """It waits for a call as long as FUNCTION_TIMEOUT_S, and never repeats one by itself: a call
     that was given up may be running still."""
-    arguments = _aws_arguments(settings, settings.lambda_endpoint_url)
     config = _config(
         read_timeout=settings.function_timeout_s,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=settings.max_inflight,
         tcp_keepalive=True,
     )
-    return _session().client("lambda", config=config, **arguments)
+    return _client("lambda", config, **_aws_arguments(settings, settings.lambda_endpoint_url))
 
 
 def delete_notification(settings: Settings, bucket: str, entry_id: str) -> None:
@@ -116,8 +120,10 @@ def delete_notification(settings: Settings, bucket: str, entry_id: str) -> None:
             raise vendor.ClientError({"ResponseMetadata": meta}, "DeleteNotification")
 
 
-def _client(service: str, **arguments: Any) -> Any:
-    return _session().client(service, config=_config(), **arguments)
+def _client(service: str, config: Config | None = None, **arguments: Any) -> Any:
+    client = _session().client(service, config=config or _config(), **arguments)
+    refuse_cut_answers(client)
+    return client
 
 
 def _session(**credentials: str | None) -> Any:

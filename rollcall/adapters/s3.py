@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rollcall.adapters.boto import boto_errors, refusal_code
-from rollcall.core.errors import RollcallError, VideoChanged, VideoGone, VideoTooLarge
+from rollcall.adapters.whole_answers import read_body
+from rollcall.core.errors import (
+    RollcallError,
+    StoreUnavailable,
+    VideoChanged,
+    VideoGone,
+    VideoTooLarge,
+)
 from rollcall.core.types import ObjectInfo
 
 CHUNK_BYTES = 1 << 20
@@ -16,6 +23,8 @@ _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllowed
 """405 is a HEAD of a delete marker."""
 
 _CHANGED = frozenset({"PreconditionFailed", "412"})
+_OF_EVERY_OBJECT = ("ContentLength", "ETag", "LastModified")
+
 _OURS_ALREADY = "BucketAlreadyOwnedByYou"
 
 
@@ -26,7 +35,7 @@ class S3Store:
         self._client = client
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
-        answer = self._read("head_object", bucket, key)
+        answer = self._head(bucket, key)
         return ObjectInfo(
             bucket,
             key,
@@ -37,7 +46,7 @@ class S3Store:
         )
 
     def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
-        found = self._read("head_object", bucket, key)["Metadata"]
+        found = self._head(bucket, key)["Metadata"]
         return {name.lower(): value for name, value in found.items()}
 
     def download(self, info: ObjectInfo, path: Path) -> None:
@@ -54,7 +63,7 @@ class S3Store:
         which = {"IfMatch": f'"{info.etag}"', "Range": f"bytes={start}-{end - 1}"}
         body = self._read("get_object", info.bucket, info.key, **which)["Body"]
         with boto_errors(f"reading {info.bucket}/{info.key}"):
-            content: bytes = body.read(end - start + 1)
+            content = read_body(body, end - start)
         if len(content) != end - start:
             raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
         return content
@@ -62,7 +71,7 @@ class S3Store:
     def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
         body = self._read("get_object", bucket, key, **_version(version_id))["Body"]
         with boto_errors(f"reading {bucket}/{key}"):
-            content: bytes = body.read(max_bytes + 1)
+            content = read_body(body, max_bytes)
         if len(content) > max_bytes:
             raise VideoTooLarge(f"{key!r} has more than {max_bytes} bytes")
         return content
@@ -103,6 +112,17 @@ class S3Store:
         except RollcallError as error:
             if refusal_code(error) != _OURS_ALREADY:
                 raise
+
+    def _head(self, bucket: str, key: str) -> Any:
+        """An answer without a body can be cut off among its headers alone."""
+        try:
+            answer = self._read("head_object", bucket, key)
+        except ValueError as error:  # half a date
+            raise StoreUnavailable(f"head_object {bucket}/{key!r}: no complete answer") from error
+        missing = [name for name in _OF_EVERY_OBJECT if name not in answer]
+        if missing:
+            raise StoreUnavailable(f"head_object {bucket}/{key!r}: an answer without {missing}")
+        return answer
 
     def _read(self, operation: str, bucket: str, key: str, **arguments: Any) -> Any:
         """A request for an object; the answers that mean "gone" and "changed" become ours."""

@@ -8,6 +8,7 @@ lost    the server does as it is told, and the connection is reset in place of i
 stall   nothing comes for a while, then the connection is reset; the server hears nothing
 slow    all goes well, after a while
 half    half of the answer, then the connection ends
+first N the first N bytes of the answer, headers and all, then the connection ends
 NAME    an answer of our own, one of those in canned_answers.py; the server hears nothing
 
 `cut` makes the whole server unreachable, as its death would, until `restore`.
@@ -43,6 +44,8 @@ class FaultyProxy:
         self.name = name
         self.injected: Counter[str] = Counter()
         self.passed = 0
+        self.answer_bytes = 0
+        """Of the last answer that came, headers and all, before anything was cut off."""
         self.stall_s = stall_s
         self._target = urlsplit(target)
         self._lock = threading.Lock()
@@ -194,14 +197,16 @@ class _Handler(BaseHTTPRequestHandler):
         except (OSError, http.client.HTTPException):
             self._reset()
             return
+        raw = reply.raw(has_body=self.command != "HEAD")
+        self.proxy.answer_bytes = len(raw)
         if kind == "lost":
             self._reset()
-        elif kind == "half":
-            raw = reply.raw(has_body=self.command != "HEAD")
-            self.wfile.write(raw[: len(raw) - max(1, len(reply.body) // 2)])
+        elif kind == "half" or kind.startswith("first "):
+            half = len(raw) - max(1, len(reply.body) // 2)
+            self.wfile.write(raw[: half if kind == "half" else int(kind.split()[1])])
             self.close_connection = True
         else:
-            self._send(reply)
+            self.wfile.write(raw)
 
     def _send(self, reply: Reply) -> None:
         self.wfile.write(reply.raw(has_body=self.command != "HEAD"))

@@ -28,7 +28,10 @@ VENDORS = {
     "dynamodb": {"botocore"},
     "opencv_photo": {"cv2"},
     "sns_signature": {"cryptography"},
+    "whole_answers": {"botocore"},
 }
+SHARED = ("core", "adapters.boto", "adapters.whole_answers")
+"""What adapters may import."""
 VIDEO_VENDORS = {"numpy", "av"}
 FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}
 READ_THE_ENVIRONMENT = {
@@ -107,7 +110,7 @@ def test_core_has_no_io(path: Path) -> None:
 
 @pytest.mark.parametrize("path", below("adapters"), ids=lambda path: path.name)
 def test_an_adapter_imports_core_and_one_vendor(path: Path) -> None:
-    assert all(within(name, "core", "adapters.boto") for name in ours(path))
+    assert all(within(name, *SHARED) for name in ours(path))
     assert others(path) - {"numpy"} == VENDORS.get(path.stem, set())
 
 
