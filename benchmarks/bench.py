@@ -19,6 +19,8 @@ class Sizes:
     """How much is measured. The defaults are those of `make bench`."""
 
     repeats: int = 5
+    encodings_step: int = 1
+    """Of so many frames one has its encodings compared."""
     workers: int = 2
     throughput_videos: int = 100
     memory_videos: tuple[int, ...] = (100, 1000)

@@ -53,7 +53,7 @@ RESULTS: dict[str, Any] = {
         }
         for name, found in (("one", "ada"), ("two", "bob"))
     ],
-    "encodings": {"faces": 2, "largest_l2": 1.2e-6},
+    "encodings": {"clips": 1, "faces": 2, "largest_l2": 1.2e-6},
     "cold_start": {"rollcall_first_answer": 990.0, "reference_import": 1100.0},
     "stages": {
         "embedded": [

@@ -17,6 +17,7 @@ from benchmarks.report import SECTIONS
 
 LITTLE = Sizes(
     repeats=1,
+    encodings_step=15,
     workers=1,
     throughput_videos=3,
     memory_videos=(2, 4),
