@@ -12,7 +12,7 @@ from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
 from rollcall.core.seams import ObjectStore, StudentStore
 from rollcall.core.types import ObjectInfo
-from rollcall.galleries import GalleryPlace, StorePlace
+from rollcall.galleries import GalleryPlace, StorePlace, read_gallery
 
 MAX_NAMING_BYTES = 64 << 20
 """Of a result or a report. The report of hours with many faces has some MB."""
@@ -74,7 +74,7 @@ class Forgetting:
 
     def in_gallery(self, place: GalleryPlace) -> Iterator[Trace]:
         """The old versions go last: the one that was current is among them by then."""
-        gallery = parse_gallery(place.load())
+        gallery = read_gallery(place)
         count = gallery.names.count(self.name)
         if count:
             if self.really:

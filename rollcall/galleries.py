@@ -123,6 +123,15 @@ class StorePlace:
         self.store.write(self.bucket, self.key, body, "application/octet-stream", {})
 
 
+def read_gallery(place: GalleryPlace) -> Gallery:
+    """Raises GalleryError, which names the place, and TransientError."""
+    body = place.load()
+    try:
+        return parse_gallery(body)
+    except GalleryError as error:
+        raise GalleryError(f"the gallery {place} cannot be used: {error}") from error
+
+
 def place_of(encodings: str, store: Callable[[], ObjectStore]) -> GalleryPlace:
     """The place that the setting ENCODINGS names; `store` is asked only for `s3://`."""
     if not encodings.startswith("s3://"):
@@ -167,7 +176,7 @@ class CachedGallery:
             if self._gallery is not None and stamp == self._stamp:
                 self.stale = False
                 return self._gallery
-            gallery = parse_gallery(self._place.load())
+            gallery = read_gallery(self._place)
         except GalleryError as error:
             return self._kept(error, GalleryUnavailable(str(error)))
         except TransientError as error:

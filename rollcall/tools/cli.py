@@ -15,12 +15,11 @@ import click
 from rollcall import __version__
 from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import UNKNOWN, Gallery
-from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Recognition
 from rollcall.enrolment import enrol, load_for_change, lookalikes, save
-from rollcall.galleries import FilePlace
+from rollcall.galleries import FilePlace, read_gallery
 from rollcall.recognition import Recogniser
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 from rollcall.tools.forget import remove
@@ -51,7 +50,7 @@ def recognise(
 ) -> None:
     """Tell who is in each of VIDEOS; exit 1 when one cannot be read."""
     chosen = _settings(encodings, scan)
-    gallery = parse_gallery(build_place(chosen).load())
+    gallery = read_gallery(build_place(chosen))
     recogniser = build_recogniser(chosen, build_engine(chosen))
     failed = False
     for video in videos:
@@ -89,8 +88,10 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
 def gallery(context: click.Context, encodings: str | None, as_json: bool) -> None:
     """List the people of the gallery, with the number of their encodings."""
     if context.invoked_subcommand:
+        if encodings or as_json:
+            raise click.UsageError("options of a subcommand stand behind it")
         return
-    known = parse_gallery(build_place(_settings(encodings)).load())
+    known = read_gallery(build_place(_settings(encodings)))
     people = {name: known.names.count(name) for name in known.people}
     if as_json:
         click.echo(json.dumps({"version": known.version, "people": people}, ensure_ascii=False))
@@ -104,7 +105,7 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 @command_errors
 def convert(old: Path, new: Path) -> None:
     """Write the gallery OLD, a course's pickle for example, as the native NEW."""
-    known = parse_gallery(FilePlace(old).load())
+    known = read_gallery(FilePlace(old))
     save(known, FilePlace(new))
     click.echo(f"{len(known)} encodings of {len(known.people)} people are in {new}")
 

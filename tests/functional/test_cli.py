@@ -86,6 +86,20 @@ def test_recognise_without_gallery_names_the_way_out() -> None:
     assert "set ENCODINGS, or make one with `rollcall enrol" in result.stderr
 
 
+def test_a_gallery_that_is_none_is_named(tmp_path: Path) -> None:
+    Path("odd.npz").write_bytes(b"nonsense")
+    for command in (["gallery"], ["recognise", "a.mp4"], ["gallery", "remove", "alice"]):
+        result = run(*command, "--encodings", "odd.npz")
+        assert result.exit_code == 1
+        assert "the gallery odd.npz cannot be used" in result.stderr
+
+
+def test_an_option_that_would_not_be_heard_is_refused() -> None:
+    result = run("gallery", "--encodings", "a.npz", "remove", "alice")
+    assert result.exit_code == 2
+    assert "behind it" in result.stderr
+
+
 def test_enrol_then_recognise_in_the_gallery(astronaut: Path) -> None:
     assert run("enrol", "eileen", astronaut).output == "eileen: 1 encoding in gallery.npz\n"
     assert run("enrol", "eileen", astronaut).output == "eileen: 2 encodings in gallery.npz\n"
