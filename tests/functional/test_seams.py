@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -295,6 +296,18 @@ class TestFaceEngine:
         engine, picture = engine_and_picture
         first, second = engine.faces(picture)[0], engine.faces(picture.copy())[0]
         np.testing.assert_array_equal(first.encoding, second.encoding)
+
+    def test_calls_side_by_side_do_not_mix(
+        self, engine_and_picture: tuple[FaceEngine, Pixels]
+    ) -> None:
+        engine, picture = engine_and_picture
+        pictures = [picture, np.ascontiguousarray(picture[:, ::-1])]
+        alone = [engine.faces(each)[0] for each in pictures]
+        with ThreadPoolExecutor(4) as threads:
+            together = list(threads.map(engine.faces, pictures * 8))
+        for number, (face,) in enumerate(together):
+            assert face.box == alone[number % 2].box
+            np.testing.assert_array_equal(face.encoding, alone[number % 2].encoding)
 
     def test_nothing_to_be_seen_is_no_face(
         self, engine_and_picture: tuple[FaceEngine, Pixels]

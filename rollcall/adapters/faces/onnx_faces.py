@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rollcall.adapters.faces.cnn_detector import CnnDetector
 from rollcall.adapters.faces.dlib_weights import model_path
 from rollcall.adapters.faces.encoder_graph import CHIP_PX
+from rollcall.adapters.faces.hog_detector import hog_detector
 from rollcall.adapters.faces.onnx_models import encoder_model, single_thread_session
 from rollcall.core.types import Box, Encodings, Face, Pixels
 
@@ -30,6 +31,12 @@ CHIP_PADDING = 0.25
 """As `face_recognition` cuts faces out."""
 
 
+def fill_cache(cache: Path) -> None:
+    """With all that an engine keeps there, when an image is built."""
+    OnnxFaces(cache)
+    CnnDetector(cache)
+
+
 class OnnxFaces:
     """FaceEngine with the encodings of `face_recognition` (docs/performance.md has the figures).
 
@@ -41,7 +48,7 @@ class OnnxFaces:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._one_at_a_time = threading.Lock()
-        self._detector = dlib.get_frontal_face_detector()
+        self._detector = hog_detector(cache)
         self._landmarks = dlib.shape_predictor(str(model_path(LANDMARKS)))
         self._encoder = single_thread_session(encoder_model(cache))
         self._cnn: CnnDetector | None = None
@@ -92,10 +99,11 @@ class OnnxFaces:
 
 
 def _resized(picture: Pixels, width_px: int) -> Pixels:
-    """To that width, at the same proportions."""
-    scale = width_px / picture.shape[1]
-    size = (width_px, max(1, round(picture.shape[0] * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    """To that width, at the same proportions. A mean over pixels is dear where their number is no
+    whole one, and no better while it is below two."""
+    times = picture.shape[1] / width_px
+    size = (width_px, max(1, round(picture.shape[0] / times)))
+    method = cv2.INTER_AREA if times >= 2 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
 
 
