@@ -16,6 +16,7 @@ from support.waiting import wait_until
 from rollcall.adapters.memory import MemoryStore
 from rollcall.adapters.video.decoder import DecodedVideo, Decoder
 from rollcall.adapters.video.pool import DecoderPool
+from rollcall.adapters.video.wire import PLACES
 from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, NotAVideo, VideoTooLarge
 from rollcall.core.seams import VideoFile
 from rollcall.core.stopwatch import Stopwatch
@@ -176,7 +177,7 @@ def saying(message: bytes) -> Callable[[DecodedVideo], object]:
     return say
 
 
-PICTURES = [(2, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
+PICTURES = [(PLACES, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
 
 
 @pytest.mark.parametrize(

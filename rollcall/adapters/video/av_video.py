@@ -56,9 +56,6 @@ FALLBACK_FPS = 25.0
 MAX_FPS = 250.0
 """FFmpeg tells 1000 for jittered millisecond stamps."""
 
-WALK_THREADS = 2
-"""Enough to stay ahead of the search for faces; each holds pictures of its own."""
-
 MARGIN_PX = 1 << 20
 """FFmpeg counts its own edges as well; this limit only keeps it from asking for gigabytes before
 the frame's true size is known."""
@@ -154,7 +151,7 @@ class AvVideo:
             seen_any = True
             yield Frame(self._time_s, self._upright(found))
         if not seen_any:
-            raise NotAVideo("no frame of the video can be decoded")
+            raise NotAVideo("no frame of the video can be decoded; convert it, or upload it again")
 
     def let_go(self) -> None:
         """Of pictures and packets: a generator of ours refers to us, and such circles live on until
@@ -164,16 +161,13 @@ class AvVideo:
         self._packets = iter(())
 
     def _configure(self) -> None:
-        """One frame is decoded with the least work, a walk through the whole with two threads."""
+        """With the least work. More threads would spend more time of all cores, and on a walk the
+        search for faces has the other core."""
         context = self._stream.codec_context
-        if self._whole:
-            self._stream.thread_type = "AUTO"
-            context.thread_count = WALK_THREADS
-            if self._fps >= DENSE_FPS:
-                context.skip_frame = "NONREF"
-        else:
-            self._stream.thread_type = "SLICE"
-            context.thread_count = 1
+        self._stream.thread_type = "SLICE"
+        context.thread_count = 1
+        if self._whole and self._fps >= DENSE_FPS:
+            context.skip_frame = "NONREF"
         context.options = {
             "max_pixels": str(2 * self._limits.pixels + MARGIN_PX),
             "err_detect": "explode",  # a patched-up face may look like somebody else

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rollcall.adapters.video.av_video import WALK_THREADS, AvVideo, open_video
+from rollcall.adapters.video.av_video import AvVideo, open_video
 from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, Wire
 from rollcall.core.errors import RollcallError
 from rollcall.core.types import Frame, VideoLimits
@@ -115,7 +115,7 @@ class Child:
                 self._waiting.clear()
 
     def _one_video(self, request: Message) -> None:
-        limit_cpu(request["seconds"] * (WALK_THREADS if request["whole"] else 1))
+        limit_cpu(request["seconds"])
         need = None if request["complete"] else self._need
         try:
             with (
@@ -124,17 +124,15 @@ class Child:
             ):
                 facts = [video.width_px, video.height_px, video.duration_s]
                 self._wire.send({"video": facts})
-                self._frames(video)
+                self._frames(video, PLACES if request["whole"] else 1)
         except RollcallError as error:
             self._wire.send({"error": error.code, "message": str(error)})
         except MemoryError:
             self._wire.send({"error": "memory"})
 
-    def _frames(self, video: AvVideo) -> None:
-        place = 0
-        for frame in video.frames(self._times()):
-            self._show(frame, place)
-            place = (place + 1) % PLACES
+    def _frames(self, video: AvVideo, places: int) -> None:
+        for number, frame in enumerate(video.frames(self._times())):
+            self._show(frame, number % places)
         self._wire.send({"end": True, "damaged": video.damaged})
 
     def _times(self) -> Iterator[float]:

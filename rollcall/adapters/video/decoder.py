@@ -117,7 +117,7 @@ class Decoder:
         return message
 
     def frame(self, message: Message) -> Frame:
-        """Its pixels are a view of shared memory, which the next frame but one overwrites."""
+        """Its pixels are a view of shared memory, which a later frame overwrites."""
         try:
             place, height, width = (int(message[name]) for name in ("place", "height", "width"))
             time_s = float(message["frame"])
@@ -174,7 +174,7 @@ class DecodedVideo:
         self.width_px, self.height_px, self.duration_s = facts
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
-        """With `ahead`, the child decodes the next frame while the caller looks at this one."""
+        """With `ahead`, the child decodes the next frames while the caller looks at this one."""
         times = iter(times_s)
         while (frame := self._next(times)) is not None:
             yield frame

@@ -1,8 +1,8 @@
 """What the decoder's child process and its parent say to each other: JSON, one message a line.
 
 No pickles: a child that a hostile video has taken over must not be able to run anything here.
-Pictures go through a shared block of memory with two places, so that one can be filled while the
-other is looked at.
+Pictures go through a shared block of memory with some places, so that others can be filled while
+one is looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import select
 import time
 from typing import Any
 
-PLACES = 2
+PLACES = 4
+"""Seconds of a video take unequally long, to decode and to look at; so many even that out."""
+
 CHANNELS = 3
 MAX_MESSAGE_BYTES = 1 << 16
 
