@@ -38,7 +38,7 @@ class Totals:
         self.videos += verdict.videos
         self.results += verdict.results
         self.dead_letters += verdict.dead_letters
-        self.given_up += verdict.given_up
+        self.given_up += len(verdict.given_up)
         self.calls += verdict.calls
         self.wrong += verdict.wrong
 
@@ -95,6 +95,8 @@ def soak(flow: FaultyFlow, totals: Totals, first: int, minutes: float, videos: i
             f" {verdict.dead_letters} dead letters, {verdict.repeats} repeats,"
             f" {(faults - before).total()} faults, {time.monotonic() - started:.1f} s"
         )
+        for sentence in verdict.given_up:
+            click.echo(f"given up: {sentence}")
         seed, before = seed + 1, faults
     for sentence in totals.wrong:
         click.echo(f"WRONG {sentence}")

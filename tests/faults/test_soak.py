@@ -34,7 +34,7 @@ def test_a_soak_that_finds_something_wrong_says_so_and_fails(
     def play_round(*_: object) -> Verdict:
         if wrong == "endless":
             raise AssertionError("waited in vain: endless")
-        return Verdict(8, 7, 0, 0, 8, ("a.mp4 is lost",))
+        return Verdict(8, 7, 0, (), 8, ("a.mp4 is lost",))
 
     monkeypatch.setattr(soak, "play_round", play_round)
     monkeypatch.setattr(soak, "mkdtemp", lambda prefix: str(tmp_path))

@@ -35,8 +35,8 @@ class Verdict:
     videos: int
     results: int
     dead_letters: int
-    given_up: int
-    """Those dead letters that are good videos."""
+    given_up: tuple[str, ...]
+    """Those dead letters that are good videos, each with its reason."""
     calls: int
     wrong: tuple[str, ...]
     """Each violation as a sentence; empty: the invariant holds."""
@@ -71,7 +71,8 @@ def check_invariant(
     wrong += check_reports(flow, prefix, sent, rows)
     wrong += check_metrics(flow)
     dead = {row.key for row in rows if row.state == "dead"} - set(_done(rows))
-    given_up = sum(sent[key].people is not None for key in dead & sent.keys())
+    good = {key for key in dead & sent.keys() if sent[key].people is not None}
+    given_up = tuple(f"{row.key}: {row.code}: {row.message}" for row in rows if row.key in good)
     calls = sum(row.calls for row in rows)
     return Verdict(len(sent), len(results), len(dead), given_up, calls, tuple(wrong))
 
