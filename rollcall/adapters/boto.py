@@ -14,7 +14,7 @@ from boto3.exceptions import Boto3Error
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.httpsession import URLLib3Session
+from botocore.httpsession import URLLib3Session, URLLib3SSLError
 from botocore.parsers import ResponseParserError
 
 from rollcall.adapters.whole_answers import refuse_cut_answers
@@ -55,6 +55,7 @@ _ANSWERS_LATER = (
     vendor.MetadataRetrievalError,
     vendor.CredentialRetrievalError,
     ResponseParserError,
+    URLLib3SSLError,  # while a body is read
 )
 
 
@@ -207,6 +208,8 @@ def _unanswered(error: Exception) -> str:
             f"{address} does not answer ({type(error).__name__}); is it running, and are the"
             " settings that end in ENDPOINT_URL right?"
         )
+    if isinstance(error, vendor.IncompleteReadError):
+        return f"no complete answer: {error}"
     return f"no complete answer ({type(error).__name__})"
 
 

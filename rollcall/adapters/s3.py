@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,14 @@ from rollcall.core.types import ObjectInfo
 
 CHUNK_BYTES = 1 << 20
 
-_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "404", "405", "MethodNotAllowed"})
-"""405 is a HEAD of a delete marker."""
+_GONE = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
+"""The last is what a delete marker says."""
+
+_GONE_PERHAPS = frozenset({"404", "405"})
+"""What remains of these when the answer has no body. A missing bucket says the same, and so does a
+proxy that has lost its store for a moment."""
+
+_PEEK_BYTES = 1 << 16
 
 _CHANGED = frozenset({"PreconditionFailed", "412"})
 _OF_EVERY_OBJECT = ("ContentLength", "ETag", "LastModified")
@@ -46,8 +53,11 @@ class S3Store:
         )
 
     def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
-        found = self._head(bucket, key)["Metadata"]
-        return {name.lower(): value for name, value in found.items()}
+        """Not from a HEAD: headers that were cut off are whole only where a body follows them."""
+        answer = self._read("get_object", bucket, key)
+        with boto_errors(f"reading {bucket}/{key}"), closing(answer["Body"]) as body:
+            read_body(body, _PEEK_BYTES)
+        return {name.lower(): value for name, value in answer["Metadata"].items()}
 
     def download(self, info: ObjectInfo, path: Path) -> None:
         answer = self._read("get_object", info.bucket, info.key, IfMatch=f'"{info.etag}"')
@@ -61,10 +71,11 @@ class S3Store:
 
     def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
         which = {"IfMatch": f'"{info.etag}"', "Range": f"bytes={start}-{end - 1}"}
-        body = self._read("get_object", info.bucket, info.key, **which)["Body"]
+        answer = self._read("get_object", info.bucket, info.key, **which)
         with boto_errors(f"reading {info.bucket}/{info.key}"):
-            content = read_body(body, end - start)
-        if len(content) != end - start:
+            content = read_body(answer["Body"], end - start)
+        _, _, whole = answer.get("ContentRange", "").rpartition("/")
+        if len(content) != end - start or whole not in ("", "*", str(info.size_bytes)):
             raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
         return content
 
@@ -117,12 +128,20 @@ class S3Store:
         """An answer without a body can be cut off among its headers alone."""
         try:
             answer = self._read("head_object", bucket, key)
-        except ValueError as error:  # half a date
-            raise StoreUnavailable(f"head_object {bucket}/{key!r}: no complete answer") from error
+        except RollcallError as error:
+            if refusal_code(error) in _GONE_PERHAPS:
+                self._ask_whether_gone(bucket, key)
+            raise
         missing = [name for name in _OF_EVERY_OBJECT if name not in answer]
         if missing:
             raise StoreUnavailable(f"head_object {bucket}/{key!r}: an answer without {missing}")
         return answer
+
+    def _ask_whether_gone(self, bucket: str, key: str) -> None:
+        """Raises VideoGone, or what else the store says in an answer that has a body."""
+        answer = self._read("get_object", bucket, key)
+        answer["Body"].close()
+        raise StoreUnavailable(f"{bucket}/{key!r} was not there, and now it is")
 
     def _read(self, operation: str, bucket: str, key: str, **arguments: Any) -> Any:
         """A request for an object; the answers that mean "gone" and "changed" become ours."""
@@ -135,6 +154,8 @@ class S3Store:
             if code in _CHANGED:
                 raise VideoChanged(f"{bucket}/{key!r} was replaced meanwhile") from error
             raise
+        except ValueError as error:  # half a date among the headers
+            raise StoreUnavailable(f"{operation} {bucket}/{key!r}: no complete answer") from error
 
     def _call(self, operation: str, bucket: str, key: str | None, **arguments: Any) -> Any:
         where = {"Bucket": bucket} if key is None else {"Bucket": bucket, "Key": key}

@@ -15,6 +15,8 @@ _NO_CONTENT = 204
 _REFUSED_FROM = 300
 """From here on the status says it all."""
 
+_NOT_SAID = "not said; is a proxy of HTTP/1.0 in between, which leaves Content-Length out?"
+
 
 class Body(Protocol):
     """A body that comes as it is read: botocore's StreamingBody."""
@@ -51,6 +53,6 @@ def _require_whole(operation_model: Any, response_dict: Mapping[str, Any], **_: 
         return  # its end was seen, or urllib3 would have raised
     said = headers.get("Content-Length", "")
     if not said.isdecimal():
-        raise IncompleteReadError(actual_bytes="some", expected_bytes="unknown")
+        raise IncompleteReadError(actual_bytes="some bytes", expected_bytes=_NOT_SAID)
     if isinstance(body, bytes) and len(body) != int(said):
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(said))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.faulty_proxy import FaultyProxy
+from support.servers import serve_bytes
 from support.settings import embedded_settings
 
 from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client, sqs_client
@@ -60,6 +61,7 @@ ASKED: dict[str, Callable[[Place], Any]] = {
     "read": lambda place: place.store.read(NAME, "key", 1000),
     "range": lambda place: place.store.read_range(place.info, 5, 150),
     "download": lambda place: place.download(place.info),
+    "metadata": lambda place: dict(place.store.metadata(NAME, "key")),
     "messages": lambda place: [message.body for message in place.queue.receive(10, 0, 0)],
 }
 
@@ -79,6 +81,25 @@ def test_an_answer_that_breaks_off_is_a_store_that_does_not_answer(place: Place,
         else:
             assert found == right, f"after {length} bytes"
     assert refused > 10
+
+
+@pytest.mark.parametrize(
+    "headers",
+    ["Content-Length: 10\r\nLast-Modified: Sat, 21 Nov 20", "Content-Length: 10\r\nETag: x"],
+)
+def test_headers_in_another_order_break_off_too(headers: str) -> None:
+    answer = f"HTTP/1.1 200 OK\r\n{headers}".encode()
+    with serve_bytes(answer) as url:
+        store = S3Store(s3_client(embedded_settings(url)))
+        with pytest.raises(StoreUnavailable, match="no complete answer"):
+            store.read("b", "key", 100)
+
+
+def test_an_answer_without_length_names_the_way_out() -> None:
+    with serve_bytes(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}") as url:
+        students = DynamoStudents(dynamodb_client(embedded_settings(url)), "t")
+        with pytest.raises(StoreUnavailable, match=r"HTTP/1\.0"):
+            students.get("bob")
 
 
 @pytest.mark.filterwarnings("ignore:tzname G")  # half a time zone

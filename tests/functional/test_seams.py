@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from skimage import data
+from support.faulty_proxy import FaultyProxy
 from support.settings import embedded_settings
 from support.videos import paint_frame
 
@@ -98,9 +99,10 @@ class TestObjectStore:
         info = self.store.head(self.bucket, "video")
         assert self.store.read_range(info, 2, 5) == b"234"
         assert self.store.read_range(info, 9, 10) == b"9"
-        longer = dataclasses.replace(info, size_bytes=20)
-        with pytest.raises(VideoChanged):
-            self.store.read_range(longer, 5, 20)
+        for size_bytes in (8, 20):
+            other = dataclasses.replace(info, size_bytes=size_bytes)
+            with pytest.raises(VideoChanged):
+                self.store.read_range(other, 5, size_bytes)
         self.put("video", b"9876543210")
         with pytest.raises(VideoChanged):
             self.store.read_range(info, 2, 5)
@@ -340,3 +342,25 @@ def test_a_bucket_that_is_missing_is_for_the_operator_to_mend(moto_url: str) -> 
     store = S3Store(s3_client(embedded_settings(moto_url)))
     with pytest.raises(StoreMisconfigured, match="NoSuchBucket"):
         store.write("no-such-bucket", "a.csv", b"", "text/csv", {})
+    with pytest.raises(StoreMisconfigured, match="NoSuchBucket"):
+        store.head("no-such-bucket", "a.mp4")
+
+
+def test_a_page_of_a_proxy_does_not_say_that_a_video_is_gone(moto_url: str) -> None:
+    with FaultyProxy("store", moto_url) as proxy:
+        store = S3Store(s3_client(embedded_settings(proxy.url)))
+        store.create_bucket("behind-a-proxy")
+        store.write("behind-a-proxy", "a.mp4", b"body", "video/mp4", {})
+        info = store.head("behind-a-proxy", "a.mp4")
+        asked: list[Callable[[], object]] = [
+            lambda: store.head("behind-a-proxy", "a.mp4"),
+            lambda: store.metadata("behind-a-proxy", "a.mp4"),
+            lambda: store.read_range(info, 0, 2),
+        ]
+        for ask in asked:
+            proxy.break_next(*["no_route"] * 2)
+            with pytest.raises(StoreMisconfigured, match="404"):
+                ask()
+        proxy.break_next("no_route")
+        with pytest.raises(StoreUnavailable, match="now it is"):
+            store.head("behind-a-proxy", "a.mp4")

@@ -51,5 +51,6 @@ ANSWERS = {
     "function_500": _function_error(500, "internal"),
     "function_503": _function_error(503, "store_unavailable", Retry_After="1"),
     "bad_gateway": _reply(502, "text/html", "<html>bad gateway</html>"),
+    "no_route": _reply(404, "text/html", "<html>no route</html>"),
     "unavailable": _reply(503, "text/html", "<html>unavailable</html>"),
 }
