@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from rollcall.core.errors import PermanentError, TransientError
+from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
 from rollcall.core.seams import ObjectStore
 from rollcall.core.types import ObjectInfo
@@ -61,22 +61,30 @@ class Reconciler:
             self._on_missing()
 
     def _is_from(self, key: str, etag: str, video_etag: str) -> bool:
-        """Only a yes is remembered: two videos may have results of the same bytes."""
+        """Only a yes is remembered: two videos may have results of the same bytes. A result that
+        nobody lets us read counts: its video would be recognised again for ever."""
         if self._sources.get(key) == (etag, video_etag):
             return True
         try:
             source = self._store.metadata(self._output, key).get("source-etag", "")
         except PermanentError:
             return False
+        except StoreMisconfigured as error:
+            log.warning("whose result %r is cannot be told: %s", key, error)
+            return True
         self._sources[key] = (etag, source)
         return source == video_etag
 
     def _is_current(self, info: ObjectInfo) -> bool:
-        """Whether the video is still the one that was listed."""
+        """Whether the video is still the one that was listed. One that may not be looked at, one
+        of another owner for example, is for the function to say so, and no other waits for it."""
         try:
             return self._store.head(info.bucket, info.key).etag == info.etag
         except PermanentError:
             return False
+        except StoreMisconfigured as error:
+            log.warning("%r may not be looked at: %s", info.key, error)
+            return True
 
     def _forget(self, results: dict[str, str]) -> None:
         for key in self._sources.keys() - results.keys():

@@ -7,7 +7,7 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,12 @@ from support.waiting import wait_until
 from rollcall.adapters.memory import MemoryStore
 from rollcall.core import verdict as verdict_module
 from rollcall.core.call_signature import check_signature
-from rollcall.core.errors import CallNotSigned, InboxUnavailable, StoreUnavailable
+from rollcall.core.errors import (
+    CallNotSigned,
+    InboxUnavailable,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.settings import Settings
 from rollcall.core.types import ObjectInfo, VideoRef
@@ -430,6 +435,46 @@ def test_what_was_found_before_the_store_went_away_is_counted(tmp_path: Path) ->
         wait_until(lambda: trigger.inbox.counts()["done"], "the call")
         page = httpx.get(trigger.url + "/metrics").text
     assert "rollcall_reconciled_total 1.0" in page
+
+
+class ForeignStore(MemoryStore):
+    """May list, but not look at, what another account has put there."""
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        self._refuse(key)
+        return super().head(bucket, key)
+
+    def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
+        self._refuse(key)
+        return super().metadata(bucket, key)
+
+    def _refuse(self, key: str) -> None:
+        if key.startswith("foreign"):
+            raise StoreMisconfigured("head_object: refused with 403")
+
+
+def test_an_object_that_may_not_be_looked_at_holds_up_no_other(tmp_path: Path) -> None:
+    """Its own call says what is wrong, once; where it has a result, nothing is."""
+    store = ForeignStore()
+    for key in ("foreign-1.mp4", "foreign-2.mp4", "own.mp4"):
+        store.write(IN, key, b"1", "video/mp4", {})
+    store.write(OUT, "foreign-2.csv", b"", "text/csv", {})
+
+    def reply(call: dict[str, Any]) -> Reply:
+        if call["key"] == "own.mp4":
+            source = {"source-etag": store.head(IN, "own.mp4").etag}
+            store.write(OUT, "own.csv", b"", "text/csv", source)
+            return done()
+        return refused(422, "not_a_video")
+
+    with running(tmp_path, reply, store=store, RECONCILE_S="1") as trigger:
+        wait_until(lambda: trigger.inbox.counts()["done"], "the reconciler")
+        wait_until(lambda: trigger.inbox.counts()["dead"], "the function's word")
+        store.write(IN, "later.mp4", b"1", "video/mp4", {})
+        wait_until(lambda: len(trigger.calls) > 2, "another pass")
+        trigger.settled()
+        keys = sorted(call["key"] for call in trigger.calls)
+    assert keys == ["foreign-1.mp4", "later.mp4", "own.mp4"]
 
 
 @pytest.mark.usefixtures("quick")
