@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.memory import watch_peak
 from support.pictures import astronaut, cat, first_frames
 
 from rollcall.adapters.faces import onnx_models
@@ -54,6 +55,16 @@ def test_the_encodings_of_real_clips_are_those_of_face_recognition(
         assert_same_encodings(faces, frame)
 
 
+@pytest.mark.parametrize("thorough", [False, True])
+@pytest.mark.parametrize("shape", [(16_000, 16, 3), (16, 16_000, 3), (3000, 100, 3)])
+def test_a_strip_costs_no_more_than_a_picture(
+    faces: OnnxFaces, shape: tuple[int, int, int], thorough: bool
+) -> None:
+    grown_by = watch_peak()
+    assert faces.faces(np.full(shape, 90, np.uint8), thorough=thorough) == ()
+    assert grown_by() < 1 << 30
+
+
 def test_a_cat_has_no_encoding(faces: OnnxFaces) -> None:
     assert faces.faces(cat()) == ()
 
@@ -86,6 +97,25 @@ def test_a_folder_that_cannot_be_written_costs_only_time(
     with caplog.at_level(logging.WARNING):
         assert detector_model(no_folder / "models") == detector_model(tmp_path / "models")
     assert "could not be cached" in caplog.text
+
+
+def test_a_model_may_be_read_by_another_user_than_made_it(tmp_path: Path) -> None:
+    """An image is built by root and runs as somebody else."""
+    detector_model(tmp_path)
+    (kept,) = tmp_path.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_model_that_cannot_be_read_costs_only_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    built = detector_model(tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.unlink()
+    kept.mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert detector_model(tmp_path) == built
+    assert "cannot be read" in caplog.text
 
 
 @pytest.mark.parametrize("name", [ENCODER, DETECTOR])

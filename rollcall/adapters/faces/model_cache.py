@@ -17,10 +17,14 @@ def cached(cache: Path, stem: str, suffix: str, make: Callable[[], bytes]) -> by
     """What `make` gives. `stem` names all that it depends on.
 
     The file's name also has the hash of its content, so a damaged one is found and made anew; where
-    the folder cannot be written, everything is made at every start.
+    the folder cannot be written, or a file not read, everything is made at every start.
     """
     for path in sorted(cache.glob(f"{stem}-*{suffix}")):
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            log.warning("the cached model %s cannot be read: %s", path.name, error)
+            continue
         if path.name == _name(stem, suffix, content):
             return content
         log.warning("the cached model %s is damaged; it is built again", path.name)
@@ -41,6 +45,7 @@ def _keep(cache: Path, name: str, content: bytes) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         handle, part = tempfile.mkstemp(dir=cache, prefix=".part-")
         with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, 0o644)  # an image is built by another user than runs it
             file.write(content)
         os.replace(part, cache / name)
     except OSError as error:

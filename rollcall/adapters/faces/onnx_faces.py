@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 
@@ -26,6 +27,10 @@ eight real clips: 640 finds six faces in 13 ms, 960 all eight in 28 ms more; 480
 
 CNN_WIDTH_PX = 960
 """For the CNN detector, which sees turned and dark faces too, in 150 ms."""
+
+MOST_DETECTION_PX = 1 << 21
+"""Of a picture that is looked at. Phones' upright videos have 1.6 million at the largest width; a
+strip of 16 x 16,000 pixels would otherwise take a minute and gigabytes."""
 
 CHIP_PADDING = 0.25
 """As `face_recognition` cuts faces out."""
@@ -66,7 +71,8 @@ class OnnxFaces:
     def _upright(self, pixels: Pixels) -> list[dlib.rectangle]:
         """Boxes in the full frame, from the smallest picture that shows any."""
         grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-        for width_px in DETECTION_WIDTHS_PX:
+        for most_px in DETECTION_WIDTHS_PX:
+            width_px = _width_px(grey, most_px)
             found = self._detector(_resized(grey, width_px), 0)
             if found:
                 return [_scaled(box, grey.shape[1] / width_px) for box in found]
@@ -76,8 +82,9 @@ class OnnxFaces:
         """The same by the CNN detector, which is loaded when it is first needed."""
         if self._cnn is None:
             self._cnn = CnnDetector(self._cache)
-        small = np.ascontiguousarray(_resized(pixels, CNN_WIDTH_PX))
-        factor = pixels.shape[1] / CNN_WIDTH_PX
+        width_px = _width_px(pixels, CNN_WIDTH_PX)
+        small = np.ascontiguousarray(_resized(pixels, width_px))
+        factor = pixels.shape[1] / width_px
         boxes = (
             dlib.rectangle(b.left, b.top, b.right - 1, b.bottom - 1)
             for b, _ in self._cnn.detect(small)
@@ -96,6 +103,12 @@ class OnnxFaces:
             return []
         (encodings,) = self._encoder.run(None, {"chips": np.stack(chips)})
         return np.asarray(encodings, dtype=np.float64)
+
+
+def _width_px(picture: Pixels, most_px: int) -> int:
+    """At which it has no more than MOST_DETECTION_PX at the same proportions."""
+    height, width = picture.shape[:2]
+    return max(1, min(most_px, math.isqrt(MOST_DETECTION_PX * width // height)))
 
 
 def _resized(picture: Pixels, width_px: int) -> Pixels:
