@@ -9,10 +9,10 @@ import numpy as np
 
 from rollcall.core.errors import GalleryError, PhotoError
 from rollcall.core.gallery import Gallery, check_name, empty_gallery
-from rollcall.core.gallery_formats import is_native, parse_gallery, render_gallery
+from rollcall.core.gallery_formats import is_native, render_gallery
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Encodings, Pixels
-from rollcall.galleries import GalleryPlace
+from rollcall.galleries import GalleryPlace, read_gallery
 
 ReadPhoto = Callable[[Path], Pixels]
 
@@ -26,13 +26,12 @@ def load_for_change(place: GalleryPlace) -> Gallery:
         place.stamp()
     except GalleryError:
         return empty_gallery()
-    body = place.load()
-    if not is_native(body):
+    if not is_native(place.load()):
         raise GalleryError(
-            "this gallery is a pickle, which is only read;"
+            f"the gallery {place} is a pickle, which is only read;"
             " make it native first: rollcall gallery convert OLD NEW.npz"
         )
-    return parse_gallery(body)
+    return read_gallery(place)
 
 
 def enrol(

@@ -64,8 +64,11 @@ class ObjectFile:
         come to an end.
 
         Readers do not keep to our ranges: one that begins in the last range and ends behind it
-        reads on. Less may be there than was asked for, and never more than the largest range.
+        reads on. Less may be there than was asked for, and never more than the largest range. A
+        second reader may ask again for what the first one had.
         """
+        if self._last_start <= start and end <= self._last_end:
+            return self._last_start, self._last_end
         follows = self._last_end > 0 and self._last_start <= start <= self._last_end
         longest = min(2 * self._range_bytes, LARGEST_RANGE_BYTES) if follows else FIRST_RANGE_BYTES
         self._range_bytes = longest

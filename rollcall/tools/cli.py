@@ -13,7 +13,7 @@ from typing import Any, Literal
 import click
 
 from rollcall import __version__
-from rollcall.core.errors import PermanentError
+from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import UNKNOWN, Gallery
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch
@@ -165,7 +165,7 @@ def _settings(encodings: str | None, scan: str | None = None) -> Settings:
 def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
     try:
         found = recogniser.recognise(WholeFile(video), known, Stopwatch())
-    except PermanentError as error:
+    except RollcallError as error:
         return _document(video, "error", [], str(error))
     except OSError as error:
         return _document(video, "error", [], f"cannot be read: {error.strerror}")

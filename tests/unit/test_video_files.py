@@ -54,6 +54,17 @@ def test_a_file_read_to_its_end_is_fetched_once_in_growing_ranges(
     assert len(store.ranges) <= 7
 
 
+def test_a_second_reader_gets_what_the_first_one_had(store: CountingStore, tmp_path: Path) -> None:
+    """The decoder's child may be another one by then."""
+    body = bytes(range(256)) * (9 * MIB // 256)
+    store.write("b", "k", body, "", {})
+    file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
+    for _ in range(2):
+        with PartFile(str(file.path), file.size_bytes, file.need) as reader:
+            assert b"".join(iter(lambda r=reader: r.read(65536), b"")) == body  # type: ignore[misc]
+    assert store.fetched() == len(body)
+
+
 def test_a_jump_fetches_a_small_range_there(store: CountingStore, tmp_path: Path) -> None:
     body = bytes(20 * MIB) + b"end"
     with opened(store, body, tmp_path) as file:
