@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import (
     clips,
+    cnn,
     cold_start,
     encodings,
     gallery,
@@ -24,6 +25,7 @@ from benchmarks import (
 SECTIONS: Mapping[str, ModuleType] = {
     "clips": clips,
     "encodings": encodings,
+    "cnn": cnn,
     "cold_start": cold_start,
     "stages": stages,
     "throughput": throughput,

@@ -54,6 +54,13 @@ RESULTS: dict[str, Any] = {
         for name, found in (("one", "ada"), ("two", "bob"))
     ],
     "encodings": {"clips": 1, "faces": 2, "largest_l2": 1.2e-6},
+    "cnn": {
+        "frames": 1,
+        "faces": 1,
+        "cpu_ms": {"rollcall": 60.0, "dlib": 1200.0},
+        "largest_px": 0,
+        "largest_score": 1e-6,
+    },
     "cold_start": {"rollcall_first_answer": 990.0, "reference_import": 1100.0},
     "stages": {
         "embedded": [

@@ -67,6 +67,8 @@ def test_names_are_those_of_the_reference(results: dict[str, Any]) -> None:
 def test_what_is_measured_is_there(results: dict[str, Any]) -> None:
     assert results["encodings"]["faces"] >= 2
     assert results["encodings"]["largest_l2"] < 1e-5
+    assert results["cnn"]["faces"] >= 1
+    assert results["cnn"]["largest_score"] < 0.01
     assert [each["videos"] for each in results["memory"]] == [2, 4]
     assert all(each["rss_mb"] > 50 for each in results["memory"])
     assert all(each["peak_mb"] > 50 for each in results["timeline"])
