@@ -50,9 +50,10 @@ class Reconciler:
             key = _result_key(info)
             if key is None or info.key in unsettled:
                 continue
-            if key not in results or not self._is_from(key, results[key], info.etag):
+            done = key in results and self._is_from(key, results[key], info.etag)
+            if done is False:
                 self._add(info)
-            elif info.key in dead and self._inbox.result_found(info):
+            elif done and info.key in dead and self._inbox.result_found(info):
                 log.info("%r was given up, but has its result", info.key)
 
     def _add(self, info: ObjectInfo) -> None:
@@ -60,9 +61,10 @@ class Reconciler:
             log.info("%r has no result", info.key)
             self._on_missing()
 
-    def _is_from(self, key: str, etag: str, video_etag: str) -> bool:
-        """Only a yes is remembered: two videos may have results of the same bytes. A result that
-        nobody lets us read counts: its video would be recognised again for ever."""
+    def _is_from(self, key: str, etag: str, video_etag: str) -> bool | None:
+        """Only a yes is remembered: two videos may have results of the same bytes. None for a
+        result that nobody lets us read: it proves nothing, and its video would be recognised again
+        at every pass."""
         if self._sources.get(key) == (etag, video_etag):
             return True
         try:
@@ -71,7 +73,7 @@ class Reconciler:
             return False
         except StoreMisconfigured as error:
             log.warning("whose result %r is cannot be told: %s", key, error)
-            return True
+            return None
         self._sources[key] = (etag, source)
         return source == video_etag
 
