@@ -82,7 +82,7 @@ class Pipeline:
         if info is None:
             return {"status": "ignored", "reason": "a multipart upload that has not ended"}
         gallery = self.galleries.current()
-        recognition = self._recognise(info, gallery, watch)
+        recognition = self._recognised(info, gallery, watch)
         with watch.stage("students"):
             students = self._students(recognition)
         with watch.stage("head"):
@@ -126,6 +126,14 @@ class Pipeline:
                 f" ({self.settings.max_video_bytes})"
             )
         return info
+
+    def _recognised(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
+        """What is wrong with an old upload says nothing of the one that replaced it meanwhile."""
+        try:
+            return self._recognise(info, gallery, watch)
+        except PermanentError:
+            self._check_unchanged(info)
+            raise
 
     def _check_unchanged(self, info: ObjectInfo) -> None:
         """A slow call for an old upload must not overwrite the result of a newer one, nor write one

@@ -254,6 +254,24 @@ def test_a_slow_call_for_an_old_upload_writes_nothing(home: Home, tmp_path: Path
         home.result("a.csv")
 
 
+def test_a_slow_call_for_a_damaged_upload_reports_nothing_of_the_new_one(
+    home: Home, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    good = paint_video(tmp_path / "b.mp4", ["blue"])
+
+    def damaged(pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+        home.put("a.mp4", good)
+        raise NotAVideo("on purpose")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(home.recogniser.engine, "faces", damaged)
+        with pytest.raises(VideoChanged):
+            run(home)
+    assert not list(home.store.list_objects(REPORTS))
+    assert run(home)["status"] == "recognised"
+
+
 def test_a_full_disk_is_tried_again(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
 
