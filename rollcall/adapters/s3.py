@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rollcall.adapters.boto import boto_errors, refusal_code
 from rollcall.adapters.whole_answers import read_body
@@ -26,6 +27,9 @@ _GONE = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 _GONE_PERHAPS = frozenset({"404", "405"})
 """What remains of these when the answer has no body. A missing bucket says the same, and so does a
 proxy that has lost its store for a moment."""
+
+_FIRST_REGION = "us-east-1"
+_AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn")
 
 _PEEK_BYTES = 1 << 16
 
@@ -119,10 +123,19 @@ class S3Store:
     def create_bucket(self, bucket: str) -> None:
         """One that is ours already is no error."""
         try:
-            self._call("create_bucket", bucket, None)
+            self._call("create_bucket", bucket, None, **self._region())
         except RollcallError as error:
             if refusal_code(error) != _OURS_ALREADY:
                 raise
+
+    def _region(self) -> dict[str, Any]:
+        """AWS wants to hear of every region but its first; other stores refuse what they do not
+        know."""
+        meta = self._client.meta
+        host = urlsplit(meta.endpoint_url).hostname or ""
+        if meta.region_name == _FIRST_REGION or not host.endswith(_AWS_HOSTS):
+            return {}
+        return {"CreateBucketConfiguration": {"LocationConstraint": meta.region_name}}
 
     def _head(self, bucket: str, key: str) -> Any:
         """An answer without a body can be cut off among its headers alone."""

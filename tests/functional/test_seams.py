@@ -6,15 +6,18 @@ import dataclasses
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from botocore.awsrequest import AWSRequest, AWSResponse
 from skimage import data
 from support.faulty_proxy import FaultyProxy
 from support.settings import embedded_settings
 from support.videos import paint_frame
+from urllib3 import HTTPResponse
 
 from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
@@ -344,6 +347,29 @@ def test_a_bucket_that_is_missing_is_for_the_operator_to_mend(moto_url: str) -> 
         store.write("no-such-bucket", "a.csv", b"", "text/csv", {})
     with pytest.raises(StoreMisconfigured, match="NoSuchBucket"):
         store.head("no-such-bucket", "a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("url", "region", "said"),
+    [
+        ("", "eu-central-1", b"<LocationConstraint>eu-central-1</LocationConstraint>"),
+        ("", "us-east-1", b""),
+        ("http://ceph.example", "eu-central-1", b""),
+    ],
+)
+def test_a_new_bucket_names_its_region_to_aws_alone(url: str, region: str, said: bytes) -> None:
+    client = s3_client(embedded_settings(url, AWS_REGION=region))
+    sent = []
+
+    def answer(request: AWSRequest, **_: object) -> AWSResponse:
+        sent.append(request.body or b"")
+        body = HTTPResponse(BytesIO(), preload_content=False)
+        return AWSResponse(request.url, 200, {"Content-Length": "0"}, body)
+
+    client.meta.events.register("before-send.s3.CreateBucket", answer)
+    S3Store(client).create_bucket("bucket")
+    assert said in sent[0]
+    assert bool(sent[0]) == bool(said)
 
 
 def test_a_page_of_a_proxy_does_not_say_that_a_video_is_gone(moto_url: str) -> None:
