@@ -14,6 +14,9 @@ from rollcall.core.types import VideoRef
 from rollcall.core.verdict import BUSY_DELAY_S, FEW_ATTEMPTS, Verdict, judge
 from rollcall.worker.counters import Counters
 
+_UNFORESEEN = "internal:"
+"""How the message of such an error begins (`rollcall.function.aws_lambda`)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -63,11 +66,21 @@ class Invoker:
         return verdict
 
 
+def _is_unforeseen(payload: bytes) -> bool:
+    """Whether the function itself said 500; a Lambda that ended in between may end otherwise."""
+    try:
+        return str(json.loads(payload)["errorMessage"]).startswith(_UNFORESEEN)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
 def _judged(answer: Answer) -> Verdict:
     """The function's own answer carries its status inside."""
     if answer.function_error:
         text = answer.payload[:500].decode(errors="replace")
-        return Verdict("retry", "function_error", f"{answer.function_error}: {text}")
+        few = FEW_ATTEMPTS if _is_unforeseen(answer.payload) else None
+        message = f"{answer.function_error}: {text}"
+        return Verdict("retry", "function_error", message, most_attempts=few)
     try:
         document = json.loads(answer.payload)
         status = int(document["statusCode"])

@@ -251,6 +251,14 @@ def test_what_may_go_away_is_tried_again(queues: Queues, trouble: Reply) -> None
     assert not queues.dead_letters()
 
 
+def test_what_the_function_did_not_foresee_is_tried_three_times(queues: Queues) -> None:
+    queues.values["MAX_ATTEMPTS"] = "20"
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, lambda number, key: function_error("internal: call 1")) as function:
+        wait_until(queues.dead_letters, "the dead letter")
+    assert function.calls == {"a.mp4": 3}
+
+
 def test_being_busy_uses_up_no_attempt(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollcall.worker.invoker.BUSY_DELAY_S", 0.01)
     busy: Reply = (429, {"X-Amzn-ErrorType": "TooManyRequestsException"}, b"{}")
