@@ -11,7 +11,8 @@ Usage: aws_lambda/ecr_push.sh [OPTIONS] ACCOUNT REGION REPOSITORY
   REPOSITORY   of ECR, in that region; make it once:
                aws ecr create-repository --repository-name REPOSITORY --region REGION
 
-  --tag TAG            of the image (default: the commit, or "latest" outside of git)
+  --tag TAG            of the image (default: the commit, or "latest" outside of git; and the
+                       hash of aws_lambda/gallery.npz, where there is one)
   --platform PLATFORM  linux/amd64 (default) or linux/arm64; as the function's Architecture
   --dry-run            print the commands, and run none
   --help
@@ -26,6 +27,9 @@ fail() {
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 tag=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null || echo latest)
+# CloudFormation looks at the tag alone: another gallery in the image has to give another one.
+gallery=$root/aws_lambda/gallery.npz
+[[ ! -f $gallery ]] || tag+=-$(sha256sum "$gallery" | cut -c1-8)
 platform=linux/amd64
 dry_run=
 positional=()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,20 @@ def test_the_commit_is_the_tag(programs: Path) -> None:
     git = ["git", "-C", REPOSITORY, "rev-parse", "--short=12", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     assert image.rpartition(":")[2] == commit
+
+
+def test_another_gallery_is_another_tag(programs: Path, tmp_path: Path) -> None:
+    """CloudFormation would see no change, and people who were removed would still be known."""
+    folder = tmp_path / "project" / "aws_lambda"
+    folder.mkdir(parents=True)
+    script = shutil.copy(FOLDER / "ecr_push.sh", folder)
+    tags = set()
+    for content in (b"with ada", b"without ada"):
+        (folder / "gallery.npz").write_bytes(content)
+        argv, env = [script, "--dry-run", *GOOD], {"PATH": f"{programs}:{os.environ['PATH']}"}
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+        tags.add(done.stdout.splitlines()[-1].rpartition(":")[2])
+    assert len(tags) == 2
 
 
 @pytest.mark.parametrize("step", ["login", "build", "push"])
