@@ -12,7 +12,7 @@ from rollcall.core.gallery import Gallery, check_name, empty_gallery
 from rollcall.core.gallery_formats import is_native, render_gallery
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Encodings, Pixels
-from rollcall.galleries import GalleryPlace, read_gallery
+from rollcall.galleries import GalleryPlace, gallery_of
 
 ReadPhoto = Callable[[Path], Pixels]
 
@@ -26,12 +26,13 @@ def load_for_change(place: GalleryPlace) -> Gallery:
         place.stamp()
     except GalleryError:
         return empty_gallery()
-    if not is_native(place.load()):
+    body = place.load()
+    if not is_native(body):
         raise GalleryError(
             f"the gallery {place} is a pickle, which is only read;"
             " make it native first: rollcall gallery convert OLD NEW.npz"
         )
-    return read_gallery(place)
+    return gallery_of(place, body)
 
 
 def enrol(

@@ -125,7 +125,11 @@ class StorePlace:
 
 def read_gallery(place: GalleryPlace) -> Gallery:
     """Raises GalleryError, which names the place, and TransientError."""
-    body = place.load()
+    return gallery_of(place, place.load())
+
+
+def gallery_of(place: GalleryPlace, body: bytes) -> Gallery:
+    """Of what was loaded from the place. Raises GalleryError, which names it."""
     try:
         return parse_gallery(body)
     except GalleryError as error:

@@ -53,7 +53,7 @@ def url(packages: Path, app: Path) -> Iterator[str]:
 
 
 def test_the_image_s_own_check_passes(packages: Path, app: Path, tmp_path: Path) -> None:
-    (check,) = re.findall(r'&& python -c "(.+)"', DOCKERFILE.read_text())
+    (check,) = re.findall(r'&& python -c "(.+)" \\$', DOCKERFILE.read_text(), re.M)
     python, environment = bare_python(packages)
     environment = environment | {"MODEL_CACHE": str(tmp_path)}
     subprocess.run([*python, "-c", check], cwd=app, env=environment, check=True)

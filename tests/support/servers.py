@@ -54,15 +54,8 @@ def serve_function(reply: Callable[[dict[str, Any]], Reply | None]) -> Iterator[
         def log_message(self, *args: Any) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with _serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
 
 
 @contextmanager
@@ -74,7 +67,12 @@ def serve_bytes(answer: bytes) -> Iterator[str]:
             self.request.recv(65536)
             self.request.sendall(answer)
 
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    with _serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)) as url:
+        yield url
+
+
+@contextmanager
+def _serving(server: socketserver.TCPServer) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
