@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.bench import Bench
+from benchmarks.frames import rgb_frames
 from benchmarks.measure import measure
 from rollcall.adapters.faces.cnn_detector import CnnDetector
 from rollcall.adapters.faces.dlib_weights import model_path
@@ -55,9 +56,8 @@ def run(bench: Bench) -> dict[str, Any]:
 
 def _frames(bench: Bench) -> Iterator[Pixels]:
     for video in bench.videos:
-        _, bgr = cv2.VideoCapture(str(video)).read()
-        small = cv2.resize(bgr, SIZE_PX, interpolation=cv2.INTER_AREA)
-        yield np.ascontiguousarray(small[..., ::-1], dtype=np.uint8)
+        small = cv2.resize(next(rgb_frames(video)), SIZE_PX, interpolation=cv2.INTER_AREA)
+        yield np.asarray(small, dtype=np.uint8)
 
 
 def _dlibs(detector: Any, pixels: Pixels) -> Found:

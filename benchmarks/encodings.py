@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from benchmarks.bench import Bench
+from benchmarks.frames import rgb_frames
 from benchmarks.theirs import face_recognition
 from rollcall.core.types import Box, Pixels
 from rollcall.tools.demo import sample_folder
@@ -26,7 +23,7 @@ def run(bench: Bench) -> dict[str, Any]:
     clips = [*bench.videos, *sorted((sample_folder(bench.folder) / "videos").iterdir())]
     differences = []
     for clip in clips:
-        for rgb in _pictures(clip, bench.sizes.encodings_step):
+        for rgb in rgb_frames(clip, bench.sizes.encodings_step):
             for face in engine.faces(rgb):
                 if _at_edge(face.box, rgb):
                     continue
@@ -38,17 +35,6 @@ def run(bench: Bench) -> dict[str, Any]:
 def _at_edge(box: Box, rgb: Pixels) -> bool:
     height, width = rgb.shape[:2]
     return min(box.left, box.top) <= 0 or box.right >= width or box.bottom >= height
-
-
-def _pictures(clip: Path, step: int) -> Iterator[Pixels]:
-    """Every so many frames, RGB."""
-    video = cv2.VideoCapture(str(clip))
-    for number in count():
-        there, bgr = video.read()
-        if not there:
-            return
-        if number % step == 0:
-            yield np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
 
 
 def table(result: dict[str, Any]) -> str:
