@@ -6,10 +6,17 @@ other files and addresses. The signatures are those of the formats' specificatio
 
 from __future__ import annotations
 
-HEAD_BYTES = 512
+HEAD_BYTES = 4096
 """How much of a file `container_of` wants to see."""
 
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_SMALL_MP4_BOXES = (b"styp", b"sidx", b"ssix", b"uuid", b"emsg", b"prft", b"pdin", b"moof", b"junk")
+"""What may stand before the first fragment of a DASH, CMAF or surveillance recording (ISO/IEC
+14496-12, 23009-1). These are small, unlike a movie's index or data, so their size is checked."""
+
+_MAX_SMALL_BOX_BYTES = 1 << 24
+_MIN_BOX_BYTES = 8
+
 _PREFIXES = {
     b"\x1a\x45\xdf\xa3": "matroska",
     b"FLV\x01": "flv",
@@ -18,17 +25,92 @@ _PREFIXES = {
     b"\x00\x00\x01\xba": "mpeg-ps",
     b"\x00\x00\x01\xb3": "mpeg-video",
 }
-_TS_PACKETS = {188: 0, 192: 4}
-"""Length of a transport stream packet -> offset of its sync byte; M2TS has a time code first."""
+_TS_PACKETS = {188: 0, 192: 4, 204: 0}
+"""Length of a transport stream packet -> offset of its sync byte. M2TS has a time code first, and
+DVB's packets end in 16 bytes of error correction."""
+
+_TS_SYNC = 0x47
+_TS_SYNCS = 5
+"""So many sync bytes at the right distance make a capture that starts in the middle of a packet."""
+
+_MAX_LEAD_BYTES = 1024
+"""A recorder's own header, or the rest of a packet, before the first whole packet."""
+
+_PACK_START = b"\x00\x00\x01\xba"
+"""MPEG program stream; the next byte tells MPEG-1 from MPEG-2 (ISO/IEC 13818-1, 2.5.3.3)."""
+
+_OTHER_KINDS = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"ID3": "an MP3 sound file",
+    b"fLaC": "a FLAC sound file",
+    b"#EXTM3U": "a playlist, which only names other files",
+    b"ffconcat": "a playlist, which only names other files",
+    b"<": "a text file (HTML or XML)",
+    b"{": "a text file (JSON)",
+    b"DHAV": "a Dahua recorder's own format; export it as MP4",
+    b"\x00\x05\x16\x07": "a companion file of macOS (its name begins with ._)",
+}
 
 
 def container_of(head: bytes) -> str | None:
     """Name of the video container, or None when the bytes begin none."""
-    if head[4:8] in _MP4_BOXES:
+    if _is_mp4(head):
         return "mp4"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"
     for size, offset in _TS_PACKETS.items():
-        if len(head) > offset + size and head[offset] == head[offset + size] == 0x47:
+        if len(head) > offset + size and head[offset] == head[offset + size] == _TS_SYNC:
             return "mpeg-ts"
-    return next((name for prefix, name in _PREFIXES.items() if head.startswith(prefix)), None)
+    named = next((name for prefix, name in _PREFIXES.items() if head.startswith(prefix)), None)
+    return named or _behind_a_lead(head)
+
+
+def kind_of(head: bytes) -> str:
+    """What a file that is not a video container is, for people."""
+    if not head:
+        return "empty"
+    if head[:4] == b"RIFF" and head[8:12] in (b"WAVE", b"WEBP"):
+        return "a WAV sound file" if head[8:12] == b"WAVE" else "a WebP picture"
+    for prefix, kind in _OTHER_KINDS.items():
+        if head.startswith(prefix):
+            return kind
+    return "not a video container (MP4, MKV, AVI, ...)"
+
+
+def _is_mp4(head: bytes) -> bool:
+    if head[4:8] in _MP4_BOXES:
+        return True
+    size = int.from_bytes(head[:4], "big")
+    return head[4:8] in _SMALL_MP4_BOXES and _MIN_BOX_BYTES <= size < _MAX_SMALL_BOX_BYTES
+
+
+def _behind_a_lead(head: bytes) -> str | None:
+    """A stream that starts in the middle of a packet or behind a recorder's own header.
+
+    Pictures and archives may hold such bytes by chance, so they are left out first.
+    """
+    if kind_of(head) != kind_of(b"?"):
+        return None
+    pack = head.find(_PACK_START, 0, _MAX_LEAD_BYTES)
+    if pack >= 0 and len(head) > pack + 4 and _is_pack_mark(head[pack + 4]):
+        return "mpeg-ps"
+    return "mpeg-ts" if any(_has_syncs(head, size) for size in _TS_PACKETS) else None
+
+
+def _is_pack_mark(byte: int) -> bool:
+    return byte & 0xC4 == 0x44 or byte & 0xF1 == 0x21
+
+
+def _has_syncs(head: bytes, size: int) -> bool:
+    last = len(head) - (_TS_SYNCS - 1) * size
+    return any(
+        all(head[first + n * size] == _TS_SYNC for n in range(_TS_SYNCS))
+        for first in range(min(last, _MAX_LEAD_BYTES))
+    )
