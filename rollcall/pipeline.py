@@ -20,7 +20,12 @@ from rollcall.core.errors import (
 )
 from rollcall.core.gallery import Gallery
 from rollcall.core.keys import report_key, result_key
-from rollcall.core.reports import error_document, person_document, report_document
+from rollcall.core.reports import (
+    coverage_document,
+    error_document,
+    person_document,
+    report_document,
+)
 from rollcall.core.result_messages import failure_message, result_message
 from rollcall.core.results import render_csv
 from rollcall.core.seams import ObjectStore, StudentStore, VideoFile
@@ -94,6 +99,7 @@ class Pipeline:
             "status": recognition.status,
             "video": {"bucket": info.bucket, "key": info.key, "etag": info.etag},
             "people": [person_document(person, students) for person in recognition.people],
+            "coverage": coverage_document(recognition.coverage),
             "output": {"bucket": self.settings.output_bucket, "key": output},
             "timings_ms": watch.ms(),
         }

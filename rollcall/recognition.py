@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.plan import PLANS
 from rollcall.core.seams import FaceEngine, VideoFile
 from rollcall.core.stopwatch import Stopwatch
-from rollcall.core.types import Frame, Recognition, Sighting, Video
+from rollcall.core.types import Coverage, Frame, Recognition, Sighting, Video
 from rollcall.core.voting import is_clear, people
 
 THOROUGH_FRAMES = 4
@@ -23,6 +24,9 @@ would make videos without anybody the dearest of all."""
 
 LEAST_S = 1.0
 """For a video whose bytes took all of the time; the check behind its first frame says so."""
+
+MAX_SEARCHED_TRACKS = 3
+"""Cameras and recorders write two or three. Each may take as long as the whole video."""
 
 MAX_SIGHTINGS = 100_000
 """Each is kept to the end, with its encoding: two kilobytes."""
@@ -33,13 +37,25 @@ log = logging.getLogger(__name__)
 class OpenVideo(Protocol):
     """Opens a video; `whole` says that all of it will be looked at, for `most_s` seconds at most.
 
-    Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable, then and while frames
-    are read.
+    `track` counts its video tracks in the order in which they are worth looking at. Raises
+    NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable, then and while frames are read.
     """
 
     def __call__(
-        self, file: VideoFile, *, whole: bool, most_s: float
+        self, file: VideoFile, *, whole: bool, most_s: float, track: int
     ) -> AbstractContextManager[Video]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SearchedTrack:
+    """What was seen on one video track. `frames` were searched for faces."""
+
+    track: int
+    tracks: int
+    duration_s: float
+    damaged: bool
+    frames: int
+    sightings: tuple[Sighting, ...]
 
 
 class Recogniser:
@@ -73,11 +89,42 @@ class Recogniser:
             raise NotAVideo("the video makes the decoder crash; convert it") from error
 
     def _recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
+        searched = self._search(file, gallery, watch)
+        best = next((each for each in searched if each.sightings), searched[0])
+        if not best.sightings and any(each.damaged for each in searched):
+            raise NotAVideo(
+                "the video is damaged, and what could be decoded shows nobody; upload it again"
+            )
+        with watch.stage("vote"):
+            found = people(best.sightings, self._tolerance)
+        frames = sum(each.frames for each in searched)
+        coverage = Coverage(best.track, best.tracks, len(searched))
+        return Recognition(found, best.sightings, frames, best.duration_s, coverage)
+
+    def _search(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> list[SearchedTrack]:
+        """The tracks up to the first one with faces: a lecture may have its slides on one track and
+        the camera on the next. A track that cannot be decoded is left out if another one can."""
+        searched: list[SearchedTrack] = []
+        refusals: list[NotAVideo] = []
+        for track in range(MAX_SEARCHED_TRACKS):
+            if searched and (searched[-1].sightings or track >= searched[-1].tracks):
+                break
+            try:
+                searched.append(self._search_track(file, gallery, watch, track))
+            except NotAVideo as error:
+                refusals.append(error)
+        if not searched:
+            raise refusals[0]
+        return searched
+
+    def _search_track(
+        self, file: VideoFile, gallery: Gallery, watch: Stopwatch, track: int
+    ) -> SearchedTrack:
         sightings: list[Sighting] = []
         number = 0
         with ExitStack() as stack:
             with watch.stage("open"):
-                video = stack.enter_context(self._open(file, watch))
+                video = stack.enter_context(self._open(file, watch, track))
             frames = video.frames(PLANS[self._scan](video.duration_s))
             while (frame := _next(frames, watch)) is not None:
                 number += 1
@@ -88,18 +135,13 @@ class Recogniser:
                     break
                 self._check_time(watch, frame)
                 _check_crowd(sightings)
-            duration_s, damaged = video.duration_s, video.damaged
-        if damaged and not sightings:
-            raise NotAVideo(
-                "the video is damaged, and what could be decoded shows nobody; upload it again"
+            return SearchedTrack(
+                video.track, video.tracks, video.duration_s, video.damaged, number, tuple(sightings)
             )
-        with watch.stage("vote"):
-            found = people(sightings, self._tolerance)
-        return Recognition(found, tuple(sightings), number, duration_s)
 
-    def _open(self, file: VideoFile, watch: Stopwatch) -> AbstractContextManager[Video]:
+    def _open(self, file: VideoFile, watch: Stopwatch, track: int) -> AbstractContextManager[Video]:
         left_s = max(LEAST_S, self._most_s - watch.elapsed_s())
-        return self._open_video(file, whole=self._scan == "timeline", most_s=left_s)
+        return self._open_video(file, whole=self._scan == "timeline", most_s=left_s, track=track)
 
     def _is_settled(self, seen: list[Sighting], sightings: list[Sighting]) -> bool:
         """This frame leaves no doubt, and neither do those before it."""

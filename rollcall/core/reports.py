@@ -8,7 +8,7 @@ from typing import Any
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import UNKNOWN
-from rollcall.core.types import Person, Recognition, Sighting, Student, VideoRef
+from rollcall.core.types import Coverage, Person, Recognition, Sighting, Student, VideoRef
 
 STALE_GALLERY = "X-Rollcall-Gallery-Stale"
 """Header of an answer that was found with an old gallery, because the new one cannot be read."""
@@ -26,6 +26,24 @@ def person_document(person: Person, students: Mapping[str, Student]) -> dict[str
         "frames": person.frames,
         "distance": None if person.distance is None else round(person.distance, 3),
     }
+
+
+def coverage_document(coverage: Coverage) -> dict[str, Any]:
+    """Which of the file's video tracks was used, how many there are, how many were searched."""
+    return {
+        "video_track": coverage.track,
+        "video_tracks": coverage.tracks,
+        "video_tracks_searched": coverage.searched,
+    }
+
+
+def limits_of(coverage: Coverage) -> list[str]:
+    """Sentences about what limits the answer; none for a file with one video track."""
+    if coverage.tracks == 1:
+        return []
+    unsearched = coverage.tracks - coverage.searched
+    rest = f"; {unsearched} of them not searched" if unsearched else ""
+    return [f"used video track {coverage.track} of {coverage.tracks}{rest}"]
 
 
 def report_document(answer: Mapping[str, Any], recognition: Recognition) -> dict[str, Any]:

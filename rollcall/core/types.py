@@ -118,6 +118,17 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which of a file's video tracks the result is about."""
+
+    track: int = 1
+    """Number of the track whose faces are told, from 1."""
+    tracks: int = 1
+    searched: int = 1
+    """How many tracks were searched for faces."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recognition:
     """What was seen in one video. `status` is recognised, unknown or no_face."""
 
@@ -125,6 +136,7 @@ class Recognition:
     sightings: tuple[Sighting, ...]
     frames: int
     duration_s: float
+    coverage: Coverage = Coverage()
     status: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -154,10 +166,15 @@ class Video(Protocol):
     """An opened video."""
 
     duration_s: float
-    width_px: int
-    height_px: int
-    damaged: bool
-    """Whether something could not be decoded, as far as the frames were read."""
+    track: int
+    """Number of the video track that is read, from 1."""
+    tracks: int
+    """How many video tracks the file has."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether something could not be decoded, as far as the frames were read."""
+        ...
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """For each time the first frame that is not before it; times only grow."""

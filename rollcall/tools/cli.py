@@ -15,6 +15,7 @@ import click
 from rollcall import __version__
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import UNKNOWN, Gallery
+from rollcall.core.reports import coverage_document, limits_of
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Recognition
@@ -169,11 +170,21 @@ def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str,
         return _document(video, "error", [], str(error))
     except OSError as error:
         return _document(video, "error", [], f"cannot be read: {error.strerror}")
-    return _document(video, found.status, _people(found), None)
+    return _document(video, found.status, _people(found), None) | {
+        "coverage": coverage_document(found.coverage),
+        "limits": limits_of(found.coverage),
+    }
 
 
 def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:
-    return {"video": str(video), "status": status, "people": people, "error": error}
+    return {
+        "video": str(video),
+        "status": status,
+        "people": people,
+        "coverage": None,
+        "limits": [],
+        "error": error,
+    }
 
 
 def _people(found: Recognition) -> list[dict[str, Any]]:
@@ -197,4 +208,5 @@ def _sentence(document: dict[str, Any]) -> str:
         f" {person['last_seen_s']:g} s)"
         for person in document["people"]
     ]
-    return f"{document['video']}: {', '.join(texts) or 'nobody'}"
+    limits = "".join(f"; {limit}" for limit in document["limits"])
+    return f"{document['video']}: {', '.join(texts) or 'nobody'}{limits}"

@@ -8,6 +8,7 @@ names others finds no place to open them: the only free one is the video's own.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import mmap
@@ -113,6 +114,7 @@ class Child:
             if "open" in request:
                 self._one_video(request)
                 self._waiting.clear()
+                gc.collect()  # PyAV's frames refer to themselves, and each is a whole picture
 
     def _one_video(self, request: Message) -> None:
         limit_cpu(request["seconds"])
@@ -120,10 +122,14 @@ class Child:
         try:
             with (
                 PartFile(request["open"], request["bytes"], need) as file,
-                open_video(file, self._limits, whole=request["whole"]) as video,  # type: ignore[arg-type]
+                open_video(
+                    file,  # type: ignore[arg-type]
+                    self._limits,
+                    whole=request["whole"],
+                    track=request["track"],
+                ) as video,
             ):
-                facts = [video.width_px, video.height_px, video.duration_s]
-                self._wire.send({"video": facts})
+                self._wire.send({"video": [video.duration_s, video.track, video.tracks]})
                 self._frames(video, PLACES if request["whole"] else 1)
         except RollcallError as error:
             self._wire.send({"error": error.code, "message": str(error)})
@@ -216,6 +222,7 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     limit_memory(limits)
     limit_files()
+    gc.freeze()
     try:
         Child(Wire(0, 1), memory, limits).serve()
     except PeerGone:

@@ -32,6 +32,9 @@ from rollcall.core.types import Frame, VideoLimits
 START_S = 60.0
 """For a child to load its libraries, on a busy machine."""
 
+MAX_TRACKS = 10_000
+"""Beyond FFmpeg's own limit of 1000 streams for a file."""
+
 END_S = 2.0
 """For a child that closed its pipes to end."""
 
@@ -59,7 +62,7 @@ class Decoder:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def open(self, file: VideoFile, *, whole: bool, most_s: float) -> DecodedVideo:
+    def open(self, file: VideoFile, *, whole: bool, most_s: float, track: int = 0) -> DecodedVideo:
         """Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable.
 
         `most_s` is how long the video may take from now on; fetching its bytes does not count.
@@ -68,7 +71,7 @@ class Decoder:
         self.deadline_s = time.monotonic() + most_s
         self.in_step = False
         request = {"open": str(file.path), "bytes": file.size_bytes, "complete": file.complete}
-        self._send({**request, "whole": whole, "seconds": most_s})
+        self._send({**request, "whole": whole, "seconds": most_s, "track": track})
         return DecodedVideo(self, file, self._facts(self.answer(file)), ahead=whole)
 
     def _await_ready(self) -> None:
@@ -130,13 +133,13 @@ class Decoder:
         flat = np.frombuffer(self._memory, np.uint8, height * width * CHANNELS, offset)
         return Frame(time_s, flat.reshape(height, width, CHANNELS))
 
-    def _facts(self, message: Message) -> tuple[int, int, float]:
-        """Width and height in pixels, and seconds."""
+    def _facts(self, message: Message) -> tuple[float, int, int]:
+        """Duration in seconds, number of the track, and how many tracks there are."""
         try:
-            width_px, height_px, duration_s = message["video"]
-            if not math.isfinite(duration_s):
-                raise ValueError("a duration that is no number")
-            return int(width_px), int(height_px), float(duration_s)
+            duration_s, track, tracks = message["video"]
+            if not math.isfinite(duration_s) or not 1 <= track <= tracks <= MAX_TRACKS:
+                raise ValueError("facts that no video has")
+            return float(duration_s), int(track), int(tracks)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._crash(error) from error
 
@@ -164,14 +167,14 @@ class DecodedVideo:
     """Implements `rollcall.core.types.Video`; a frame's pixels are good until the next frame."""
 
     def __init__(
-        self, decoder: Decoder, file: VideoFile, facts: tuple[int, int, float], *, ahead: bool
+        self, decoder: Decoder, file: VideoFile, facts: tuple[float, int, int], *, ahead: bool
     ) -> None:
         self.damaged = False
         self._decoder = decoder
         self._file = file
         self._ahead = ahead
         self._asked = 0
-        self.width_px, self.height_px, self.duration_s = facts
+        self.duration_s, self.track, self.tracks = facts
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """With `ahead`, the child decodes the next frames while the caller looks at this one."""

@@ -20,15 +20,18 @@ class DecoderPool:
         self._idle: list[Decoder] = []
 
     @contextmanager
-    def open(self, file: VideoFile, *, whole: bool, most_s: float) -> Iterator[DecodedVideo]:
-        """The video in a child. `whole` says that all of it will be looked at.
+    def open(
+        self, file: VideoFile, *, whole: bool, most_s: float, track: int = 0
+    ) -> Iterator[DecodedVideo]:
+        """The video in a child. `whole` says that all of it will be looked at, `track` which of its
+        video tracks, in the order in which they are worth looking at.
 
         Raises NotAVideo, VideoTooLarge, DecoderCrashed, DecoderUnavailable, or what fetching its
         bytes raises.
         """
         decoder = self._take()
         try:
-            yield decoder.open(file, whole=whole, most_s=most_s)
+            yield decoder.open(file, whole=whole, most_s=most_s, track=track)
             decoder.finish(file)
         finally:
             if decoder.in_step:

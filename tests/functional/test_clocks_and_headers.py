@@ -1,0 +1,122 @@
+"""Time stamps that start late or jump, and headers that lie: the length is what is there."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+from support.ffmpeg import H264, ffmpeg
+from support.home import IN, answer, make_home
+from support.videos import paint_video
+
+from rollcall.adapters.video.av_video import open_video
+from rollcall.core.types import VideoLimits, VideoRef
+
+LIMITS = VideoLimits(14_400, 1 << 20)
+SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six seconds; alice comes after three."""
+    folder = tmp_path_factory.mktemp("late")
+    plain = paint_video(folder / "painted.mp4", [], ["red"], frames_each=30)
+    return ffmpeg(f"-i '{plain}' {H264} -crf 10 -g 10 -bf 2", folder / "late.mp4")
+
+
+def check(path: Path, **settings: str) -> None:
+    """Alice is found, at three seconds, and the length is six seconds."""
+    for scan in ("identify", "timeline"):
+        home = make_home(SCAN=scan, **settings)
+        home.put(path.name, path)
+        (person,) = home.pipeline.run(VideoRef(IN, path.name))["people"]
+        assert person["name"] == "alice"
+        assert person["first_seen_s"] == pytest.approx(3, abs=0.6)
+    with open(path, "rb") as file, open_video(file, LIMITS) as video:
+        assert video.duration_s == pytest.approx(SECONDS, abs=0.5)
+        last = [frame.time_s for frame in video.frames([0.0, 5.5])][-1]
+        assert last == pytest.approx(5.5, abs=0.3)
+
+
+@pytest.mark.parametrize("offset_s", [3600, 20_000, 1_000_000])
+@pytest.mark.parametrize("extension", ["mkv", "ts", "flv", "mov"])
+def test_a_clock_that_starts_late(
+    late: Path, tmp_path: Path, extension: str, offset_s: int
+) -> None:
+    options = f"-i '{late}' -c copy -copyts -output_ts_offset {offset_s}"
+    check(ffmpeg(options, tmp_path / f"a.{extension}"))
+
+
+@pytest.mark.parametrize("offset_s", [50_000, 3600, -1000, 0])
+@pytest.mark.parametrize("extension", ["ts", "mpg"])
+def test_two_recordings_joined(late: Path, tmp_path: Path, extension: str, offset_s: int) -> None:
+    """A camera that restarts begins again with another clock."""
+    codec = "-c:v mpeg2video -q:v 2 -g 10" if extension == "mpg" else "-c copy"
+    start_s, restart_s = max(0, -offset_s), max(0, offset_s)
+    options = f"-t 3 -i '{late}' {codec} -output_ts_offset {start_s}"
+    first = ffmpeg(options, tmp_path / f"first.{extension}")
+    options = f"-ss 3 -i '{late}' {codec} -output_ts_offset {restart_s}"
+    second = ffmpeg(options, tmp_path / f"second.{extension}")
+    joined = tmp_path / f"joined.{extension}"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    home = make_home(SCAN="identify")
+    home.put(joined.name, joined)
+    (person,) = home.pipeline.run(VideoRef(IN, joined.name))["people"]
+    assert person["name"] == "alice"
+    assert person["first_seen_s"] == pytest.approx(3, abs=0.6)
+
+
+@pytest.mark.parametrize("jump_s", [90, 3600, 20_000])
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_a_camera_that_sets_its_clock(
+    late: Path, tmp_path: Path, extension: str, jump_s: int
+) -> None:
+    stamps = rf"-vf setpts=if(gt(N\,3)\,PTS+{jump_s}/TB\,PTS) -fps_mode passthrough"
+    filters = stamps.replace("\\", "\\\\")
+    check(ffmpeg(f"-i '{late}' {filters} {H264} -crf 10 -bf 2", tmp_path / f"a.{extension}"))
+
+
+def absurd_mp4(film: bytes) -> bytes:
+    """A hundred thousand times as long, wherever the header says how long it is."""
+    body = bytearray(film)
+    for name, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
+        at = body.index(name) + offset
+        (duration,) = struct.unpack(">I", body[at : at + 4])
+        struct.pack_into(">I", body, at, min(0xFFFFFFFE, duration * 100_000))
+    return bytes(body)
+
+
+def test_an_absurd_length_in_an_mp4(late: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(absurd_mp4(late.read_bytes()))
+    check(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize(("extension", "name"), [("mkv", b"\x44\x89\x88"), ("flv", b"duration\0")])
+@pytest.mark.parametrize("factor", [600, 100_000])
+def test_an_absurd_length_in_other_headers(
+    late: Path, tmp_path: Path, extension: str, name: bytes, factor: int
+) -> None:
+    body = bytearray(ffmpeg(f"-i '{late}' -c copy", tmp_path / f"a.{extension}").read_bytes())
+    at = body.index(name) + len(name)
+    (duration,) = struct.unpack(">d", body[at : at + 8])
+    struct.pack_into(">d", body, at, duration * factor)
+    (tmp_path / f"a.{extension}").write_bytes(body)
+    check(tmp_path / f"a.{extension}")
+
+
+def test_an_absurd_length_in_an_avi(late: Path, tmp_path: Path) -> None:
+    body = bytearray(ffmpeg(f"-i '{late}' -c:v mpeg4 -q:v 2", tmp_path / "a.avi").read_bytes())
+    for name, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
+        struct.pack_into("<I", body, body.index(name) + offset, 0x7FFFFFFF)
+    (tmp_path / "a.avi").write_bytes(body)
+    check(tmp_path / "a.avi")
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv", "ts", "avi"])
+def test_the_limit_is_about_content(tmp_path: Path, extension: str) -> None:
+    plain = paint_video(tmp_path / "plain.mp4", ["red"], frames_each=60)
+    codec = "-c:v mpeg4" if extension == "avi" else f"{H264} -g 10"
+    path = ffmpeg(f"-i '{plain}' {codec}", tmp_path / f"a.{extension}")
+    assert answer(make_home(MAX_VIDEO_S="3"), path, path.name) == (413, "too_large")
+    assert answer(make_home(MAX_VIDEO_S="7"), path, path.name) == (200, "recognised")

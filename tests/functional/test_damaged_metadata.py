@@ -1,0 +1,95 @@
+"""A camera's broken metadata costs no picture; a broken picture is refused as before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.ffmpeg import H264, ffmpeg, moving_card, with_units
+
+from rollcall.adapters.video.av_video import open_video
+from rollcall.core.types import VideoLimits
+
+LIMITS = VideoLimits(60, 1 << 20)
+FRAMES = 50
+
+TEXT = b"CAMERA-METADATA-" * 4 + b"\x80"
+MESSAGES = {
+    "user data that is cut off": bytes([5, 0xFF, 0x20]) + TEXT,
+    "user data without its name": bytes([5, 3]) + b"abc\x80",
+    "captions that are cut off": bytes([4, 0xFF, 0x10]) + TEXT,
+    "picture timing that is cut off": bytes([1, 0x20]) + b"\xff" * 4 + b"\x80",
+    "a buffering period of no sequence": bytes([0, 1, 1, 0x80]),
+    "nothing but fill bytes": b"\xff" * 30,
+    "an unknown kind": bytes([200, 50, 1, 2, 3]),
+}
+X265 = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:bframes=0"
+STREAMS = {
+    "plain.h264": f"{H264} -g 25 -bf 0",
+    "refresh.h264": f"{H264} -x264-params intra-refresh=1:keyint=25:repeat-headers=1:bframes=0",
+    "plain.hevc": X265,
+}
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bare")
+    for name, options in STREAMS.items():
+        moving_card(folder / name, options, FRAMES / 25)
+    return folder
+
+
+def is_h264_picture(unit: bytes) -> bool:
+    return unit[0] & 31 in (1, 5)
+
+
+def is_hevc_picture(unit: bytes) -> bool:
+    return unit[0] >> 1 & 63 < 32
+
+
+def frames_of(path: Path) -> tuple[int, bool]:
+    """How many frames there are, and whether something was damaged."""
+    with open(path, "rb") as file, open_video(file, LIMITS) as video:
+        count = len(list(video.frames(n / 25 for n in range(1000))))
+        return count, video.damaged
+
+
+def contained(bare_stream: bytes, folder: Path, name: str, extension: str) -> Path:
+    (folder / name).write_bytes(bare_stream)
+    path = folder / f"a.{extension}"
+    return ffmpeg(f"-fflags +genpts -r 25 -i '{folder / name}' -c copy", path)
+
+
+@pytest.mark.parametrize("extension", ["mp4", "ts", "mkv"])
+@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("name", ["plain.h264", "refresh.h264"])
+def test_broken_metadata_beside_every_h264_picture(
+    bare: Path, tmp_path: Path, name: str, message: str, extension: str
+) -> None:
+    unit = b"\x06" + MESSAGES[message]
+    spoilt = with_units(bare / name, unit, is_h264_picture, after=False)
+    assert frames_of(contained(spoilt, tmp_path, name, extension)) == (FRAMES, False)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("message", MESSAGES)
+def test_broken_metadata_beside_every_hevc_picture(
+    bare: Path, tmp_path: Path, message: str, after: bool
+) -> None:
+    unit = (b"\x50\x01" if after else b"\x4e\x01") + MESSAGES[message]
+    spoilt = with_units(bare / "plain.hevc", unit, is_hevc_picture, after=after)
+    assert frames_of(contained(spoilt, tmp_path, "a.hevc", "mp4")) == (FRAMES, False)
+
+
+def test_a_broken_picture_beside_broken_metadata_is_still_damage(
+    bare: Path, tmp_path: Path
+) -> None:
+    unit = b"\x06" + MESSAGES["user data that is cut off"]
+    spoilt = with_units(bare / "plain.h264", unit, is_h264_picture, after=False)
+    film = bytearray(contained(spoilt, tmp_path, "a.h264", "mp4").read_bytes())
+    at = film.index(b"mdat") + 3000
+    film[at : at + 400] = bytes(400)
+    (tmp_path / "b.mp4").write_bytes(film)
+    count, damaged = frames_of(tmp_path / "b.mp4")
+    assert count < FRAMES
+    assert damaged
