@@ -1,4 +1,4 @@
-# make setup | demo | test | soak | bench | lint | heat | lock | audit     see README.md
+# make setup | demo | dev | test | soak | bench | lint | heat | lock | audit | clean     see README.md
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,17 +6,33 @@ STORE ?= embedded
 FLOW ?= openfaas
 MINUTES ?= 60
 
-.PHONY: setup heat demo test soak bench lint format lock audit clean
+.PHONY: setup dev heat demo test soak bench lint format lock audit clean
 
+# What the demo and the commands need. `dev` adds what tests, linters and benchmarks need.
 setup: $(VENV)/.ready
+dev: $(VENV)/.ready-dev
 
-# --no-deps: the lock is complete, and face_recognition must not pull in dlib beside dlib-bin.
-$(VENV)/.ready: requirements-dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 to 3.13 is needed; try: make setup PYTHON=python3.12") if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	touch $@
+# --no-deps: the locks are complete, and face_recognition must not pull in dlib beside dlib-bin.
+# --use-pep517: pip then builds and caches a wheel of the face models also with Debian 12's tools.
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
+LOCKED = $(INSTALL) --use-pep517 --require-hashes
+FAILED = { echo "error: the packages were not installed; pip says why above. Set-up needs a package" \
+  "index: connect this machine to the network, then run the same command again." >&2; exit 1; }
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 to 3.13 is needed, not %d.%d; try: make setup PYTHON=python3.12" % sys.version_info[:2]) if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) cannot make a virtual" \
+	  "environment: install python3-venv (apt-get install python3-venv), then run the same command again." >&2; exit 1; }
+	@echo "Installing $$(grep -c == requirements.txt) packages into $(VENV): 300 MB to download, 760 MB on disk ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(LOCKED) -r requirements.txt || $(FAILED)
+	@$(INSTALL) --quiet --no-build-isolation -e . || $(FAILED)
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	@echo "Installing what only tests, linters and benchmarks need into $(VENV): 1 GB more on disk ..."
+	@$(LOCKED) --quiet -r requirements-dev.txt || $(FAILED)
+	@touch $@
 
 heat: .venv-heat/.ready
 
@@ -29,38 +45,42 @@ heat: .venv-heat/.ready
 demo: setup
 	$(BIN)/python -m rollcall.tools.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data "$(DATA)")
 
-test: setup
+test: dev
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-soak: setup
+soak: dev
 	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --store $(STORE) $(if $(SEED),--seed $(SEED))
 
-bench: setup
+bench: dev
 	$(BIN)/python -W ignore -m benchmarks.run --data "$(or $(DATA),state/demo/sample)" \
 	  --store $(STORE) --only "$(ONLY)" $(if $(WRITE_DOCS),--write-docs)
 
-lint: setup
+lint: dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-format: setup
+format: dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
   --no-annotate --no-emit-index-url --no-emit-find-links
 
-lock: setup
+lock: dev
 	$(LOCK) --override requirements-overrides.txt --no-emit-package rollcall \
 	  requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --override requirements-overrides.txt --no-emit-package rollcall \
+	  --constraint requirements-dev.txt requirements.in -o requirements.txt
 	$(LOCK) tests/manifests/requirements-heat.in -o tests/manifests/requirements-heat.txt
 
-audit: setup
+audit: dev
 	$(BIN)/python .ci/audit.py
 
+# Only what make itself made. Galleries, inboxes and settings stay, `rollcall up` keeps some in state/up.
 clean:
-	rm -rf $(VENV) .venv-heat state
+	rm -rf $(VENV) .venv-heat state/demo/run state/demo/sample
+	@for folder in state/demo state; do [ ! -d $$folder ] || rmdir --ignore-fail-on-non-empty $$folder; done

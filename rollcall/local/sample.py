@@ -1,4 +1,4 @@
-"""A small folder of videos, made from pictures that come inside installed dependencies.
+"""A small folder of videos, made from pictures that come inside published packages.
 
 scikit-image brings the astronaut and a cat; the source distribution of `face_recognition` brings
 two presidents. One of them is enrolled from one picture and recognised in two others. The other
@@ -11,15 +11,17 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
-from skimage import data
 
 from rollcall.adapters.opencv_photo import read_photo
+from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Pixels
@@ -27,9 +29,39 @@ from rollcall.enrolment import enrol, save
 from rollcall.galleries import FilePlace
 from rollcall.local.build_context import REPOSITORY
 
-SOURCE = "face_recognition==1.3.0"
-SOURCE_SHA256 = "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec"
-PICTURES = ("biden.jpg", "obama.jpg", "obama2.jpg", "obama3.jpg")
+
+@dataclass(frozen=True, slots=True)
+class PictureSource:
+    """A package whose archive holds pictures. It is downloaded, but not installed."""
+
+    requirement: str
+    sha256: str
+    pip_options: tuple[str, ...]
+    folder: str
+    """Path of the pictures inside the archive."""
+    names: tuple[str, ...]
+
+
+PRESIDENTS = PictureSource(
+    "face_recognition==1.3.0",
+    "5e5efdd1686aa566af0d3cc1313b131e4b197657a8ffd03669e6d3fad92705ec",
+    ("--no-binary=:all:", "--no-build-isolation"),
+    "face_recognition-1.3.0/tests/test_images",
+    ("biden.jpg", "obama.jpg", "obama2.jpg", "obama3.jpg"),
+)
+# One wheel for every machine: the pictures are the same in all of them, and it has one hash.
+# Installing scikit-image would bring SciPy along, which nothing else needs.
+OTHERS = PictureSource(
+    "scikit-image==0.26.0",
+    "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+    (
+        "--only-binary=:all:",
+        *("--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"),
+        *("--platform", "manylinux_2_28_x86_64"),
+    ),
+    "skimage/data",
+    ("astronaut.png", "chelsea.png"),
+)
 ENROLLED = {"president_obama": "obama.jpg", "president_biden": "biden.jpg"}
 
 SIZE_PX = (640, 360)
@@ -61,34 +93,68 @@ def make_sample(folder: Path, engine: FaceEngine) -> None:
     started.rename(folder)
 
 
+class PicturesMissing(PermanentError):
+    """pip could not download a package with pictures."""
+
+
 def _fetch_pictures(folder: Path) -> None:
-    """With pip, as a dependency would be; it compares the hash before it looks into the archive."""
     folder.mkdir()
-    wanted = folder / "wanted.txt"
-    wanted.write_text(f"{SOURCE} --hash=sha256:{SOURCE_SHA256}\n")
+    for source in (PRESIDENTS, OTHERS):
+        content = _read_members(_download(source, folder), source)
+        for name, data in content.items():
+            (folder / name).write_bytes(data)
+
+
+def _download(source: PictureSource, folder: Path) -> Path:
+    """Downloads the archive into a new folder; pip checks its hash before it reads it."""
+    package = folder / source.sha256[:8]
+    package.mkdir()
+    wanted = package / "wanted.txt"
+    wanted.write_text(f"{source.requirement} --hash=sha256:{source.sha256}\n")
     argv = [
-        sys.executable,
-        *("-m", "pip", "download", "--quiet", "--no-deps", "--no-build-isolation"),
-        *("--no-binary", ":all:", "--require-hashes", "--dest", str(folder), "-r", str(wanted)),
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+        *("--no-deps", "--require-hashes", *source.pip_options),
+        *("--dest", str(package), "-r", str(wanted)),
     ]
-    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as members:
-        for member in members:
-            name = PurePosixPath(member.name).name
-            if member.isfile() and name in PICTURES and "/test_images/" in member.name:
-                member.name = name
-                members.extract(member, folder, filter="data")
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace"
+    )
+    if done.returncode:
+        said = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "")
+        raise PicturesMissing(
+            f"pip cannot download {source.requirement}, whose pictures the sample is made of:"
+            f" connect this machine to a package index, or bring your own folder"
+            f" (make demo DATA=folder). pip said: {said:.300}"
+        )
+    (archive,) = (path for path in package.iterdir() if path != wanted)
+    return archive
+
+
+def _read_members(archive: Path, source: PictureSource) -> dict[str, bytes]:
+    """The source's pictures by name, out of a wheel or a source distribution."""
+    paths = {name: str(PurePosixPath(source.folder) / name) for name in source.names}
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as members:
+            return {name: members.read(path) for name, path in paths.items()}
+    with tarfile.open(archive) as files:
+        return {name: _read_file(files, path) for name, path in paths.items()}
+
+
+def _read_file(files: tarfile.TarFile, path: str) -> bytes:
+    """Read, not extracted: the safe `filter` of `extract` came with Python 3.11.4."""
+    file = files.extractfile(path)
+    if file is None:
+        raise PicturesMissing(f"{path} is not a file in the package")
+    with file:
+        return file.read()
 
 
 def _clips(pictures: Path) -> dict[str, Clip]:
     """What is to be seen in which clip; `data/mapping` says who."""
-    obama2, obama3, biden = (
-        read_photo(pictures / name) for name in ("obama2.jpg", "obama3.jpg", "biden.jpg")
-    )
+    names = ("obama2.jpg", "obama3.jpg", "biden.jpg", "astronaut.png", "chelsea.png")
+    obama2, obama3, biden, whole_astronaut, cat = (read_photo(pictures / name) for name in names)
     mirrored = np.ascontiguousarray(biden[:, ::-1])
-    astronaut = np.ascontiguousarray(_picture(data.astronaut)[:220])
-    cat = np.ascontiguousarray(_picture(data.chelsea))
+    astronaut = np.ascontiguousarray(whole_astronaut[:220])
     return {
         "cat.mp4": lambda: _move(cat),
         "late.mp4": lambda: _one_after_the_other(cat, obama2),
@@ -98,11 +164,6 @@ def _clips(pictures: Path) -> dict[str, Clip]:
         "stranger.mp4": lambda: _move(astronaut),
         "two_people.mp4": lambda: _move(_side_by_side(obama3, mirrored)),
     }
-
-
-def _picture(load: Any) -> Pixels:
-    """scikit-image's loaders have no types."""
-    return np.asarray(load(), dtype=np.uint8)
 
 
 def _one_after_the_other(*pictures: Pixels) -> Iterator[Pixels]:

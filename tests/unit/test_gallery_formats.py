@@ -124,6 +124,13 @@ def with_encodings(body: bytes) -> bytes:
     )
 
 
+def encrypted(body: bytes) -> bytes:
+    """The archive with the encryption flag of its first directory entry set."""
+    changed = bytearray(body)
+    changed[body.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(changed)
+
+
 ODD_ZIPS: dict[str, Callable[[], bytes]] = {
     "nothing but the magic": lambda: b"PK",
     "no zip": lambda: b"PK\x03\x04" + b"x" * 100,
@@ -140,9 +147,7 @@ ODD_ZIPS: dict[str, Callable[[], bytes]] = {
     "a header that is no literal": lambda: with_encodings(npy_header(b"(" * 5000)),
     "a header that is a call": lambda: with_encodings(npy_header(b"print(1)\n")),
     "cut off": lambda: npz()[:-100],
-    "an encrypted member": lambda: npz().replace(
-        b"PK\x01\x02\x2d\x03\x2d\x00\x00", b"PK\x01\x02\x2d\x03\x2d\x00\x01"
-    ),
+    "an encrypted member": lambda: encrypted(npz()),
 }
 
 
