@@ -29,9 +29,15 @@ def load_settings(
     known = setting_names()
     named = {name: value for name, value in environ.items() if name in known}
     values = {**_credentials(credentials), **_secrets(secrets, known), **named}
-    if offline:
-        values = {name: value for name, value in values.items() if value != PLACEHOLDER}
-    return parse_settings(values)
+    return parse_settings(_without_placeholders(values) if offline else values)
+
+
+def _without_placeholders(values: Mapping[str, str]) -> dict[str, str]:
+    """A key whose other half still is a placeholder has not been filled in either."""
+    left = {name for name, value in values.items() if value == PLACEHOLDER}
+    left |= {name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID") for name in left}
+    left |= {name.replace("ACCESS_KEY_ID", "SECRET_ACCESS_KEY") for name in left}
+    return {name: value for name, value in values.items() if name not in left}
 
 
 def _credentials(path: Path) -> dict[str, str]:

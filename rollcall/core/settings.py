@@ -203,6 +203,12 @@ def setting_names() -> tuple[str, ...]:
     return tuple(item.name.upper() for item in fields(Settings))
 
 
+def changed_settings(settings: Settings) -> dict[str, str]:
+    """Settings that differ from their defaults, as texts by name, for `parse_settings`."""
+    changed = [item for item in fields(settings) if getattr(settings, item.name) != item.default]
+    return {item.name.upper(): str(getattr(settings, item.name)) for item in changed}
+
+
 def parse_settings(values: Mapping[str, str]) -> Settings:
     """Settings from texts by name; an empty text leaves the default.
 

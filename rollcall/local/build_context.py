@@ -9,10 +9,20 @@ from pathlib import Path
 
 import yaml
 
+from rollcall.local.processes import StartFailed
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
-
 DOCKERFILE = "aws_lambda/Dockerfile"
+
+
+def check_checkout() -> None:
+    """Raises StartFailed where the package was installed without the rest of the repository."""
+    if not (REPOSITORY / "project3.yml").is_file():
+        raise StartFailed(
+            "this needs a checkout of the repository, and pip installed the commands alone;"
+            " run it in the checkout, after: make setup && . .venv/bin/activate"
+        )
 
 
 def assemble(target: Path, stack: str = "project3.yml", root: Path = REPOSITORY) -> Path:

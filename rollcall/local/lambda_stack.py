@@ -51,8 +51,9 @@ class LambdaStack(LocalStack):
             handler="handler.face_recognition_handler",
             code=self._image / "home" / "app",
             logs=self.folder,
-            environ=self._environ | self.values,
+            environ=self.environ,
             concurrency=WORKERS,
+            timeout_s=self.call_limit_s,
         )
 
     def _flow_settings(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import secrets
 import socket
 from pathlib import Path
 
+from rollcall.core.settings import Settings
 from rollcall.local.build_context import REPOSITORY, assemble
 from rollcall.local.processes import Process, free_port
 from rollcall.local.stack import WORKERS, LocalStack
@@ -34,7 +35,8 @@ class OpenFaasStack(LocalStack):
         fd = self._socket.fileno()
         argv = [
             *("-m", "gunicorn", "--workers", str(self.workers)),
-            *("--bind", f"fd://{fd}", "--timeout", "300", "--no-control-socket", self.app),
+            *("--bind", f"fd://{fd}", "--timeout", str(self.call_limit_s)),
+            *("--no-control-socket", self.app),
         ]
         # A worker is one of several already: as many threads in each only wait for each other.
         extra = {"FUNCTION_CONTEXT": str(self.folder / "context"), "OPENBLAS_NUM_THREADS": "1"}
@@ -45,18 +47,22 @@ class OpenFaasStack(LocalStack):
         argv = [script, "--register", "--via", self._store.via, "--advertise", self.trigger_url]
         return self._start("trigger", argv, self.trigger_url + "/healthz")
 
+    def _flow_defaults(self) -> dict[str, str]:
+        return {
+            "OPENFAAS_FUNCTION": Settings().openfaas_function,
+            "FUNCTION_HMAC_KEY": secrets.token_hex(32),
+            "TRIGGER_TOKEN": secrets.token_hex(16),
+            "MAX_INFLIGHT": str(self.workers),
+        }
+
     def _flow_settings(self) -> dict[str, str]:
         self._trigger_port = free_port()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._running.callback(self._socket.close)
         return {
             "OPENFAAS_GATEWAY": self._gateway,
-            "OPENFAAS_FUNCTION": "face-recognition",
-            "FUNCTION_HMAC_KEY": secrets.token_hex(32),
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
-            "TRIGGER_TOKEN": secrets.token_hex(16),
             "INBOX": str(self.folder / "inbox.sqlite3"),
-            "MAX_INFLIGHT": str(self.workers),
         }
 
     def _prepare(self) -> None:

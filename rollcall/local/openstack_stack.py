@@ -40,6 +40,9 @@ class OpenStackStack(LambdaStack):
         " store (STORE=embedded)"
     }
 
+    def _flow_defaults(self) -> dict[str, str]:
+        return {"MAX_INFLIGHT": str(WORKERS)}
+
     def _flow_settings(self) -> dict[str, str]:
         base = super()._flow_settings()
         url = base["SQS_ENDPOINT_URL"]
@@ -47,7 +50,6 @@ class OpenStackStack(LambdaStack):
             **base,
             **{name: f"{url}/{ACCOUNT}/{queue}" for name, queue in QUEUES.items()},
             "RESULTS_FOLDER": str(self.folder / "results"),
-            "MAX_INFLIGHT": str(WORKERS),
         }
 
     def _start_flow(self) -> None:
@@ -63,7 +65,7 @@ class OpenStackStack(LambdaStack):
 
     def start_worker(self) -> Process:
         argv = [sys.executable, str(REPOSITORY / "openstack_handler.py")]
-        process = Process("worker", argv, self._environ | self.values, self.folder)
+        process = Process("worker", argv, self.environ, self.folder)
         status = Path(self.settings.results_folder) / STATUS_FILE
         self._processes.add(process).wait_ready(status.exists)
         return process

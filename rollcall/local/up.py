@@ -12,7 +12,7 @@ import click
 from rollcall.adapters.boto import dynamodb_client
 from rollcall.adapters.dynamodb import ensure_table
 from rollcall.core.gallery import empty_gallery
-from rollcall.core.settings import setting_names
+from rollcall.core.settings import Settings, setting_names
 from rollcall.enrolment import save
 from rollcall.galleries import FilePlace
 from rollcall.local.aws_profile import aws_commands, write_private
@@ -28,6 +28,7 @@ def run_up(
     encodings: str | None,
     pause: Callable[[], None],
     store: StoreName = "embedded",
+    chosen: Settings | None = None,
 ) -> None:
     """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM."""
     # Both, because a shell's background jobs start with SIGINT ignored.
@@ -41,14 +42,20 @@ def run_up(
     if not gallery.exists() and not encodings:
         save(empty_gallery(), FilePlace(gallery))
     try:
-        # Who is enrolled while it runs is known at once.
-        overrides = {"ENCODINGS": str(gallery.resolve()), "ENCODINGS_REFRESH_S": "1"}
-        with OpenFaasStack(folder, environ, overrides, store) as stack:
+        overrides = {"ENCODINGS": str(gallery.resolve()), **_refresh(chosen or Settings())}
+        with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
-            click.echo(_usage(stack))
+            token = "your TRIGGER_TOKEN" if chosen and chosen.trigger_token else ""
+            click.echo(_usage(stack, token or stack.settings.trigger_token))
             _wait(stack, pause)
     except KeyboardInterrupt:
         click.echo("stopped")
+
+
+def _refresh(chosen: Settings) -> dict[str, str]:
+    """Who is enrolled while it runs is known at once, unless the user has set another time."""
+    unset = chosen.encodings_refresh_s == Settings().encodings_refresh_s
+    return {"ENCODINGS_REFRESH_S": "1"} if unset else {}
 
 
 def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
@@ -57,7 +64,7 @@ def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
     raise StartFailed(f"{dead[0].name} ended by itself; see {dead[0].log}")
 
 
-def _usage(stack: OpenFaasStack) -> str:
+def _usage(stack: OpenFaasStack, password: str) -> str:
     """Lines to paste; `env.sh` holds the settings for the scripts.
 
     All of them, so that a half-filled `credentials.env` does not get in the way.
@@ -68,7 +75,7 @@ def _usage(stack: OpenFaasStack) -> str:
     chosen = stack.settings
     commands = "\n".join(f"  {line}" for line in aws_commands(chosen, stack.folder))
     return f"""
-Running; logs are in {stack.folder}. {stack.hint}
+Running; logs are in {stack.folder}. {" ".join(stack.hints)}
 Ctrl-C stops everything. Videos, results and records are gone then; the gallery stays.
 
   cd {quote(str(REPOSITORY))} && . .venv/bin/activate
@@ -77,9 +84,9 @@ Ctrl-C stops everything. Videos, results and records are gone then; the gallery 
   python upload_data.py data/student_data.json
   python workload.py FOLDER
 
-Upload VIDEO.mp4 by hand, list the results, read its result:
+With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, read its result:
 
 {commands}
 
-Status page: {stack.trigger_url}/ (any user, password {chosen.trigger_token})
+Status page: {stack.trigger_url}/ (any user, password {password})
 """

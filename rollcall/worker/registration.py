@@ -23,7 +23,8 @@ def register(settings: Settings) -> None:
     Raises SettingsError where a queue's URL is not the one that SQS gives to its name.
     """
     queues, s3 = Queues(settings), s3_client(settings)
-    for bucket in (settings.input_bucket, settings.output_bucket):
+    buckets = (settings.input_bucket, settings.output_bucket, settings.report_bucket)
+    for bucket in filter(None, buckets):
         S3Store(s3).create_bucket(bucket)
     for name, queue in zip(NAMES, (queues.input, queues.result, queues.dead), strict=True):
         made = create_queue(queues.client, queue.name)

@@ -139,3 +139,16 @@ def test_offline_minds_everything_else(sources: Sources) -> None:
     sources.environ["TOLERANCE"] = "high"
     with pytest.raises(SettingsError, match="TOLERANCE"):
         sources.load(offline=True)
+
+
+@pytest.mark.parametrize("prefix", ["", "S3_"])
+@pytest.mark.parametrize("left", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
+def test_offline_a_half_filled_key_counts_as_empty(
+    sources: Sources, prefix: str, left: str
+) -> None:
+    values = {f"{prefix}AWS_ACCESS_KEY_ID": "key", f"{prefix}AWS_SECRET_ACCESS_KEY": "secret"}
+    values[prefix + left] = PLACEHOLDER
+    sources.credentials.write_text("".join(f"{name}={text}\n" for name, text in values.items()))
+    assert sources.load(offline=True) == Settings()
+    with pytest.raises(SettingsError, match=prefix + left):
+        sources.load()

@@ -1,0 +1,123 @@
+"""Which of the user's settings reach the parts of a local stack. Nothing is started."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from rollcall.core.settings import Settings, changed_settings, parse_settings, setting_names
+from rollcall.local.flows import FLOWS
+from rollcall.local.stack import OWN_SETTINGS, LocalStack
+
+OTHER_VALUES = {
+    "AWS_REGION": "eu-central-1",
+    "ENGINE": "face_recognition",
+    "FUNCTION_HMAC_KEY": "0123456789abcdef" * 2,
+    "INPUT_BUCKET": "my-videos",
+    "LAMBDA_FUNCTION": "my-function",
+    "MODEL_CACHE": "/somewhere/models",
+    "OPENFAAS_FUNCTION": "my-function",
+    "OUTPUT_BUCKET": "my-results",
+    "REPORT_BUCKET": "my-reports",
+    "SCAN": "timeline",
+    "SNS_TOPIC_ARNS": "arn:aws:sns:eu-central-1:1:topic",
+    "SNS_VERIFY": "no",
+    "STUDENT_TABLE": "my_students",
+    "TRIGGER_LISTEN": "0.0.0.0:1234",
+    "TRIGGER_TOKEN": "my-token",
+}
+
+
+def other_value(name: str) -> str:
+    """A valid text that is not the default."""
+    default = getattr(Settings(), name.lower())
+    if isinstance(default, int | float):
+        return str(type(default)(default / 2))
+    return OTHER_VALUES.get(name, "http://elsewhere.example:1234" if "URL" in name else "other")
+
+
+def everything() -> Settings:
+    """Each setting differs from its default."""
+    chosen = parse_settings(
+        {name: other_value(name) for name in setting_names() if name != "OPENFAAS_GATEWAY"}
+        | {"OPENFAAS_GATEWAY": "http://elsewhere.example:8080"}
+    )
+    assert changed_settings(chosen).keys() == set(setting_names())
+    return chosen
+
+
+def stack(stopped: ExitStack, flow: str, folder: Path, chosen: Settings | None) -> LocalStack:
+    made = FLOWS[flow](folder, {"PATH": "/usr/bin"}, chosen=chosen)
+    stopped.callback(made.__exit__)
+    return made
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_every_setting_applies_unless_the_stack_has_its_own(flow: str, tmp_path: Path) -> None:
+    chosen = everything()
+    wanted = changed_settings(chosen)
+    with ExitStack() as stopped:
+        made = stack(stopped, flow, tmp_path, chosen)
+        bare = stack(stopped, flow, tmp_path, None)
+    for name in setting_names():
+        if name in OWN_SETTINGS:
+            # SNS_VERIFY has two values, and the stack's own is the one that is not the default.
+            assert made.environ[name] != wanted[name] or name == "SNS_VERIFY", name
+            assert bool(made.values.get(name)) == bool(bare.values.get(name)), name
+        else:
+            assert made.environ[name] == wanted[name], name
+            field = name.lower()
+            assert getattr(made.settings, field) == getattr(chosen, field), name
+
+
+def test_a_setting_that_does_not_apply_is_named(tmp_path: Path) -> None:
+    chosen = Settings(s3_endpoint_url="http://ceph.example", inbox="/var/inbox", scan="timeline")
+    with ExitStack() as stopped:
+        made = stack(stopped, "openfaas", tmp_path, chosen)
+        plain = stack(stopped, "openfaas", tmp_path, Settings(scan="timeline"))
+    assert made.hints == ["Not used, because this stack has its own: INBOX, S3_ENDPOINT_URL."]
+    assert plain.hints == []
+
+
+def test_overrides_win_and_are_not_named_as_unused(tmp_path: Path) -> None:
+    chosen = Settings(encodings="mine.npz", tolerance=0.4)
+    overrides = {"ENCODINGS": "/the/gallery.npz", "TOLERANCE": "0.5"}
+    made = FLOWS["lambda"](tmp_path, {}, overrides, chosen=chosen)
+    made.__exit__()
+    assert (made.settings.encodings, made.settings.tolerance) == ("/the/gallery.npz", 0.5)
+    assert made.hints == []
+
+
+def test_no_setting_of_a_child_comes_from_a_file_in_its_folder(tmp_path: Path) -> None:
+    with ExitStack() as stopped:
+        made = stack(stopped, "openfaas", tmp_path, None)
+    assert made.environ.keys() >= set(setting_names())
+    assert made.environ["S3_AWS_SECRET_ACCESS_KEY"] == ""
+
+
+def test_a_relative_model_cache_starts_at_the_user_s_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with ExitStack() as stopped:
+        made = stack(stopped, "openfaas", tmp_path / "run", Settings(model_cache="models"))
+    assert made.settings.model_cache == str(tmp_path / "models")
+
+
+def test_a_worker_may_take_as_long_as_a_call(tmp_path: Path) -> None:
+    with ExitStack() as stopped:
+        made = stack(stopped, "openfaas", tmp_path, Settings(max_call_s=900))
+        plain = stack(stopped, "openfaas", tmp_path, None)
+    assert (made.call_limit_s, plain.call_limit_s) == (920, 300)
+
+
+def test_changed_settings_are_read_back_as_they_were() -> None:
+    chosen = everything()
+    assert parse_settings(changed_settings(chosen)) == chosen
+    assert changed_settings(Settings()) == {}
+    assert dataclasses.replace(Settings(), tolerance=0.55) == parse_settings(
+        changed_settings(Settings(tolerance=0.55))
+    )
