@@ -9,6 +9,7 @@ from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.adapters.s3 import S3Store
 from rollcall.adapters.sqs import SqsQueue
 from rollcall.adapters.video.pool import DecoderPool
+from rollcall.core.errors import SettingsError
 from rollcall.core.seams import FaceEngine
 from rollcall.core.settings import Settings
 from rollcall.core.types import VideoLimits
@@ -21,8 +22,14 @@ from rollcall.scratch import sweep
 def build_engine(settings: Settings) -> FaceEngine:
     """Imported here, because models take their time and not every command needs them."""
     if settings.engine == "face_recognition":
-        from rollcall.adapters.faces.dlib_faces import DlibFaces
-
+        try:
+            from rollcall.adapters.faces.dlib_faces import DlibFaces
+        except ModuleNotFoundError as error:
+            raise SettingsError(
+                f"ENGINE=face_recognition needs the package {error.name}, which is not installed;"
+                " install it (pip install --no-deps face_recognition==1.3.0 'setuptools<81' pillow)"
+                " or use ENGINE=onnx, which gives the same encodings"
+            ) from error
         return DlibFaces()
     from rollcall.adapters.faces.onnx_faces import OnnxFaces
 

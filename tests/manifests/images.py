@@ -42,7 +42,7 @@ def pip_install(arguments: list[str]) -> None:
     """`pip install` with these arguments; skips where no package index can be reached."""
     command = [sys.executable, "-m", "pip", "install", *arguments]
     run = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES_10)
-    need(not (run.returncode and _offline(run.stderr)), "no package index can be reached")
+    need(not (run.returncode and offline(run.stderr)), "no package index can be reached")
     assert run.returncode == 0, run.stderr
 
 
@@ -54,5 +54,6 @@ def bare_python(*packages: Path) -> tuple[list[str], dict[str, str]]:
     return [sys.executable, "-S", "-W", "ignore"], environment
 
 
-def _offline(stderr: str) -> bool:
+def offline(stderr: str) -> bool:
+    """Whether that is what pip says without a package index."""
     return "No matching distribution" in stderr and "connection" in stderr.lower()
