@@ -86,7 +86,7 @@ def write_corpus(folder: Path) -> None:
 def test_a_fuzzer_finds_no_error_but_ours(tmp_path: Path) -> None:
     supported = sys.platform == "linux" and platform.machine() == "x86_64"
     need(supported, "atheris has wheels for Linux on x86-64")
-    need(importlib.util.find_spec("atheris") is not None, "atheris is not installed: make setup")
+    need(importlib.util.find_spec("atheris") is not None, "atheris is not installed: make dev")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     write_corpus(corpus)
