@@ -1,10 +1,14 @@
-"""One record of an event, and which video it tells of.
+"""One record of an event, and the video that it names.
 
-Ceph sends keys raw, AWS and MinIO form-encoded: the rule belongs to the source, not to the key.
+Ceph and EventBridge send keys raw, the notifications of AWS S3 and MinIO form-encoded: the rule
+belongs to the source, not to the key. Bucket, key, source and name of an event decide what is
+done. No other field makes a record bad, whatever its JSON type (`plain_text`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import unquote_plus
@@ -21,6 +25,14 @@ MAX_FIELD_CHARS = 1024
 STARTS_WORK = frozenset(
     f"ObjectCreated:{kind}" for kind in ("Put", "Post", "Copy", "CompleteMultipartUpload")
 )
+
+_REASONS: Mapping[str, str] = {
+    "putobject": "ObjectCreated:Put",
+    "postobject": "ObjectCreated:Post",
+    "copyobject": "ObjectCreated:Copy",
+    "completemultipartupload": "ObjectCreated:CompleteMultipartUpload",
+}
+"""What EventBridge calls the events' names."""
 
 
 class Named(Protocol):
@@ -53,12 +65,38 @@ def stored_object(record: Mapping[str, Json]) -> VideoRef | None:
         VideoRef(
             bucket=text_of(mapping_of(s3, "bucket"), "name"),
             key=decode_key(text_of(stored, "key", most=3 * MAX_KEY_BYTES)),
-            version_id=text_of(stored, "versionId"),
-            etag=text_of(stored, "eTag").strip('"'),
-            sequencer=text_of(stored, "sequencer"),
-            event_id=text_of(record, "eventId"),
+            version_id=plain_text(stored, "versionId"),
+            etag=plain_text(stored, "eTag").strip('"'),
+            sequencer=plain_text(stored, "sequencer"),
+            event_id=plain_text(record, "eventId"),
             event_name=event_name,
-            event_time=text_of(record, "eventTime"),
+            event_time=plain_text(record, "eventTime"),
+        )
+    )
+
+
+def bridged_object(event: Mapping[str, Json]) -> VideoRef | None:
+    """The video of EventBridge's "Object Created"; None for every other event. Raises BadEvent.
+
+    The event's id counts only if S3 gave no sequencer: with one, the same upload has the same
+    identity as in a notification that comes from S3 directly.
+    """
+    if event.get("detail-type") != "Object Created":
+        return None
+    detail = mapping_of(event, "detail")
+    stored = mapping_of(detail, "object")
+    sequencer = plain_text(stored, "sequencer")
+    reason = plain_text(detail, "reason").replace(" ", "").lower()
+    return _checked(
+        VideoRef(
+            bucket=text_of(mapping_of(detail, "bucket"), "name"),
+            key=text_of(stored, "key", most=MAX_KEY_BYTES),
+            version_id=plain_text(stored, "version-id"),
+            etag=plain_text(stored, "etag").strip('"'),
+            sequencer=sequencer,
+            event_id="" if sequencer else plain_text(event, "id"),
+            event_name=_REASONS.get(reason, "ObjectCreated:Put"),
+            event_time=plain_text(event, "time"),
         )
     )
 
@@ -72,8 +110,8 @@ def direct_call(call: Mapping[str, Json]) -> VideoRef:
         VideoRef(
             bucket=text_of(call, "bucket"),
             key=text_of(call, "key", most=MAX_KEY_BYTES),
-            version_id=text_of(call, "version_id"),
-            etag=text_of(call, "etag").strip('"'),
+            version_id=plain_text(call, "version_id"),
+            etag=plain_text(call, "etag").strip('"'),
             event_name=event_name,
         )
     )
@@ -118,6 +156,25 @@ def text_of(parent: Mapping[str, Json], name: str, most: int = MAX_FIELD_CHARS) 
     except UnicodeError as error:
         raise BadEvent(f"{name!r} is not valid Unicode") from error
     return value
+
+
+def plain_text(parent: Mapping[str, Json], name: str) -> str:
+    """A field that decides nothing, as a text that can be stored and compared; it never raises.
+
+    Empty if the field is missing. Whatever is not a short text counts as its JSON, or as a digest
+    of that, so that two values stay different and a repeated delivery stays the same.
+    """
+    value = parent.get(name)
+    if value is None:
+        return ""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    except RecursionError:
+        return ""
+    body = text.encode(errors="surrogatepass")
+    if len(text) <= MAX_FIELD_CHARS and body == text.encode(errors="replace"):
+        return text
+    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 def _raw(key: str) -> str:

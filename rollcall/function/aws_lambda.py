@@ -1,9 +1,9 @@
 """What Lambda hands to a handler, and how it wants to be told of failures.
 
 A failure that may go away ends the invocation as failed, so that whoever asked repeats it: Lambda
-itself for S3 and SNS, the caller for a direct call. One that stays is an answer: it is logged,
-reported and sent to the result queue, and nobody repeats it. A batch from SQS names the messages
-that are to come again. See docs/decisions/0013.
+itself for S3, SNS and EventBridge, the caller for a direct call. One that stays is an answer: it is
+logged, reported and sent to the result queue, and nobody repeats it. A batch from SQS names the
+messages that are to come again. See docs/decisions/0013.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may speak to the trigger: those who know the shared token."""
+"""Who may send events to the trigger: everybody who has the shared token."""
 
 from __future__ import annotations
 
@@ -10,26 +10,39 @@ from flask import Request
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import decode, opaque_tokens
 
+DOORS = (
+    "opaqueData in every record, the header X-Trigger-Token, Authorization: Bearer TOKEN,"
+    " or the password of basic auth"
+)
+"""Where the token may be, for people."""
+
 
 class Access:
-    """The token comes in a header, as the password of basic auth, or in the event itself."""
+    """Compares tokens with the shared one, in constant time."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
 
     def of_headers(self, request: Request) -> bool:
-        basic = request.authorization
-        password = basic.password if basic and basic.type == "basic" else None
-        return self._all([request.headers.get("X-Trigger-Token") or password or ""])
+        """Whether one of the headers has the token. WSGI decodes headers as Latin-1."""
+        given = [request.headers.get("X-Trigger-Token", "").encode("latin-1", "replace")]
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given.append(value.strip().encode("latin-1", "replace"))
+        elif request.authorization and request.authorization.type == "basic":
+            given.append((request.authorization.password or "").encode(errors="replace"))
+        return any(self._right(token) for token in given)
 
     def of_event(self, body: bytes) -> bool:
-        """Ceph can only send it as the topic's opaque data, in every record."""
+        """Whether every record has it as opaque data: Ceph's gateway can send it nowhere else."""
         try:
-            return self._all(opaque_tokens(decode(body)))
+            tokens = opaque_tokens(decode(body))
         except BadEvent:
             return False
+        return bool(tokens) and self._all(tokens)
 
     def _all(self, given: Iterable[str]) -> bool:
-        """Constant time for each; nothing given is not enough."""
-        texts = [text.encode(errors="replace") for text in given]
-        return bool(texts) and all(hmac.compare_digest(text, self._token) for text in texts)
+        return all(self._right(token.encode(errors="replace")) for token in given)
+
+    def _right(self, token: bytes) -> bool:
+        return hmac.compare_digest(token, self._token)

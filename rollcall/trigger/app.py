@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rollcall.core.errors import TransientError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.reports import describe_error
-from rollcall.trigger.access import Access
+from rollcall.trigger.access import DOORS, Access
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
@@ -99,7 +99,7 @@ def _unforeseen(error: Exception) -> AnyResponse | tuple[Response, int]:
 
 
 def _refusal() -> tuple[Response, int]:
-    message = "the shared token is missing or wrong (opaqueData, X-Trigger-Token or basic auth)"
+    message = f"the token (TRIGGER_TOKEN) is missing or wrong; it is taken from {DOORS}"
     response = jsonify(error={"code": "unauthorized", "message": message, "retryable": False})
     response.headers["WWW-Authenticate"] = 'Basic realm="rollcall"'
     return response, 401

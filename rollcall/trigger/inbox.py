@@ -312,8 +312,14 @@ class Inbox:
 
 
 def _unix_time(event_time: str) -> float:
-    """0 for a time that is missing or unreadable."""
+    """0 for a time that is missing or unreadable. A number is a Unix time in s or ms."""
     try:
-        return datetime.fromisoformat(event_time).timestamp()
+        number = float(event_time)
     except ValueError:
+        try:
+            return datetime.fromisoformat(event_time).timestamp()
+        except (ValueError, OverflowError, OSError):
+            return 0.0
+    if not 0 < number < 1e14:
         return 0.0
+    return number / 1000 if number > 1e11 else number

@@ -10,13 +10,15 @@ from typing import Any
 import httpx
 
 from rollcall.core.errors import BadEvent, StoreUnavailable
+from rollcall.core.event_records import plain_text
 from rollcall.core.events import decode
 
 log = logging.getLogger(__name__)
 
 MAX_CERTIFICATE_BYTES = 65536
 FETCH_TIMEOUT_S = 5.0
-TYPES = frozenset({"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"})
+TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
+"""A tuple, because the type of a message may be a list, which no set can look up."""
 
 Confirm = Callable[[str, str], None]
 """Confirms a subscription, given the topic's ARN and the token that SNS sent."""
@@ -42,13 +44,13 @@ class SnsGate:
         message = _message(body)
         if message is None:
             return True
-        topic, subscription = str(message.get("TopicArn", "")), _asks_to_subscribe(message)
+        topic, subscription = plain_text(message, "TopicArn"), _asks_to_subscribe(message)
         if (self.check or subscription) and topic not in self.topic_arns:
             raise BadEvent(f"an SNS message of {topic!r:.200}, which SNS_TOPIC_ARNS lacks")
         if self.check:
             self.check(message)
         if subscription:
-            self.confirm(topic, str(message.get("Token", "")))
+            self.confirm(topic, plain_text(message, "Token"))
             log.info("subscription to %s confirmed", topic)
         return not subscription
 

@@ -56,6 +56,12 @@ def sqs(**bodies: Any) -> dict[str, Any]:
     return {"Records": records}
 
 
+def bridged(key: str) -> dict[str, Any]:
+    """As EventBridge invokes a function, and as it sends to a queue."""
+    detail = {"bucket": {"name": IN}, "object": {"key": key}, "reason": "PutObject"}
+    return {"version": "0", "source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+
+
 def unreachable(home: Home, *keys: str) -> None:
     """The store does not answer for these keys."""
     head = home.store.head
@@ -69,7 +75,9 @@ def unreachable(home: Home, *keys: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [direct("a.mp4"), s3("a.mp4"), sns(s3("a.mp4"))], ids=["direct", "s3", "sns"]
+    "event",
+    [direct("a.mp4"), s3("a.mp4"), sns(s3("a.mp4")), bridged("a.mp4"), sns(bridged("a.mp4"))],
+    ids=["direct", "s3", "sns", "eventbridge", "eventbridge in sns"],
 )
 def test_one_video_gives_its_answer(home: Home, red: Path, event: dict[str, Any]) -> None:
     home.put("a.mp4", red)
@@ -89,6 +97,7 @@ def test_several_records_give_all_answers(home: Home, red: Path) -> None:
 
 def test_an_event_that_starts_no_work(home: Home) -> None:
     answer = ask(home, {"Event": "s3:TestEvent"})
+    assert ask(home, bridged("a.mp4") | {"detail-type": "Object Deleted"}) == answer
     assert (answer["statusCode"], answer["status"]) == (200, "ignored")
 
 
@@ -113,7 +122,9 @@ def test_what_will_never_work_is_an_answer(
     assert code in caplog.text
 
 
-@pytest.mark.parametrize("event", [direct("a.mp4"), s3("a.mp4"), sns(s3("a.mp4"))])
+@pytest.mark.parametrize(
+    "event", [direct("a.mp4"), s3("a.mp4"), sns(s3("a.mp4")), bridged("a.mp4")]
+)
 def test_what_may_go_away_ends_the_invocation_as_failed(home: Home, event: Any) -> None:
     unreachable(home, "a.mp4")
     with pytest.raises(TransientError, match="store_unavailable: no answer") as caught:
@@ -165,7 +176,11 @@ def test_a_message_with_one_failing_record_comes_again_as_a_whole(home: Home, re
 
 def test_a_good_batch_has_no_failures(home: Home, red: Path) -> None:
     home.put("a.mp4", red)
-    assert ask(home, sqs(one=s3("a.mp4"))) == {"batchItemFailures": []}
+    event = {"specversion": "1.0", "type": "x.ObjectCreated:Put", "data": s3("a.mp4")}
+    batch = sqs(one=s3("a.mp4"), two=bridged("a.mp4"), three=event)
+    batch["Records"][0]["attributes"] = 7
+    assert ask(home, batch) == {"batchItemFailures": []}
+    assert home.result("a.csv")
 
 
 class Results:

@@ -51,7 +51,8 @@ class Running:
         self.calls = calls
 
     def post(self, content: bytes, **headers: str) -> httpx.Response:
-        return httpx.post(self.url + "/events", content=content, headers=headers, timeout=30)
+        sent = httpx.Headers(headers, encoding="utf-8")
+        return httpx.post(self.url + "/events", content=content, headers=sent, timeout=30)
 
     def settled(self) -> None:
         def no_work_left() -> bool:
@@ -179,6 +180,113 @@ def test_the_token_may_come_in_a_header_or_as_basic_auth(tmp_path: Path) -> None
         assert trigger.post(event(token=""), **{"X-Trigger-Token": TOKEN}).status_code == 200
         url = trigger.url.replace("http://", f"http://any:{TOKEN}@")
         assert httpx.post(url + "/events", content=event(token="")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value", [f"Bearer {TOKEN}", f"bearer {TOKEN}", f"BEARER  {TOKEN}", f"BeArEr {TOKEN}"]
+)
+def test_the_token_may_come_as_a_bearer_token(tmp_path: Path, value: str) -> None:
+    """MinIO sends its auth_token so."""
+    stored = {"bucket": {"name": IN}, "object": {"key": "week+1%2Fa.mp4"}}
+    record = {"eventSource": "minio:s3", "eventName": "s3:ObjectCreated:Put", "s3": stored}
+    body = {"EventName": record["eventName"], "Key": f"{IN}/week 1/a.mp4", "Records": [record]}
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(json.dumps(body).encode(), Authorization=value).status_code == 200
+        trigger.settled()
+        assert [call["key"] for call in trigger.calls] == ["week 1/a.mp4"]
+        assert httpx.get(trigger.url, headers={"Authorization": value}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer",
+        f"Bearer {TOKEN}x",
+        f"Bearer{TOKEN}",
+        TOKEN,
+        f"Token {TOKEN}",
+        "Bearer é",
+    ],
+)
+def test_a_wrong_bearer_token_is_refused_with_all_the_doors(tmp_path: Path, value: str) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(event(token=""), Authorization=value)
+    assert answer.status_code == 401
+    message = answer.json()["error"]["message"]
+    for door in ("opaqueData", "X-Trigger-Token", "Authorization: Bearer TOKEN", "basic auth"):
+        assert door in message
+
+
+@pytest.mark.parametrize("token", ["a=b", "a=b,c=d", "two words", "Zürich", "ends=="])
+def test_a_token_of_any_characters_is_taken_from_each_door(tmp_path: Path, token: str) -> None:
+    with running(tmp_path, lambda call: done(), TRIGGER_TOKEN=token) as trigger:
+        assert trigger.post(event(token=token)).status_code == 200
+        for headers in ({"X-Trigger-Token": token}, {"Authorization": f"Bearer {token}"}):
+            assert trigger.post(event(token=""), **headers).status_code == 200
+        basic = httpx.BasicAuth("any", token)
+        url = trigger.url + "/events"
+        assert httpx.post(url, content=event(token=""), auth=basic).status_code == 200
+
+
+def test_a_proxys_own_authorization_does_not_hide_the_token(tmp_path: Path) -> None:
+    headers = {"X-Trigger-Token": TOKEN, "Authorization": "Bearer of-a-proxy"}
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(event(token=""), **headers).status_code == 200
+
+
+def _bridge(detail_type: str = "Object Created") -> dict[str, Any]:
+    detail = {"bucket": {"name": IN}, "object": {"key": "a+b.mp4", "sequencer": "1"}}
+    return {"source": "aws.s3", "detail-type": detail_type, "detail": detail}
+
+
+def test_events_of_eventbridge_become_calls(tmp_path: Path) -> None:
+    headers = {"X-Trigger-Token": TOKEN}
+    queued = {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(_bridge())}]}
+    with running(tmp_path, lambda call: done()) as trigger:
+        answers = [
+            trigger.post(json.dumps(body).encode(), **headers).json()
+            for body in (_bridge(), queued, _bridge("Object Deleted"))
+        ]
+        trigger.settled()
+        assert [each["queued"] for each in answers] == [1, 0, 0]
+        assert [each["duplicate"] for each in answers] == [0, 1, 0]
+        assert answers[2]["ignored"] == 1
+        assert [call["key"] for call in trigger.calls] == ["a+b.mp4"]
+
+
+def test_structured_cloud_events_become_calls(tmp_path: Path) -> None:
+    """With the token in a header, or in the record that is inside."""
+    record = json.loads(event("a+b.mp4"))["Records"][0]
+    one = {"specversion": "1.0", "type": "com.amazonaws.ObjectCreated:Put", "data": record}
+    headers = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(json.dumps(one).encode(), **headers)
+        assert (answer.status_code, answer.json()["queued"]) == (200, 1)
+        batch = [one | {"data": json.loads(event(key))["Records"][0]} for key in ("b.mp4", "c.mp4")]
+        headers["Content-Type"] = "application/cloudevents-batch+json"
+        assert trigger.post(json.dumps(batch).encode(), **headers).json()["queued"] == 2
+        trigger.settled()
+        assert [call["key"] for call in trigger.calls] == ["a+b.mp4", "b.mp4", "c.mp4"]
+
+
+@pytest.mark.parametrize("odd", [1, 1.5, True, [1], {"a": 1}, "x" * 2000, "0001-01-01T00:00:00"])
+def test_optional_fields_of_any_type_cost_no_video(tmp_path: Path, odd: Any) -> None:
+    headers = {"X-Trigger-Token": TOKEN}
+    object_ = {"key": "a.mp4", "eTag": odd, "sequencer": odd, "versionId": odd, "size": odd}
+    s3 = {"bucket": {"name": IN}, "object": object_}
+    others = dict.fromkeys(("eventTime", "eventId", "awsRegion", "responseElements"), odd)
+    with running(tmp_path, lambda call: done()) as trigger:
+        body = event(s3=s3, opaqueData=odd, **others)
+        assert trigger.post(body, **headers).json()["queued"] == 1
+        assert trigger.post(body, **headers).json()["duplicate"] == 1
+        trigger.settled()
+        assert len(trigger.calls) == 1
+
+
+def test_a_type_that_is_a_list_is_a_bad_event(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(b'{"Type": ["Notification"]}', **{"X-Trigger-Token": TOKEN})
+        assert (answer.status_code, answer.json()["bad"]) == (200, 1)
 
 
 @pytest.mark.parametrize(

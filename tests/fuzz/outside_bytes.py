@@ -22,9 +22,12 @@ with atheris.instrument_imports(include=["rollcall"]):
 
 
 def read_event(data: bytes) -> None:
+    """A first line that is not empty is the subject of a CloudEvent, or a content type."""
     cut = data.find(b"\n") + 1
-    subject, body = data[:cut].decode("latin-1"), data[cut:]
-    headers = {"Ce-Type": "x.ObjectCreated:Put", "ce-subject": subject} if subject else {}
+    first, body = data[:cut].decode("latin-1").rstrip("\n"), data[cut:]
+    headers = {"Ce-Type": "x.ObjectCreated:Put", "ce-subject": first} if first else {}
+    if first.startswith("application/"):
+        headers = {"Content-Type": first}
     try:
         videos = parse_events(body, headers)
     except BadRecords as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -110,6 +111,20 @@ def sns(message: Json, message_id: str = "m-1") -> dict[str, Json]:
     return {"Type": "Notification", "MessageId": message_id, "Message": json.dumps(message)}
 
 
+def bridge(key: str = "a.mp4", **detail: Json) -> dict[str, Json]:
+    """What S3 sends through EventBridge."""
+    stored = {"key": key, "etag": "e1", "version-id": "v1", "sequencer": "617f08299329d189"}
+    inside = {"bucket": {"name": "videos"}, "object": stored, "reason": "PutObject"} | detail
+    event = {"version": "0", "id": "b-1", "source": "aws.s3", "time": "2026-11-21T05:04:59Z"}
+    return event | {"detail-type": "Object Created", "detail": inside}
+
+
+def cloud_event(event_type: str = "com.amazonaws.ObjectCreated:Put", **more: Json) -> Json:
+    """In structured mode, as Ceph names its parts."""
+    event = {"specversion": "1.0", "type": event_type, "id": "c-1", "time": "2026-11-21T05:04:59Z"}
+    return event | {"source": "ceph:s3.default.videos", "subject": "a.mp4"} | more
+
+
 def parse(document: Json, **headers: str) -> tuple[VideoRef, ...]:
     return parse_events(encoded(document), headers)
 
@@ -139,6 +154,13 @@ SOURCES = {
     "aws": (record("aws:s3", "a+b%20%2541+%C3%A9.mp4"), "a b %41 é.mp4"),
     "minio": (record("minio:s3", "week+1%2Fa.mp4"), "week 1/a.mp4"),
 }
+WHOLE_SOURCES = {
+    **{name: (records(inner), key) for name, (inner, key) in SOURCES.items()},
+    "eventbridge": (bridge("a+b %41 é.mp4"), "a+b %41 é.mp4"),
+    "cloudevent": (cloud_event(data=record(key="a+b %41.mp4")), "a+b %41.mp4"),
+    "cloudevent around aws": (cloud_event(data=records(record("aws:s3", "a+b"))), "a b"),
+    "cloudevent of attributes": (cloud_event(subject="a+b %41.mp4"), "a+b %41.mp4"),
+}
 ENVELOPES: dict[str, Callable[[Json], Json]] = {
     "plain": lambda inner: inner,
     "sqs": sqs,
@@ -149,13 +171,14 @@ ENVELOPES: dict[str, Callable[[Json], Json]] = {
 
 
 @pytest.mark.parametrize("envelope", ENVELOPES.values(), ids=ENVELOPES)
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("source", WHOLE_SOURCES)
 def test_key_is_decoded_as_its_source_encodes_it(
     source: str, envelope: Callable[[Json], Json]
 ) -> None:
-    inner, key = SOURCES[source]
-    video = only(envelope(records(inner)))
-    assert (video.bucket, video.key, video.etag) == ("videos", key, "e1")
+    inner, key = WHOLE_SOURCES[source]
+    video = only(envelope(inner))
+    assert (video.bucket, video.key) == ("videos", key)
+    assert video.etag == ("" if source == "cloudevent of attributes" else "e1")
 
 
 def test_several_records_keep_their_order() -> None:
@@ -212,6 +235,149 @@ def test_cloud_event_of_a_removal_starts_no_work() -> None:
 def test_cloud_event_around_something_else_is_bad(body: bytes) -> None:
     with pytest.raises(BadEvent):
         parse_events(body, {"ce-type": "com.amazonaws.ObjectCreated:Put"})
+
+
+# --- CloudEvents in structured mode, and in batches
+
+STRUCTURED = "application/cloudevents+json"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        STRUCTURED,
+        "Application/CloudEvents+JSON",
+        STRUCTURED + "; charset=UTF-8",
+        STRUCTURED + " ;charset=utf-8",
+        "application/json",
+        "",
+    ],
+)
+@pytest.mark.parametrize(
+    "data",
+    [
+        record(key="a+b.mp4"),
+        {"s3": record(key="a+b.mp4")["s3"]},
+        records(record(key="a+b.mp4")),
+        json.dumps(record(key="a+b.mp4")),
+        bridge("a+b.mp4"),
+    ],
+    ids=["bare record", "record without source", "Records", "JSON as text", "EventBridge"],
+)
+def test_structured_cloud_event(data: Json, content_type: str) -> None:
+    as_text = data.encode() if isinstance(data, str) else encoded(data)
+    in_base64 = base64.b64encode(as_text).decode()
+    for body in (cloud_event(data=data), cloud_event(data_base64=in_base64)):
+        (video,) = parse(body, **{"Content-Type": content_type})
+        assert (video.bucket, video.key) == ("videos", "a+b.mp4")
+
+
+def test_structured_cloud_event_without_a_specversion_is_known_by_its_content_type() -> None:
+    event = cloud_event(data=record())
+    del event["specversion"]
+    assert len(parse(event, **{"Content-Type": STRUCTURED})) == 1
+    with pytest.raises(BadEvent):
+        parse(event)
+
+
+def test_the_content_type_decides_between_the_modes() -> None:
+    """A gateway in between may have added headers."""
+    headers = {"Content-Type": STRUCTURED, "ce-type": "x.ObjectRemoved:Delete"}
+    assert parse(cloud_event(data=record()), **headers)[0].key == "a.mp4"
+
+
+def test_structured_cloud_event_of_attributes_only() -> None:
+    assert only(cloud_event()) == VideoRef(
+        "videos", "a.mp4", event_id="c-1", event_time="2026-11-21T05:04:59Z"
+    )
+
+
+@pytest.mark.parametrize("data", [{"hello": 1}, 7, "text", None])
+def test_cloud_event_of_another_type_starts_no_work(data: Json) -> None:
+    assert parse(cloud_event("com.amazonaws.ObjectRemoved:Delete", data=data)) == ()
+    assert parse(cloud_event("com.example.ping", data=data, source="x")) == ()
+
+
+@pytest.mark.parametrize("more", [{"data": {"hello": 1}}, {"data": "text"}, {"data_base64": "é"}])
+def test_structured_cloud_event_around_something_else_is_bad(more: Json) -> None:
+    with pytest.raises(BadEvent):
+        parse(cloud_event(**more))
+
+
+def test_batch_of_cloud_events() -> None:
+    batch = [cloud_event(subject="a.mp4"), cloud_event(data=record(key="b.mp4"), id="c-2")]
+    for headers in ({"Content-Type": "application/cloudevents-batch+json; charset=utf-8"}, {}):
+        assert [video.key for video in parse(batch, **headers)] == ["a.mp4", "b.mp4"]
+    assert parse([], **{"Content-Type": "application/cloudevents-batch+json"}) == ()
+
+
+def test_one_bad_cloud_event_of_a_batch_keeps_its_neighbours() -> None:
+    batch = [cloud_event(), cloud_event(data={"hello": 1}), 7, cloud_event(subject="b.mp4")]
+    with pytest.raises(BadRecords) as caught:
+        parse(batch, **{"Content-Type": "application/cloudevents-batch+json"})
+    assert [video.key for video in caught.value.videos] == ["a.mp4", "b.mp4"]
+
+
+def test_batch_limit_is_exact() -> None:
+    batch = [cloud_event("x.ObjectRemoved:Delete")] * events.MAX_RECORDS
+    assert parse(batch) == ()
+    with pytest.raises(BadEvent, match="more than"):
+        parse([*batch, batch[0]])
+
+
+# --- EventBridge
+
+
+@pytest.mark.parametrize(
+    ("reason", "name"),
+    [
+        ("PutObject", "Put"),
+        ("POST Object", "Post"),
+        ("CopyObject", "Copy"),
+        ("CompleteMultipartUpload", "CompleteMultipartUpload"),
+        ("a new one", "Put"),
+        ("", "Put"),
+    ],
+)
+def test_eventbridge_event(reason: str, name: str) -> None:
+    assert only(bridge("a+b %41.mp4", reason=reason)) == VideoRef(
+        "videos",
+        "a+b %41.mp4",
+        version_id="v1",
+        etag="e1",
+        sequencer="617f08299329d189",
+        event_name=f"ObjectCreated:{name}",
+        event_time="2026-11-21T05:04:59Z",
+    )
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        bridge() | {"detail-type": "Object Deleted"},
+        bridge() | {"detail-type": "Object Tags Added", "detail": 7},
+        {"detail-type": "Scheduled Event", "source": "aws.events", "detail": {}},
+        {"detail-type": ["Object Created"]},
+    ],
+)
+def test_other_events_of_eventbridge_start_no_work(event: Json) -> None:
+    assert parse(event) == parse(sqs(event)) == parse(sns(event)) == ()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        bridge(bucket={}),
+        bridge(bucket="videos"),
+        bridge(object={}),
+        bridge(""),
+        bridge() | {"detail": None},
+        {"detail-type": "Object Created"},
+    ],
+)
+def test_eventbridge_event_without_a_video_is_bad(event: Json) -> None:
+    with pytest.raises(BadEvent):
+        parse(event)
 
 
 def test_direct_call_is_raw() -> None:
@@ -302,6 +468,15 @@ UPLOADED_TWICE = {
     ),
     "sqs, by what is inside": (sqs(records(AWS)), sqs(records(with_object(AWS, sequencer="1")))),
     "sns without a mark, by message": (sns(records(NO_MARK), "m-1"), sns(records(NO_MARK), "m-2")),
+    "eventbridge, by sequencer": (
+        bridge(),
+        bridge(object=bridge()["detail"]["object"] | {"sequencer": "617f08299329d18a"}),
+    ),
+    "eventbridge, by id": (
+        bridge(object={"key": "a.mp4"}),
+        bridge(object={"key": "a.mp4"}) | {"id": "b-2"},
+    ),
+    "cloudevents, by id": (cloud_event(data=NO_MARK), cloud_event(data=NO_MARK, id="c-2")),
     "bare, by time": (
         records(NO_MARK),
         records(NO_MARK | {"eventTime": "2026-11-21T05:05:00Z"}),
@@ -319,6 +494,12 @@ def test_identity_ignores_the_envelope_when_the_event_has_a_mark() -> None:
     """SNS gives a new MessageId to each subscription, the event is the same."""
     assert identity(sns(records(AWS), "m-1")) == identity(sns(records(AWS), "m-2"))
     assert identity(sns(records(CEPH), "m-1")) == identity(records(CEPH))
+
+
+def test_identity_is_the_same_by_eventbridge_and_directly() -> None:
+    """Both name the same sequencer, and a bucket may have both notifications."""
+    direct = with_object(record("aws:s3"), sequencer="617f08299329d189")
+    assert identity(bridge()) == identity(records(direct))
 
 
 def test_two_records_of_one_message_are_two_uploads() -> None:
@@ -350,11 +531,6 @@ BAD_RECORDS: dict[str, Json] = {
     "key with a lone surrogate": record(key="\ud800.mp4"),
     "form-encoded key with a NUL": record("aws:s3", "a%00.mp4"),
     "form-encoded key that is no UTF-8": record("aws:s3", "a%FF.mp4"),
-    "etag with a lone surrogate": with_object(record(), eTag="\udcff"),
-    "version with a lone surrogate": with_object(record(), versionId="\udcff"),
-    "event id with a lone surrogate": record(eventId="\udcff"),
-    "time is no text": record(eventTime=1795237499),
-    "etag of 1025 characters": with_object(record(), eTag="e" * 1025),
     "sqs body is no text": {"eventSource": "aws:sqs", "body": {}},
     "sqs body is no JSON": {"eventSource": "aws:sqs", "body": "{"},
     "sqs body is no event": {"eventSource": "aws:sqs", "body": '{"hello": 1}'},
@@ -376,10 +552,52 @@ def test_bad_record_inside_envelopes_keeps_its_neighbours() -> None:
     assert [video.key for video in caught.value.videos] == ["a.mp4", "b.mp4"]
 
 
-def test_message_id_that_is_no_text_is_no_mark() -> None:
-    deep = json.loads("[" * 900 + "]" * 900)
-    assert only(sns(records(NO_MARK)) | {"MessageId": deep}).event_id == ""
-    assert only(sns(records(NO_MARK)) | {"MessageId": "\udcff"}).event_id == ""
+DEEP = json.loads("[" * 900 + "]" * 900)
+ODD_VALUES = [None, True, 7, -1.5, 1e300, float("nan"), 10**3000, "", "\udcff", "x" * 1025, [], {}]
+ODD_VALUES += [["x"], {"x": [1]}, DEEP]
+
+OPTIONAL = {
+    "sequencer": lambda value: with_object(record(), sequencer=value),
+    "eTag": lambda value: with_object(record(), eTag=value),
+    "versionId": lambda value: with_object(record(), versionId=value),
+    "size": lambda value: with_object(record(), size=value),
+    "eventId": lambda value: record(eventId=value),
+    "eventTime": lambda value: record(eventTime=value),
+    "awsRegion": lambda value: record(awsRegion=value),
+    "opaqueData": lambda value: record(opaqueData=value),
+    "responseElements": lambda value: record(responseElements=value),
+    "userIdentity": lambda value: record(userIdentity=value),
+}
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:12])
+@pytest.mark.parametrize("field", OPTIONAL)
+def test_a_field_that_decides_nothing_refuses_no_record(field: str, value: Json) -> None:
+    document = records(OPTIONAL[field](value))
+    first, again = only(document), only(document)
+    assert (first.bucket, first.key) == ("videos", "a.mp4")
+    assert first.identity().encode() == again.identity().encode()
+
+
+@pytest.mark.parametrize("field", ["sequencer", "eTag", "eventId", "eventTime"])
+def test_odd_values_still_tell_two_uploads_apart(field: str) -> None:
+    pairs = [(1, 2), (1.5, 2.5), ([1], [2]), ({"a": 1}, {"a": 2}), ("x" * 1025, "x" * 1026)]
+    for one, other in [*pairs, ("\udc00", "\udc01"), (10**3000, 10**3000 + 1)]:
+        first, second = (only(records(OPTIONAL[field](each))) for each in (one, other))
+        assert first.identity() != second.identity(), (field, one)
+
+
+@pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:12])
+def test_optional_fields_of_every_other_shape_may_be_odd(value: Json) -> None:
+    message = sns(records(NO_MARK)) | {"MessageId": value, "Timestamp": value}
+    stored = {"key": "a.mp4", "etag": value, "version-id": value, "sequencer": value}
+    detail = {"bucket": {"name": "videos"}, "object": stored, "reason": value}
+    bridged = bridge() | {"id": value, "time": value, "region": value, "detail": detail}
+    event = cloud_event(data=record()) | {"id": value, "time": value, "source": value}
+    call = {"bucket": "videos", "key": "a.mp4", "etag": value, "version_id": value}
+    for document in (message, bridged, event, event | {"subject": value}, call):
+        assert only(document).key == "a.mp4"
+        only(document).identity().encode()
 
 
 # --- limits
@@ -449,6 +667,15 @@ def test_opaque_tokens_of_all_records() -> None:
     assert opaque_tokens(document) == {"t1", "t2", ""}
 
 
+def test_opaque_token_in_a_bare_record_and_in_cloud_events() -> None:
+    bare = record(opaqueData="t")
+    assert opaque_tokens(bare) == {"t"}
+    assert opaque_tokens(cloud_event(data=bare)) == {"t"}
+    assert opaque_tokens(cloud_event(data=records(bare, record()))) == {"t", ""}
+    assert opaque_tokens([cloud_event(data=bare), cloud_event()]) == {"t", ""}
+    assert opaque_tokens([cloud_event(data=bare), 7]) == {"t", ""}
+
+
 def test_opaque_token_is_text_or_nothing() -> None:
     """A list that prints like the token is not the token."""
     assert opaque_tokens(records({"opaqueData": ["t"]}, {"opaqueData": 7})) == {""}
@@ -485,6 +712,15 @@ WORDS = st.sampled_from(
         "ObjectCreated:Put",
         "s3:TestEvent",
         "versionId",
+        "detail-type",
+        "detail",
+        "Object Created",
+        "specversion",
+        "type",
+        "data",
+        "data_base64",
+        "source",
+        "subject",
     ]
 )
 TEXTS = WORDS | st.text(st.characters(), max_size=5)
@@ -494,7 +730,9 @@ DOCUMENTS = st.recursive(
     max_leaves=20,
 )
 HEADERS = st.dictionaries(
-    st.sampled_from(["ce-type", "Ce-Source", "ce-subject", "ce-id", "ce-time"]), TEXTS, max_size=5
+    st.sampled_from(["ce-type", "Ce-Source", "ce-subject", "ce-id", "ce-time", "Content-Type"]),
+    TEXTS | st.just("application/cloudevents+json") | st.just("application/cloudevents-batch+json"),
+    max_size=5,
 )
 
 

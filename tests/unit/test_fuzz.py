@@ -43,6 +43,16 @@ def in_sqs(document: Any) -> dict[str, Any]:
     return {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(document)}]}
 
 
+def bridged(key: str) -> dict[str, Any]:
+    detail = {"bucket": {"name": "b"}, "object": {"key": key, "sequencer": "1"}}
+    return {"detail-type": "Object Created", "detail": detail, "id": "i"}
+
+
+def cloud_event(data: Any, subject: str = "k") -> dict[str, Any]:
+    event = {"specversion": "1.0", "type": "x.ObjectCreated:Put", "id": "i", "data": data}
+    return event | {"source": "ceph:s3.default.b", "subject": subject}
+
+
 @given(SHORT_KEYS, st.sampled_from(["ceph:s3", "aws:s3", "minio:s3"]), st.booleans())
 def test_a_key_comes_back_from_every_envelope(key: str, source: str, ascii_only: bool) -> None:
     plain = {"Records": [record(source, key)]}
@@ -62,13 +72,27 @@ def test_a_key_comes_back_from_a_direct_call_and_a_cloud_event(key: str) -> None
     assert (video.bucket, video.key) == ("b", key)
 
 
+@given(SHORT_KEYS)
+def test_a_key_comes_back_from_eventbridge_and_structured_cloud_events(key: str) -> None:
+    inner = {"Records": [record("aws:s3", key)]}
+    for event in (bridged(key), cloud_event(None, key), cloud_event(inner)):
+        for document in (event, in_sqs(event), in_sns(event), in_sqs(in_sns(event))):
+            (video,) = parse_events(json.dumps(document).encode())
+            assert (video.bucket, video.key) == ("b", key)
+
+
 def write_corpus(folder: Path) -> None:
     """One honest example of each kind, with the byte that chooses its reader."""
     points = np.random.default_rng(1).normal(0, 0.1, (1, 128))
     events = [{"Records": [record(source, "a b.mp4")]} for source in ("ceph:s3", "aws:s3")]
     events += [in_sns(events[0]), in_sqs(events[1]), {"bucket": "b", "key": "k"}]
+    events += [bridged("a b.mp4"), in_sqs(bridged("a b.mp4")), cloud_event(events[0])]
+    events += [[cloud_event(None)], in_sns(cloud_event(json.dumps(events[0])))]
     examples = [b"\0\n" + json.dumps(event).encode() for event in events]
     examples += [b"\0subject\n"]
+    for kind in (b"cloudevents+json", b"cloudevents-batch+json"):
+        batch = [cloud_event(events[0]) | {"data_base64": "e30="}]
+        examples += [b"\0application/" + kind + b"\n" + json.dumps(batch).encode()]
     examples += [b"\1" + json.dumps({"error": {"code": "x", "message": "y"}}).encode()]
     examples += [b"\1" + json.dumps({"status": "recognised"}).encode()]
     document = {"name": ["a"], "encoding": list(points)}
