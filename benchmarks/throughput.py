@@ -19,8 +19,9 @@ from benchmarks.bench import Bench
 from benchmarks.stacks import OURS, REFERENCE, BenchStack
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
-from rollcall.core.expectations import agrees, parse_mapping
+from rollcall.core.expectations import agrees
 from rollcall.core.keys import result_key
+from rollcall.tools.mapping import read_mapping
 
 TITLE = "Throughput of the whole flow"
 MAX_RESULT_BYTES = 1 << 20
@@ -75,7 +76,7 @@ def _cpu_by_part(stack: BenchStack) -> dict[str, float]:
 
 def _right(bench: Bench, stack: BenchStack, videos: Mapping[str, Path]) -> int:
     """How many results name whom the mapping names."""
-    mapping = parse_mapping((bench.data / "mapping").read_text())
+    mapping = read_mapping(bench.data / "mapping")
     store = S3Store(s3_client(stack.settings))
     there = {info.key for info in store.list_objects(stack.settings.output_bucket)}
 

@@ -1,34 +1,50 @@
-"""Where settings come from: environment over OpenFaaS secrets over `credentials.env`."""
+"""Where settings come from: environment, then OpenFaaS secrets, `.env`, `credentials.env`."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
 from rollcall.core.errors import SettingsError
-from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings, setting_names
+from rollcall.core.settings import (
+    PLACEHOLDER,
+    Settings,
+    parse_settings,
+    setting_names,
+    unknown_setting,
+)
+from rollcall.core.texts import TextError, decode_text
+from rollcall.text_files import read_text
 
 SECRETS = Path("/var/openfaas/secrets")
-CREDENTIALS = Path("credentials.env")
+FILLED_IN = Path(".env")
+TEMPLATE = Path("credentials.env")
+MAX_SETTINGS_BYTES = 1 << 20
 MAX_SECRET_BYTES = 65536
 
 
 def load_settings(
     environ: Mapping[str, str],
     secrets: Path = SECRETS,
-    credentials: Path = CREDENTIALS,
+    folder: Path = Path(),
     *,
     offline: bool = False,
 ) -> Settings:
-    """Raises SettingsError with a sentence that names the setting.
+    """Settings of this process; `folder` holds `.env` and `credentials.env`.
 
-    `offline` is for commands that connect to nothing: they mind no placeholder that is left.
+    Once there is a `.env`, `credentials.env` is only its template, and a placeholder there means
+    "not set". `offline` is for commands that connect to nothing: they ignore every placeholder.
+    Raises SettingsError with a sentence that names the setting or the file.
     """
     known = setting_names()
     named = {name: value for name, value in environ.items() if name in known}
-    values = {**_credentials(credentials), **_secrets(secrets, known), **named}
+    template, filled_in = _file(folder / TEMPLATE), _file(folder / FILLED_IN)
+    if filled_in is not None:
+        template = _without_placeholders(template or {})
+    values = {**(template or {}), **(filled_in or {}), **_secrets(secrets, known), **named}
     return parse_settings(_without_placeholders(values) if offline else values)
 
 
@@ -40,22 +56,29 @@ def _without_placeholders(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if name not in left}
 
 
-def _credentials(path: Path) -> dict[str, str]:
-    """Every name in that file has to be a setting; a name without value is left out.
+def _file(path: Path) -> dict[str, str] | None:
+    """The settings of a file; None if there is no such file.
 
-    Values are taken as they stand: `${X}` in a secret is part of the secret.
+    Every name in it has to be a setting; a name without `=` is left out. Values are taken as they
+    stand: `${X}` in a secret is part of the secret.
     """
-    if not path.is_file():
-        return {}
     try:
-        with open(path, encoding="utf-8") as file:
-            bindings = list(parse_stream(file))
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"{str(path)!r} cannot be read: {error}") from error
-    for binding in bindings:
+        if not path.exists():
+            return None
+        text = read_text(path, MAX_SETTINGS_BYTES)
+    except (TextError, OSError) as error:
+        raise SettingsError(f"settings: {error}") from error
+    values: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text)):
         if binding.error:
-            raise SettingsError(f"line {binding.original.line} of {str(path)!r} is no NAME=value")
-    return {each.key: each.value for each in bindings if each.key and each.value is not None}
+            line = binding.original.line
+            raise SettingsError(f"line {line} of {str(path)!r} does not have the form NAME=value")
+        if binding.key and binding.value is not None:
+            values[binding.key] = binding.value
+    unknown = [name for name in values if name not in setting_names()]
+    if unknown:
+        raise SettingsError(f"{str(path)!r}: {unknown_setting(unknown[0])}")
+    return values
 
 
 def _secrets(folder: Path, known: tuple[str, ...]) -> dict[str, str]:
@@ -65,10 +88,10 @@ def _secrets(folder: Path, known: tuple[str, ...]) -> dict[str, str]:
         files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
         found = {path.name.upper().replace("-", "_"): path for path in files}
         return {name: _secret(path) for name, path in found.items() if name in known}
-    except (OSError, UnicodeError) as error:
+    except (OSError, TextError) as error:
         raise SettingsError(f"a secret in {str(folder)!r} cannot be read: {error}") from error
 
 
 def _secret(path: Path) -> str:
-    with open(path, encoding="utf-8") as file:
-        return file.read(MAX_SECRET_BYTES).strip()
+    with open(path, "rb") as file:
+        return decode_text(file.read(MAX_SECRET_BYTES), path.name).strip()

@@ -187,7 +187,7 @@ def boto_errors(what: str) -> Iterator[None]:
     except (vendor.NoCredentialsError, vendor.PartialCredentialsError) as error:
         raise StoreMisconfigured(
             f"{what}: no keys; set AWS_ACCESS_KEY_ID and S3_AWS_ACCESS_KEY_ID with their secrets,"
-            " or run from the folder of credentials.env"
+            " or run from the folder of .env"
         ) from error
     except Boto3Error as error:
         # An upload in parts hides the answer behind an error of its own.

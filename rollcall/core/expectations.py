@@ -31,7 +31,7 @@ class Expectation(NamedTuple):
 
 def parse_mapping(text: str) -> dict[str, Expectation]:
     """Video -> expectation. Raises MappingError."""
-    lines = {n: line.strip() for n, line in enumerate(text.splitlines(), 1)}
+    lines = {n: line.strip() for n, line in enumerate(text.split("\n"), 1)}
     parsed = [_parse_line(n, line) for n, line in lines.items() if line and line[0] != "#"]
     mapping = dict(parsed)
     if not mapping:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from rollcall.core.errors import SettingsError
 
 PLACEHOLDER = "CHANGE_ME"
-"""What `credentials.env` holds where a person has to fill something in."""
+"""What `credentials.env`, the template of `.env`, holds where a person has to fill something in."""
 
 SCANS = ("identify", "timeline")
 ENGINES = ("onnx", "face_recognition")
@@ -212,15 +212,13 @@ def changed_settings(settings: Settings) -> dict[str, str]:
 def parse_settings(values: Mapping[str, str]) -> Settings:
     """Settings from texts by name; an empty text leaves the default.
 
-    Raises SettingsError with a sentence that names the setting, for a name that is none, for a
-    placeholder that was left, and for a value that does not parse.
+    Raises SettingsError with a sentence that names the setting, for a name that is not a setting,
+    for a placeholder that was left, and for a value that does not parse.
     """
     known = {item.name.upper(): item for item in fields(Settings)}
     for name in values:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}" if near else f"known are {', '.join(known)}"
-            raise SettingsError(f"{name} is no setting; {hint}")
+            raise SettingsError(unknown_setting(name))
     parsed = {}
     for name, text in values.items():
         if text.strip():
@@ -230,9 +228,18 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
     return settings
 
 
+def unknown_setting(name: str) -> str:
+    """The sentence for a name that is not a setting, with the nearest one that is."""
+    near = get_close_matches(name, setting_names(), 1)
+    hint = f"did you mean {near[0]}" if near else f"the settings are {', '.join(setting_names())}"
+    return f"{name} is not a setting; {hint}"
+
+
 def _parse(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
     if text == PLACEHOLDER:
-        raise SettingsError(f"{name} still holds its placeholder; set it, or leave it empty")
+        raise SettingsError(
+            f"{name} still holds its placeholder; set it in .env, or leave it empty there"
+        )
     try:
         return metadata["parse"](text)
     except SettingsError as error:

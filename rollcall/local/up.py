@@ -67,7 +67,7 @@ def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
 def _usage(stack: OpenFaasStack, password: str) -> str:
     """Lines to paste; `env.sh` holds the settings for the scripts.
 
-    All of them, so that a half-filled `credentials.env` does not get in the way.
+    All of them, so that `.env` and `credentials.env` change nothing.
     """
     script = stack.folder / "env.sh"
     values = dict.fromkeys(setting_names(), "") | stack.values

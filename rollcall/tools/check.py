@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,15 +16,17 @@ from rich.text import Text
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import PermanentError
-from rollcall.core.expectations import Expectation, agrees, parse_mapping
+from rollcall.core.expectations import Expectation, agrees
 from rollcall.core.gallery import UNKNOWN
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
+from rollcall.core.texts import nfc, same_names
 from rollcall.core.types import ObjectInfo
 from rollcall.tools.check_openstack import print_facts, wait_facts
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.tools.mapping import read_mapping
 
 MAX_RESULT_BYTES = 1 << 20
 POLL_S = 0.25
@@ -60,9 +62,12 @@ class Checker:
         """A row per video of the mapping, and one per result that belongs to no video."""
         videos = {info.key: info for info in self._store.list_objects(self._input)}
         results = {info.key: info for info in self._store.list_objects(self._output)}
+        keys = same_names(self._mapping, videos)
         rows = [
-            self._row(key, expected, videos.get(key), results)
-            for key, expected in sorted(self._mapping.items())
+            self._ambiguous(name, expected, keys[name])
+            if len(keys[name]) > 1
+            else self._row(name, expected, videos.get("".join(keys[name])), results)
+            for name, expected in sorted(self._mapping.items())
         ]
         return rows + self._strays({*videos, *self._mapping}, results)
 
@@ -75,28 +80,38 @@ class Checker:
                 return rows
             time.sleep(POLL_S)
 
+    def _ambiguous(self, name: str, expected: Expectation, keys: Sequence[str]) -> Row:
+        problem = f"{len(keys)} videos have this name, in different Unicode forms: " + ", ".join(
+            ascii(key) for key in keys
+        )
+        return Row(name, str(expected), problem, "", None, False, True)
+
     def _row(
         self,
-        key: str,
+        name: str,
         expected: Expectation,
         video: ObjectInfo | None,
         results: Mapping[str, ObjectInfo],
     ) -> Row:
-        result = results.get(result_key(key))
-        problem = self._problem(video, result)
+        result = results.get(result_key(video.key if video else name))
+        problem = self._problem(name, video, result)
         if problem or result is None or video is None:
             settled = result is not None and video is None
-            return Row(key, str(expected), problem, "", None, False, settled)
+            return Row(name, str(expected), problem, "", None, False, settled)
         try:
             rows = parse_csv(self._store.read(self._output, result.key, MAX_RESULT_BYTES))
         except (ValueError, PermanentError) as error:
-            return Row(key, str(expected), f"unreadable: {error}", "", None, False, True)
+            return Row(name, str(expected), f"unreadable: {error}", "", None, False, True)
         seconds = result.modified_s - video.modified_s
         distances = ", ".join(row["distance"] for row in rows)
         right = agrees(expected, rows)
-        return Row(key, str(expected), _people(rows), distances, seconds, right, True)
+        return Row(name, str(expected), _people(rows), distances, seconds, right, True)
 
-    def _problem(self, video: ObjectInfo | None, result: ObjectInfo | None) -> str:
+    def _problem(self, name: str, video: ObjectInfo | None, result: ObjectInfo | None) -> str:
+        if video is None and sum(nfc(each) == nfc(name) for each in self._mapping) > 1:
+            return (
+                "no such video; another line of the mapping has this name in another Unicode form"
+            )
         if result is None:
             return "no result; the trigger's page says why"
         if video is None:
@@ -155,7 +170,7 @@ def console() -> Console:
 @command_errors
 def main(mapping: Path, wait_s: float, flow: str) -> None:
     """Compare the results in OUTPUT_BUCKET with a mapping; exit 0 only if every video is right."""
-    chosen, expected = settings(), parse_mapping(mapping.read_text())
+    chosen, expected = settings(), read_mapping(mapping)
     until = time.monotonic() + wait_s
     rows = Checker(chosen, expected).wait(wait_s)
     print_rows(rows, console())

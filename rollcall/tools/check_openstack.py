@@ -17,6 +17,7 @@ from rollcall.core.expectations import Expectation, agrees
 from rollcall.core.file_names import file_of_key
 from rollcall.core.results import parse_csv
 from rollcall.core.settings import Settings
+from rollcall.core.texts import same_names
 from rollcall.worker.counters import read_status
 from rollcall.worker.result_files import result_files
 
@@ -40,11 +41,9 @@ def facts(settings: Settings, mapping: Mapping[str, Expectation]) -> list[Fact]:
     folder, videos = Path(settings.results_folder), len(mapping)
     counts = _counts(folder)
     store = S3Store(s3_client(settings))
-    put, made = (
-        sum(1 for _ in store.list_objects(bucket))
-        for bucket in (settings.input_bucket, settings.output_bucket)
-    )
-    files, right = len(result_files(folder)), _right(folder, mapping)
+    keys = [info.key for info in store.list_objects(settings.input_bucket)]
+    put, made = len(keys), sum(1 for _ in store.list_objects(settings.output_bucket))
+    files, right = len(result_files(folder)), _right(folder, mapping, keys)
     events, calls, most = counts["events"], counts["invoked"], counts["most_at_once"]
     polled = counts["written"] + counts["outdated"]
     return [
@@ -92,8 +91,13 @@ def _counts(folder: Path) -> Mapping[str, Any]:
     return counts
 
 
-def _right(folder: Path, mapping: Mapping[str, Expectation]) -> int:
-    return sum(_agrees(folder / file_of_key(key), wanted) for key, wanted in mapping.items())
+def _right(folder: Path, mapping: Mapping[str, Expectation], keys: list[str]) -> int:
+    found = same_names(mapping, keys)
+    return sum(
+        _agrees(folder / file_of_key(found[name][0]), wanted)
+        for name, wanted in mapping.items()
+        if len(found[name]) == 1
+    )
 
 
 def _agrees(path: Path, wanted: Expectation) -> bool:

@@ -10,15 +10,16 @@ from pathlib import Path
 import click
 
 from rollcall.core.errors import PermanentError
-from rollcall.core.expectations import parse_mapping
 from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.settings import Settings
+from rollcall.core.texts import same_names
 from rollcall.local.flows import FLOWS
 from rollcall.local.processes import StartFailed
 from rollcall.local.stores import StoreName
 from rollcall.tools.check import Checker, Row, console, print_rows
 from rollcall.tools.check_openstack import Fact, print_facts, wait_facts
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.tools.mapping import read_mapping
 from rollcall.tools.students import upload_students
 from rollcall.tools.workload import find_videos, upload_videos
 
@@ -94,10 +95,11 @@ def run_demo(
 ) -> tuple[list[Row], list[Fact]]:
     """Uploads everything and waits for the results. What is wrong with `data` is said before."""
     _check_folder(data)
-    mapping = parse_mapping((data / "mapping").read_text())
+    mapping = read_mapping(data / "mapping")
     videos = find_videos(data / "videos")
     parse_gallery((data / "encoding").read_bytes())
-    if missing := sorted(mapping.keys() - videos.keys()):
+    keys = same_names(mapping, videos)
+    if missing := sorted(name for name in mapping if not keys[name]):
         raise DataError(f"the mapping names videos that are not there: {', '.join(missing)}")
     run = folder / time.strftime("%Y%m%d-%H%M%S")
     gallery = data / "encoding"

@@ -37,7 +37,7 @@ from rollcall.trigger.service import Trigger, build_trigger
 def main(wanted: bool, unregister: bool, advertise: str | None, via: str) -> None:
     """Take bucket notifications, and call the OpenFaaS function for each new video.
 
-    Settings come from the environment, OpenFaaS secrets and credentials.env; the README lists them.
+    Settings come from the environment, OpenFaaS secrets and .env; the README lists them.
     """
     if wanted and not advertise:
         raise click.UsageError("--register needs --advertise URL")

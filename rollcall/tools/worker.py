@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 def main(wanted: bool, again: bool) -> None:
     """Take events from a queue, call the Lambda for each video, and store results as files.
 
-    Settings come from the environment and credentials.env; the README lists them. SIGTERM ends it
-    when the calls in flight have ended; a second one ends it at once.
+    Settings come from the environment and .env; the README lists them. SIGTERM ends it when the
+    calls in flight have ended; a second one ends it at once.
     """
     chosen = settings()
     if again:

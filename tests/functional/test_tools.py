@@ -153,6 +153,84 @@ def test_check_shows_names_with_brackets_as_they_are(place: Place, tmp_path: Pat
     assert "[red]a.mp4" in run(check.main, place, "--mapping", str(mapping)).output
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_check_reads_a_mapping_from_any_machine(
+    place: Place, checked: Path, encoding: str, end: str
+) -> None:
+    text = checked.read_text().replace("\n", end)
+    checked.write_bytes(text.encode(encoding))
+    result = run(check.main, place, "--mapping", str(checked))
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2/2 correct")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"caf\xe9.mp4:physics,junior\n", "is not UTF-8: line 1"),
+        (b"PK\x03\x04\0\0", "is not a text file"),
+        (b"a.mp4\n", "line 1 of the mapping is not"),
+        (b"", "the mapping is empty"),
+    ],
+)
+def test_check_names_a_mapping_that_it_cannot_read(
+    place: Place, tmp_path: Path, content: bytes, problem: str
+) -> None:
+    (tmp_path / "mapping").write_bytes(content)
+    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: '")
+    assert repr(str(tmp_path / "mapping")) in result.stderr
+    assert problem in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+NFC, NFD = "caf\u00e9.mp4", "cafe\u0301.mp4"
+
+
+@pytest.mark.parametrize(("uploaded", "written"), [(NFC, NFD), (NFD, NFC)])
+def test_check_compares_names_in_one_unicode_form(
+    place: Place, tmp_path: Path, uploaded: str, written: str
+) -> None:
+    place.store.write(place.settings.input_bucket, uploaded, b"x", "", {})
+    place.recognised(uploaded, "alice", Student("alice", "physics", "junior"))
+    (tmp_path / "mapping").write_text(f"{written}:physics,junior\n")
+    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "1/1 correct")
+
+
+def test_check_keeps_two_videos_apart_that_differ_only_in_their_form(
+    place: Place, tmp_path: Path
+) -> None:
+    for key, major in ((NFC, "physics"), (NFD, "math")):
+        place.store.write(place.settings.input_bucket, key, b"x", "", {})
+        place.recognised(key, "alice", Student("alice", major, "junior"))
+    (tmp_path / "mapping").write_text(f"{NFC}:physics,junior\n{NFD}:math,junior\n")
+    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2/2 correct")
+
+
+def test_check_says_that_two_lines_name_one_video(place: Place, tmp_path: Path) -> None:
+    place.store.write(place.settings.input_bucket, NFD, b"x", "", {})
+    place.recognised(NFD, "alice", Student("alice", "physics", "junior"))
+    (tmp_path / "mapping").write_text(f"{NFC}:physics,junior\n{NFD}:physics,junior\n")
+    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "1/2 correct")
+    assert "another line of the mapping has this name in another Unicode form" in result.stderr
+
+
+def test_check_says_that_several_videos_have_a_name(place: Place, tmp_path: Path) -> None:
+    """A letter with two marks has three forms."""
+    written, *uploaded = "\u1e69.mp4", "s\u0323\u0307.mp4", "\u1e63\u0307.mp4"
+    for key in uploaded:
+        place.store.write(place.settings.input_bucket, key, b"x", "", {})
+    (tmp_path / "mapping").write_text(f"{written}:physics,junior\n")
+    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"), "--wait", "60")
+    assert result.exit_code == 1
+    assert "2 videos have this name, in different Unicode forms" in result.stderr
+    assert all(ascii(key) in result.stderr for key in uploaded)
+
+
 def test_upload_data_makes_the_table_and_replaces_records(place: Place, tmp_path: Path) -> None:
     file = tmp_path / "students.json"
     file.write_text(json.dumps([{"name": "alice", "major": "math", "year": 2, "gpa": 3.7}]))

@@ -1,4 +1,4 @@
-"""Environment over OpenFaaS secrets over `credentials.env`."""
+"""Environment over OpenFaaS secrets over `.env` over `credentials.env`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from rollcall.core.settings import PLACEHOLDER, Settings
 
 
 class Sources:
-    """The three places, in a folder of the test's own."""
+    """The four places, in a folder of the test's own."""
 
     def __init__(self, folder: Path) -> None:
         self.environ: dict[str, str] = {}
         self.secrets = folder / "secrets"
+        self.folder = folder
         self.credentials = folder / "credentials.env"
+        self.filled_in = folder / ".env"
 
     def secret(self, name: str, text: str) -> None:
         self.secrets.mkdir(exist_ok=True)
         (self.secrets / name).write_text(text)
 
     def load(self, *, offline: bool = False) -> Settings:
-        return load_settings(self.environ, self.secrets, self.credentials, offline=offline)
+        return load_settings(self.environ, self.secrets, self.folder, offline=offline)
 
 
 @pytest.fixture
@@ -37,13 +39,83 @@ def test_nothing_anywhere_is_the_defaults(sources: Sources) -> None:
     assert sources.load() == Settings()
 
 
-def test_environment_over_secret_over_credentials(sources: Sources) -> None:
-    sources.credentials.write_text("TRIGGER_TOKEN=c\nAWS_REGION=c\nSTUDENT_TABLE=c\n")
-    sources.secret("trigger-token", "s")
-    sources.secret("aws-region", "s")
-    sources.environ["TRIGGER_TOKEN"] = "e"
+def test_environment_over_secret_over_filled_in_over_template(sources: Sources) -> None:
+    names = ("TRIGGER_TOKEN", "AWS_REGION", "STUDENT_TABLE", "OPENFAAS_FUNCTION")
+    sources.credentials.write_text("".join(f"{name}=template\n" for name in names))
+    sources.filled_in.write_text("".join(f"export {name}=filled\n" for name in names[:3]))
+    for name in ("trigger-token", "aws-region"):
+        sources.secret(name, "secret")
+    sources.environ["TRIGGER_TOKEN"] = "environment"
     settings = sources.load()
-    assert (settings.trigger_token, settings.aws_region, settings.student_table) == ("e", "s", "c")
+    assert [getattr(settings, name.lower()) for name in names] == [
+        "environment",
+        "secret",
+        "filled",
+        "template",
+    ]
+
+
+def test_placeholders_of_the_template_count_only_without_a_filled_in_copy(sources: Sources) -> None:
+    sources.credentials.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\nTOLERANCE=0.5\n")
+    with pytest.raises(SettingsError, match="TRIGGER_TOKEN still holds its placeholder"):
+        sources.load()
+    sources.filled_in.write_text("AWS_REGION=r\n")
+    assert sources.load() == Settings(tolerance=0.5, aws_region="r")
+
+
+def test_a_placeholder_that_is_left_in_the_copy_stops_the_start(sources: Sources) -> None:
+    sources.filled_in.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\n")
+    with pytest.raises(SettingsError, match=r"TRIGGER_TOKEN still holds.*set it in \.env"):
+        sources.load()
+    assert sources.load(offline=True) == Settings()
+
+
+def test_an_empty_value_in_the_copy_leaves_the_default(sources: Sources) -> None:
+    sources.credentials.write_text("AWS_REGION=template\n")
+    sources.filled_in.write_text("AWS_REGION=\n")
+    assert sources.load() == Settings()
+
+
+@pytest.mark.parametrize("name", [".env", "credentials.env"])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"TRIGER_TOKEN=s3cr3t\n", "TRIGER_TOKEN is not a setting; did you mean TRIGGER_TOKEN"),
+        (b"# ok\nTRIGGER_TOKEN: s3cr3t\n", "line 2 of"),
+        (b"TRIGGER_TOKEN=s3cr3t\xe9\n", "Windows-1252"),
+        (b"PK\x03\x04\x00s3cr3t", "is not a text file"),
+        (b"#" * (1 << 20) + b"\n", "has more than 1024 KiB"),
+        (None, "is a folder"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_that_names_it(
+    sources: Sources, name: str, content: bytes | None, problem: str
+) -> None:
+    path = sources.folder / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(SettingsError, match=problem) as caught:
+        sources.load()
+    message = str(caught.value)
+    assert repr(str(path)) in message
+    assert "s3cr3t" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32"]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_files_from_other_machines(sources: Sources, encoding: str, end: str) -> None:
+    text = end.join(["TRIGGER_TOKEN=Zürich", "AWS_REGION=r", ""])
+    sources.filled_in.write_bytes(text.encode(encoding))
+    settings = sources.load()
+    assert (settings.trigger_token, settings.aws_region) == ("Zürich", "r")
+
+
+def test_a_secret_from_another_machine(sources: Sources) -> None:
+    sources.secret("trigger-token", "")
+    (sources.secrets / "trigger-token").write_bytes("t\r\n".encode("utf-16"))
+    assert sources.load().trigger_token == "t"
 
 
 @pytest.mark.parametrize("name", ["trigger-token", "TRIGGER_TOKEN", "trigger_token"])
@@ -62,7 +134,7 @@ def test_secrets_of_others_are_left_alone(sources: Sources) -> None:
 
 def test_secret_that_is_no_text_is_an_error(sources: Sources) -> None:
     sources.secret("trigger-token", "")
-    (sources.secrets / "trigger-token").write_bytes(b"\xff\xfe")
+    (sources.secrets / "trigger-token").write_bytes(b"t\xff")
     with pytest.raises(SettingsError, match="secret"):
         sources.load()
 
@@ -98,7 +170,7 @@ def test_line_of_credentials(
 
 def test_unknown_name_in_credentials_is_an_error(sources: Sources) -> None:
     sources.credentials.write_text("TRIGER_TOKEN=t\n")
-    with pytest.raises(SettingsError, match="TRIGER_TOKEN is no setting"):
+    with pytest.raises(SettingsError, match="TRIGER_TOKEN is not a setting"):
         sources.load()
 
 

@@ -72,7 +72,7 @@ def test_spaces_around_a_value_are_not_part_of_it() -> None:
 
 def test_unknown_name_is_named_and_known_ones_listed() -> None:
     message = refused(TOLERANSE="0.5")
-    assert "TOLERANSE is no setting" in message
+    assert "TOLERANSE is not a setting" in message
     assert "TOLERANCE" in message
 
 

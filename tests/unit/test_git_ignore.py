@@ -1,0 +1,53 @@
+"""Galleries, inboxes, results and filled-in settings never get into a commit by accident."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support.needs import REPOSITORY, need
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Another one with our rules, because a test may run where there is no `.git`."""
+    need(shutil.which("git") is not None, "git is not installed")
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    shutil.copy(REPOSITORY / ".gitignore", tmp_path)
+    return tmp_path
+
+
+def ignored(repository: Path, path: str) -> bool:
+    argv = ["git", "check-ignore", "--quiet", "--no-index", path]
+    return subprocess.run(argv, cwd=repository).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ".env",
+        ".env.production",
+        "gallery.npz",
+        "aws_lambda/gallery.npz",
+        "encoding",
+        "mine/encoding",
+        "encodings.pickle",
+        "faces.pkl",
+        "inbox.sqlite3",
+        "inbox.sqlite3-wal",
+        "inbox.sqlite3.lock",
+        "results/a.mp4.txt",
+        "state/up/gallery.npz",
+    ],
+)
+def test_what_is_personal_or_secret_is_ignored(repository: Path, path: str) -> None:
+    assert ignored(repository, path)
+
+
+@pytest.mark.parametrize(
+    "path", ["credentials.env", "openstack/worker.env", "benchmarks/encodings.py", "data/mapping"]
+)
+def test_what_belongs_to_the_project_is_not(repository: Path, path: str) -> None:
+    assert not ignored(repository, path)
