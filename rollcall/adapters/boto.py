@@ -220,6 +220,11 @@ def error_code(error: BaseException | None) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def error_message(error: vendor.ClientError) -> str:
+    """The service's own sentence; empty if it gave none."""
+    return str(error.response.get("Error", {}).get("Message", ""))
+
+
 def refusal_code(error: RollcallError) -> str:
     """The store's own code behind an error of ours; empty when it did not answer."""
     return error_code(error.__cause__)

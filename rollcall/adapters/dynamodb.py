@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from botocore.exceptions import ClientError
 
-from rollcall.adapters.boto import boto_errors, error_code
+from rollcall.adapters.boto import boto_errors, error_code, error_message
+from rollcall.core.student_records import TableKey
 from rollcall.core.types import Student
 
 log = logging.getLogger(__name__)
 
 Item = Mapping[str, Mapping[str, Any]]
+
+INVALID = "ValidationException"
+
+BATCH_ITEMS = 25
+"""DynamoDB's limit for one BatchWriteItem."""
+
+MAX_REFUSED = 25
 
 
 class DynamoStudents:
@@ -119,11 +128,56 @@ def ensure_table(client: Any, table: str) -> bool:
         return True
 
 
-def put_items(resource: Any, table: str, items: Iterable[Mapping[str, Any]]) -> None:
-    """Creates or replaces items, in batches."""
-    with boto_errors(f"writing to {table}"), resource.Table(table).batch_writer() as batch:
+def table_keys(client: Any, table: str) -> list[TableKey]:
+    """The table's key attributes, the partition key first."""
+    with boto_errors(f"describing the table {table}"):
+        description = client.describe_table(TableName=table)["Table"]
+    types = {each["AttributeName"]: each["AttributeType"] for each in _definitions(description)}
+    return [TableKey(name, str(types.get(name, "S"))) for name in _keys(description)]
+
+
+def put_items(
+    resource: Any, table: str, items: Iterable[Mapping[str, Any]]
+) -> list[tuple[Mapping[str, Any], str]]:
+    """Creates or replaces items, in batches. Returns those that were refused, with the reason.
+
+    DynamoDB refuses a whole batch without naming the item, so its items are then written one by
+    one. After MAX_REFUSED refusals nothing more is tried: the table does not fit the file.
+    """
+    target, rest = resource.Table(table), iter(items)
+    refused: list[tuple[Mapping[str, Any], str]] = []
+    while len(refused) < MAX_REFUSED and (batch := list(islice(rest, BATCH_ITEMS))):
+        with boto_errors(f"writing to {table}"):
+            try:
+                _put_batch(target, batch)
+            except ClientError as error:
+                if error_code(error) != INVALID:
+                    raise
+                refused += _put_each(target, batch)
+    return refused
+
+
+def _put_batch(target: Any, items: Iterable[Mapping[str, Any]]) -> None:
+    with target.batch_writer() as writer:
         for item in items:
-            batch.put_item(Item=dict(item))
+            writer.put_item(Item=dict(item))
+
+
+def _put_each(
+    target: Any, items: Iterable[Mapping[str, Any]]
+) -> Iterator[tuple[Mapping[str, Any], str]]:
+    for item in items:
+        try:
+            target.put_item(Item=dict(item))
+        except ClientError as error:
+            if error_code(error) != INVALID:
+                raise
+            yield item, error_message(error)
+
+
+def _definitions(description: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = description.get("AttributeDefinitions", [])
+    return found
 
 
 def _keys(layout: Mapping[str, Any]) -> list[str]:

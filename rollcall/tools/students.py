@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import click
 
 from rollcall.adapters.boto import dynamodb_client, dynamodb_resource
-from rollcall.adapters.dynamodb import ensure_table, put_items
-from rollcall.core.errors import PermanentError
+from rollcall.adapters.dynamodb import ensure_table, put_items, table_keys
 from rollcall.core.settings import Settings
+from rollcall.core.student_records import (
+    SHOWN,
+    StudentFileError,
+    check_records,
+    parse_records,
+    without_duplicates,
+)
+from rollcall.text_files import read_text
 from rollcall.tools.entry import command_errors, settings
 
 
-class StudentFileError(PermanentError):
-    """The file holds no list of records."""
-
-
-def read_students(path: Path) -> list[dict[str, Any]]:
-    """Records with a `name` each. DynamoDB knows no floats, so numbers become decimals."""
-    try:
-        records = json.loads(path.read_bytes(), parse_float=Decimal, parse_constant=_refuse)
-    except (ValueError, OSError) as error:
-        raise StudentFileError(f"{str(path)!r} is not readable JSON: {error}") from error
-    if not isinstance(records, list):
-        raise StudentFileError(f"{str(path)!r} has to hold a list of records")
-    for index, record in enumerate(records):
-        name = record.get("name") if isinstance(record, dict) else None
-        if not isinstance(name, str) or not name:
-            raise StudentFileError(f"record {index} of {str(path)!r} has no name")
-    return records
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
-
-
 def upload_students(settings: Settings, path: Path) -> int:
-    """Creates the table when it is missing, and writes every record; how many."""
-    records = read_students(path)
-    ensure_table(dynamodb_client(settings), settings.student_table)
-    put_items(dynamodb_resource(settings), settings.student_table, records)
-    return len(records)
+    """Creates the table when it is missing, and writes every record; how many.
+
+    Nothing is written if a record cannot be stored. Repeated keys and fields are reported as
+    warnings. Raises TextError and StudentFileError, which name the file and the record.
+    """
+    records = parse_records(read_text(path), str(path))
+    client, table = dynamodb_client(settings), settings.student_table
+    ensure_table(client, table)
+    keys = table_keys(client, table)
+    check_records(records, keys, str(path))
+    unique, repetitions = without_duplicates(records, keys)
+    for sentence in repetitions:
+        click.echo(f"warning: {str(path)!r}: {sentence}", err=True)
+    refused = put_items(dynamodb_resource(settings), table, unique)
+    if refused:
+        reasons = "; ".join(f"{item['name']!r}: {reason}" for item, reason in refused[:SHOWN])
+        more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+        raise StudentFileError(f"{str(path)!r}: DynamoDB refuses records: {reasons}{more}")
+    return len(unique)
 
 
 @click.command()
@@ -54,4 +49,5 @@ def main(file: Path) -> None:
     """Write the records of a JSON file into STUDENT_TABLE, creating the table when missing."""
     chosen = settings()
     count = upload_students(chosen, file)
-    click.echo(f"{count} records are in {chosen.student_table}")
+    records = "1 record is" if count == 1 else f"{count} records are"
+    click.echo(f"{records} in {chosen.student_table}")

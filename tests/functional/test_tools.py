@@ -249,6 +249,75 @@ def test_upload_data_refuses_what_holds_no_records(place: Place, tmp_path: Path,
     assert (result.exit_code, "students.json" in result.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+def test_upload_data_reads_files_of_other_machines(
+    place: Place, tmp_path: Path, encoding: str
+) -> None:
+    file = tmp_path / "students.json"
+    text = json.dumps([{"name": "Zoe\u0308", "major": "Biologie für alle"}], ensure_ascii=False)
+    file.write_bytes(text.replace(" ", "\r\n", 1).encode(encoding))
+    result = run(students.main, place, str(file))
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"1 record is in {place.env['STUDENT_TABLE']}\n",
+    )
+    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    assert found.get("Zo\u00eb") == Student("Zo\u00eb", "Biologie für alle")
+
+
+@pytest.mark.parametrize("between", [0, 24, 30])
+def test_upload_data_takes_the_last_of_records_with_one_name(
+    place: Place, tmp_path: Path, between: int
+) -> None:
+    file = tmp_path / "students.json"
+    others = [{"name": f"p{number}"} for number in range(between)]
+    twice = [{"name": "a", "major": "old"}, *others, {"name": "a", "major": "new"}]
+    file.write_text(json.dumps(twice))
+    result = run(students.main, place, str(file))
+    assert result.exit_code == 0
+    assert f"{file}': several records have the same `name`" in result.stderr
+    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    assert found.get("a") == Student("a", "new")
+
+
+def test_upload_data_writes_nothing_when_a_record_cannot_be_stored(
+    place: Place, tmp_path: Path
+) -> None:
+    file = tmp_path / "students.json"
+    file.write_text('[{"name": "a"}, {"name": "b", "card": %s}]' % ("1" * 39))
+    result = run(students.main, place, str(file))
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "record 'b': field 'card' is a number of 39 digits" in result.stderr
+    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    assert found.get("a") is None
+
+
+def test_upload_data_passes_on_what_dynamodb_says_of_a_record(place: Place, tmp_path: Path) -> None:
+    """The key of an index may not be empty, which no other table minds."""
+    attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("name", "major")]
+    index = {
+        "IndexName": "by-major",
+        "KeySchema": [{"AttributeName": "major", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+    }
+    dynamodb_client(place.settings).create_table(
+        TableName=place.settings.student_table,
+        KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
+        AttributeDefinitions=attributes,
+        GlobalSecondaryIndexes=[index],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    file = tmp_path / "students.json"
+    records = [{"name": f"p{number}", "major": "m"} for number in range(30)]
+    file.write_text(json.dumps([*records, {"name": "odd", "major": ""}]))
+    result = run(students.main, place, str(file))
+    assert result.exit_code == 1
+    assert "DynamoDB refuses records: 'odd': One or more parameter values" in result.stderr
+    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    assert found.get("p29") == Student("p29", "m")
+
+
 def test_a_wrong_setting_is_one_sentence_and_exit_code_2(place: Place, videos: Path) -> None:
     place.env["MAX_INFLIGHT"] = "many"
     result = run(workload.main, place, str(videos))
