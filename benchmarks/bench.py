@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import is_native, parse_gallery
+from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
 from rollcall.local.stores import StoreName
 
@@ -64,7 +65,8 @@ class Bench:
 
     @property
     def videos(self) -> list[Path]:
-        return sorted((self.data / "videos").iterdir())
+        files = sorted((self.data / "videos").iterdir())
+        return [path for path in files if not why_left_out(path.name)]
 
     @property
     def environ(self) -> Mapping[str, str]:

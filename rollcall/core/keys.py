@@ -16,6 +16,30 @@ def is_video_key(key: str) -> bool:
     return key.lower().endswith(VIDEO_EXTENSIONS)
 
 
+def is_hidden(path: str) -> bool:
+    """Whether a file is hidden or belongs to the system of the machine that made the folder.
+
+    macOS leaves `._x.mp4` beside each `x.mp4` on foreign disks, and `__MACOSX` in ZIP archives.
+    """
+    return any(part.startswith(".") or part.upper() == "__MACOSX" for part in path.split("/"))
+
+
+def why_left_out(path: str) -> str:
+    """Why a file of a folder is not uploaded; empty for a video. `path` is relative to the folder.
+
+    A name that is not UTF-8 has lone surrogates, as Python reads it from a file system.
+    """
+    if is_hidden(path):
+        return "hidden"
+    if not is_video_key(path):
+        return "without a video extension"
+    if "\ufffd" in path.encode(errors="surrogateescape").decode(errors="replace"):
+        return "with a name that is not UTF-8"
+    if len(path.encode()) > MAX_KEY_BYTES:
+        return f"with a name longer than {MAX_KEY_BYTES} bytes"
+    return ""
+
+
 def result_key(key: str) -> str:
     """`x.mp4` -> `x.csv`; another video name, or a stem that is one -> the whole key + `.csv`.
 

@@ -96,11 +96,14 @@ def run_demo(
     """Uploads everything and waits for the results. What is wrong with `data` is said before."""
     _check_folder(data)
     mapping = read_mapping(data / "mapping")
-    videos = find_videos(data / "videos")
+    found = find_videos(data / "videos")
+    videos = found.videos
     parse_gallery((data / "encoding").read_bytes())
     keys = same_names(mapping, videos)
     if missing := sorted(name for name in mapping if not keys[name]):
         raise DataError(f"the mapping names videos that are not there: {', '.join(missing)}")
+    if sentence := found.left_out_sentence():
+        click.echo(sentence)
     run = folder / time.strftime("%Y%m%d-%H%M%S")
     gallery = data / "encoding"
     overrides = {"ENCODINGS": str(gallery.resolve())}

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import PermanentError
-from rollcall.core.keys import is_video_key
+from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
 
@@ -21,18 +22,50 @@ UPLOADS_AT_ONCE = 4
 """Each of them sends large files in parallel parts as well."""
 
 
+SHOWN = 3
+"""Names in a message for each reason; the others are counted."""
+
+
 class NoVideos(PermanentError):
-    """The folder has nothing to upload."""
+    """The folder has nothing to upload, or a video in it cannot be read."""
 
 
-def find_videos(folder: Path) -> dict[str, Path]:
-    """Key -> file, for every video below the folder."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    found = {path.relative_to(folder).as_posix(): path for path in files}
-    videos = {key: path for key, path in found.items() if is_video_key(key)}
-    if not videos:
-        raise NoVideos(f"no video in {str(folder)!r}")
-    return videos
+class VideoFolder(NamedTuple):
+    """Videos by their keys, and what else is in the folder by the reason why it is left out."""
+
+    videos: dict[str, Path]
+    left_out: dict[str, list[str]]
+
+    def left_out_sentence(self) -> str:
+        """How many files are left out, and some of their names; empty if there are none."""
+        count = sum(map(len, self.left_out.values()))
+        if not count:
+            return ""
+        reasons = "; ".join(_reason(why, keys) for why, keys in sorted(self.left_out.items()))
+        return f"left out {count} file{'' if count == 1 else 's'}: {reasons}"
+
+
+def _reason(why: str, keys: list[str]) -> str:
+    more = ", ..." if len(keys) > SHOWN else ""
+    return f"{len(keys)} {why} ({', '.join(map(repr, keys[:SHOWN]))}{more})"
+
+
+def find_videos(folder: Path) -> VideoFolder:
+    """Every file below the folder. Raises NoVideos if none of them is a video."""
+    found = VideoFolder({}, {})
+    for path in sorted(folder.rglob("*")):
+        broken = path.is_symlink() and not path.exists()
+        if not broken and not path.is_file():
+            continue
+        key = path.relative_to(folder).as_posix()
+        if why := "that are broken links" if broken else why_left_out(key):
+            found.left_out.setdefault(why, []).append(key)
+        else:
+            found.videos[key] = path
+    if not found.videos:
+        said = (f"no video in {str(folder)!r}", found.left_out_sentence())
+        raise NoVideos("; ".join(filter(None, said)))
+    return found
 
 
 def clear_buckets(chosen: Settings) -> int:
@@ -56,7 +89,10 @@ def upload_videos(
     store = S3Store(s3_client(chosen))
 
     def upload(key: str) -> None:
-        store.upload(videos[key], chosen.input_bucket, key, on_bytes)
+        try:
+            store.upload(videos[key], chosen.input_bucket, key, on_bytes)
+        except OSError as error:
+            raise NoVideos(f"{str(videos[key])!r} cannot be read: {error.strerror}") from error
         on_video()
 
     with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
@@ -68,9 +104,13 @@ def upload_videos(
 @click.option("--clear", is_flag=True, help="Empty the input, output and report buckets first.")
 @command_errors
 def main(folder: Path, clear: bool) -> None:
-    """Upload every video of FOLDER into INPUT_BUCKET."""
+    """Upload every video of FOLDER into INPUT_BUCKET.
+
+    Hidden files and files without a video extension are left out, and counted.
+    """
     chosen = settings()
-    videos = find_videos(folder)
+    found = find_videos(folder)
+    videos = found.videos
     if clear:
         click.echo(f"{clear_buckets(chosen)} objects removed")
     total_bytes = sum(path.stat().st_size for path in videos.values())
@@ -84,4 +124,7 @@ def main(folder: Path, clear: bool) -> None:
             lambda n: progress.advance(bar, n),
             lambda: progress.update(bar, done=next(sent)),
         )
-    click.echo(f"{len(videos)} videos are in {chosen.input_bucket}")
+    uploaded = "1 video is" if len(videos) == 1 else f"{len(videos)} videos are"
+    click.echo(f"{uploaded} in {chosen.input_bucket}")
+    if sentence := found.left_out_sentence():
+        click.echo(sentence, err=True)

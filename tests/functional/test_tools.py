@@ -90,6 +90,35 @@ def test_workload_sends_a_large_video_in_parts(place: Place, tmp_path: Path) -> 
     assert etag.endswith("-3"), "an etag with the number of parts"
 
 
+def test_workload_leaves_out_hidden_files_and_counts_them(place: Place, videos: Path) -> None:
+    for name in ("._a.mp4", ".DS_Store", "__MACOSX/._a.mp4", "__MACOSX/b.mp4", ".trash/c.mp4"):
+        (videos / name).parent.mkdir(exist_ok=True)
+        (videos / name).write_bytes(b"\0\5\x16\7")
+    (videos / "gone.mp4").symlink_to("nowhere")
+    (videos / "caf\udce9.mp4").write_bytes(b"x")
+    (videos / "Thumbs.db").write_bytes(b"x")
+    result = run(workload.main, place, str(videos))
+    assert result.exit_code == 0, result.output
+    assert keys(place, place.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
+    assert "2 videos are in" in result.stdout
+    assert result.stderr == (
+        "left out 9 files: 5 hidden ('.DS_Store', '._a.mp4', '.trash/c.mp4', ...);"
+        " 1 that are broken links ('gone.mp4');"
+        " 1 with a name that is not UTF-8 ('caf\\udce9.mp4');"
+        " 2 without a video extension ('Thumbs.db', 'notes.txt')\n"
+    )
+
+
+def test_workload_says_why_a_folder_has_no_video(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / "._a.mp4").touch()
+    result = run(workload.main, place, str(folder))
+    assert result.exit_code == 1
+    assert "no video in" in result.stderr
+    assert "left out 1 file: 1 hidden ('._a.mp4')" in result.stderr
+
+
 def test_workload_of_an_empty_folder_says_so(place: Place, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = run(workload.main, place, str(tmp_path / "empty"))

@@ -10,9 +10,11 @@ from rollcall.core.errors import KeyNotUsable, NotAVideo
 from rollcall.core.keys import (
     MAX_KEY_BYTES,
     VIDEO_EXTENSIONS,
+    is_hidden,
     is_video_key,
     report_key,
     result_key,
+    why_left_out,
 )
 
 
@@ -54,6 +56,26 @@ def test_other_names_have_no_result(key: str) -> None:
 def test_video_names_in_whatever_case(extension: str) -> None:
     assert is_video_key("x" + extension)
     assert is_video_key("x" + extension.upper())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [".DS_Store", "._x.mp4", "__MACOSX/x.mp4", "a/__macosx/x.mp4", ".git/x.mp4", "a/.x/b.mp4"],
+)
+def test_hidden_files_of_a_folder(path: str) -> None:
+    assert is_hidden(path)
+    assert why_left_out(path) == "hidden"
+
+
+@pytest.mark.parametrize("path", ["x.mp4", "a/x..mp4", "MACOSX/x.mp4", "__MACOSX.mp4", "é.MOV"])
+def test_videos_of_a_folder(path: str) -> None:
+    assert not why_left_out(path)
+
+
+def test_names_that_cannot_be_keys() -> None:
+    assert "not UTF-8" in why_left_out("\udce9.mp4")
+    assert not why_left_out("x" * (MAX_KEY_BYTES - 4) + ".mp4")
+    assert "longer than" in why_left_out("x" * (MAX_KEY_BYTES - 3) + ".mp4")
 
 
 PARTS = st.sampled_from([".mp4", ".MP4", ".Mp4", ".avi", ".mov", ".csv", "x", "y", "/", ".", " "])
