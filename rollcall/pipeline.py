@@ -66,7 +66,7 @@ class Pipeline:
     results: ResultQueue | None = None
 
     def run(self, video: VideoRef) -> dict[str, Any]:
-        """The answer of the function: status, video, people, output, timings_ms.
+        """The answer of the function: status, work_id, video, people, output, timings_ms.
 
         Raises a PermanentError (a report of it is written, and a message sent, where they are
         wanted) or a TransientError. A repeat gives the same result under the same key.
@@ -94,9 +94,10 @@ class Pipeline:
             self._check_unchanged(info)
         with watch.stage("write"):
             body = render_csv(recognition.people, students)
-            self._write(output, body, info, gallery)
+            self._write(output, body, info, gallery, video.work_id)
         answer = {
             "status": recognition.status,
+            "work_id": video.work_id,
             "video": {"bucket": info.bucket, "key": info.key, "etag": info.etag},
             "people": [person_document(person, students) for person in recognition.people],
             "coverage": coverage_document(recognition.coverage),
@@ -176,12 +177,15 @@ class Pipeline:
             log.warning("%d recognised people have no record in %s", missing, table)
         return known
 
-    def _write(self, key: str, body: bytes, info: ObjectInfo, gallery: Gallery) -> None:
+    def _write(
+        self, key: str, body: bytes, info: ObjectInfo, gallery: Gallery, work_id: str
+    ) -> None:
         metadata = {
             "source-etag": info.etag,
             "source-version": info.version_id,
             "gallery": gallery.version,
             "engine": self.recogniser.engine.name,
+            "work-id": work_id,
         }
         self.store.write(self.settings.output_bucket, key, body, "text/csv", metadata)
 

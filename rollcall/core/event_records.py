@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 from rollcall.core.errors import BadEvent
 from rollcall.core.keys import MAX_KEY_BYTES
 from rollcall.core.types import VideoRef
+from rollcall.core.work_ids import given_work_id
 
 Json = Any
 
@@ -48,6 +49,8 @@ class Named(Protocol):
     def etag(self) -> str: ...
     @property
     def event_name(self) -> str: ...
+    @property
+    def work_id(self) -> str: ...
 
 
 def stored_object(record: Mapping[str, Json]) -> VideoRef | None:
@@ -113,6 +116,7 @@ def direct_call(call: Mapping[str, Json]) -> VideoRef:
             version_id=plain_text(call, "version_id"),
             etag=plain_text(call, "etag").strip('"'),
             event_name=event_name,
+            given_work_id=given_work_id(call.get("work_id")),
         )
     )
 
@@ -125,6 +129,7 @@ def call_document(video: Named) -> dict[str, str]:
         "version_id": video.version_id,
         "etag": video.etag,
         "event_name": video.event_name,
+        "work_id": video.work_id,
     }
 
 

@@ -10,6 +10,9 @@ from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import UNKNOWN
 from rollcall.core.types import Coverage, Person, Recognition, Sighting, Student, VideoRef
 
+MAX_SHOWN_CHARS = 1100
+"""Longer than any key."""
+
 STALE_GALLERY = "X-Rollcall-Gallery-Stale"
 """Header of an answer that was found with an old gallery, because the new one cannot be read."""
 
@@ -60,9 +63,30 @@ def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
     """Why a video has no result."""
     return {
         "status": "error",
+        "work_id": video.work_id,
         "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
         "error": describe_error(error),
     }
+
+
+def outcome_text(answer: Mapping[str, Any]) -> str:
+    """An answer in a few words for a log, without anybody's name: status, number of people, result.
+
+    The answer may come from elsewhere, so nothing of its form is taken for granted.
+    """
+    people, output = answer.get("people"), answer.get("output")
+    parts = [_short(answer.get("status"))]
+    if isinstance(people, list):
+        unknown = sum(isinstance(each, dict) and each.get("name") == UNKNOWN for each in people)
+        parts.append(f"people {len(people)}" + (f" ({unknown} unknown)" if unknown else ""))
+    if isinstance(output, dict):
+        parts.append(f"result {_short(output.get('bucket'))}/{_short(output.get('key'))}")
+    return ", ".join(parts)
+
+
+def _short(value: Any) -> str:
+    """Printable, and on one line."""
+    return repr(value[:MAX_SHOWN_CHARS])[1:-1] if isinstance(value, str) else "?"
 
 
 def describe_error(error: RollcallError) -> dict[str, Any]:

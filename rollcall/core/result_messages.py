@@ -1,6 +1,6 @@
 """The message that the Lambda sends for each video: written, and read.
 
-{"video": {"bucket", "key", "etag"}, "output": {"bucket", "key"} | null,
+{"work_id": "...", "video": {"bucket", "key", "etag"}, "output": {"bucket", "key"} | null,
  "status": "recognised" | "unknown" | "no_face" | "failed",
  "csv": "<the whole CSV>" | null, "error": null | {"code", "message"}}
 
@@ -19,6 +19,7 @@ from rollcall.core.event_records import Json, mapping_of, text_of
 from rollcall.core.events import MAX_BODY_BYTES, decode
 from rollcall.core.keys import MAX_KEY_BYTES
 from rollcall.core.types import VideoRef
+from rollcall.core.work_ids import given_work_id
 
 STATUSES = ("recognised", "unknown", "no_face", "failed")
 
@@ -40,11 +41,13 @@ class ResultMessage:
     """None: too long for a message, it is in the output bucket."""
     error_code: str = ""
     error_message: str = ""
+    work_id: str = ""
 
 
 def result_message(answer: Mapping[str, Json], csv: bytes) -> str:
     """Of a video that has its result; `answer` is the function's own."""
     document = {
+        "work_id": answer["work_id"],
         "video": answer["video"],
         "output": answer["output"],
         "status": answer["status"],
@@ -60,6 +63,7 @@ def result_message(answer: Mapping[str, Json], csv: bytes) -> str:
 def failure_message(video: VideoRef, error: RollcallError) -> str:
     """Of a video that never gets one."""
     document = {
+        "work_id": video.work_id,
         "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
         "output": None,
         "status": "failed",
@@ -82,13 +86,16 @@ def parse_result(body: bytes) -> ResultMessage:
     )
     if not bucket or not key or len(key.encode()) > MAX_KEY_BYTES or status not in STATUSES:
         raise BadEvent(f"a result needs video.bucket, video.key and a status of {STATUSES}")
+    work_id = given_work_id(document.get("work_id"))
     if status == "failed":
         error = mapping_of(document, "error")
         code, message = text_of(error, "code"), text_of(error, "message", MAX_BODY_BYTES)
-        return ResultMessage(bucket, key, status, error_code=code, error_message=message)
+        return ResultMessage(
+            bucket, key, status, error_code=code, error_message=message, work_id=work_id
+        )
     output = mapping_of(document, "output")
     where = text_of(output, "bucket"), text_of(output, "key")
-    return ResultMessage(bucket, key, status, *where, csv=_csv(document))
+    return ResultMessage(bucket, key, status, *where, csv=_csv(document), work_id=work_id)
 
 
 def _csv(document: dict[str, Json]) -> str | None:

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rollcall.core.work_ids import work_id_of
+
 Pixels = NDArray[np.uint8]
 Encodings = NDArray[np.float64]
 
@@ -29,6 +31,17 @@ class VideoRef:
     event_id: str = ""
     event_name: str = "ObjectCreated:Put"
     event_time: str = ""
+    given_work_id: str = ""
+
+    @property
+    def work_id(self) -> str:
+        """The caller's id for this work, or else one made of the identity."""
+        return self.given_work_id or work_id_of(self.identity())
+
+    @property
+    def marked(self) -> bool:
+        """Whether two events of one object can be told apart."""
+        return bool(self.event_id or self.sequencer or self.event_time)
 
     def identity(self) -> str:
         """Equal for two deliveries of one event, different for two uploads.

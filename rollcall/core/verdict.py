@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rollcall.core.reports import outcome_text
+
 FIRST_DELAY_S = 2.0
 MOST_DELAY_S = 600.0
 """Twenty attempts last through an outage of an hour and a half."""
@@ -34,6 +36,8 @@ class Verdict:
     most_attempts: int | None = None
     stale_gallery: bool = False
     """Whether the function said that it uses an old gallery."""
+    outcome_text: str = ""
+    """What the function found, for the log: status, number of people, where the result is."""
 
 
 def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
@@ -42,7 +46,7 @@ def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
     answer = document.get("status")
     if status == 200:
         if isinstance(answer, str) and answer in DONE_STATUSES:
-            return Verdict("done", answer)
+            return Verdict("done", answer, outcome_text=outcome_text(document))
         return Verdict("retry", "bad_answer", "200 without a status that the function gives")
     error = _error(document)
     if status in _REFUSED and error:

@@ -8,13 +8,16 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rollcall.core.call_signature import check_signature
-from rollcall.core.errors import CallNotSigned, RollcallError, ShuttingDown, TransientError
+from rollcall.core.errors import RollcallError, ShuttingDown, TransientError
 from rollcall.core.events import BadRecords, parse_events
-from rollcall.core.reports import STALE_GALLERY, describe_error
+from rollcall.core.reports import STALE_GALLERY, describe_error, outcome_text
 from rollcall.core.types import VideoRef
+from rollcall.core.work_ids import ID_CHARS
+from rollcall.logs import LogLimit
 from rollcall.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class FunctionService:
         self._idle = threading.Condition()
         self._in_flight = 0
         self._draining = False
+        self._refusals = LogLimit()
 
     def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """Never raises; several records give a list and the worst status."""
@@ -86,29 +90,39 @@ class FunctionService:
                 check_signature(self._key, body, headers, self._clock())
                 headers = {}  # they are not signed, and `ce-*` would change what the body means
             videos = parse_events(body, headers)
-        except CallNotSigned as error:
-            log.warning("a call was refused: %s", error)
-            return _refusal(error)
         except BadRecords as error:
-            return _combine([*map(self._recognise, error.videos), _refusal(error)])
+            return _combine([*map(self._recognise, error.videos), self._refused(error)])
         except RollcallError as error:
-            return _refusal(error)
+            return self._refused(error)
         if not videos:
             return Answer(200, {"status": "ignored", "reason": IGNORED})
         return _combine([self._recognise(video) for video in videos])
 
+    def _refused(self, error: RollcallError) -> Answer:
+        """The answer to a call that names no video, or that is not the trigger's."""
+        self._refusals.log(log.warning, "refused a call with %d: %s", error.status, error)
+        return _refusal(error)
+
     def _recognise(self, video: VideoRef) -> Answer:
+        """One log line for each video, whatever becomes of it, without anybody's name."""
+        if not (video.given_work_id or video.marked):
+            video = replace(video, given_work_id=uuid.uuid4().hex[:ID_CHARS])
+        started = time.perf_counter()
         try:
             pipeline = self._built()
         except Exception:  # an error of ours in here speaks of the set-up, not of the video
             return _unforeseen(video)
         try:
-            return Answer(200, pipeline.run(video))
+            answer = pipeline.run(video)
         except RollcallError as error:
-            log.warning("%s/%r: %s", video.bucket, video.key, error)
+            ms = _ms_since(started)
+            log.warning("failed %r: %s, %d ms, work %s", video.key, error, ms, video.work_id)
             return _refusal(error)
         except Exception:
             return _unforeseen(video)
+        found, ms = outcome_text(answer), _ms_since(started)
+        log.info("finished %r: %s, %d ms, work %s", video.key, found, ms, video.work_id)
+        return Answer(200, answer)
 
     def _stale(self) -> bool:
         galleries = self._pipeline.galleries if self._pipeline else None
@@ -128,9 +142,13 @@ def _refusal(error: RollcallError) -> Answer:
 
 def _unforeseen(video: VideoRef) -> Answer:
     call_id = uuid.uuid4().hex
-    log.exception("call %s for %s/%r went wrong unforeseen", call_id, video.bucket, video.key)
+    log.exception("call %s for %r failed unexpectedly, work %s", call_id, video.key, video.work_id)
     message = f"unforeseen error; the function's log has call {call_id}"
     return Answer(500, {"error": {"code": "internal", "message": message, "retryable": True}})
+
+
+def _ms_since(started_s: float) -> float:
+    return (time.perf_counter() - started_s) * 1000
 
 
 def _combine(answers: list[Answer]) -> Answer:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from contextlib import suppress
 
 from flask import Request
 
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import decode, opaque_tokens
+
+SCHEMES = ("basic", "bearer")
 
 DOORS = (
     "opaqueData in every record, the header X-Trigger-Token, Authorization: Bearer TOKEN,"
@@ -40,6 +43,18 @@ class Access:
         except BadEvent:
             return False
         return bool(tokens) and self._all(tokens)
+
+    def doors(self, request: Request, body: bytes) -> str:
+        """Where a caller gave a token, right or wrong; for the log, without the token."""
+        found = ["X-Trigger-Token"] if request.headers.get("X-Trigger-Token") else []
+        scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+        if scheme:
+            found.append(
+                f"Authorization: {scheme.title()}" if scheme in SCHEMES else "Authorization"
+            )
+        with suppress(BadEvent):
+            found += ["opaqueData"] if any(opaque_tokens(decode(body))) else []
+        return ", ".join(found)
 
     def _all(self, given: Iterable[str]) -> bool:
         return all(self._right(token.encode(errors="replace")) for token in given)

@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rollcall.core.errors import TransientError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.reports import describe_error
+from rollcall.logs import LogLimit
 from rollcall.trigger.access import DOORS, Access
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
@@ -37,7 +38,7 @@ class TriggerParts:
 
 
 def create_app(parts: TriggerParts) -> Flask:
-    """Everything is passed in; the app keeps no state."""
+    """Everything is passed in."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.jinja_env.filters["when"] = _when
@@ -49,11 +50,16 @@ def create_app(parts: TriggerParts) -> Flask:
 
 
 def _add_events(app: Flask, parts: TriggerParts) -> None:
+    refusals = LogLimit()
+
     @app.post("/events")
     def events() -> tuple[Response, int]:
         body = request.get_data()
         if not (parts.access.of_headers(request) or parts.access.of_event(body)):
             parts.metrics.events.labels("refused").inc()
+            doors = parts.access.doors(request, body)
+            why = f"wrong token in {doors}" if doors else "no token"
+            refusals.log(log.warning, "refused an event of %s: %s", request.remote_addr, why)
             return _refusal()
         return jsonify(parts.receiver.receive(body, dict(request.headers))), 200
 

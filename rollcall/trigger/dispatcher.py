@@ -109,9 +109,12 @@ class Dispatcher:
 
     def _handle(self, work: Work) -> None:
         try:
+            started = time.perf_counter()
             verdict = limited(self._call(work), work.attempts, self._max_attempts)
+            ms = (time.perf_counter() - started) * 1000
             self._metrics.calls.labels(verdict.outcome, verdict.code).inc()
             self._settle(work, verdict)
+            self._log(work, verdict, ms)
         except Exception:
             log.exception("the call for %r went wrong unforeseen", work.key)
         finally:
@@ -144,12 +147,21 @@ class Dispatcher:
         if verdict.outcome == "done":
             self._inbox.finish(work, verdict.code)
         elif verdict.outcome == "dead":
-            log.error("dead letter %d: %r: %s", work.id, work.key, verdict.message)
             self._inbox.bury(work, verdict.code, verdict.message)
         else:
             delay_s = backoff_s(verdict, work.attempts, work.calls, self._jitter)
             level = logging.WARNING if verdict.counts else logging.INFO
-            log.log(level, "%r again in %.1f s: %s", work.key, delay_s, verdict.message)
+            said = (work.key, delay_s, verdict.message, work.work_id)
+            log.log(level, "%r again in %.1f s: %s, work %s", *said)
             if not verdict.counts:
                 self._hold_until = time.monotonic() + BUSY_DELAY_S
             self._inbox.retry(work, delay_s, verdict.code, verdict.message, counts=verdict.counts)
+
+    def _log(self, work: Work, verdict: Verdict, ms: float) -> None:
+        """One line for each finished video, without anybody's name (docs/security.md)."""
+        if verdict.outcome == "done":
+            found = verdict.outcome_text
+            log.info("finished %r: %s, %d ms, work %s", work.key, found, ms, work.work_id)
+        elif verdict.outcome == "dead":
+            said = (work.id, work.key, verdict.message, ms, work.work_id)
+            log.error("dead letter %d: %r: %s, %d ms, work %s", *said)

@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.core.work_ids import work_id_of
 from rollcall.trigger.clock import SteadyClock
 from rollcall.trigger.inbox_file import disk_errors, open_database
 
@@ -45,6 +46,7 @@ class Work:
     """One video to be recognised. Times are Unix times."""
 
     id: int
+    identity: str
     bucket: str
     key: str
     version_id: str
@@ -58,6 +60,11 @@ class Work:
     changed_s: float
     code: str
     message: str
+
+    @property
+    def work_id(self) -> str:
+        """The same in each call for this work, and in the function's log and result."""
+        return work_id_of(self.identity)
 
 
 _FIELDS = ", ".join(Work.__slots__)

@@ -41,6 +41,11 @@ class Metrics:
             "Videos without result that no event told of",
             registry=self.registry,
         )
+        self.not_videos = Gauge(
+            "rollcall_not_videos",
+            "Objects of the input bucket without a video extension, at the last scan",
+            registry=self.registry,
+        )
         self.stale_gallery = Gauge(
             "rollcall_gallery_stale",
             "1 while the function that answered last uses an old gallery: the new one is broken",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.keys import is_video_key
 from rollcall.core.types import VideoRef
+from rollcall.logs import LogLimit
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.sns import SnsGate
@@ -27,9 +29,13 @@ class Receiver:
     on_work: Callable[[], None]
     token: bytes = b""
     """Blanked in what is recorded."""
+    bad_log: LogLimit = field(default_factory=LogLimit)
+    skipped_log: LogLimit = field(default_factory=LogLimit)
 
     def receive(self, body: bytes, headers: Mapping[str, str]) -> dict[str, int]:
-        """How many records became new work, and how many were known, ignored or bad.
+        """How many records became new work, and how many were known, skipped, ignored or bad.
+
+        Uploads that are not videos are skipped: the function would only refuse them.
 
         Raises TransientError, and then nothing of the event counts as received.
         """
@@ -50,8 +56,14 @@ class Receiver:
         ours = [video for video in videos if video.bucket == self.input_bucket]
         if len(ours) < len(videos):
             self._record(body, "a bucket that is not INPUT_BUCKET")
-        new = self.inbox.add(ours)
-        counted = {"queued": new, "duplicate": len(ours) - new}
+        wanted = [video for video in ours if is_video_key(video.key)]
+        for video in ours:
+            if not is_video_key(video.key):
+                self.skipped_log.log(log.info, "skipped %r: it has no video extension", video.key)
+        new = self.inbox.add(wanted)
+        counted = {"queued": new, "duplicate": len(wanted) - new}
+        if len(wanted) < len(ours):
+            counted["skipped"] = len(ours) - len(wanted)
         for outcome, count in counted.items():
             self.metrics.events.labels(outcome).inc(count)
         if new:
@@ -60,7 +72,7 @@ class Receiver:
 
     def _record(self, body: bytes, reason: str) -> None:
         """The sender is answered 2xx after this: it would only send the same again."""
-        log.warning("bad event: %s", reason)
+        self.bad_log.log(log.warning, "bad event: %s", reason)
         shown = body.replace(self.token, b"[token]") if self.token else body
         self.inbox.add_bad_event(shown, reason)
         self.metrics.events.labels("bad").inc()

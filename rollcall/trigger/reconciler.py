@@ -14,6 +14,9 @@ from rollcall.trigger.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
+SHOWN = 3
+"""Names of skipped objects in a log line."""
+
 
 class Reconciler:
     """Compares the input bucket with the output bucket."""
@@ -25,12 +28,16 @@ class Reconciler:
         input_bucket: str,
         output_bucket: str,
         on_missing: Callable[[], None],
+        on_skipped: Callable[[int], None] = lambda count: None,
     ) -> None:
         self._inbox = inbox
         self._store = store
         self._input = input_bucket
         self._output = output_bucket
         self._on_missing = on_missing
+        self._on_skipped = on_skipped
+        self._skipped: tuple[int, tuple[str, ...]] = (0, ())
+        """Number and first keys of the objects that were not videos at the last scan."""
         self._sources: dict[str, tuple[str, str]] = {}
         """Result key -> (etag of the result, etag of its video); spares a HEAD each pass."""
 
@@ -42,7 +49,7 @@ class Reconciler:
         The order matters: what is neither waiting nor running *before* the results are listed has
         its result listed, so nothing is called twice because it ended in between.
         """
-        videos = [info for info in self._store.list_objects(self._input) if is_video_key(info.key)]
+        videos = self._videos()
         unsettled, dead = self._inbox.unsettled(self._input), self._inbox.dead(self._input)
         results = {info.key: info.etag for info in self._store.list_objects(self._output)}
         self._forget(results)
@@ -55,6 +62,24 @@ class Reconciler:
                 self._add(info)
             elif done and info.key in dead and self._inbox.result_found(info):
                 log.info("%r was given up, but has its result", info.key)
+
+    def _videos(self) -> list[ObjectInfo]:
+        """The videos of the input bucket. Other objects are counted, and logged if they change;
+        a key that ends in `/` is only the placeholder of a folder."""
+        videos, count, first = [], 0, []
+        for info in self._store.list_objects(self._input):
+            if is_video_key(info.key):
+                videos.append(info)
+            elif not info.key.endswith("/"):
+                count += 1
+                first += [info.key] if count <= SHOWN else []
+        skipped = (count, tuple(first))
+        if count and skipped != self._skipped:
+            names = ", ".join(map(repr, first)) + (", ..." if count > SHOWN else "")
+            log.info("skipped in %s: %d without a video extension (%s)", self._input, count, names)
+        self._skipped = skipped
+        self._on_skipped(count)
+        return videos
 
     def _add(self, info: ObjectInfo) -> None:
         if self._is_current(info) and self._inbox.add_missing(info):

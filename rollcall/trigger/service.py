@@ -53,7 +53,12 @@ class Trigger:
             call_timeout_s=settings.function_timeout_s,
         )
         self._reconciler = Reconciler(
-            inbox, store, settings.input_bucket, settings.output_bucket, self._missing
+            inbox,
+            store,
+            settings.input_bucket,
+            settings.output_bucket,
+            self._missing,
+            self.metrics.not_videos.set,
         )
         self._schedules = (
             Schedule("reconciler", settings.reconcile_s, self._reconciler.reconcile),

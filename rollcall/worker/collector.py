@@ -43,12 +43,14 @@ class Collector:
             return Verdict("retry", error.code, str(error), error.retry_after_s)
         if not written:
             self._counters.add(outdated=1)
-            log.info("%r has a result already that counts more", result.key)
+            said = (result.key, result.work_id)
+            log.info("%r has a newer result already, this one is dropped, work %s", *said)
         elif result.status == "failed":
             self._counters.add(written=1, failed=1)
-            log.warning("%r: %s", result.key, result.error_message)
+            log.warning("%r: %s, work %s", result.key, result.error_message, result.work_id)
         else:
             self._counters.add(written=1)
+            log.info("file of %r written: %s, work %s", result.key, result.status, result.work_id)
         return Verdict("done", result.status)
 
     def _text(self, result: ResultMessage) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 from rollcall.adapters.lambda_function import Answer, LambdaFunction
 from rollcall.adapters.sqs import Message
@@ -51,6 +52,7 @@ class Invoker:
     def _call(self, video: VideoRef) -> Verdict:
         """A refused video is done here: the Lambda has sent why, as its result."""
         payload = json.dumps(call_document(video)).encode()
+        started = time.perf_counter()
         try:
             with self._counters.calling():
                 verdict = _judged(self._function.invoke(payload))
@@ -58,11 +60,15 @@ class Invoker:
             return Verdict("retry", error.code, str(error), BUSY_DELAY_S, counts=False)
         except TransientError as error:
             verdict = Verdict("retry", error.code, str(error), error.retry_after_s)
+        ms = (time.perf_counter() - started) * 1000
         if verdict.outcome == "retry":
             self._counters.add(retried=1)
-            log.warning("%r: %s", video.key, verdict.message)
+            log.warning("%r: %s, %d ms, work %s", video.key, verdict.message, ms, video.work_id)
         else:
             self._counters.add(invoked=1)
+            done = verdict.outcome == "done"
+            found = verdict.outcome_text if done else f"refused: {verdict.message}"
+            log.info("finished %r: %s, %d ms, work %s", video.key, found, ms, video.work_id)
         return verdict
 
 

@@ -200,8 +200,9 @@ class Results:
 def test_a_result_is_sent_with_its_csv(red: Path) -> None:
     sender = Results()
     etag = sender.home.put("a.mp4", red)
-    ask(sender.home, direct("a.mp4"))
+    answer = ask(sender.home, direct("a.mp4"))
     assert sender.only() == {
+        "work_id": answer["work_id"],
         "video": {"bucket": IN, "key": "a.mp4", "etag": etag},
         "output": {"bucket": OUT, "key": "a.csv"},
         "status": "recognised",

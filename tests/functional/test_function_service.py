@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.home import IN, OUT, Home
+from support.home import IN, OUT, REPORTS, Home
 from support.videos import paint_video, painted_gallery
 
 from rollcall.core.call_signature import HEADER, signature
@@ -45,7 +46,75 @@ def test_200_is_json_with_everything_a_caller_needs(
     document = json.loads(answer.body())
     assert answer.status == 200
     assert answer.headers()["Content-Type"] == "application/json"
-    assert set(document) == {"status", "video", "people", "output", "timings_ms"}
+    assert set(document) == {"status", "work_id", "video", "people", "output", "timings_ms"}
+
+
+def logged(caplog: pytest.LogCaptureFixture, start: str) -> list[str]:
+    return [each.message for each in caplog.records if each.message.startswith(start)]
+
+
+def test_a_finished_video_is_one_line_with_the_id_of_answer_and_result(
+    home: Home, service: FunctionService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red", "green"]))
+    call = {"bucket": IN, "key": "a.mp4", "work_id": "0123456789abcdef"}
+    document = service.answer(json.dumps(call).encode()).document
+    assert document["work_id"] == "0123456789abcdef"
+    assert home.store.metadata(OUT, "a.csv")["work-id"] == "0123456789abcdef"
+    report = json.loads(home.store.read(REPORTS, "a.mp4.json", 1 << 20))
+    assert report["work_id"] == "0123456789abcdef"
+    (line,) = logged(caplog, "finished")
+    assert re.fullmatch(
+        rf"finished 'a\.mp4': recognised, people 2 \(1 unknown\), result {OUT}/a\.csv, \d+ ms,"
+        r" work 0123456789abcdef",
+        line,
+    )
+    assert "alice" not in caplog.text
+
+
+def test_a_failed_video_is_one_line_with_the_id_of_its_report(
+    home: Home, service: FunctionService, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.put("a.mp4", b"no video")
+    service.answer(json.dumps({"bucket": IN, "key": "a.mp4", "work_id": "w1"}).encode())
+    (line,) = logged(caplog, "failed")
+    assert line.startswith("failed 'a.mp4': ")
+    assert line.endswith(", work w1")
+    assert json.loads(home.store.read(REPORTS, "a.mp4.json", 1 << 20))["work_id"] == "w1"
+
+
+@pytest.mark.parametrize("given", [None, 7, "", "a b", "x" * 65, "a\nfinished 'b.mp4'", "é", ["x"]])
+def test_an_id_that_cannot_be_used_is_replaced(
+    home: Home, service: FunctionService, tmp_path: Path, given: Any
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    call = json.dumps({"bucket": IN, "key": "a.mp4", "work_id": given}).encode()
+    ids = [service.answer(call).document["work_id"] for _ in range(2)]
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
+    assert ids[0] != ids[1], "two calls that nothing tells apart are two pieces of work"
+
+
+def test_a_repeated_event_keeps_its_id_and_a_new_upload_gets_another(
+    home: Home, service: FunctionService, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    first, second = ({**record("a.mp4"), "eventId": each} for each in ("e1", "e2"))
+    found = [service.answer(body(each)).document["work_id"] for each in (first, first, second)]
+    assert found[0] == found[1] != found[2]
+
+
+def test_refused_calls_are_logged_and_not_without_end(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = FunctionService(lambda: home.pipeline, "k" * 32)
+    for _ in range(100):
+        assert service.answer(b"{}").status == 401
+    assert 1 <= len(logged(caplog, "refused a call with 401")) < 10
+    caplog.clear()
+    unsigned = FunctionService(lambda: home.pipeline)
+    assert unsigned.answer(b"not json").status == 400
+    assert len(logged(caplog, "refused a call with 400: the event is not JSON")) == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import subprocess
 import threading
 import time
@@ -266,7 +267,7 @@ def test_structured_cloud_events_become_calls(tmp_path: Path) -> None:
         headers["Content-Type"] = "application/cloudevents-batch+json"
         assert trigger.post(json.dumps(batch).encode(), **headers).json()["queued"] == 2
         trigger.settled()
-        assert [call["key"] for call in trigger.calls] == ["a+b.mp4", "b.mp4", "c.mp4"]
+        assert {call["key"] for call in trigger.calls} == {"a+b.mp4", "b.mp4", "c.mp4"}
 
 
 @pytest.mark.parametrize("odd", [1, 1.5, True, [1], {"a": 1}, "x" * 2000, "0001-01-01T00:00:00"])
@@ -281,6 +282,116 @@ def test_optional_fields_of_any_type_cost_no_video(tmp_path: Path, odd: Any) -> 
         assert trigger.post(body, **headers).json()["duplicate"] == 1
         trigger.settled()
         assert len(trigger.calls) == 1
+
+
+def logged(caplog: pytest.LogCaptureFixture, start: str) -> list[str]:
+    return [each.message for each in caplog.records if each.message.startswith(start)]
+
+
+def test_a_finished_video_is_one_line_with_the_id_that_was_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    people = [{"name": "Ada Lovelace"}, {"name": "unknown"}]
+    answer = {"status": "recognised", "people": people, "output": {"bucket": OUT, "key": "a.csv"}}
+    with running(tmp_path, lambda call: (200, {}, json.dumps(answer).encode())) as trigger:
+        trigger.post(event("a.mp4"))
+        trigger.settled()
+        (call,) = trigger.calls
+        wait_until(lambda: bool(logged(caplog, "finished")), "the line")
+        page = httpx.get(trigger.url, headers={"X-Trigger-Token": TOKEN}).text
+    assert re.fullmatch("[0-9a-f]{16}", call["work_id"])
+    (line,) = logged(caplog, "finished")
+    assert re.fullmatch(
+        r"finished 'a\.mp4': recognised, people 2 \(1 unknown\), result output-bucket-vid/a\.csv,"
+        rf" \d+ ms, work {call['work_id']}",
+        line,
+    )
+    assert call["work_id"] in page
+    assert "Ada" not in caplog.text
+
+
+@pytest.mark.usefixtures("quick")
+def test_every_attempt_and_the_dead_letter_have_one_id(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path, lambda call: refused(503, "down"), MAX_ATTEMPTS="3") as trigger:
+        trigger.post(event("a.mp4"))
+        trigger.settled()
+        wait_until(lambda: bool(logged(caplog, "dead letter")), "the line")
+        (work_id,) = {call["work_id"] for call in trigger.calls}
+        assert len(trigger.calls) == 3
+    (line,) = logged(caplog, "dead letter")
+    assert line.endswith(f" ms, work {work_id}")
+    assert len(logged(caplog, "'a.mp4' again in")) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "no token"),
+        ({"Authorization": "Bearer s3cr3t"}, "wrong token in Authorization: Bearer"),
+        ({"X-Trigger-Token": "s3cr3t"}, "wrong token in X-Trigger-Token"),
+        ({"Authorization": "s3cr3t"}, "wrong token in Authorization"),
+    ],
+)
+def test_a_refused_event_is_logged_with_its_sender_and_without_the_token(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, headers: dict[str, str], reason: str
+) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        trigger.post(event(token=""), **headers)
+    assert logged(caplog, "refused an event") == [f"refused an event of 127.0.0.1: {reason}"]
+    assert "s3cr3t" not in caplog.text
+
+
+def test_refused_and_bad_events_do_not_fill_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    with running(tmp_path, lambda call: done()) as trigger:
+        for number in range(20):
+            trigger.post(event(token="wrong"))
+            trigger.post(b"broken", **{"X-Trigger-Token": TOKEN})
+            trigger.post(event(f"{number}.txt"))
+        metrics = httpx.get(trigger.url + "/metrics").text
+        assert trigger.inbox.counts()["bad"] == 20
+    for start in ("refused an event", "bad event", "skipped"):
+        assert 1 <= len(logged(caplog, start)) < 10
+    for outcome in ("refused", "bad", "skipped"):
+        assert f'rollcall_events_total{{outcome="{outcome}"}} 20.0' in metrics
+
+
+def test_uploads_that_are_not_videos_are_skipped_said_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    records = [json.loads(event(key))["Records"][0] for key in ("notes.txt", "a.mp4", "b.jpg")]
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(json.dumps({"Records": records}).encode()).json()
+        trigger.settled()
+        assert (answer["queued"], answer["skipped"]) == (1, 2)
+        assert [call["key"] for call in trigger.calls] == ["a.mp4"]
+    assert logged(caplog, "skipped") == [
+        "skipped 'notes.txt': it has no video extension",
+        "skipped 'b.jpg': it has no video extension",
+    ]
+
+
+def test_the_reconciler_says_and_counts_what_is_not_a_video(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    store = MemoryStore()
+    for key in ("a.txt", "b.txt", "c.txt", "d.txt", "folder/", "x.mp4"):
+        store.write(IN, key, b"1", "", {})
+    with running(tmp_path, lambda call: done(), store, RECONCILE_S="1") as trigger:
+        wait_until(lambda: bool(trigger.calls), "a call")
+        trigger.trigger._reconciler.reconcile()
+        metrics = httpx.get(trigger.url + "/metrics").text
+    assert "rollcall_not_videos 4.0" in metrics
+    assert logged(caplog, "skipped") == [
+        f"skipped in {IN}: 4 without a video extension ('a.txt', 'b.txt', 'c.txt', ...)"
+    ]
 
 
 def test_a_type_that_is_a_list_is_a_bad_event(tmp_path: Path) -> None:

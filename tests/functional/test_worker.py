@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -296,6 +297,20 @@ def test_a_replayed_result_does_not_replace_a_later_one(queues: Queues) -> None:
     with working(queues):
         wait_until(lambda: counts(queues)["outdated"] == 1, "the earlier one")
     assert queues.files() == {"a.mp4": csv_of("later")}
+
+
+def test_one_id_stands_in_all_log_lines_of_a_video(
+    queues: Queues, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues):
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+    lines = [each.message for each in caplog.records if "'a.mp4'" in each.message]
+    (finished,) = (line for line in lines if line.startswith("finished"))
+    (written,) = (line for line in lines if line.startswith("file of"))
+    assert re.fullmatch(r"finished 'a\.mp4': recognised, \d+ ms, work [0-9a-f]{16}", finished)
+    assert finished[-16:] == written[-16:]
 
 
 def gone_message(queues: Queues, key: str) -> str:

@@ -105,7 +105,8 @@ class StandInLambda:
             number = self.calls.total()
         if answer := self._before(number, key):
             return answer
-        self._queues.result.send(self._queues.result_message(key), {})
+        work_id = call["work_id"]
+        self._queues.result.send(self._queues.result_message(key, work_id=work_id), {})
         return 200, {}, json.dumps({"statusCode": 200, "status": "recognised"}).encode()
 
 

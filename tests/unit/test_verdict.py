@@ -33,7 +33,22 @@ def error(code: str = "some_code", message: str = "why") -> bytes:
 
 @pytest.mark.parametrize("status", ["recognised", "unknown", "no_face", "ignored"])
 def test_200_with_a_status_is_done(status: str) -> None:
-    assert judge(200, body({"status": status})) == Verdict("done", status)
+    wanted = Verdict("done", status, outcome_text=status)
+    assert judge(200, body({"status": status})) == wanted
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"people": [], "output": {"bucket": "b", "key": "k"}}, "recognised, people 0, result b/k"),
+        ({"people": [{"name": "unknown"}, 7]}, "recognised, people 2 (1 unknown)"),
+        ({"people": {}, "output": []}, "recognised"),
+        ({"output": {"bucket": 7, "key": "a\nb\ud800"}}, r"recognised, result ?/a\nb\ud800"),
+        ({"people": [{"name": "Ada"}]}, "recognised, people 1"),
+    ],
+)
+def test_the_outcome_is_one_line_without_names(more: dict[str, Any], text: str) -> None:
+    assert judge(200, body({"status": "recognised", **more})).outcome_text == text
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
