@@ -14,9 +14,18 @@ with atheris.instrument_imports(include=["rollcall"]):
     from rollcall.core.call_signature import HEADER, check_signature
     from rollcall.core.errors import BadEvent, CallNotSigned, GalleryError
     from rollcall.core.events import BadRecords, opaque_tokens, parse_events
+    from rollcall.core.expectations import MappingError, parse_mapping
     from rollcall.core.gallery_formats import parse_gallery
     from rollcall.core.reports import report_without
     from rollcall.core.results import csv_without
+    from rollcall.core.student_records import (
+        StudentFileError,
+        TableKey,
+        check_records,
+        parse_records,
+        without_duplicates,
+    )
+    from rollcall.core.texts import TextError, decode_text
     from rollcall.core.types import VideoRef
     from rollcall.core.verdict import judge
 
@@ -77,7 +86,36 @@ def read_signature(data: bytes) -> None:
     raise AssertionError("a signature was guessed")
 
 
-READERS = (read_event, read_document, read_gallery, read_naming, read_signature)
+def read_text_file(data: bytes) -> None:
+    keys, said = [TableKey("name", "S")], ""
+    try:
+        text = decode_text(data, "x")
+        records = parse_records(text, "x")
+        check_records(records, keys, "x")
+        without_duplicates(records, keys)
+    except (TextError, StudentFileError) as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+def read_mapping(data: bytes) -> None:
+    try:
+        assert parse_mapping(decode_text(data, "x"))
+        said = ""
+    except (TextError, MappingError) as error:
+        said = str(error)
+    assert "\n" not in said
+
+
+READERS = (
+    read_event,
+    read_document,
+    read_gallery,
+    read_naming,
+    read_signature,
+    read_text_file,
+    read_mapping,
+)
 
 
 def one(data: bytes) -> None:

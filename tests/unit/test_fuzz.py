@@ -103,6 +103,9 @@ def write_corpus(folder: Path) -> None:
     ]
     examples += [b'\3{"people": [{"name": "alice"}], "faces": [{"nearest": "alice"}]}']
     examples += [b"\4t=1000000000,sha256=" + b"0" * 64]
+    students = json.dumps([{"name": "a", "year": 1e3, "x": {"y": [None, "z"]}}, {"name": "a"}])
+    for encoding in ("utf-8-sig", "utf-16"):
+        examples += [b"\5" + students.encode(encoding), b"\6" + "a.mp4:m,j\r\n".encode(encoding)]
     for number, example in enumerate(examples):
         (folder / str(number)).write_bytes(example)
 
