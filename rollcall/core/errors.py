@@ -170,3 +170,7 @@ class InboxUnavailable(TransientError):
 
 class ResultsUnavailable(TransientError):
     code = "results_unavailable"
+
+
+INTERNAL = "internal"
+"""Code of the function's answer (status 500) to an error that none of these classes describes."""

@@ -1,4 +1,4 @@
-"""What an answer of the function means for the work: done, try again, or dead letter."""
+"""The verdict on an answer of the function: work is done, tried again, or a dead letter."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rollcall.core.errors import INTERNAL, PermanentError, RollcallError, TransientError
 from rollcall.core.reports import outcome_text
 
 FIRST_DELAY_S = 2.0
@@ -16,11 +17,25 @@ MOST_DELAY_S = 600.0
 BUSY_DELAY_S = 1.0
 MOST_BUSY_DELAY_S = 30.0
 FEW_ATTEMPTS = 3
-"""For a 500: the unforeseen seldom goes away by itself."""
+"""Attempts after the function's own 500: an error that we did not foresee seldom goes away."""
 
 DONE_STATUSES = frozenset({"recognised", "unknown", "no_face", "ignored"})
 
-_REFUSED = frozenset({400, 404, 413, 422})
+
+def _known_errors() -> dict[str, tuple[int, bool]]:
+    """Status and `retryable` of every error that the function may answer with, by its code."""
+    branches = (PermanentError, TransientError)
+    found = [each for branch in branches for each in branch.__subclasses__()] + [TransientError]
+    known = {
+        each.code: (each.status, each.retryable)
+        for each in found
+        if each.__module__ == _ERRORS_MODULE
+    }
+    return {**known, INTERNAL: (500, True)}
+
+
+_ERRORS_MODULE = RollcallError.__module__
+_KNOWN = _known_errors()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,23 +56,29 @@ class Verdict:
 
 
 def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
-    """Only an answer in the function's own words ends the work; a proxy's page does not."""
+    """Only a document of the function itself ends the work before its attempts are used up.
+
+    Everything else comes from a proxy or a watchdog on the way, and is retried like a 503.
+    """
     document = _document(body)
     answer = document.get("status")
     if status == 200:
         if isinstance(answer, str) and answer in DONE_STATUSES:
             return Verdict("done", answer, outcome_text=outcome_text(document))
         return Verdict("retry", "bad_answer", "200 without a status that the function gives")
-    error = _error(document)
-    if status in _REFUSED and error:
-        return Verdict("dead", *error)
-    code, message = error or (f"http_{status}", f"the function's address answered {status}")
     delay_s = _seconds(retry_after)
     if status == 429:
         delay_s = max(delay_s, BUSY_DELAY_S)
         return Verdict("retry", "busy", "all replicas are busy", delay_s, counts=False)
-    if status == 500:
+    error = _own_error(status, document)
+    if error is None:
+        return Verdict("retry", f"http_{status}", _foreign(status, body), delay_s)
+    code, message = error
+    if code == INTERNAL:
         return Verdict("retry", code, message, delay_s, most_attempts=FEW_ATTEMPTS)
+    _, retryable = _KNOWN[code]
+    if not retryable:
+        return Verdict("dead", code, message)
     return Verdict("retry", code, message, delay_s)
 
 
@@ -69,7 +90,7 @@ def interrupted(attempts: int, max_attempts: int) -> Verdict | None:
 
 
 def limited(verdict: Verdict, attempts: int, max_attempts: int) -> Verdict:
-    """The verdict itself, or "dead" when this was the last attempt that it allows."""
+    """Returns the verdict unchanged, or "dead" when this was the last attempt that it allows."""
     most = min(max_attempts, verdict.most_attempts or max_attempts)
     if verdict.outcome != "retry" or not verdict.counts or attempts < most:
         return verdict
@@ -94,12 +115,27 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _error(document: dict[str, Any]) -> tuple[str, str] | None:
-    """Code and message, when they are there as the function writes them."""
+def _own_error(status: int, document: dict[str, Any]) -> tuple[str, str] | None:
+    """Code and message of an error document that the function itself wrote; None for any other.
+
+    Its code is one of ours, and status and `retryable` are those of that code.
+    """
     error = document.get("error")
-    if not isinstance(error, dict) or not isinstance(error.get("code"), str):
+    if not isinstance(error, dict):
         return None
-    return _storable(error["code"], 100), _storable(str(error.get("message", "")), 2000)
+    code, message = error.get("code"), error.get("message")
+    if not isinstance(code, str) or not isinstance(message, str):
+        return None
+    if _KNOWN.get(code) != (status, error.get("retryable")):
+        return None
+    return code, _storable(message, 2000)
+
+
+def _foreign(status: int, body: bytes) -> str:
+    """Names the status and quotes the start of the answer, so that its sender can be found."""
+    start = " ".join(_storable(body[:200].decode(errors="replace"), 200).split())
+    said = f"says: {start}" if start else "has no body"
+    return f"answer {status} does not come from the function itself and {said}"
 
 
 def _storable(text: str, most: int) -> str:

@@ -12,7 +12,12 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rollcall.core.call_signature import check_signature
-from rollcall.core.errors import RollcallError, ShuttingDown, TransientError
+from rollcall.core.errors import (
+    INTERNAL,
+    RollcallError,
+    ShuttingDown,
+    TransientError,
+)
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.reports import STALE_GALLERY, describe_error, outcome_text
 from rollcall.core.types import VideoRef
@@ -144,7 +149,7 @@ def _unforeseen(video: VideoRef) -> Answer:
     call_id = uuid.uuid4().hex
     log.exception("call %s for %r failed unexpectedly, work %s", call_id, video.key, video.work_id)
     message = f"unforeseen error; the function's log has call {call_id}"
-    return Answer(500, {"error": {"code": "internal", "message": message, "retryable": True}})
+    return Answer(500, {"error": {"code": INTERNAL, "message": message, "retryable": True}})
 
 
 def _ms_since(started_s: float) -> float:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import time
+from typing import Any
 
 from rollcall.adapters.lambda_function import Answer, LambdaFunction
 from rollcall.adapters.sqs import Message
-from rollcall.core.errors import BadEvent, FunctionBusy, TransientError
+from rollcall.core.errors import INTERNAL, BadEvent, FunctionBusy, TransientError
 from rollcall.core.event_records import call_document
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.types import VideoRef
 from rollcall.core.verdict import BUSY_DELAY_S, FEW_ATTEMPTS, Verdict, judge
 from rollcall.worker.counters import Counters
-
-_UNFORESEEN = "internal:"
-"""How the message of such an error begins (`rollcall.function.aws_lambda`)."""
 
 log = logging.getLogger(__name__)
 
@@ -72,25 +70,39 @@ class Invoker:
         return verdict
 
 
-def _is_unforeseen(payload: bytes) -> bool:
-    """Whether the function itself said 500; a Lambda that ended in between may end otherwise."""
+def _document(payload: bytes) -> dict[str, Any]:
     try:
-        return str(json.loads(payload)["errorMessage"]).startswith(_UNFORESEEN)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return False
+        document = json.loads(payload)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _is_unforeseen(document: dict[str, Any]) -> bool:
+    """Whether our handler raised for an unforeseen error (`rollcall.function.aws_lambda`).
+
+    Lambda reports its own failures in the same form, for example time-outs and `Runtime.ExitError`.
+    """
+    message = document.get("errorMessage")
+    return (
+        document.get("errorType") == TransientError.__name__
+        and isinstance(message, str)
+        and message.startswith(f"{INTERNAL}:")
+    )
 
 
 def _judged(answer: Answer) -> Verdict:
-    """The function's own answer carries its status inside."""
+    """Judges by the `statusCode` inside the function's answer."""
+    document = _document(answer.payload)
     if answer.function_error:
         text = answer.payload[:500].decode(errors="replace")
-        few = FEW_ATTEMPTS if _is_unforeseen(answer.payload) else None
+        few = FEW_ATTEMPTS if _is_unforeseen(document) else None
         message = f"{answer.function_error}: {text}"
         return Verdict("retry", "function_error", message, most_attempts=few)
-    try:
-        document = json.loads(answer.payload)
-        status = int(document["statusCode"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        text = "the Lambda's answer has no statusCode; is LAMBDA_FUNCTION this project's?"
-        return Verdict("retry", "bad_answer", text, most_attempts=FEW_ATTEMPTS)
+    status = document.get("statusCode")
+    if type(status) is not int:
+        text = (
+            "the Lambda's answer has no statusCode; does LAMBDA_FUNCTION name Rollcall's function?"
+        )
+        return Verdict("retry", "bad_answer", text)
     return judge(status, answer.payload)

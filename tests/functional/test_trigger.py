@@ -455,7 +455,8 @@ def test_a_body_beyond_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(400, "bad_event"), (404, "gone"), (413, "large"), (422, "not_a_video")]
+    ("status", "code"),
+    [(400, "bad_event"), (404, "gone"), (413, "too_large"), (422, "not_a_video")],
 )
 def test_what_will_never_work_is_a_dead_letter_after_one_call(
     tmp_path: Path, status: int, code: str
@@ -534,6 +535,40 @@ def test_the_unforeseen_is_tried_few_times(tmp_path: Path) -> None:
         trigger.post(event())
         trigger.settled()
         assert len(trigger.calls) == verdict_module.FEW_ATTEMPTS
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        (500, {"X-OpenFaaS-Internal": "of-watchdog"}, b""),
+        (500, {}, b"Can't reach service for: face-recognition."),
+        (404, {"Content-Type": "text/html"}, b"<html>404 Not Found</html>"),
+        (400, {}, b'{"error": "Bad Request"}'),
+    ],
+    ids=["watchdog", "faas-netes", "proxy's page", "proxy's JSON"],
+)
+def test_errors_of_other_programs_use_every_attempt(tmp_path: Path, foreign: Reply) -> None:
+    """The function may be starting, or a route may be missing: neither is the video's fault."""
+    calls: list[dict[str, Any]] = []
+
+    def reply(call: dict[str, Any]) -> Reply:
+        calls.append(call)
+        return done() if len(calls) == 6 else foreign
+
+    with running(tmp_path, reply, MAX_ATTEMPTS="6") as trigger:
+        trigger.post(event())
+        trigger.settled()
+        assert (trigger.inbox.counts()["done"], len(calls)) == (1, 6)
+
+
+@pytest.mark.usefixtures("quick")
+def test_errors_of_other_programs_end_in_a_dead_letter_too(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: (500, {}, b""), MAX_ATTEMPTS="5") as trigger:
+        trigger.post(event())
+        trigger.settled()
+        (dead,) = trigger.inbox.latest(10, "dead")
+        assert (dead.code, dead.calls) == ("http_500", 5)
 
 
 def test_at_most_max_inflight_calls_run_at_once(tmp_path: Path) -> None:

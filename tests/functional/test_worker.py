@@ -255,9 +255,36 @@ def test_what_may_go_away_is_tried_again(queues: Queues, trouble: Reply) -> None
 def test_what_the_function_did_not_foresee_is_tried_three_times(queues: Queues) -> None:
     queues.values["MAX_ATTEMPTS"] = "20"
     queues.input.send(queues.event("a.mp4"), {})
-    with working(queues, lambda number, key: function_error("internal: call 1")) as function:
+    failure = function_error("internal: call 1", "TransientError")
+    with working(queues, lambda number, key: failure) as function:
         wait_until(queues.dead_letters, "the dead letter")
     assert function.calls == {"a.mp4": 3}
+
+
+FOREIGN: dict[str, Reply] = {
+    "killed": function_error("RequestId: 7 Error: Runtime exited with error: signal: killed"),
+    "time-out": function_error("Task timed out after 300.00 seconds", "Sandbox.Timedout"),
+    "another function's error": function_error("internal: disk full", "RuntimeError"),
+    "another function's answer": (200, {}, b'{"ok": true}'),
+    "no JSON": (200, {}, b"null"),
+    "a status that is not a number": (200, {}, b'{"statusCode": Infinity}'),
+    "another function's 404": (200, {}, b'{"statusCode": 404, "body": "no such route"}'),
+    "a code that is not ours": (
+        200,
+        {},
+        b'{"statusCode": 422, "error": {"code": "x", "message": "y", "retryable": false}}',
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_what_our_function_did_not_say_uses_every_attempt(queues: Queues, kind: str) -> None:
+    queues.values["MAX_ATTEMPTS"] = "5"
+    queues.input.send(queues.event("a.mp4"), {})
+    with working(queues, lambda number, key: FOREIGN[kind] if number < 5 else None) as function:
+        wait_until(lambda: queues.files() == {"a.mp4": csv_of("a.mp4")}, "the file")
+    assert function.calls == {"a.mp4": 5}
+    assert not queues.dead_letters()
 
 
 def test_being_busy_uses_up_no_attempt(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ class StandInLambda:
         return 200, {}, json.dumps({"statusCode": 200, "status": "recognised"}).encode()
 
 
-def function_error(text: str = "out of memory") -> Reply:
-    body = json.dumps({"errorType": "Runtime.ExitError", "errorMessage": text}).encode()
+def function_error(text: str = "out of memory", kind: str = "Runtime.ExitError") -> Reply:
+    """Lambda's answer to a failed invocation; `kind` is the class that the handler raised."""
+    body = json.dumps({"errorType": kind, "errorMessage": text}).encode()
     return 200, {"X-Amz-Function-Error": "Unhandled"}, body
