@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cfnlint.decode import decode
+from manifests.stack import TELEMETRY
 
 from rollcall.core.settings import Settings, parse_settings, setting_names
 
@@ -136,7 +137,9 @@ def send_problems(template: Template) -> Iterator[str]:
 def setting_problems(template: Template) -> Iterator[str]:
     """Lambda reserves the names of its own credentials; all others are settings of ours."""
     values = function(template)["Environment"]["Variables"]
-    for name in values.keys() - set(setting_names()):
+    if values.get(TELEMETRY) != "1":
+        yield f"the function: {TELEMETRY} is not 1, so onnxruntime reports to Microsoft"
+    for name in values.keys() - {TELEMETRY, *setting_names()}:
         yield f"{name} is no setting"
     for name in values:
         if name.startswith("AWS_"):

@@ -59,7 +59,8 @@ WATCHDOG = frozenset(
 SECRET_FILES = frozenset({"ca-bundle"})
 """Secrets that are files for a library, not settings (docs/deploy.md)."""
 
-LIBRARIES = frozenset({"OPENBLAS_NUM_THREADS"})
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
+LIBRARIES = frozenset({"OPENBLAS_NUM_THREADS", TELEMETRY})
 """Variables that a library reads."""
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -72,6 +73,8 @@ def stack_problems(document: Mapping[str, Any]) -> Iterator[str]:
         for variable in function.get("environment", {}):
             if variable not in {*WATCHDOG, *LIBRARIES, *setting_names()}:
                 yield f"{name}: {variable} is neither a setting nor the watchdog's"
+        if function.get("environment", {}).get(TELEMETRY) != "1":
+            yield f"{name}: {TELEMETRY} is not 1, so onnxruntime reports to Microsoft"
         for secret in function.get("secrets", ()):
             if secret not in SECRET_FILES and _setting(secret) not in setting_names():
                 yield f"{name}: the secret {secret} is no setting"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from manifests.checks import REPOSITORY, load, parse
+from manifests.stack import TELEMETRY
 
 DOCKERFILES = [
     REPOSITORY / "OpenFaas" / "project3" / "Dockerfile",
@@ -60,6 +61,23 @@ class TestImage:
     def test_no_secret_is_built_in(self, path: Path) -> None:
         given = [rest for name, rest in instructions(path) if name in ("ENV", "ARG")]
         assert not [text for text in given if SECRET.search(text)]
+
+
+IMAGES = [*DOCKERFILES, REPOSITORY / "aws_lambda" / "Dockerfile"]
+
+
+@pytest.mark.parametrize("path", IMAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_image_lets_onnxruntime_report_to_microsoft(path: Path) -> None:
+    """Set before the first RUN, because the build imports it too."""
+    steps = instructions(path)
+    first_run = [name for name, _ in steps].index("RUN")
+    given = " ".join(rest for name, rest in steps[:first_run] if name == "ENV").split()
+    assert f"{TELEMETRY}=1" in given
+
+
+def test_nor_does_the_worker_s_unit() -> None:
+    unit = (REPOSITORY / "openstack" / "rollcall-worker.service").read_text()
+    assert f"{TELEMETRY}=1" in " ".join(re.findall(r"^Environment=(.+)$", unit, re.M)).split()
 
 
 @pytest.mark.parametrize("stack", STACKS)

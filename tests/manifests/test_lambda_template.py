@@ -86,6 +86,7 @@ def statements(template: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 MISTAKES: dict[str, tuple[Change, str]] = {
+    "telemetry": (lambda t: variables(t).pop("ORT_DISABLE_TELEMETRY"), "reports to Microsoft"),
     "no redrive": (lambda t: queue(t).pop("RedrivePolicy"), "InputQueue: no RedrivePolicy"),
     "no redrive of results": (
         lambda t: queue(t, "ResultQueue").pop("RedrivePolicy"),

@@ -189,6 +189,8 @@ def _stack() -> dict[str, Any]:
         {"functions.face-recognition.build_args.TEST_ENABLED": False},
         {"functions.face-recognition.environment.SCAN": False},  # a bare n
         {"functions.face-recognition.environment.TOLERANZ": "0.5"},
+        {"functions.face-recognition.environment.ORT_DISABLE_TELEMETRY": "0"},
+        {"functions.face-recognition.environment": {}},
         {"functions.face-recognition.secrets": ["aws-key"]},
         {"functions.face-recognition.limits.mem": "1Gi"},
         {"functions.face-recognition.image": "rollcall:0.1.0"},

@@ -35,6 +35,7 @@ SHARED = ("core", "adapters.boto", "adapters.whole_answers")
 VIDEO_VENDORS = {"numpy", "av"}
 FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}
 READ_THE_ENVIRONMENT = {
+    "rollcall/adapters/faces/runtime.py",  # sets a variable, and reads none
     "rollcall/tools/entry.py",
     "rollcall/tools/cli.py",
     "rollcall/tools/demo.py",
@@ -124,6 +125,28 @@ def test_the_decoder_imports_core_and_ffmpeg(path: Path) -> None:
 def test_an_engine_imports_core_and_what_sees_faces(path: Path) -> None:
     assert all(within(name, "core", "adapters.faces") for name in ours(path))
     assert others(path) <= FACE_VENDORS
+
+
+EVERYWHERE = [
+    *MODULES,
+    *SCRIPTS,
+    *REPOSITORY.glob("tests/**/*.py"),
+    *REPOSITORY.glob("bench*/*.py"),
+]
+
+
+def test_onnxruntime_is_imported_in_one_place_which_switches_its_telemetry_off() -> None:
+    direct = [path for path in EVERYWHERE if "onnxruntime" in {i.split(".")[0] for i in _all(path)}]
+    assert relative(direct) == ["rollcall/adapters/faces/runtime.py"]
+
+
+def _all(path: Path) -> Iterator[str]:
+    """First arguments of every import, relative ones of other folders included."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
 
 
 @pytest.mark.parametrize("name", MIDDLE)

@@ -6,12 +6,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import onnxruntime
-
 from rollcall.adapters.faces.detector_graph import detector_graph
 from rollcall.adapters.faces.dlib_weights import Layer, model_path, read_layers
 from rollcall.adapters.faces.encoder_graph import encoder_graph
 from rollcall.adapters.faces.model_cache import cached
+from rollcall.adapters.faces.runtime import onnxruntime
 
 ENCODER = "dlib_face_recognition_resnet_model_v1.dat"
 DETECTOR = "mmod_human_face_detector.dat"

@@ -1,0 +1,15 @@
+"""onnxruntime with its telemetry switched off. Every module imports it from here.
+
+Unless this variable is set, the wheels of onnxruntime write a device id below `~/.cache/Microsoft`
+on import, and later send it to Microsoft together with a description of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime
+
+__all__ = ["onnxruntime"]

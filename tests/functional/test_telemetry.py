@@ -1,0 +1,114 @@
+"""onnxruntime reports nothing to Microsoft, in any process that uses it.
+
+A control process without Rollcall shows that the trace would see a report, and when one is due.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.needs import REPOSITORY, need
+from support.videos import paint_video, painted_gallery
+from support.waiting import wait_until
+
+from rollcall.enrolment import save
+from rollcall.galleries import FilePlace
+
+DEADLINE_S = 90.0
+MARGIN_S = 5.0
+"""Our process outlives the control's report by this much."""
+
+CONTROL = "import onnxruntime, time; time.sleep(600)"
+OURS = """
+import pathlib, sys, time
+from rollcall.adapters.faces.onnx_models import encoder_model, single_thread_session
+single_thread_session(encoder_model(pathlib.Path(sys.argv[1])))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+class Traced:
+    """A Python process with a home of its own, and a trace of its files and connections."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        need(shutil.which("strace") is not None, "strace is not installed")
+        self.home, self._trace = folder / "home", folder / "trace"
+        self.home.mkdir(parents=True)
+        trace = ["strace", "-f", "-qq", "-o", str(self._trace), "-e", "trace=%network,%file"]
+        # Nothing inherited: CI's variables could change what onnxruntime does.
+        environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
+        self.process = subprocess.Popen(
+            [*trace, sys.executable, *arguments],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def connections(self) -> list[str]:
+        """System calls that contact an internet address, a look-up of a name included."""
+        lines = self._trace.read_text(errors="replace").splitlines()
+        contacts = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg)\(.*sa_family=AF_INET")
+        return [line for line in lines if contacts.search(line)]
+
+    def traces_of_microsoft(self) -> list[str]:
+        """Files in its home, and paths it asked for: the cache may lie elsewhere."""
+        lines = self._trace.read_text(errors="replace").splitlines()
+        present = [str(path) for path in self.home.rglob("*") if "icrosoft" in str(path)]
+        return present + [line for line in lines if "/Microsoft" in line]
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Iterator[Traced]:
+    traced = Traced(tmp_path / "control", "-c", CONTROL)
+    yield traced
+    traced.stop()
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[Traced]:
+    traced = Traced(tmp_path / "ours", "-c", OURS, str(tmp_path / "models"))
+    yield traced
+    traced.stop()
+
+
+def test_a_process_with_our_models_reports_nothing(ours: Traced, control: Traced) -> None:
+    assert ours.process.stdout
+    assert ours.process.stdout.readline() == "ready\n"
+    wait_until(control.connections, "the control's report", DEADLINE_S)
+    assert control.traces_of_microsoft()
+    time.sleep(MARGIN_S)
+    assert ours.process.poll() is None
+    assert ours.connections() == []
+    assert ours.traces_of_microsoft() == []
+
+
+def test_the_command_reports_nothing(tmp_path: Path) -> None:
+    video = tmp_path / "red.mp4"
+    paint_video(video, ["red"])
+    gallery = tmp_path / "gallery.npz"
+    command = ["-m", "rollcall", "recognise", "--encodings", str(gallery), str(video)]
+    save(painted_gallery(alice="red"), FilePlace(gallery))
+    traced = Traced(tmp_path / "command", *command)
+    try:
+        said, _ = traced.process.communicate(timeout=DEADLINE_S)
+        assert traced.process.returncode == 0, said
+        assert (traced.connections(), traced.traces_of_microsoft()) == ([], [])
+    finally:
+        traced.stop()
