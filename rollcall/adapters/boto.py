@@ -230,6 +230,15 @@ def refusal_code(error: RollcallError) -> str:
     return error_code(error.__cause__)
 
 
+def is_missing(error: RollcallError) -> bool:
+    """Whether the store answered that the thing does not exist."""
+    cause = error.__cause__
+    if not isinstance(cause, vendor.ClientError):
+        return False
+    status: object = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 404
+
+
 def _answered(what: str, error: vendor.ClientError) -> RollcallError:
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -13,7 +13,9 @@ from rollcall.core.settings import Settings
 from rollcall.local.build_context import REPOSITORY, assemble
 from rollcall.local.processes import Process, free_port
 from rollcall.local.stack import WORKERS, LocalStack
+from rollcall.trigger.advertised import normal_url
 from rollcall.trigger.inbox_file import InboxOwner
+from rollcall.trigger.registration import topic_name
 
 
 class OpenFaasStack(LocalStack):
@@ -29,6 +31,10 @@ class OpenFaasStack(LocalStack):
     @property
     def trigger_url(self) -> str:
         return f"http://127.0.0.1:{self._trigger_port}"
+
+    @property
+    def topic(self) -> str:
+        return topic_name(self.settings.input_bucket, normal_url(self.trigger_url))
 
     def start_function(self) -> Process:
         """The socket stays ours, so calls wait in it while the workers are restarted."""

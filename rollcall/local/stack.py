@@ -140,9 +140,14 @@ class LocalStack(ABC):
         """For child processes. It names every setting, so none comes from a file or a secret."""
         return self._environ | dict.fromkeys(setting_names(), "") | self.values
 
+    @property
+    def topic(self) -> str:
+        """The topic of the input bucket's events; empty where there is none."""
+        return ""
+
     def wait_delivering(self) -> None:
         """Returns when events go out at once. Raises StartFailed when that takes too long."""
-        self.store.wait_ready(self._store.delivers)
+        self.store.wait_ready(lambda: self._store.delivers(self.topic))
 
     def start_store(self) -> Process:
         return self._store.start()

@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 
 from rollcall.local.ceph import Ceph
 from rollcall.local.processes import Process, Processes, answers, free_port
-from rollcall.trigger.registration import TOPIC
 
 StoreName = Literal["embedded", "ceph"]
 
@@ -33,8 +32,8 @@ class Store(Protocol):
     hint: str
     """What a person who waits for the first result should know; empty: nothing."""
 
-    def delivers(self) -> bool:
-        """Whether events go out at once by now; a topic has to be there."""
+    def delivers(self, topic: str) -> bool:
+        """Whether the events of this topic go out at once by now."""
         ...
 
     def settings(self) -> dict[str, str]:
@@ -86,7 +85,7 @@ class EmbeddedStore:
         self._place.processes.add(process).wait_ready(answers(self.url))
         return process
 
-    def delivers(self) -> bool:
+    def delivers(self, topic: str) -> bool:
         return True
 
     def clean(self) -> None:
@@ -116,8 +115,8 @@ class CephStore:
         self._students.start()
         return gateway
 
-    def delivers(self) -> bool:
-        return self.ceph.delivers(TOPIC)
+    def delivers(self, topic: str) -> bool:
+        return self.ceph.delivers(topic)
 
     def clean(self) -> None:
         self.ceph.remove_data()

@@ -16,6 +16,7 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
 from rollcall.tools.entry import command_errors, settings
 from rollcall.trigger import registration
+from rollcall.trigger.advertised import checked_url
 from rollcall.trigger.http_server import listen
 from rollcall.trigger.inbox_file import InboxOwner
 from rollcall.trigger.service import Trigger, build_trigger
@@ -24,9 +25,21 @@ from rollcall.trigger.service import Trigger, build_trigger
 @click.command(context_settings={"show_default": True})
 @click.option("--register", "wanted", is_flag=True, help="Create buckets, topic and notification.")
 @click.option(
-    "--unregister", is_flag=True, help="Remove our topic and notification, keep buckets, and end."
+    "--unregister",
+    is_flag=True,
+    help="Remove this trigger's topic and notification, or with --advertise those of that address;"
+    " keep the buckets, and end.",
 )
-@click.option("--advertise", metavar="URL", help="This trigger's address as the store sees it.")
+@click.option(
+    "--advertise",
+    metavar="URL",
+    help="This trigger's address as the store sees it, http://HOST:PORT.",
+)
+@click.option(
+    "--no-check",
+    is_flag=True,
+    help="Register even if this machine cannot reach the advertised address itself.",
+)
 @click.option(
     "--via",
     type=click.Choice(["ceph", "sns"]),
@@ -34,7 +47,7 @@ from rollcall.trigger.service import Trigger, build_trigger
     help="Who pushes: Ceph's gateway itself, or SNS through a subscription.",
 )
 @command_errors
-def main(wanted: bool, unregister: bool, advertise: str | None, via: str) -> None:
+def main(wanted: bool, unregister: bool, advertise: str | None, no_check: bool, via: str) -> None:
     """Take bucket notifications, and call the OpenFaaS function for each new video.
 
     Settings come from the environment, OpenFaaS secrets and .env; the README lists them.
@@ -45,11 +58,15 @@ def main(wanted: bool, unregister: bool, advertise: str | None, via: str) -> Non
         raise click.UsageError("--register and --unregister are opposites")
     chosen = settings()
     if unregister:
-        registration.unregister(chosen, via)
+        registration.unregister(chosen, via, advertise)
         return
+    if wanted and advertise:
+        checked_url(advertise, chosen)  # a malformed address needs no server to be found
 
     def before_start() -> None:
         if wanted and advertise:
+            if not no_check:
+                registration.check(chosen, advertise, via)
             registration.register(chosen, advertise, via)
 
     with InboxOwner(Path(chosen.inbox)):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.servers import serve_wsgi
 from support.settings import embedded_settings
 
 from rollcall.adapters.boto import s3_client, topic_client
+from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
-from rollcall.trigger import registration
+from rollcall.trigger import advertised, registration
 from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
-from rollcall.trigger.registration import confirm_subscription, register
+from rollcall.trigger.registration import check, confirm_subscription, register, unregister
 from rollcall.trigger.sns import SnsGate
 
 ARN = "arn:aws:sns:eu-west-1:123456789012:videos"
@@ -43,6 +47,228 @@ def test_registering_twice_changes_nothing(settings: Settings) -> None:
     subscriptions = topics.list_subscriptions_by_topic(TopicArn=first[0]["TopicArn"])
     ours = [s["Endpoint"] for s in subscriptions["Subscriptions"]]
     assert ours.count("http://rollcall:test-token@127.0.0.1:9/events") == 1
+
+
+URL, OTHER_URL = "http://127.0.0.1:9", "http://127.0.0.1:10"
+
+
+def changed(settings: Settings, **values: str) -> Settings:
+    return replace(settings, **values)
+
+
+def state(settings: Settings) -> tuple[list[str], list[str], list[str]]:
+    """Entries of the bucket, topics for it, and where those deliver."""
+    topics = topic_client(settings)
+    mine = f":rollcall-{settings.input_bucket}-"
+    arns = [each["TopicArn"] for each in topics.list_topics()["Topics"]]
+    subscriptions = topics.list_subscriptions()["Subscriptions"]
+    s3, bucket = s3_client(settings), settings.input_bucket
+    entries = s3.get_bucket_notification_configuration(Bucket=bucket)
+    return (
+        sorted(each["Id"] for each in entries.get("TopicConfigurations", ())),
+        sorted(arn for arn in arns if mine in arn),
+        sorted(each["Endpoint"] for each in subscriptions if mine in each["TopicArn"]),
+    )
+
+
+NOTHING: tuple[list[str], list[str], list[str]] = ([], [], [])
+
+
+def test_a_second_trigger_takes_nothing_from_the_first(settings: Settings) -> None:
+    register(settings, URL, "sns")
+    alone = state(settings)
+    second = changed(settings, trigger_token="second")
+    register(second, OTHER_URL, "sns")
+    both = state(settings)
+    assert [len(part) for part in both] == [2 * len(part) for part in alone]
+    assert all(set(part) < set(whole) for part, whole in zip(alone, both, strict=True))
+    unregister(second, "sns")
+    assert state(settings) == alone
+    unregister(settings, "sns")
+    assert state(settings) == NOTHING
+
+
+def test_a_second_bucket_takes_nothing_from_the_first(settings: Settings) -> None:
+    second = changed(settings, input_bucket=settings.input_bucket + "-2")
+    register(settings, URL, "sns")
+    alone = state(settings)
+    register(second, URL, "sns")
+    assert [len(part) for part in state(second)] == [len(part) for part in alone]
+    unregister(second, "sns", URL)
+    assert (state(settings), state(second)) == (alone, NOTHING)
+
+
+def test_of_two_triggers_with_one_token_the_address_chooses(settings: Settings) -> None:
+    register(settings, URL, "sns")
+    alone = state(settings)
+    register(settings, OTHER_URL, "sns")
+    both = state(settings)
+    with pytest.raises(SettingsError) as caught:
+        unregister(settings, "sns")
+    assert URL in str(caught.value)
+    assert OTHER_URL in str(caught.value)
+    assert state(settings) == both
+    unregister(settings, "sns", OTHER_URL + "/")
+    assert state(settings) == alone
+
+
+def test_a_new_token_replaces_the_old_subscription(settings: Settings) -> None:
+    register(settings, URL, "sns")
+    register(changed(settings, trigger_token="newer"), URL, "sns")
+    _, topics, endpoints = state(settings)
+    assert (len(topics), endpoints) == (1, ["http://rollcall:newer@127.0.0.1:9/events"])
+
+
+def lose_topic(settings: Settings) -> None:
+    (arn,) = state(settings)[1]
+    topic_client(settings).delete_topic(TopicArn=arn)
+
+
+def lose_entries(settings: Settings) -> None:
+    s3_client(settings).put_bucket_notification_configuration(
+        Bucket=settings.input_bucket, NotificationConfiguration={}
+    )
+
+
+def lose_some_entries(settings: Settings) -> None:
+    s3, bucket = s3_client(settings), settings.input_bucket
+    kept = notifications(settings)[::2]
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"TopicConfigurations": kept}
+    )
+
+
+def lose_subscription(settings: Settings) -> None:
+    topics = topic_client(settings)
+    for each in topics.list_subscriptions()["Subscriptions"]:
+        if settings.input_bucket in each["TopicArn"]:
+            topics.unsubscribe(SubscriptionArn=each["SubscriptionArn"])
+
+
+LOSSES = [lose_topic, lose_entries, lose_some_entries, lose_subscription]
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("advertise", [None, URL])
+def test_unregistering_removes_what_is_left(
+    settings: Settings, lose: Callable[[Settings], None], advertise: str | None
+) -> None:
+    register(settings, URL, "sns")
+    lose(settings)
+    unregister(settings, "sns", advertise)
+    assert state(settings) == NOTHING
+    unregister(settings, "sns", advertise)
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
+def test_registering_makes_again_what_is_missing(
+    settings: Settings, lose: Callable[[Settings], None]
+) -> None:
+    register(settings, URL, "sns")
+    whole = state(settings)
+    lose(settings)
+    register(settings, URL, "sns")
+    assert state(settings) == whole
+
+
+def test_a_topic_whose_bucket_is_gone_is_removed(settings: Settings) -> None:
+    register(settings, URL, "sns")
+    s3_client(settings).delete_bucket(Bucket=settings.input_bucket)
+    unregister(settings, "sns")
+    s3_client(settings).create_bucket(Bucket=settings.input_bucket)
+    assert state(settings) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "wrong", ["host:8090", "ftp://host", "http://0.0.0.0:8090", "http://host:99999", "http://"]
+)
+def test_a_wrong_address_changes_nothing(settings: Settings, wrong: str) -> None:
+    with pytest.raises(SettingsError, match="--advertise"):
+        register(settings, wrong, "sns")
+    buckets = s3_client(settings).list_buckets()["Buckets"]
+    assert settings.input_bucket not in [each["Name"] for each in buckets]
+
+
+def trigger_like(environ: Any, start_response: Any) -> list[bytes]:
+    """Answers as a trigger does that has not started its work yet."""
+    start_response("503 Service Unavailable", [("Content-Type", "application/json")])
+    return [b'{"ok": false, "work": {}}']
+
+
+def other_program(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/html")])
+    return [b"<html>welcome</html>"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advertised, "PROBE_PAUSE_S", 0.01)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_address_has_to_lead_to_a_trigger(settings: Settings) -> None:
+    with serve_wsgi(trigger_like) as url:
+        check(settings, url, "sns")
+        with pytest.raises(SettingsError, match="does not answer"):
+            check(settings, url.replace("http:", "https:"), "sns")
+    with pytest.raises(SettingsError, match=r"does not answer.*--no-check"):
+        check(settings, url, "sns")
+    with serve_wsgi(other_program) as url, pytest.raises(SettingsError, match="answers 200, but"):
+        check(settings, url, "sns")
+    with pytest.raises(SettingsError, match="means port 80"):
+        check(settings, "http://127.0.0.1", "sns")
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_address_that_was_registered_may_be_away_for_a_while(settings: Settings) -> None:
+    """The trigger starts again while its network is down."""
+    register(settings, URL, "sns")
+    check(settings, URL, "sns")
+    with pytest.raises(SettingsError, match="does not answer"):
+        check(settings, OTHER_URL, "sns")
+
+
+def register_as_earlier_versions_did(settings: Settings, url: str) -> str:
+    topics, s3 = topic_client(settings), s3_client(settings)
+    s3.create_bucket(Bucket=settings.input_bucket)
+    arn: str = topics.create_topic(Name=registration.OLD_TOPIC)["TopicArn"]
+    endpoint = url.replace("//", f"//rollcall:{settings.trigger_token}@") + "/events"
+    topics.subscribe(TopicArn=arn, Protocol="http", Endpoint=endpoint)
+    entry = {"Id": "rollcall-mp4", "TopicArn": arn, "Events": ["s3:ObjectCreated:Put"]}
+    s3.put_bucket_notification_configuration(
+        Bucket=settings.input_bucket,
+        NotificationConfiguration={"TopicConfigurations": [entry]},
+    )
+    return arn
+
+
+def old_topics(settings: Settings) -> list[str]:
+    arns = [each["TopicArn"] for each in topic_client(settings).list_topics()["Topics"]]
+    return [arn for arn in arns if arn.endswith(f":{registration.OLD_TOPIC}")]
+
+
+def test_the_topic_of_an_earlier_version_is_taken_over(settings: Settings) -> None:
+    neighbour = changed(settings, input_bucket=settings.input_bucket + "-2")
+    for each in (settings, neighbour):
+        register_as_earlier_versions_did(each, URL)
+    register(settings, URL, "sns")
+    entries, topics, _ = state(settings)
+    assert len(topics) == 1
+    assert "rollcall-mp4" not in entries
+    assert old_topics(settings), "another bucket still needs it"
+    unregister(neighbour, "sns")
+    assert state(neighbour)[0] == []
+    assert old_topics(settings) == []
+
+
+def test_the_topic_of_another_trigger_stays(settings: Settings) -> None:
+    register_as_earlier_versions_did(settings, OTHER_URL)
+    register(settings, URL, "sns")
+    assert "rollcall-mp4" in state(settings)[0]
+    unregister(settings, "sns", URL)
+    assert state(settings)[0] == ["rollcall-mp4"]
+    unregister(settings, "sns")
+    assert (state(settings)[0], old_topics(settings)) == ([], [])
 
 
 def test_capital_extensions_are_notified_too(settings: Settings) -> None:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +27,7 @@ from click.testing import CliRunner
 from rollcall.adapters.boto import delete_notification, s3_client, topic_client
 from rollcall.adapters.memory import PaintedFaces
 from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.topics import ceph_topic
+from rollcall.adapters.topics import Target, ceph_topic
 from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable, VideoGone
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.keys import result_key
@@ -43,6 +44,7 @@ from rollcall.local.stack import INHERITED
 from rollcall.tools.trigger import main as trigger_command
 from rollcall.trigger import registration
 from rollcall.trigger.inbox import Inbox, Work
+from rollcall.trigger.registration import topic_name
 
 DEADLINE_S = 120.0
 """Generous: a gateway that was started anew takes 30 s to its first event."""
@@ -79,6 +81,10 @@ class Flow:
         self.store, self.s3 = S3Store(s3_client(self.settings)), s3_client(self.settings)
         self._start_function(port)
         self.start_trigger()
+
+    @property
+    def topic(self) -> str:
+        return topic_name(self.settings.input_bucket, self._url + "/events")
 
     def start_trigger(self) -> None:
         script = str(REPOSITORY / "trigger_openfaas.py")
@@ -187,7 +193,7 @@ def ceph(folder: Path, certificate: Certificate) -> Iterator[Ceph]:
 def flow(ceph: Ceph, folder: Path) -> Iterator[Flow]:
     with Processes() as running:
         started = Flow(ceph, folder, running)
-        until(lambda: ceph.delivers(registration.TOPIC), "the gateway's first look at its topics")
+        until(lambda: ceph.delivers(started.topic), "the gateway's first look at its topics")
         yield started
 
 
@@ -393,17 +399,16 @@ def has_all(flow: Flow, prefix: str, count: int) -> set[str]:
 def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """Settings for buckets and a topic that no other test uses."""
     monkeypatch.chdir(tmp_path)  # where no credentials.env lies
-    monkeypatch.setattr(registration, "TOPIC", "rollcall-other")
     buckets = {"INPUT_BUCKET": "other-in", "OUTPUT_BUCKET": "other-out"}
     return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token"}
 
 
 def configured(settings: Settings) -> dict[str, Any]:
-    """All that a registration may touch."""
+    """All that a registration may touch, in this bucket."""
     s3, topics = s3_client(settings), topic_client(settings)
     entries = s3.get_bucket_notification_configuration(Bucket=settings.input_bucket)
     arns = {topic["TopicArn"] for topic in topics.list_topics().get("Topics", ())}
-    mine = [arn for arn in arns if arn.endswith(":rollcall-other")]
+    mine = sorted(arn for arn in arns if f":rollcall-{settings.input_bucket}-" in arn)
     return {
         "entries": sorted(entries.get("TopicConfigurations", ()), key=lambda entry: entry["Id"]),
         "topics": [topics.get_topic_attributes(TopicArn=arn)["Attributes"] for arn in mine],
@@ -414,7 +419,7 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
     settings = parse_settings(other)
     s3 = s3_client(settings)
     s3.create_bucket(Bucket="other-in")
-    theirs = ceph_topic(topic_client(settings), "theirs", "http://127.0.0.1:9/", "secret")
+    theirs = ceph_topic(topic_client(settings), "theirs", Target("http://127.0.0.1:9/", "secret"))
     entry = {"Id": "theirs", "TopicArn": theirs, "Events": ["s3:ObjectRemoved:*"]}
     s3.put_bucket_notification_configuration(
         Bucket="other-in", NotificationConfiguration={"TopicConfigurations": [entry]}
@@ -427,11 +432,85 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
 
     assert configured(settings) == once
     assert once["topics"][0]["OpaqueData"] == "other-token"
-    assert "rollcall-mp4" in {entry["Id"] for entry in once["entries"]}
+    name = topic_name("other-in", "http://127.0.0.1:9/events")
+    assert f"{name}-mp4" in {entry["Id"] for entry in once["entries"]}
     for _ in range(2):
         assert CliRunner().invoke(trigger_command, ["--unregister"], env=other).exit_code == 0
         assert configured(settings) == before
     s3.put_object(Bucket="other-in", Key="still-taken.mp4", Body=b"")
+
+
+@pytest.fixture
+def fresh(other: dict[str, str]) -> dict[str, str]:
+    """With an input bucket that no test has used before."""
+    return {**other, "INPUT_BUCKET": f"in-{uuid.uuid4().hex[:8]}"}
+
+
+def test_two_triggers_of_one_bucket_take_nothing_from_each_other(fresh: dict[str, str]) -> None:
+    first, second = parse_settings(fresh), parse_settings({**fresh, "TRIGGER_TOKEN": "second"})
+    registration.register(first, "http://127.0.0.1:9", "ceph")
+    alone = configured(first)
+
+    registration.register(second, "http://127.0.0.1:10", "ceph")
+    both = configured(first)
+    assert len(both["topics"]) == 2
+    assert all(entry in both["entries"] for entry in alone["entries"])
+
+    registration.unregister(second, "ceph")
+    assert configured(first) == alone
+    registration.unregister(first, "ceph", "http://127.0.0.1:9")
+    assert configured(first) == {"entries": [], "topics": []}
+
+
+def test_a_topic_that_is_gone_is_made_again_or_removed(fresh: dict[str, str]) -> None:
+    """A gateway of version 16 lists a deleted topic while a bucket notifies it, and answers 404."""
+    settings = parse_settings(fresh)
+    topics, s3 = topic_client(settings), s3_client(settings)
+    registration.register(settings, "http://127.0.0.1:9", "ceph")
+    whole = configured(settings)
+    arn = whole["entries"][0]["TopicArn"]
+
+    topics.delete_topic(TopicArn=arn)
+    with pytest.raises(topics.exceptions.ClientError):
+        topics.get_topic_attributes(TopicArn=arn)
+    registration.register(settings, "http://127.0.0.1:9", "ceph")
+    assert configured(settings) == whole
+    s3.put_object(Bucket=settings.input_bucket, Key="taken.mp4", Body=b"")
+
+    topics.delete_topic(TopicArn=arn)
+    for _ in range(2):
+        registration.unregister(settings, "ceph")
+        assert configured(settings) == {"entries": [], "topics": []}
+    s3.put_object(Bucket=settings.input_bucket, Key="still-taken.mp4", Body=b"")
+
+
+def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) -> None:
+    """Only where it belongs to this address, and only when no bucket needs it any longer."""
+    settings = parse_settings(fresh)
+    topics, s3 = topic_client(settings), s3_client(settings)
+    s3.create_bucket(Bucket=settings.input_bucket)
+    s3.create_bucket(Bucket="neighbour-in")
+    old = ceph_topic(topics, registration.OLD_TOPIC, Target("http://127.0.0.1:9/events", "t"))
+    for bucket in (settings.input_bucket, "neighbour-in"):
+        entry = {"Id": "rollcall-mp4", "TopicArn": old, "Events": ["s3:ObjectCreated:Put"]}
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"TopicConfigurations": [entry]}
+        )
+
+    registration.register(settings, "http://127.0.0.1:10", "ceph")
+    assert "rollcall-mp4" in {entry["Id"] for entry in configured(settings)["entries"]}
+
+    registration.register(settings, "http://127.0.0.1:9", "ceph")
+    assert "rollcall-mp4" not in {entry["Id"] for entry in configured(settings)["entries"]}
+    s3.put_object(Bucket="neighbour-in", Key="taken.mp4", Body=b"")
+
+    neighbour = parse_settings({**fresh, "INPUT_BUCKET": "neighbour-in", "TRIGGER_TOKEN": "t"})
+    registration.unregister(neighbour, "ceph")
+    with pytest.raises(topics.exceptions.ClientError):
+        topics.get_topic_attributes(TopicArn=old)
+    for port in (9, 10):
+        registration.unregister(settings, "ceph", f"http://127.0.0.1:{port}")
+    assert configured(settings) == {"entries": [], "topics": []}
 
 
 def test_a_person_is_forgotten_in_old_versions_too(ceph: Ceph) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.needs import REPOSITORY
+from support.waiting import wait_until
 
 from rollcall.adapters.boto import s3_client, topic_client
 from rollcall.core.settings import Settings, parse_settings
@@ -72,9 +76,40 @@ def test_what_is_registered_is_taken_back(
     for _ in range(2):
         answer = CliRunner().invoke(main, ["--unregister", "--via", "sns"], env=values)
         assert answer.exit_code == 0, answer.output
-        present, (topics, _subscriptions) = configured(settings)
+        present, (topics, subscriptions) = configured(settings)
         assert not present.get("TopicConfigurations")
         assert not topics
+        assert not subscriptions
+
+
+def test_an_address_that_leads_elsewhere_ends_the_trigger_and_changes_nothing(
+    values: dict[str, str], address: str, tmp_path: Path
+) -> None:
+    """`address` answers, but is not a trigger; the trigger itself listens on another port."""
+    port = free_port()
+    env = {
+        "PATH": os.environ["PATH"],
+        "RECONCILE_S": "3600",
+        "TRIGGER_LISTEN": f"127.0.0.1:{port}",
+        "INBOX": str(tmp_path / "inbox.sqlite3"),
+        **values,
+    }
+    argv = [sys.executable, str(REPOSITORY / "trigger_openfaas.py"), "--register", "--via", "sns"]
+    for wrong in (address, f"http://127.0.0.1:{free_port()}", "127.0.0.1:8090"):
+        command = [*argv, "--advertise", wrong]
+        done = subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 2, done.stderr
+        assert f"error: --advertise {wrong}: " in done.stderr
+        assert s3_client(parse_settings(values)).list_buckets()["Buckets"] == []
+    own = f"http://127.0.0.1:{port}"
+    with Processes() as running:
+        process = Process("trigger", [*argv, "--advertise", own], env, tmp_path)
+        running.add(process)
+        settings = parse_settings(values)
+        wait_until(lambda: "notifications of" in process.log.read_text(), "its registration")
+        assert configured(settings)[1][0]
 
 
 def test_a_bucket_that_is_gone_has_nothing_to_take_back(values: dict[str, str]) -> None:
