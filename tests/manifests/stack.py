@@ -94,6 +94,17 @@ def timeout_problems(
         yield f"exec {exec_s} < {upstream_s} < read {read_s}, write {write_s} < {caller_s} is wrong"
 
 
+def shutdown_problems(environment: Mapping[str, Any], linger_s: float) -> Iterator[str]:
+    """The watchdog stops passing on calls before the function's process ends.
+
+    After SIGTERM, of-watchdog 0.11 waits `healthcheck_interval`; its default is write_timeout.
+    """
+    default = str(environment.get("write_timeout", "30s"))
+    interval_s = seconds(str(environment.get("healthcheck_interval", default)))
+    if not interval_s < linger_s:
+        yield f"healthcheck_interval {interval_s} is not below the {linger_s} s of the function"
+
+
 def seconds(duration: str) -> float:
     """Go's notation, `1m30s`; raises ValueError for anything else."""
     parts = re.findall(r"([0-9.]+)(ms|s|m|h)", duration)

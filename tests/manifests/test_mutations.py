@@ -18,9 +18,10 @@ from manifests.checks import (
     rook_problems,
 )
 from manifests.names import Manifests
-from manifests.stack import seconds, stack_problems, timeout_problems
+from manifests.stack import seconds, shutdown_problems, stack_problems, timeout_problems
 
 from rollcall.core.settings import Settings
+from rollcall.function.shutdown import LINGER_S
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -213,6 +214,15 @@ def test_time_outs_in_the_wrong_order_are_found(name: str) -> None:
     assert list(timeout_problems(environment | {name: "305s"}, 305, caller_s))
     del environment[name]  # the watchdog's 30 s
     assert name == "exec_timeout" or list(timeout_problems(environment, 305, caller_s))
+
+
+def test_a_watchdog_that_outlives_its_function_is_found() -> None:
+    (function,) = _stack()["functions"].values()
+    environment = function["environment"]
+    assert not list(shutdown_problems(environment, LINGER_S))
+    assert list(shutdown_problems(environment | {"healthcheck_interval": "310s"}, LINGER_S))
+    del environment["healthcheck_interval"]
+    assert list(shutdown_problems(environment, LINGER_S))
 
 
 def test_durations() -> None:

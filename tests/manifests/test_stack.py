@@ -11,9 +11,10 @@ import yaml
 from manifests import names
 from manifests.checks import REPOSITORY, load, parse
 from manifests.names import Manifests
-from manifests.stack import seconds, stack_problems, timeout_problems
+from manifests.stack import seconds, shutdown_problems, stack_problems, timeout_problems
 
 from rollcall.core.settings import Settings
+from rollcall.function.shutdown import LINGER_S
 from rollcall.local.build_context import assemble
 
 STACKS = ("project3.yml", "project3-fast.yml")
@@ -43,6 +44,19 @@ def test_time_outs_nest(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
+def test_the_watchdog_stops_before_the_function(stack: str) -> None:
+    assert list(shutdown_problems(_function(stack)["environment"], LINGER_S)) == []
+
+
+def test_the_template_s_image_keeps_its_models_where_it_may_write() -> None:
+    """The fast image has them built in; the template's would convert them in every process."""
+    assert _function("project3.yml")["environment"]["MODEL_CACHE"].startswith("/tmp/")
+    assert "MODEL_CACHE" not in _function("project3-fast.yml")["environment"]
+    dockerfile = (REPOSITORY / "OpenFaas" / "project3" / "Dockerfile").read_text()
+    assert re.search(r"\bMODEL_CACHE=/home/app/models\b", dockerfile)
+
+
+@pytest.mark.parametrize("stack", STACKS)
 def test_it_uses_the_claimed_buckets(stack: str) -> None:
     manifests = Manifests(load(REPOSITORY / "ceph"))
     environment = _function(stack)["environment"]
@@ -55,6 +69,8 @@ def test_both_deploy_the_same_function() -> None:
     built = {"lang", "image", "build_args"}
     assert slow["lang"] == "python3-http-debian"
     assert fast["lang"] == "dockerfile"
+    slow["environment"] = dict(slow["environment"])
+    del slow["environment"]["MODEL_CACHE"]  # built into the other image
     assert {key: slow[key] for key in slow.keys() - built} == {
         key: fast[key] for key in fast.keys() - built
     }
