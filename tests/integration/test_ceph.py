@@ -22,6 +22,7 @@ import cv2
 import httpx
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from rollcall.adapters.boto import delete_notification, s3_client, topic_client
@@ -540,6 +541,19 @@ def test_the_gateway_takes_the_lifecycle_rules(ceph: Ceph, kind: str) -> None:
     (rule,) = given["Rules"]
     assert found["Expiration"]["Days"] == rule["Expiration"]["Days"]
     assert found["NoncurrentVersionExpiration"] == rule["NoncurrentVersionExpiration"]
+
+
+@pytest.mark.parametrize("name", ["input-bucket-video", "rollcall-reports"])
+def test_the_gateway_returns_the_rules_of_a_claim_unchanged(ceph: Ceph, name: str) -> None:
+    """Rook sets them again whenever they differ from what the gateway returns."""
+    client, bucket = s3_client(parse_settings(ceph_values(ceph))), f"claimed-{name}"
+    S3Store(client).create_bucket(bucket)
+    documents = yaml.safe_load_all((REPOSITORY / "ceph" / "buckets.yaml").read_text())
+    (claim,) = (each for each in documents if each["metadata"]["name"] == name)
+    given = json.loads(claim["spec"]["additionalConfig"]["bucketLifecycle"])
+    client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=given)
+    found = client.get_bucket_lifecycle_configuration(Bucket=bucket)
+    assert found["Rules"] == given["Rules"]
 
 
 def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:

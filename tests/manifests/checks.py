@@ -84,6 +84,13 @@ def load(folder: Path) -> list[Document]:
     ]
 
 
+def lifecycle_rules() -> dict[str, dict[str, Any]]:
+    """The rules of deploy/lifecycle by the bucket that they are for."""
+    folder = REPOSITORY / "deploy" / "lifecycle"
+    files = {"input-bucket-video": "videos", "rollcall-reports": "reports"}
+    return {name: json.loads((folder / f"{f}.json").read_text()) for name, f in files.items()}
+
+
 def core_problems(document: Document) -> Iterator[str]:
     """A kind that Kubernetes does not have is a problem too."""
     for version in KUBERNETES:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -65,6 +66,71 @@ def claim_problems(all_: Manifests) -> Iterator[str]:
             yield f"{storage}: not Rook's provisioner"
         given = storage.body.get("parameters", {})
         yield from _store_problems(all_, storage, given, "objectStoreName", "objectStoreNamespace")
+
+
+def lifecycle_problems(all_: Manifests, rules: Mapping[str, Any]) -> Iterator[str]:
+    """Exactly these claims carry lifecycle rules, and exactly these rules.
+
+    Rook deletes every rule that the claim does not name, each time its operator starts. It compares
+    its own parse with what the gateway returns: rules sorted by ID, `Prefix` outside of `Filter`.
+    """
+    for claim in all_.of("ObjectBucketClaim"):
+        given = claim.spec.get("additionalConfig", {}).get("bucketLifecycle")
+        if given is None:
+            if claim.name in rules:
+                yield f"{claim}: no bucketLifecycle, so nothing is ever deleted"
+            continue
+        if claim.name not in rules:
+            yield f"{claim}: its objects may not expire"
+        try:
+            found = json.loads(given)["Rules"]
+            ids = [rule["ID"] for rule in found]
+        except (ValueError, TypeError, KeyError) as error:
+            yield f"{claim}: bucketLifecycle is not S3's JSON: {error!r}"
+            continue
+        if ids != sorted(set(ids)):
+            yield f"{claim}: its rules are not sorted by ID"
+        if any("Prefix" not in rule or "Filter" in rule for rule in found):
+            yield f"{claim}: the gateway returns Prefix outside of Filter"
+        wanted = [_as_returned(rule) for rule in rules.get(claim.name, {}).get("Rules", ())]
+        if found != wanted:
+            yield f"{claim}: its rules are not those of deploy/lifecycle"
+
+
+def _as_returned(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"Filter": {"Prefix": ""}}` -> `{"Prefix": ""}`."""
+    rest = {key: value for key, value in rule.items() if key != "Filter"}
+    return rest | {"Prefix": rule["Filter"]["Prefix"]}
+
+
+def allowed_problems(all_: Manifests, setting: str) -> Iterator[str]:
+    """The operator's ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS has what the claims use, and no more.
+
+    `maxObjects` and `maxSize` are Rook's default.
+    """
+    allowed = setting.split(",")
+    used = {
+        key
+        for claim in all_.of("ObjectBucketClaim")
+        for key in claim.spec.get("additionalConfig", {})
+    }
+    for key in sorted(used - set(allowed)):
+        yield f"{key} is not allowed by the operator's setting"
+    for key in sorted(set(allowed) - used - {"maxObjects", "maxSize"}):
+        yield f"{key} is allowed and not used"
+
+
+def image_problems(all_: Manifests) -> Iterator[str]:
+    """Cluster and toolbox run the same Ceph, named by its full version."""
+    images = {each.spec["cephVersion"]["image"] for each in all_.of("CephCluster")}
+    for deployment in all_.of("Deployment"):
+        containers = deployment.spec["template"]["spec"]["containers"]
+        images |= {each["image"] for each in containers if "ceph/ceph" in each["image"]}
+    if len(images) > 1:
+        yield f"several images of Ceph: {', '.join(sorted(images))}"
+    for image in sorted(images):
+        if not re.fullmatch(r"quay\.io/ceph/ceph:v\d+\.\d+\.\d+", image):
+            yield f"{image}: not a full version"
 
 
 def user_problems(all_: Manifests) -> Iterator[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from manifests.checks import REPOSITORY, load
-from manifests.names import OTHER_SECRETS, Manifests
+from manifests.names import OTHER_SECRETS, Manifests, allowed_problems
 from manifests.stack import seconds
 
 from rollcall.core.settings import PLACEHOLDER
@@ -78,6 +78,52 @@ def test_both_guides_do_the_same() -> None:
     assert steps is not None
     for line in re.findall(r"^(?:kubectl|sed) .+", steps[1], re.M):
         assert line in long or "secret tls" in line, line
+
+
+def test_the_operator_allows_what_the_claims_use(commands: str) -> None:
+    (setting,) = re.findall(r'"ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS":"([^"]*)"', commands)
+    assert list(allowed_problems(MANIFESTS, setting)) == []
+    head = (REPOSITORY / "ceph" / "buckets.yaml").read_text()
+    assert f'"ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS":"{setting}"' in head
+
+
+def position(commands: str, wanted: str) -> int:
+    """Line of the only command with this text."""
+    (line,) = [n for n, line in enumerate(commands.splitlines()) if re.search(wanted, line)]
+    return line
+
+
+def test_definitions_are_established_before_the_operator_uses_them(commands: str) -> None:
+    """operator.yaml holds a Driver and an OperatorConfig, which csi-operator.yaml defines."""
+    defined = position(commands, r"apply .*-f \S+/csi-operator\.yaml")
+    waited = position(commands, r"wait --for=condition=Established .*crd/drivers\.csi\.ceph\.io")
+    used = position(commands, r"apply .*-f \S+/operator\.yaml")
+    assert defined < waited < used
+    assert "crd/operatorconfigs.csi.ceph.io" in commands.splitlines()[waited]
+    ours = position(commands, r"Established crd/cephclusters\.ceph\.rook\.io")
+    assert position(commands, r"apply --server-side .*crds\.yaml") < ours < used
+
+
+def test_taking_it_away_ends(commands: str) -> None:
+    """Rook needs the storage class to release a claim, and cannot delete a user with buckets."""
+    silenced = position(commands, r"label objectbucketclaim input-bucket-video bucket-notif\S+-$")
+    notification = position(commands, r"delete -f ceph/notification\.yaml")
+    claims = position(commands, r"delete -f ceph/buckets\.yaml")
+    waited = position(commands, r"wait objectbucketclaim --all --for=delete")
+    storage = position(commands, r"delete -f ceph/storage-class\.yaml")
+    assert silenced < notification < claims < waited < storage
+    deletions = [line for line in commands.splitlines() if line.startswith("kubectl delete")]
+    assert not [each for each in deletions if re.search(r"object-user|namespace", each)]
+    assert all(each.count(" -f ") + each.count(" -k ") == 1 for each in deletions)
+    for line in deletions[:-1]:
+        assert "--timeout=" in line, line
+
+
+def test_the_label_that_is_taken_away_is_the_claim_s(commands: str) -> None:
+    (name, label) = re.findall(r"label objectbucketclaim (\S+) (\S+)-$", commands, re.M)[0]
+    claim = MANIFESTS.find("ObjectBucketClaim", "rollcall", name)
+    assert claim is not None
+    assert label in claim.body["metadata"]["labels"]
 
 
 def test_waits_have_a_limit(commands: str) -> None:

@@ -15,6 +15,7 @@ from manifests.checks import (
     is_kustomization,
     is_rook,
     kustomize_problems,
+    lifecycle_rules,
     load,
     rook_problems,
 )
@@ -56,10 +57,15 @@ def test_the_kustomization_lists_every_file() -> None:
         names.service_problems,
         names.deployment_problems,
         names.policy_problems,
+        names.image_problems,
     ],
 )
 def test_names_agree(check: names.Check) -> None:
     assert list(check(Manifests(DOCUMENTS))) == []
+
+
+def test_claims_carry_the_lifecycle_rules() -> None:
+    assert list(names.lifecycle_problems(Manifests(DOCUMENTS), lifecycle_rules())) == []
 
 
 def test_the_trigger_is_told_what_exists() -> None:

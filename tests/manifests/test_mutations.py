@@ -13,6 +13,7 @@ from manifests.checks import (
     Document,
     Schemas,
     core_problems,
+    lifecycle_rules,
     load,
     parse,
     rook_problems,
@@ -141,6 +142,59 @@ def test_names_that_disagree_are_found(
     for document in chosen[:1] if kind == "ObjectBucketClaim" else chosen:
         _set(document.body, change)
     assert list(check(Manifests(documents)))
+
+
+RULE = '{"ID": "videos", "Status": "Enabled", "Prefix": "", "Expiration": {"Days": 90}}'
+LIFECYCLE = "spec.additionalConfig.bucketLifecycle"
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("input-bucket-video", {"spec.additionalConfig": {"bucketOwner": "rollcall"}}),
+        ("rollcall-reports", {"spec.additionalConfig": {"bucketOwner": "rollcall"}}),
+        ("output-bucket-vid", {LIFECYCLE: f'{{"Rules": [{RULE}]}}'}),
+        ("input-bucket-video", {LIFECYCLE: f'{{"Rules": [{RULE}]}}'}),
+        ("input-bucket-video", {LIFECYCLE: "{"}),
+        ("input-bucket-video", {LIFECYCLE: "[]"}),
+        ("input-bucket-video", {LIFECYCLE: {"Rules": []}}),
+        ("input-bucket-video", {LIFECYCLE: '{"Rules": []}'}),
+    ],
+)
+def test_wrong_lifecycle_rules_are_found(
+    name: str, change: dict[str, Any], documents: list[Document]
+) -> None:
+    assert not list(names.lifecycle_problems(Manifests(documents), lifecycle_rules()))
+    (claim,) = (each for each in documents if (each.kind, each.name) == ("ObjectBucketClaim", name))
+    _set(claim.body, change)
+    assert list(names.lifecycle_problems(Manifests(documents), lifecycle_rules()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('"Prefix": ""', '"Filter": {"Prefix": ""}'), ("90", "9")]
+)
+def test_rules_that_rook_would_set_again_and_again_are_found(
+    old: str, new: str, documents: list[Document]
+) -> None:
+    claim = next(each for each in documents if each.name == "input-bucket-video")
+    config = claim.body["spec"]["additionalConfig"]
+    config["bucketLifecycle"] = config["bucketLifecycle"].replace(old, new)
+    assert list(names.lifecycle_problems(Manifests(documents), lifecycle_rules()))
+
+
+@pytest.mark.parametrize(
+    "setting", ["maxObjects,maxSize", "bucketOwner", "bucketOwner,bucketLifecycle,bucketPolicy"]
+)
+def test_a_wrong_setting_of_the_operator_is_found(setting: str, documents: list[Document]) -> None:
+    assert not list(names.allowed_problems(Manifests(documents), "bucketOwner,bucketLifecycle"))
+    assert list(names.allowed_problems(Manifests(documents), setting))
+
+
+@pytest.mark.parametrize("image", ["quay.io/ceph/ceph:v20", "quay.io/ceph/ceph:v20.2.3"])
+def test_another_version_of_ceph_is_found(image: str, documents: list[Document]) -> None:
+    cluster = next(each for each in documents if each.kind == "CephCluster")
+    _set(cluster.body, {"spec.cephVersion.image": image})
+    assert list(names.image_problems(Manifests(documents)))
 
 
 @pytest.mark.parametrize(
