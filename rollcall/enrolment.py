@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from rollcall.core.errors import GalleryError, PhotoError
-from rollcall.core.gallery import Gallery, check_name, empty_gallery
+from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import is_native, render_gallery
+from rollcall.core.names import checked_name
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Encodings, Pixels
 from rollcall.galleries import GalleryPlace, gallery_of
@@ -39,7 +40,7 @@ def enrol(
     gallery: Gallery, name: str, photos: Iterable[Path], engine: FaceEngine, read: ReadPhoto
 ) -> Gallery:
     """The gallery with one more encoding per photo: all photos, or an error and none."""
-    check_name(name)
+    name = checked_name(name)
     for photo in photos:
         gallery = gallery.with_face(name, _only_face(photo, engine, read))
     return gallery

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rollcall.core.errors import PermanentError, VideoChanged, VideoGone
-from rollcall.core.gallery import check_name
 from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery, render_gallery
+from rollcall.core.names import checked_name
 from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
 from rollcall.core.seams import ObjectStore, StudentStore
@@ -70,7 +70,7 @@ class Forgetting:
     really: bool
 
     def __post_init__(self) -> None:
-        check_name(self.name)
+        object.__setattr__(self, "name", checked_name(self.name))
 
     def in_gallery(self, place: GalleryPlace) -> Iterator[Trace]:
         """The old versions go last: the one that was current is among them by then."""

@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from rollcall.adapters.boto import boto_errors, error_code, error_message
+from rollcall.core.names import spellings
 from rollcall.core.student_records import TableKey
 from rollcall.core.types import Student
 
@@ -31,17 +32,20 @@ class DynamoStudents:
 
     Key `name`: GetItem. `name` as partition key of the table or of an index: Query. Neither: Scan,
     with one warning. The table is described once.
+
+    A table that others filled may hold a name in its composed or decomposed spelling (NFC, NFD):
+    both are looked up, the composed one first.
     """
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client
         self._table = table
         self._lock = threading.Lock()
-        self._find: Callable[[str], Item | None] | None = None
+        self._find: Callable[[tuple[str, ...]], Item | None] | None = None
 
     def get(self, name: str) -> Student | None:
         with boto_errors(f"looking up a record in {self._table}"):
-            item = self._finder()(name)
+            item = self._finder()(spellings(name))
         if item is None:
             return None
         return Student(name, _text(item, "major"), _text(item, "year"))
@@ -60,31 +64,38 @@ class DynamoStudents:
     def _matching(self, name: str) -> list[Item]:
         """Keys of every item of that name. An index may lag behind, so the table itself is read."""
         layout = _keys(self._client.describe_table(TableName=self._table)["Table"])
-        operation, where = "scan", "FilterExpression"
+        names = spellings(name)
         if layout[0] == "name":
-            operation, where = "query", "KeyConditionExpression"
-        pages = self._client.get_paginator(operation).paginate(
-            TableName=self._table, ConsistentRead=True, **_equals(name, where)
-        )
-        items = [item for page in pages for item in page["Items"]]
+            operation = "query"
+            conditions = [_equals(each) for each in names]
+        else:
+            operation = "scan"
+            conditions = [_any_of(names)]
+        paginator = self._client.get_paginator(operation)
+        items = [
+            item
+            for condition in conditions
+            for page in paginator.paginate(TableName=self._table, ConsistentRead=True, **condition)
+            for item in page["Items"]
+        ]
         return [{attribute: item[attribute] for attribute in layout} for item in items]
 
-    def _finder(self) -> Callable[[str], Item | None]:
+    def _finder(self) -> Callable[[tuple[str, ...]], Item | None]:
         with self._lock:
             if self._find is None:
                 description = self._client.describe_table(TableName=self._table)["Table"]
                 self._find = self._choose(description)
             return self._find
 
-    def _choose(self, table: Mapping[str, Any]) -> Callable[[str], Item | None]:
+    def _choose(self, table: Mapping[str, Any]) -> Callable[[tuple[str, ...]], Item | None]:
         if _keys(table) == ["name"]:
             return self._get_item
         if _keys(table)[0] == "name":
-            return lambda name: self._query(name, {})
+            return lambda names: self._query(names, {})
         for index in table.get("GlobalSecondaryIndexes", ()):
             if _keys(index)[0] == "name" and index["Projection"]["ProjectionType"] == "ALL":
                 where = {"IndexName": index["IndexName"]}
-                return lambda name: self._query(name, where)
+                return lambda names: self._query(names, where)
         log.warning(
             "the table %s has neither the key `name` nor an index on it: every look-up reads the"
             " whole table; add an index on `name`",
@@ -92,20 +103,24 @@ class DynamoStudents:
         )
         return self._scan
 
-    def _get_item(self, name: str) -> Item | None:
-        answer = self._client.get_item(TableName=self._table, Key={"name": {"S": name}})
-        item: Item | None = answer.get("Item")
-        return item
+    def _get_item(self, names: tuple[str, ...]) -> Item | None:
+        for name in names:
+            answer = self._client.get_item(TableName=self._table, Key={"name": {"S": name}})
+            if item := answer.get("Item"):
+                found: Item = item
+                return found
+        return None
 
-    def _query(self, name: str, where: Mapping[str, Any]) -> Item | None:
-        condition = _equals(name, "KeyConditionExpression")
-        answer = self._client.query(TableName=self._table, Limit=1, **where, **condition)
-        return next(iter(answer["Items"]), None)
+    def _query(self, names: tuple[str, ...], where: Mapping[str, Any]) -> Item | None:
+        for name in names:
+            answer = self._client.query(TableName=self._table, Limit=1, **where, **_equals(name))
+            if items := answer["Items"]:
+                found: Item = items[0]
+                return found
+        return None
 
-    def _scan(self, name: str) -> Item | None:
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._table, **_equals(name, "FilterExpression")
-        )
+    def _scan(self, names: tuple[str, ...]) -> Item | None:
+        pages = self._client.get_paginator("scan").paginate(TableName=self._table, **_any_of(names))
         return next((item for page in pages for item in page["Items"]), None)
 
 
@@ -186,12 +201,22 @@ def _keys(layout: Mapping[str, Any]) -> list[str]:
     return [str(key["AttributeName"]) for key in schema]
 
 
-def _equals(name: str, expression: str) -> dict[str, Any]:
-    """`name` is a reserved word in DynamoDB's expressions."""
+def _equals(name: str) -> dict[str, Any]:
+    """The condition of a query. `name` is a reserved word in DynamoDB's expressions."""
     return {
-        expression: "#name = :name",
+        "KeyConditionExpression": "#name = :name",
         "ExpressionAttributeNames": {"#name": "name"},
         "ExpressionAttributeValues": {":name": {"S": name}},
+    }
+
+
+def _any_of(names: tuple[str, ...]) -> dict[str, Any]:
+    """The filter of a scan, which then reads the table once for all spellings of a name."""
+    values = {f":name{index}": {"S": name} for index, name in enumerate(names)}
+    return {
+        "FilterExpression": f"#name IN ({', '.join(values)})",
+        "ExpressionAttributeNames": {"#name": "name"},
+        "ExpressionAttributeValues": values,
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollcall.core.errors import VideoChanged, VideoGone, VideoTooLarge
+from rollcall.core.names import spellings
 from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, ObjectInfo, Pixels, Student
 
 
@@ -73,19 +74,23 @@ class MemoryStore:
 
 
 class MemoryStudents:
-    """StudentStore in a dict."""
+    """StudentStore in a dict, whose names may be in either spelling (NFC or NFD)."""
 
     def __init__(self, students: Mapping[str, Student] | None = None) -> None:
         self.students = dict(students or {})
 
     def get(self, name: str) -> Student | None:
-        return self.students.get(name)
+        return next((self.students[each] for each in self._spellings(name)), None)
 
     def count(self, name: str) -> int:
-        return int(name in self.students)
+        return len(self._spellings(name))
 
     def remove(self, name: str) -> int:
-        return int(self.students.pop(name, None) is not None)
+        return len([self.students.pop(each) for each in self._spellings(name)])
+
+    def _spellings(self, name: str) -> list[str]:
+        """Those that the dict holds."""
+        return [each for each in spellings(name) if each in self.students]
 
 
 class MemoryQueue:

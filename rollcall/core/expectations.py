@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rollcall.core.errors import PermanentError
-from rollcall.core.gallery import UNKNOWN
+from rollcall.core.names import UNKNOWN, normalise_name
 
 
 class MappingError(PermanentError):
@@ -49,10 +49,16 @@ def agrees(expected: Expectation, rows: Sequence[Mapping[str, str]]) -> bool:
     `video:major,year` says nothing about passers-by.
     """
     named = [row for row in rows if row["name"] != UNKNOWN]
-    found = Counter((row["major"], row["year"]) for row in named)
+    found = Counter(_normalised(row["major"], row["year"]) for row in named)
     strict = expected.unknown > 0 or not expected.majors_years
     same_unknown = len(rows) - len(named) == expected.unknown
-    return found == Counter(expected.majors_years) and (same_unknown or not strict)
+    wanted = Counter(_normalised(*cells) for cells in expected.majors_years)
+    return found == wanted and (same_unknown or not strict)
+
+
+def _normalised(major: str, year: str) -> tuple[str, str]:
+    """Cells of a result and of a mapping may come from machines with other spellings."""
+    return normalise_name(major), normalise_name(year)
 
 
 def _parse_line(number: int, line: str) -> tuple[str, Expectation]:

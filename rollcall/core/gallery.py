@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollcall.core.errors import GalleryError
+from rollcall.core.names import checked_name, normalise_name
 from rollcall.core.types import ENCODING_SIZE, Encodings, Match
-
-UNKNOWN = "unknown"
-"""Printed for a person whom the gallery does not know, so nobody can be enrolled under it."""
-
-MAX_NAME_CHARS = 256
 
 LARGEST_COMPONENT = 100.0
 """Of an encoding; real ones stay below 1. Beyond, distances would lose their digits."""
@@ -33,7 +29,7 @@ class Gallery:
 
     def __init__(self, names: Sequence[str], encodings: Encodings) -> None:
         _check(names, encodings)
-        self.names = tuple(names)
+        self.names = _checked_names(names)
         self.encodings = np.array(encodings, dtype=np.float64)
         self.encodings.setflags(write=False)
         self.people = tuple(sorted(set(self.names)))
@@ -67,9 +63,15 @@ class Gallery:
         """This gallery and one more encoding, shape (128,)."""
         return Gallery((*self.names, name), np.vstack([self.encodings, encoding[None]]))
 
+    def encodings_of(self, name: str) -> Encodings:
+        """The encodings of one person, shape (n, 128)."""
+        wanted = normalise_name(name)
+        return self.encodings[[each == wanted for each in self.names]]
+
     def without(self, name: str) -> Gallery:
         """This gallery without any encoding of that person."""
-        rest = [index for index, each in enumerate(self.names) if each != name]
+        gone = normalise_name(name)
+        rest = [index for index, each in enumerate(self.names) if each != gone]
         return Gallery([self.names[index] for index in rest], self.encodings[rest])
 
     def _match(self, encoding: Encodings, squares: NDArray[np.float32]) -> Match:
@@ -110,6 +112,15 @@ def empty_gallery() -> Gallery:
     return Gallery((), np.empty((0, ENCODING_SIZE)))
 
 
+def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The normalised names. A name that occurs many times is checked once."""
+    checked: dict[str, str] = {}
+    for name in names:
+        if not isinstance(name, str) or name not in checked:
+            checked[name] = checked_name(name)
+    return tuple(checked[name] for name in names)
+
+
 def _check(names: Sequence[str], encodings: Encodings) -> None:
     if encodings.ndim != 2 or encodings.shape != (len(names), ENCODING_SIZE):
         raise GalleryError(
@@ -118,17 +129,3 @@ def _check(names: Sequence[str], encodings: Encodings) -> None:
         )
     if encodings.dtype.kind != "f" or not (np.abs(encodings) <= LARGEST_COMPONENT).all():
         raise GalleryError("encodings have to be finite, small numbers; enrol the person again")
-    for name in names:
-        check_name(name)
-
-
-def check_name(name: object) -> None:
-    """Raises GalleryError for a name that nobody can be enrolled under."""
-    if not isinstance(name, str):
-        raise GalleryError(f"a name is text, not {type(name).__name__}")
-    if not name.strip() or len(name) > MAX_NAME_CHARS:
-        raise GalleryError(f"a name is 1 to {MAX_NAME_CHARS} characters of text, not {name!r:.50}")
-    if not name.isprintable():
-        raise GalleryError(f"the name {name!r} holds control characters")
-    if name == UNKNOWN:
-        raise GalleryError(f"{UNKNOWN!r} stands for everyone else; choose another name")

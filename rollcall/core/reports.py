@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollcall.core.errors import RollcallError
-from rollcall.core.gallery import UNKNOWN
+from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.types import Coverage, Person, Recognition, Sighting, Student, VideoRef
 
 MAX_SHOWN_CHARS = 1100
@@ -101,8 +101,9 @@ def report_without(body: bytes, name: str) -> tuple[bytes, int]:
     try:
         report = json.loads(body)
         people, faces = report.get("people", []), report.get("faces", [])
-        report["people"] = [each for each in people if each["name"] != name]
-        report["faces"] = [each for each in faces if each["nearest"] != name]
+        gone = normalise_name(name)
+        report["people"] = [each for each in people if normalise_name(each["name"]) != gone]
+        report["faces"] = [each for each in faces if normalise_name(each["nearest"] or "") != gone]
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError("not a report") from error
     count = len(people) + len(faces) - len(report["people"]) - len(report["faces"])

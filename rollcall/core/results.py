@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
-from rollcall.core.gallery import UNKNOWN
+from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.types import Person, Student
 
 COLUMNS = ("name", "major", "year", "first_seen_s", "last_seen_s", "frames", "distance")
@@ -53,7 +53,8 @@ def csv_without(body: bytes, name: str) -> tuple[bytes, int]:
     Raises ValueError when it is not a result of ours.
     """
     rows = parse_csv(body)
-    rest = [row for row in rows if row["name"] != _safe(name)]
+    gone = _safe(normalise_name(name))
+    rest = [row for row in rows if normalise_name(row["name"]) != gone]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(COLUMNS)

@@ -17,8 +17,8 @@ from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import PermanentError
 from rollcall.core.expectations import Expectation, agrees
-from rollcall.core.gallery import UNKNOWN
 from rollcall.core.keys import result_key
+from rollcall.core.names import UNKNOWN
 from rollcall.core.results import parse_csv
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings

@@ -14,7 +14,8 @@ import click
 
 from rollcall import __version__
 from rollcall.core.errors import RollcallError
-from rollcall.core.gallery import UNKNOWN, Gallery
+from rollcall.core.gallery import Gallery
+from rollcall.core.names import UNKNOWN
 from rollcall.core.reports import coverage_document, limits_of
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch

@@ -15,6 +15,7 @@ from rollcall.adapters.boto import dynamodb_client, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.gallery_formats import is_native, parse_gallery
+from rollcall.core.names import normalise_name
 from rollcall.core.settings import Settings
 from rollcall.forgetting import Forgetting, Trace, reports_in, results_in
 from rollcall.galleries import GalleryPlace
@@ -100,7 +101,7 @@ def _document(trace: Trace, done: bool) -> str:
 
 def _nobody(name: str, people: tuple[str, ...]) -> None:
     """Refuses to guess."""
-    wanted, folded = name.casefold(), {each.casefold(): each for each in people}
+    wanted, folded = normalise_name(name).casefold(), {each.casefold(): each for each in people}
     near = [each for each in folded if wanted in each] + get_close_matches(wanted, folded)
     names = [repr(folded[each]) for each in dict.fromkeys(near)][:SHOWN_NAMES]
     hint = f"; near to it: {', '.join(names)}" if names else ""

@@ -208,6 +208,8 @@ RECORDS = [
     {"id": 1, "name": "alice", "major": "physics", "year": "junior", "more": [1, 2]},
     {"id": 2, "name": "bob", "major": "math", "year": 3},
     {"id": 3, "name": "carol"},
+    {"id": 4, "name": "Zo\u00eb", "major": "art", "year": "senior"},
+    {"id": 5, "name": "Jose\u0301", "major": "law", "year": "senior"},
 ]
 
 
@@ -240,6 +242,18 @@ class TestStudentStore:
         assert students.remove("alice") == 1
         assert (students.count("alice"), students.remove("alice")) == (0, 0)
         assert students.get("bob") == Student("bob", "math", "3")
+
+    @pytest.mark.parametrize(
+        ("name", "major"),
+        [("Zo\u00eb", "art"), ("Zoe\u0308", "art"), ("Jos\u00e9", "law"), ("Jose\u0301", "law")],
+    )
+    def test_a_record_is_found_and_removed_in_either_spelling(
+        self, students: StudentStore, name: str, major: str
+    ) -> None:
+        found = students.get(name)
+        assert found
+        assert found.major == major
+        assert (students.count(name), students.remove(name), students.get(name)) == (1, 1, None)
 
     @pytest.mark.parametrize("name", ["nobody", "Alice", "alice' OR 1=1", "名前"])
     def test_another_name_has_no_record(self, students: StudentStore, name: str) -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollcall.core.errors import GalleryError
-from rollcall.core.gallery import MAX_NAME_CHARS, UNKNOWN, Gallery, check_name, empty_gallery
+from rollcall.core.gallery import Gallery, empty_gallery
+from rollcall.core.names import MAX_NAME_CHARS, UNKNOWN, checked_name
 from rollcall.core.types import ENCODING_SIZE, Match
 
 
@@ -116,7 +117,7 @@ BAD_NAMES = ["", "  ", "\t", "a\nb", "a\x00", "\ud800", "\u202ealice", UNKNOWN, 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
 def test_name_refused(name: str) -> None:
     with pytest.raises(GalleryError):
-        check_name(name)
+        checked_name(name)
     with pytest.raises(GalleryError):
         gallery(("alice", at()), (name, at()))
 
@@ -132,7 +133,7 @@ def test_name_is_not_printed_when_it_could_be_endless() -> None:
     for _ in range(100):
         name = [name, name]
     with pytest.raises(GalleryError, match="list"):
-        check_name(name)
+        checked_name(name)
 
 
 @pytest.mark.parametrize("name", ["é", "王小明", "O'Neil, Bob", "x" * MAX_NAME_CHARS, "Unknown"])

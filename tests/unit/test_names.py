@@ -1,0 +1,119 @@
+"""Names of all languages: one spelling for each, and what is refused."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollcall.core.errors import GalleryError
+from rollcall.core.expectations import agrees, parse_mapping
+from rollcall.core.gallery import Gallery
+from rollcall.core.names import checked_name, normalise_name, spellings
+from rollcall.core.reports import report_without
+from rollcall.core.results import csv_without, render_csv
+from rollcall.core.types import Person, Student
+
+COMPOSED, DECOMPOSED = "Zo\u00eb", "Zoe\u0308"
+
+WELCOME = {
+    "Persian, zero-width non-joiner": "\u062f\u0627\u0646\u0634\u200c\u0622\u0645\u0648\u0632",
+    "Sinhala, with a zero-width joiner": "\u0dc1\u0dca\u200d\u0dbb\u0dd3 \u0dbd\u0d82\u0d9a\u0dcf",
+    "Hebrew, with a right-to-left mark": "\u05d0\u05d1\u200f!",
+    "Hawaiian": "Kahale\u02bbula",
+    "Chinese": "\u738b\u5c0f\u660e",
+    "a combining mark without composed form": "m\u0304",
+    "a private character": "\ue000",
+    "a character newer than this Python": "\U0003fffd",
+    "a soft hyphen": "Mar\u00adlene",
+}
+
+
+@pytest.mark.parametrize("name", WELCOME.values(), ids=WELCOME)
+def test_a_name_of_any_language_stays_as_it_is_spelled(name: str) -> None:
+    assert checked_name(name) == name
+
+
+REFUSED = {
+    "nothing": ("", "no visible"),
+    "spaces": (" \u00a0\u3000", "no visible"),
+    "joiners alone": ("\u200d\u200c", "no visible"),
+    "a line feed": ("Ada\nLovelace", "U\\+000A, which is a control"),
+    "a tab": ("Ada\tLovelace", "U\\+0009"),
+    "a line feed at the end": ("Ada\n", "U\\+000A"),
+    "a NUL": ("Ada\x00", "U\\+0000"),
+    "DEL": ("Ada\x7f", "U\\+007F"),
+    "NEL": ("Ada\x85Lovelace", "U\\+0085"),
+    "a surrogate": ("Ada\ud800", "U\\+D800, which is half"),
+    "the reserved name": (" unknown\u00a0", "everyone else"),
+    "too long": ("x" * 257, "at most 256"),
+    "far too long": (" " * 100_000, "at most 256"),
+    **{
+        f"U+{code:04X}": (f"Ada{chr(code)}", f"U\\+{code:04X}, which changes the direction")
+        for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), REFUSED.values(), ids=REFUSED)
+def test_a_name_that_breaks_lines_or_direction_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(GalleryError, match=reason) as caught:
+        checked_name(name)
+    assert str(caught.value).isprintable()
+
+
+SPACES = "\u00a0\u1680\u2000\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
+
+
+@pytest.mark.parametrize("space", SPACES, ids=ascii)
+def test_other_spaces_become_one_plain_space(space: str) -> None:
+    assert checked_name(f"{space}Ada{space} {space}Lovelace{space}") == "Ada Lovelace"
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing_more(text: str) -> None:
+    once = normalise_name(text)
+    assert normalise_name(once) == once == unicodedata.normalize("NFC", once)
+
+
+def test_every_spelling_of_a_name_leads_to_the_same_ones() -> None:
+    assert spellings(DECOMPOSED) == spellings(f" {COMPOSED} ") == (COMPOSED, DECOMPOSED)
+    assert spellings("Ada") == ("Ada",)
+
+
+# --- where names are compared
+
+
+def test_a_gallery_holds_one_spelling() -> None:
+    points = np.random.default_rng(1).normal(0, 0.1, (3, 128))
+    gallery = Gallery([DECOMPOSED, COMPOSED, "Ada\u00a0L."], points)
+    assert gallery.names == (COMPOSED, COMPOSED, "Ada L.")
+    assert gallery.people == ("Ada L.", COMPOSED)
+    assert gallery.version == Gallery([COMPOSED, COMPOSED, "Ada L."], points).version
+    assert len(gallery.encodings_of(DECOMPOSED)) == 2
+    assert gallery.without(DECOMPOSED).people == ("Ada L.",)
+
+
+@pytest.mark.parametrize(("written", "asked"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_results_and_reports_are_searched_for_both_spellings(written: str, asked: str) -> None:
+    body = render_csv([Person(written, 0, 1, 2, 0.4), Person("ada", 0, 1, 2, 0.4)], {})
+    rest, count = csv_without(body, asked)
+    assert (count, b"ada" in rest, b"Zo" in rest) == (1, True, False)
+    report = '{"people": [{"name": "%s"}], "faces": [{"nearest": "%s"}, {"nearest": null}]}'
+    _, count = report_without((report % (written, written)).encode(), asked)
+    assert count == 2
+
+
+def test_a_mapping_and_a_result_may_be_spelled_differently() -> None:
+    (expected,) = parse_mapping(f"a.mp4:M{DECOMPOSED},senior\u00a0year").values()
+    row = {"name": "ada", "major": f"M{COMPOSED}", "year": "senior year"}
+    assert agrees(expected, [row])
+    assert not agrees(expected, [row | {"major": "Moe"}])
+
+
+def test_a_record_in_the_other_spelling_is_in_the_result() -> None:
+    students = {COMPOSED: Student(DECOMPOSED, "physics", "junior")}
+    assert b"physics" in render_csv([Person(COMPOSED, 0, 1, 2, 0.4)], students)
