@@ -4,6 +4,10 @@ A pickle is a program. Ours is run by an unpickler in which the few names that r
 stand for small classes of this module, and every other name is refused; nothing of numpy is called
 with what the file says, so a huge shape or an odd dtype is only data to be checked.
 
+Several layouts are common, all of them dlib's encodings: two columns under keys (the course's
+"name" and "encoding", PyImageSearch's "names" and "encodings"), a pair of columns, and encodings
+under each person's name. Python 2 wrote text as byte strings, read as UTF-8 or else as Latin-1.
+
 Nor may it cost much: its steps are counted, nothing is allocated because the file says how much,
 and nothing is copied before it is known to be an encoding, so that what a pickle repeats from its
 memo stays a reference.
@@ -13,14 +17,16 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
+from rollcall.core.names import MAX_RAW_CHARS
 from rollcall.core.types import ENCODING_SIZE, Encodings
 
 MAX_PICKLE_BYTES = 64 << 20
@@ -34,7 +40,8 @@ LEAST_ROW_BYTES = 2 * ENCODING_SIZE
 
 
 def parse_pickle(body: bytes) -> Gallery:
-    """Raises GalleryError, whose message has nothing of what the file holds but its globals."""
+    """Raises GalleryError, whose message has nothing of what the file holds but its globals and the
+    keys of an unknown layout."""
     if len(body) > MAX_PICKLE_BYTES:
         raise GalleryError(
             f"a pickled gallery has at most {MAX_PICKLE_BYTES} bytes, not {len(body)};"
@@ -50,20 +57,133 @@ def parse_pickle(body: bytes) -> Gallery:
         ) from None
 
 
+NAME_KEYS = ("name", "names", "known_names", "known_face_names", "labels")
+ENCODING_KEYS = ("encoding", "encodings", "known_encodings", "known_face_encodings")
+
+MAX_TEXT_BYTES = 4 * MAX_RAW_CHARS
+
+SHOWN_KEYS = 5
+SHOWN_CHARS = 40
+
+
 def _gallery_of(document: Any, size_bytes: int) -> Gallery:
-    if not isinstance(document, dict) or not {"name", "encoding"} <= document.keys():
-        raise GalleryError('a pickled gallery is a dict {"name": [...], "encoding": [...]}')
-    names, rows = document["name"], document["encoding"]
-    if not isinstance(names, list) or not isinstance(rows, list | _Array):
-        raise GalleryError("names and encodings of a pickled gallery have to be lists")
-    if len(names) * LEAST_ROW_BYTES > size_bytes:
-        raise GalleryError(f"{len(names)} encodings do not fit into {size_bytes} bytes")
-    return Gallery(names, _stack(rows, len(names)))
+    people, rows = _columns(document)
+    names = [name for name, _ in people]
+    if rows is not None:
+        _check_room(len(names), size_bytes)
+        return Gallery(names, _stack(rows, len(names)))
+    counts = [_count(value, size_bytes) for _, value in people]
+    _check_room(sum(counts), size_bytes)
+    repeated = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    blocks = [_stack(_rows(value), n) for (_, value), n in zip(people, counts, strict=True)]
+    return Gallery(repeated, np.vstack(blocks))
 
 
-def _stack(rows: Sequence[Any] | _Array, count: int) -> Encodings:
+def _columns(document: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    """Names with one row of the second value each; or, where that is None, with their own rows."""
+    if isinstance(document, dict):
+        names = next((document[key] for key in NAME_KEYS if key in document), None)
+        rows = next((document[key] for key in ENCODING_KEYS if key in document), None)
+        if names is not None and rows is not None:
+            return [(name, None) for name in _names(names)], rows
+        known = {*NAME_KEYS, *ENCODING_KEYS}
+        if document and not known & document.keys() and all(map(_is_block, document.values())):
+            return list(document.items()), None
+    elif isinstance(document, list | tuple) and len(document) == 2:
+        first, second = document
+        if _is_names(first) or _is_names(second):
+            names, rows = (first, second) if _is_names(first) else (second, first)
+            return [(name, None) for name in _names(names)], rows
+    raise GalleryError(
+        'a pickled gallery is a dict like {"name": [...], "encoding": [...]},'
+        f" {{name: encoding}} or {{name: [encodings]}}; this one is {_described(document)}"
+    )
+
+
+def _described(document: Any) -> str:
+    """Looks at types and keys alone; values may be endless."""
+    if not isinstance(document, dict):
+        size = f" of {len(document)}" if isinstance(document, list | tuple) else ""
+        return f"a {type(document).__name__.lstrip('_')}{size}"
+    keys = [ascii(key[:SHOWN_CHARS]) for key in list(document)[:SHOWN_KEYS]]
+    more = f" and {len(document) - SHOWN_KEYS} more" if len(document) > SHOWN_KEYS else ""
+    return f"a dict with the keys {', '.join(keys)}{more}" if keys else "an empty dict"
+
+
+def _names(names: Any) -> list[Any]:
+    if isinstance(names, _Array):
+        names = names.texts()
+    if not isinstance(names, list | tuple):
+        raise GalleryError("the names of a pickled gallery have to be a list or an array of text")
+    return [_text(name) for name in names]
+
+
+def _is_names(column: Any) -> bool:
+    if isinstance(column, _Array):
+        if column.kind() != "O":
+            return column.kind() in ("U", "S")
+        column = column.items()
+    return isinstance(column, list | tuple) and bool(column) and isinstance(column[0], str | bytes)
+
+
+def _text(value: Any) -> Any:
+    """Byte strings as text; anything else stays, and is refused as a name later.
+
+    Looks at the length first: one long string may be the name of everybody.
+    """
+    if not isinstance(value, bytes | _Latin1):
+        return value
+    if len(value) > MAX_TEXT_BYTES:
+        raise GalleryError(f"a name in the pickle has {len(value)} bytes, which is too long")
+    value = bytes(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, _Array | list | tuple)
+
+
+def _count(value: Any, size_bytes: int) -> int:
+    """How many encodings stand under a name; nothing is copied for that."""
+    if isinstance(value, _Array) and value.kind() != "O":
+        shape = value.shape()
+        if not isinstance(shape, tuple) or len(shape) != 2:
+            return 1
+        count, width = shape
+        if type(count) is not int or not 0 < count <= size_bytes or width != ENCODING_SIZE:
+            raise GalleryError(f"a person has to have one encoding of {ENCODING_SIZE} or more")
+        return count
+    rows = _rows(value)
+    if not len(rows):
+        raise GalleryError("a person has to have one encoding or more")
+    return len(rows)
+
+
+def _rows(value: Any) -> Any:
+    """The encodings of one person: a single one becomes a list of one."""
+    if isinstance(value, _Array):
+        if value.kind() == "O":
+            return value.items()
+        shape = value.shape()
+        return value if isinstance(shape, tuple) and len(shape) == 2 else [value]
+    return [value] if value and type(value[0]) in (int, float) else value
+
+
+def _check_room(count: int, size_bytes: int) -> None:
+    if count * LEAST_ROW_BYTES > size_bytes:
+        raise GalleryError(f"{count} encodings do not fit into {size_bytes} bytes")
+
+
+def _stack(rows: Any, count: int) -> Encodings:
+    if isinstance(rows, _Array) and rows.kind() == "O":
+        rows = rows.items()
     if isinstance(rows, _Array):
         return rows.values()
+    if not isinstance(rows, list | tuple):
+        raise GalleryError("the encodings of a pickled gallery have to be a list or an array")
     if len(rows) != count:
         raise GalleryError(f"there are {count} names for {len(rows)} encodings")
     stacked = np.empty((count, ENCODING_SIZE))
@@ -74,9 +194,11 @@ def _stack(rows: Sequence[Any] | _Array, count: int) -> Encodings:
 
 def _encoding(row: Any) -> Encodings:
     """Looks at the length first: rows may be one object many times over."""
+    if isinstance(row, list | tuple) and len(row) == 1:
+        row = row[0]  # face_encodings() returns a list, and some scripts keep that
     if isinstance(row, _Array):
-        if row.shape() == (ENCODING_SIZE,):
-            return row.values()
+        if row.shape() in ((ENCODING_SIZE,), (1, ENCODING_SIZE)):
+            return row.values().reshape(ENCODING_SIZE)
     elif not isinstance(row, list | tuple):
         raise GalleryError("an encoding has to be an array or a list of numbers")
     elif len(row) == ENCODING_SIZE and all(type(cell) in (int, float) for cell in row):
@@ -88,16 +210,23 @@ class _DType:
     """Stands for `numpy.dtype`, as an array's pickle calls it."""
 
     def __init__(self, code: object = None, *_: object) -> None:
-        if code not in ("f8", "f4"):
-            raise GalleryError("encodings have to be float64 or float32")
-        self.code = str(code)
+        code = code.decode("latin-1") if isinstance(code, bytes) and len(code) < 10 else code
+        if not isinstance(code, str) or not _CODES.fullmatch(code):
+            raise GalleryError("encodings have to be float64 or float32, and names text")
+        self.code = code
+        self.kind = code[0]
         self.order = "<"
 
     def __setstate__(self, state: object) -> None:
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in ("<", ">", "=", "|"):
+        if order not in ("<", ">", "=", "|", b"<", b">", b"=", b"|"):
             raise GalleryError("the dtype of an encoding is not a plain number")
-        self.order = "<" if order in ("=", "|") else str(order)
+        order = order.decode() if isinstance(order, bytes) else str(order)
+        self.order = "<" if order in ("=", "|") else order
+
+
+_CODES = re.compile("f8|f4|O[48]?|[US][1-9][0-9]{0,3}")
+"""Numbers, objects, and text of up to 9,999 characters, which is far beyond a name."""
 
 
 class _NdArray:
@@ -132,17 +261,50 @@ class _Array:
         """As the pickle says it."""
         return self.state[1] if isinstance(self.state, tuple) and len(self.state) == 5 else None
 
+    def kind(self) -> str:
+        """`f` for numbers, `U` and `S` for text, `O` for objects; empty for anything else."""
+        match self.state:
+            case (_, _, _DType() as dtype, _, _):
+                return dtype.kind
+        return ""
+
     def values(self) -> Encodings:
         """The array. Raises GalleryError unless shape, dtype and bytes fit each other."""
+        shape, dtype, data, fortran = self._parts()
+        if self.kind() != "f":
+            raise GalleryError("an encoding is not a plain array of numbers")
+        numbers = np.frombuffer(data, dtype).astype(np.float64)
+        return numbers.reshape(shape, order="F" if fortran else "C")
+
+    def texts(self) -> list[Any]:
+        """The members of an array of names, of one dimension."""
+        if self.kind() == "O":
+            return self.items()
+        shape, dtype, data, _ = self._parts()
+        if self.kind() not in ("U", "S") or len(shape) != 1:
+            raise GalleryError("the names of a pickled gallery have to be a list or array of text")
+        _check_room(shape[0], MAX_PICKLE_BYTES)
+        return list(np.frombuffer(data, dtype).tolist())
+
+    def items(self) -> list[Any]:
+        """The members of an array of objects, of one dimension."""
+        match self.state:
+            case (_, (size,), _DType(kind="O"), _, list() as members) if size == len(members):
+                return members
+        raise GalleryError("an array of objects has to have one dimension")
+
+    def _parts(self) -> tuple[tuple[int, ...], np.dtype[Any], bytes, bool]:
         match self.state:
             case (
                 _,
                 tuple() as shape,
                 _DType() as dtype,
-                bool() as fortran,
+                bool() | 0 | 1 as fortran,
                 bytes() | bytearray() | _Latin1() as data,
-            ):
-                return _array(shape, np.dtype(dtype.order + dtype.code), data, fortran)
+            ) if dtype.kind != "O":
+                kind = np.dtype(dtype.order + dtype.code)
+                _check_shape(shape, kind, data)
+                return shape, kind, bytes(data), bool(fortran)
         raise GalleryError("an encoding is not a plain array of numbers")
 
 
@@ -153,9 +315,9 @@ class _Buffer(_Array):
         self.state = (1, shape, dtype, order == "F", data) if order in ("C", "F") else None
 
 
-def _array(
-    shape: tuple[Any, ...], dtype: np.dtype[Any], data: bytes | bytearray | _Latin1, fortran: bool
-) -> Encodings:
+def _check_shape(
+    shape: tuple[Any, ...], dtype: np.dtype[Any], data: bytes | bytearray | _Latin1
+) -> None:
     """Sides are compared before they are multiplied: they may have millions of digits."""
     if not 1 <= len(shape) <= 2 or not all(
         type(side) is int and 0 <= side <= MAX_PICKLE_BYTES for side in shape
@@ -164,8 +326,6 @@ def _array(
     count = shape[0] * (shape[1] if len(shape) == 2 else 1)
     if count * dtype.itemsize != len(data):
         raise GalleryError("an encoding's shape does not fit its bytes")
-    numbers = np.frombuffer(bytes(data), dtype).astype(np.float64)
-    return numbers.reshape(shape, order="F" if fortran else "C")
 
 
 _ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
@@ -182,7 +342,8 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
 class _Document(dict[str, Any]):
     """Hashes text alone: a tuple in tuples may be so deep that hashing it kills the process."""
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: Any, value: Any) -> None:
+        key = _text(key)
         if type(key) is not str:
             raise GalleryError("the keys of a pickled gallery have to be text")
         super().__setitem__(key, value)
@@ -248,7 +409,7 @@ class _ArrayUnpickler(pickle._Unpickler):
     }
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file)
+        super().__init__(file, encoding="bytes")
         self.dispatch = _Counted(self.dispatch)  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:

@@ -225,10 +225,22 @@ BAD_DOCUMENTS: dict[str, object] = {
     "no encoding": {"name": []},
     "no name": {"encoding": []},
     "keys that are no text": {1: [], "name": PEOPLE, "encoding": POINTS},
-    "names in a tuple": {"name": tuple(PEOPLE), "encoding": POINTS},
+    "names in a set": {"name": set(PEOPLE), "encoding": POINTS},
     "names in an array": {"name": POINTS, "encoding": POINTS},
     "names that are lists": {"name": [[1], [2], [3]], "encoding": POINTS},
-    "names that are bytes": {"name": [b"a", b"b", b"c"], "encoding": POINTS},
+    "names that are numbers": {"name": [1, 2, 3], "encoding": POINTS},
+    "names in two dimensions": {"name": np.array([PEOPLE]), "encoding": POINTS},
+    "names as objects that are no text": {"name": np.array([1, 2, 3], "O"), "encoding": POINTS},
+    "a name of a megabyte": {"name": [b"x" * (1 << 20)], "encoding": POINTS[:1]},
+    "a person without encodings": {"alice": POINTS[:1], "bob": []},
+    "a person with an array of nothing": {"alice": POINTS[:1], "bob": np.empty((0, 128))},
+    "a person with encodings of 127": {"alice": POINTS[:, :127]},
+    "a person with a number": {"alice": 0.5},
+    "a dict of dicts": {"alice": {"encoding": POINTS[0]}},
+    "nobody at all": {},
+    "a pair without names": [POINTS, POINTS],
+    "three columns": [POINTS, PEOPLE, PEOPLE],
+    "a pair of empty columns": ([], []),
     "too few names": {"name": PEOPLE[:2], "encoding": POINTS},
     "too few encodings": {"name": PEOPLE, "encoding": list(POINTS[:2])},
     "encodings of 127": {"name": PEOPLE, "encoding": list(POINTS[:, :127])},
@@ -251,6 +263,114 @@ BAD_DOCUMENTS: dict[str, object] = {
 @pytest.mark.parametrize("document", BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS)
 def test_pickle_of_something_else_refused(document: object, protocol: int) -> None:
     refused(pickle.dumps(document, protocol))
+
+
+# --- other layouts
+
+ALICE, BOB = POINTS[[0, 2]], POINTS[1]
+LAYOUTS: dict[str, object] = {
+    "PyImageSearch": {"encodings": list(POINTS), "names": PEOPLE},
+    "PyImageSearch with lists": {"encodings": POINTS.tolist(), "names": PEOPLE},
+    "PyImageSearch with more": {"encodings": POINTS, "names": PEOPLE, "paths": ["a", "b", "c"]},
+    "the library's own examples": {"known_face_encodings": POINTS, "known_face_names": PEOPLE},
+    "names in a tuple": {"name": tuple(PEOPLE), "encoding": tuple(POINTS)},
+    "names in an array": {"names": np.array(PEOPLE), "encodings": POINTS},
+    "names in an array of bytes": {"names": np.array(PEOPLE, "S"), "encodings": POINTS},
+    "names in an array of objects": {"names": np.array(PEOPLE, object), "encodings": POINTS},
+    "names in a big-endian array": {"names": np.array(PEOPLE, ">U9"), "encodings": POINTS},
+    "names that are bytes": {"names": [b"alice", b"bob", b"alice"], "encodings": POINTS},
+    "each encoding in a list": {"encodings": [[row] for row in POINTS], "names": PEOPLE},
+    "each encoding as a row": {"encodings": [row[None] for row in POINTS], "names": PEOPLE},
+    "a pair, encodings first": (list(POINTS), PEOPLE),
+    "a pair, names first": [PEOPLE, POINTS],
+    "a pair of arrays": (POINTS, np.array(PEOPLE)),
+    "a pair with names as objects": (POINTS, np.array(PEOPLE, object)),
+    "by name, lists": {"alice": list(ALICE), "bob": [BOB]},
+    "by name, one alone": {"alice": list(ALICE), "bob": BOB},
+    "by name, numbers": {"alice": ALICE.tolist(), "bob": BOB.tolist()},
+    "by name, arrays": {"alice": ALICE, "bob": BOB[None]},
+    "by name, tuples": {"alice": tuple(ALICE), "bob": tuple(BOB.tolist())},
+    "by name, names as bytes": {b"alice": ALICE, b"bob": BOB},
+    "encodings in an array of objects": (np.array([*POINTS, None], object)[:3], PEOPLE),
+}
+
+
+def by_person(gallery: Gallery) -> dict[str, list[list[float]]]:
+    return {name: sorted(gallery.encodings_of(name).tolist()) for name in gallery.people}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("document", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_common_layout_gives_the_same_gallery(document: object, protocol: int) -> None:
+    gallery = parse_gallery(pickle.dumps(document, protocol))
+    assert by_person(gallery) == by_person(Gallery(PEOPLE, POINTS))
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ({"embeddings": POINTS, "names": PEOPLE}, "a dict with the keys 'embeddings', 'names'"),
+        ({"x": 1, "\u202e": 2}, "the keys 'x', '\\u202e'"),
+        ({f"k{n}": n for n in range(9)}, "'k0', 'k1', 'k2', 'k3', 'k4' and 4 more"),
+        ({"name": PEOPLE}, "a dict with the keys 'name'"),
+        ([{"encoding": [1]}], "a list of 1"),
+        ({}, "an empty dict"),
+        (None, "a NoneType"),
+    ],
+)
+def test_an_unknown_layout_is_told_by_its_keys(document: object, found: str) -> None:
+    message = refused(pickle.dumps(document))
+    assert found in message
+    assert message.isprintable()
+    assert len(message) < 400
+
+
+def python2_text(text: bytes, protocol: int) -> bytes:
+    if not protocol:
+        return b"S" + repr(text)[1:].encode() + b"\n"
+    return (
+        b"U" + bytes([len(text)]) + text
+        if len(text) < 256
+        else (b"T" + len(text).to_bytes(4, "little") + text)
+    )
+
+
+def python2(names: list[bytes], points: np.ndarray, protocol: int, key: bytes = b"name") -> bytes:
+    """As Python 2 wrote it: byte strings for all text, and for the bytes of arrays."""
+
+    def text(value: bytes) -> bytes:
+        return python2_text(value, protocol)
+
+    def array(numbers: np.ndarray) -> bytes:
+        code = numbers.dtype.str[1:].encode()
+        made = (
+            b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\nt" + text(b"b") + b"tR"
+        )
+        dtype = DTYPE + b"(" + text(code) + b"I0\nI1\ntR"
+        dtype += b"(I3\n" + text(b"<") + b"NNNI-1\nI-1\nI0\ntb"
+        return made + b"(I1\n(L128L\nt" + dtype + b"I00\n" + text(numbers.tobytes()) + b"tb"
+
+    listed = b"(l" + b"".join(text(name) + b"a" for name in names)
+    rows = b"(l" + b"".join(array(row) + b"a" for row in points)
+    head = bytes([0x80, protocol]) if protocol >= 2 else b""
+    return head + b"(d" + text(key) + listed + b"s" + text(b"encoding") + rows + b"s."
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2])
+@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_pickle_of_python_2(protocol: int, dtype: str, encoding: str) -> None:
+    names = ["Zo\u00eb", "bob"]
+    points = POINTS[:2].astype(dtype)
+    body = python2([name.encode(encoding) for name in names], points, protocol)
+    gallery = parse_gallery(body)
+    assert gallery.names == tuple(names)
+    assert np.array_equal(gallery.encodings, points.astype("f8"))
+
+
+def test_pickle_of_python_2_in_the_tutorials_layout() -> None:
+    body = python2([b"alice", b"bob"], POINTS[:2], 2, b"names")
+    assert parse_gallery(body).names == ("alice", "bob")
 
 
 # --- pickles that are programs

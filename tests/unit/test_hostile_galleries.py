@@ -86,6 +86,37 @@ def latin1() -> bytes:
     return b"\x80\x02" + setup + b"h\x00h\x01h\x02\x86R" * 100_000 + b"."
 
 
+def many_names() -> bytes:
+    """Sixty million names of one byte each."""
+    return pickle.dumps({"names": np.zeros(60 * MB, "S1"), "encodings": []}, 3)
+
+
+def long_names() -> bytes:
+    name = b"B" + struct.pack("<I", MB) + b"x" * MB + b"r\xfe\x00\x00\x00"
+    names = b"](" + name + b"j\xfe\x00\x00\x00" * 100_000 + b"e"
+    return gallery(b"]", names)
+
+
+def long_keys() -> bytes:
+    key = b"B" + struct.pack("<I", MB) + b"x" * MB + b"r\xfe\x00\x00\x00"
+    return b"\x80\x03}" + key + b"Ns" + b"j\xfe\x00\x00\x00Ns" * 500_000 + b"."
+
+
+def everybody(array: np.ndarray) -> bytes:
+    """A dict of 200,000 people who share one array."""
+    shared = inner(array) + b"r\xfe\x00\x00\x00"
+    entries = (text(b"%06d" % n) + b"j\xfe\x00\x00\x00" for n in range(200_000))
+    return b"\x80\x03}(" + text(b"first") + shared + b"".join(entries) + b"u."
+
+
+def wide_arrays() -> bytes:
+    return everybody(np.zeros((1, 4 * MB)))
+
+
+def shared_arrays() -> bytes:
+    return everybody(np.zeros((10_000, 128)))
+
+
 def zipped(**members: bytes) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -123,6 +154,11 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "digits": (lambda: b"I" + b"9" * (10 * MB) + b"\n.", "ValueError"),
     "a long global": (lambda: b"c" + b"m" * (10 * MB) + b"\nx\n.", "nothing of it was run"),
     "a long persistent id": (lambda: b"P" + b"9" * (10 * MB) + b"\n.", "outside"),
+    "many names in an array": (many_names, "do not fit"),
+    "one long name many times": (long_names, "too long"),
+    "one long key many times": (long_keys, "too long"),
+    "one wide array for everybody": (wide_arrays, "one encoding of 128"),
+    "one array of many for everybody": (shared_arrays, "do not fit"),
     "registered object": (lambda: b"\x80\x02\x82\x01.", "KeyError"),
     "a zip bomb": (zip_bomb, "unpacks to"),
     "members without end": (lambda: zipped(**{f"{n}": b"" for n in range(5000)}), "many members"),
@@ -182,7 +218,13 @@ def test_hundreds_of_damaged_galleries_are_read_or_refused(tmp_path: Path) -> No
     chance = random.Random(17)
     points = np.random.default_rng(7).normal(0, 0.12, (3, 128))
     people = ["alice", "bob", "alice"]
+    layouts: list[object] = [
+        {"names": np.array(people), "encodings": points},
+        {"alice": points[:2], "bob": points[2].tolist()},
+        (list(points), np.array(people, object)),
+    ]
     whole = [
+        *(pickle.dumps(document, n) for document in layouts for n in (0, 2, 5)),
         *(pickle.dumps({"name": people, "encoding": list(points)}, n) for n in range(6)),
         pickle.dumps({"name": people, "encoding": points.tolist()}),
         render_gallery(Gallery(people, points)),
