@@ -1,21 +1,42 @@
-"""Adding people to a gallery."""
+"""Adding people to a gallery: which photos are good enough, and which look like somebody else."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from rollcall.core.errors import GalleryError, PhotoError
+from rollcall.core.face_quality import measure
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import is_native, render_gallery
 from rollcall.core.names import checked_name
 from rollcall.core.seams import FaceEngine
-from rollcall.core.types import Encodings, Pixels
+from rollcall.core.types import Encodings, Face, Pixels
 from rollcall.galleries import GalleryPlace, gallery_of
 
 ReadPhoto = Callable[[Path], Pixels]
+
+SAME_PICTURE = 1e-3
+"""Distance below which two encodings come from the same pixels. A copy that was saved again as a
+JPEG is some 0.05 away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """The gallery afterwards, and what has to be said of single photos, as full sentences."""
+
+    gallery: Gallery
+    added: int
+    """New encodings; 0 when every good photo was there already."""
+    refused: list[str] = field(default_factory=list)
+    """Why a photo was not enrolled. Each sentence names the file."""
+    warnings: list[str] = field(default_factory=list)
+    """Doubts about photos that were enrolled."""
+    notes: list[str] = field(default_factory=list)
+    """What was done with a photo that is fine."""
 
 
 def load_for_change(place: GalleryPlace) -> Gallery:
@@ -37,31 +58,153 @@ def load_for_change(place: GalleryPlace) -> Gallery:
 
 
 def enrol(
-    gallery: Gallery, name: str, photos: Iterable[Path], engine: FaceEngine, read: ReadPhoto
-) -> Gallery:
-    """The gallery with one more encoding per photo: all photos, or an error and none."""
+    gallery: Gallery,
+    name: str,
+    photos: Iterable[Path],
+    engine: FaceEngine,
+    read: ReadPhoto,
+    tolerance: float,
+) -> Enrolment:
+    """The gallery with one more encoding for each good photo.
+
+    Raises GalleryError for a name that nobody can have, before a photo is looked at.
+    """
     name = checked_name(name)
+    seen = _Seen()
     for photo in photos:
-        gallery = gallery.with_face(name, _only_face(photo, engine, read))
-    return gallery
-
-
-def lookalikes(gallery: Gallery, name: str, tolerance: float) -> list[str]:
-    """Other people of the gallery whom this one could be taken for."""
-    own = gallery.encodings[[index for index, each in enumerate(gallery.names) if each == name]]
-    others = [index for index, each in enumerate(gallery.names) if each != name]
-    distances = np.linalg.norm(own[:, None] - gallery.encodings[others][None], axis=2)
-    near = (distances <= tolerance).any(axis=0)
-    return sorted({gallery.names[others[column]] for column in np.flatnonzero(near)})
+        seen.look(photo, engine, read)
+    return _decide(gallery, name, seen, tolerance)
 
 
 def save(gallery: Gallery, place: GalleryPlace) -> None:
     place.save(render_gallery(gallery))
 
 
-def _only_face(photo: Path, engine: FaceEngine, read: ReadPhoto) -> Encodings:
-    faces = engine.faces(read(photo), thorough=True)
+class _Seen:
+    """What the photos of one call show, in their order."""
+
+    def __init__(self) -> None:
+        self.faces: dict[Path, Encodings] = {}
+        self.refused: list[str] = []
+        self.notes: list[str] = []
+        self._looked_at: set[Path] = set()
+
+    def look(self, photo: Path, engine: FaceEngine, read: ReadPhoto) -> None:
+        if photo in self._looked_at:
+            self.notes.append(f"{str(photo)!r} was given twice; it counts once")
+            return
+        self._looked_at.add(photo)
+        try:
+            pixels, quarters, faces = _upright(read(photo), engine)
+            self.faces[photo] = _only_good_face(photo, pixels, faces)
+        except PhotoError as error:
+            self.refused.append(str(error))
+            return
+        if quarters:
+            self.notes.append(f"{str(photo)!r} lies on its side or head; it was turned upright")
+
+
+def _upright(pixels: Pixels, engine: FaceEngine) -> tuple[Pixels, int, tuple[Face, ...]]:
+    """The picture turned so that its faces are upright, by how many quarters, and its faces.
+
+    The quick detector finds upright faces only. What it finds nowhere is left to the thorough one,
+    which finds faces that lie on their side as well but is most confident of upright ones.
+    """
+    turned = [np.ascontiguousarray(np.rot90(pixels, quarters)) for quarters in range(4)]
+    for quarters, picture in enumerate(turned):
+        if faces := engine.faces(picture):
+            return picture, quarters, faces
+    found = [engine.faces(picture, thorough=True) for picture in turned]
+    best = max(range(4), key=lambda quarters: max((f.score for f in found[quarters]), default=0.0))
+    return turned[best], best, found[best]
+
+
+def _only_good_face(photo: Path, pixels: Pixels, faces: Sequence[Face]) -> Encodings:
+    """Raises PhotoError, which names the photo and what is wrong with it."""
     if len(faces) != 1:
         found = "no face was" if not faces else f"{len(faces)} faces were"
-        raise PhotoError(f"{found} found in {str(photo)!r}; enrol from a photo of one person")
+        raise PhotoError(f"{found} found in {str(photo)!r}; use a photo that shows one person")
+    if problem := measure(pixels, faces[0]).problem():
+        raise PhotoError(f"{str(photo)!r} cannot be enrolled: {problem}")
     return faces[0].encoding
+
+
+def _decide(gallery: Gallery, name: str, seen: _Seen, tolerance: float) -> Enrolment:
+    own = gallery.encodings_of(name)
+    others = gallery.without(name)
+    group = _largest_group([*own, *seen.faces.values()], tolerance)
+    done = Enrolment(gallery, 0, seen.refused, [], seen.notes)
+    kept = list(own)
+    for photo, encoding in seen.faces.items():
+        if kept and min(_distances(encoding, kept)) < SAME_PICTURE:
+            done.notes.append(
+                f"{str(photo)!r} is a picture that {name} has already; it was not added again"
+            )
+            continue
+        if reason := _somebody_else(photo, name, encoding, group, others, tolerance, done.warnings):
+            done.refused.append(reason)
+            continue
+        kept.append(encoding)
+    for encoding in kept[len(own) :]:
+        gallery = gallery.with_face(name, encoding)
+    added = len(kept) - len(own)
+    return Enrolment(gallery, added, done.refused, done.warnings, done.notes)
+
+
+def _somebody_else(
+    photo: Path,
+    name: str,
+    encoding: Encodings,
+    group: Sequence[Encodings],
+    others: Gallery,
+    tolerance: float,
+    warnings: list[str],
+) -> str:
+    """Why the photo shows another person of the gallery; else empty, and doubts become warnings.
+
+    Being near to someone else, or far from one's own photos, is a doubt: about one in a hundred
+    pairs of people is nearer than 0.6, and people change. Both together leave none, because the
+    gallery itself would give that face the other name.
+    """
+    own = min(_distances(encoding, group), default=0.0)
+    (match,) = others.nearest(encoding[None])
+    far, near = own > tolerance, match is not None and match.distance <= tolerance
+    if far and near and match:
+        return (
+            f"{str(photo)!r} cannot be enrolled: it shows {match.name}"
+            f" (distance {match.distance:.2f}) rather than {name} (distance {own:.2f})"
+        )
+    if far:
+        warnings.append(
+            f"{str(photo)!r} is far from the other photos of {name} (distance {own:.2f},"
+            f" tolerance {tolerance:.2f}); make sure that it shows the same person"
+        )
+    if near and match:
+        warnings.append(
+            f"{str(photo)!r}: {name} and {match.name} look alike (distance {match.distance:.2f},"
+            f" tolerance {tolerance:.2f}) and may be confused"
+        )
+    return ""
+
+
+def _largest_group(encodings: Sequence[Encodings], tolerance: float) -> list[Encodings]:
+    """The most encodings that a chain of neighbours within the tolerance connects.
+
+    Of two groups of the same size the one with the earliest encoding counts, so a person's older
+    photos outweigh a new one.
+    """
+    left, largest = list(range(len(encodings))), list[int]()
+    while left:
+        group = [left.pop(0)]
+        for member in group:
+            near = [
+                i for i in left if np.linalg.norm(encodings[i] - encodings[member]) <= tolerance
+            ]
+            group += near
+            left = [index for index in left if index not in near]
+        largest = max(largest, group, key=len)
+    return [encodings[index] for index in largest]
+
+
+def _distances(encoding: Encodings, others: Iterable[Encodings]) -> list[float]:
+    return [float(np.linalg.norm(encoding - other)) for other in others]

@@ -45,6 +45,8 @@ class FilePlace:
     """A gallery in a file."""
 
     path: Path
+    make_folder: bool = False
+    """Whether `save` makes the folder: only for the default gallery, others may be mistyped."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -70,6 +72,8 @@ class FilePlace:
         """
         try:
             path = self.path.resolve()
+            if self.make_folder:
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
                 raise PermissionError(errno.EACCES, "it is marked read-only; copy it, or chmod u+w")
             handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gallery-")
@@ -136,12 +140,35 @@ def gallery_of(place: GalleryPlace, body: bytes) -> Gallery:
         raise GalleryError(f"the gallery {place} cannot be used: {error}") from error
 
 
+def default_gallery() -> FilePlace:
+    """The gallery of this user, where ENCODINGS is not set; the same in every working directory."""
+    try:
+        home = Path.home()
+    except RuntimeError as error:
+        raise GalleryError(
+            "there is no home folder for the default gallery; set ENCODINGS"
+        ) from error
+    return FilePlace(home / ".local" / "share" / "rollcall" / "gallery.npz", make_folder=True)
+
+
 def place_of(encodings: str, store: Callable[[], ObjectStore]) -> GalleryPlace:
     """The place that the setting ENCODINGS names; `store` is asked only for `s3://`."""
+    if not encodings:
+        return default_gallery()
     if not encodings.startswith("s3://"):
         return FilePlace(Path(encodings))
     bucket, _, key = encodings.removeprefix("s3://").partition("/")
     return StorePlace(store(), bucket, key)
+
+
+def described(place: GalleryPlace, gallery: Gallery) -> str:
+    """Which gallery is used and how many people it has, for the person at the terminal."""
+    count = len(gallery.people)
+    where = place.path.resolve() if isinstance(place, FilePlace) else place
+    text = f"gallery {where}: {count} {'person' if count == 1 else 'people'}"
+    if isinstance(place, FilePlace) and place.make_folder and Path("gallery.npz").is_file():
+        text += "\nThe file gallery.npz in this folder is not used; name it with --encodings."
+    return text
 
 
 class CachedGallery:

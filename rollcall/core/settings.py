@@ -117,7 +117,11 @@ class Settings:
     output_bucket: str = _setting("output-bucket-vid", "results go here", _bucket)
     report_bucket: str = _setting("", "details and errors as JSON; empty: none", _bucket)
     student_table: str = _setting("student_table", "DynamoDB table of the records")
-    encodings: str = _setting("gallery.npz", "the gallery: a path or `s3://bucket/key`", _gallery)
+    encodings: str = _setting(
+        "",
+        "the gallery: a path or `s3://bucket/key`; empty: `~/.local/share/rollcall/gallery.npz`",
+        _gallery,
+    )
     encodings_refresh_s: float = _setting(
         60.0, "seconds before a gallery is checked for changes again", _number(float, 0, 86400)
     )

@@ -14,6 +14,8 @@ from rollcall.core.work_ids import work_id_of
 
 Pixels = NDArray[np.uint8]
 Encodings = NDArray[np.float64]
+Landmarks = NDArray[np.float64]
+"""Shape (5, 2), x and y in pixels: two points of each eye, then the base of the nose (dlib)."""
 
 ENCODING_SIZE = 128
 """Length of an encoding: the output of dlib's face recognition ResNet."""
@@ -98,6 +100,10 @@ class Face:
 
     box: Box
     encoding: Encodings
+    landmarks: Landmarks | None = None
+    """None where the engine finds none."""
+    score: float = 0.0
+    """The detector's confidence; 0 where it gives none."""
 
 
 @dataclass(frozen=True, slots=True)

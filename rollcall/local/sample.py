@@ -20,10 +20,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from rollcall.adapters.opencv_photo import read_photo
+from rollcall.adapters.pillow_photo import read_photo
 from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.seams import FaceEngine
+from rollcall.core.settings import Settings
 from rollcall.core.types import Pixels
 from rollcall.enrolment import enrol, save
 from rollcall.galleries import FilePlace
@@ -85,7 +86,8 @@ def make_sample(folder: Path, engine: FaceEngine) -> None:
         _write_clip(started / "videos" / name, clip())
     gallery = empty_gallery()
     for name, picture in ENROLLED.items():
-        gallery = enrol(gallery, name, [pictures / picture], engine, read_photo)
+        done = enrol(gallery, name, [pictures / picture], engine, read_photo, Settings().tolerance)
+        gallery = done.gallery
     save(gallery, FilePlace(started / "encoding"))
     for name in ("mapping", "student_data.json"):
         shutil.copy(REPOSITORY / "data" / name, started / name)

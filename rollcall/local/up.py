@@ -11,10 +11,11 @@ import click
 
 from rollcall.adapters.boto import dynamodb_client
 from rollcall.adapters.dynamodb import ensure_table
+from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.settings import Settings, setting_names
 from rollcall.enrolment import save
-from rollcall.galleries import FilePlace
+from rollcall.galleries import FilePlace, default_gallery, described, read_gallery
 from rollcall.local.aws_profile import aws_commands, write_private
 from rollcall.local.build_context import REPOSITORY
 from rollcall.local.openfaas_stack import OpenFaasStack
@@ -25,12 +26,15 @@ from rollcall.local.stores import StoreName
 def run_up(
     folder: Path,
     environ: Mapping[str, str],
-    encodings: str | None,
+    encodings: str,
     pause: Callable[[], None],
     store: StoreName = "embedded",
     chosen: Settings | None = None,
 ) -> None:
-    """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM."""
+    """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM.
+
+    `encodings` is the setting ENCODINGS. Raises GalleryError for a gallery that cannot be used.
+    """
     # Both, because a shell's background jobs start with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -38,11 +42,10 @@ def run_up(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartFailed(f"{str(folder)!r} cannot be made: {error.strerror}") from error
-    gallery = Path(encodings) if encodings else folder / "gallery.npz"
-    if not gallery.exists() and not encodings:
-        save(empty_gallery(), FilePlace(gallery))
+    place = _gallery(encodings)
+    click.echo(described(place, read_gallery(place)), err=True)
     try:
-        overrides = {"ENCODINGS": str(gallery.resolve()), **_refresh(chosen or Settings())}
+        overrides = {"ENCODINGS": str(place.path.resolve()), **_refresh(chosen or Settings())}
         with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
             token = "your TRIGGER_TOKEN" if chosen and chosen.trigger_token else ""
@@ -56,6 +59,21 @@ def _refresh(chosen: Settings) -> dict[str, str]:
     """Who is enrolled while it runs is known at once, unless the user has set another time."""
     unset = chosen.encodings_refresh_s == Settings().encodings_refresh_s
     return {"ENCODINGS_REFRESH_S": "1"} if unset else {}
+
+
+def _gallery(encodings: str) -> FilePlace:
+    """The same gallery that the other commands use; the default one is made when it is missing."""
+    if encodings.startswith("s3://"):
+        raise GalleryError(
+            f"`rollcall up` has a store of its own and cannot read {encodings};"
+            " name a file with --encodings or ENCODINGS"
+        )
+    if encodings:
+        return FilePlace(Path(encodings))
+    place = default_gallery()
+    if not place.path.exists():
+        save(empty_gallery(), place)
+    return place
 
 
 def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:

@@ -15,15 +15,15 @@ import click
 from rollcall import __version__
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import UNKNOWN
+from rollcall.core.names import UNKNOWN, checked_name
 from rollcall.core.reports import coverage_document, limits_of
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Recognition
-from rollcall.enrolment import enrol, load_for_change, lookalikes, save
-from rollcall.galleries import FilePlace, read_gallery
+from rollcall.enrolment import Enrolment, enrol, load_for_change, save
+from rollcall.galleries import FilePlace, GalleryPlace, read_gallery
 from rollcall.recognition import Recogniser
-from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.tools.entry import FOUND_WRONG, command_errors, settings, tell_gallery
 from rollcall.tools.forget import remove
 from rollcall.trigger.inbox import Inbox
 from rollcall.video_files import WholeFile
@@ -52,7 +52,9 @@ def recognise(
 ) -> None:
     """Tell who is in each of VIDEOS; exit 1 when one cannot be read."""
     chosen = _settings(encodings, scan)
-    gallery = read_gallery(build_place(chosen))
+    place = build_place(chosen)
+    gallery = read_gallery(place)
+    tell_gallery(place, gallery)
     recogniser = build_recogniser(chosen, build_engine(chosen))
     failed = False
     for video in videos:
@@ -68,18 +70,33 @@ def recognise(
 @encodings_option
 @command_errors
 def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) -> None:
-    """Add NAME to the gallery, from PHOTOS that show nobody else."""
-    from rollcall.adapters.opencv_photo import read_photo
+    """Add NAME to the gallery, from PHOTOS that show nobody else.
+
+    Good photos are stored even when others are refused. Exit 1 when a photo was refused.
+    """
+    from rollcall.adapters.pillow_photo import read_photo
 
     chosen = _settings(encodings)
+    name = checked_name(name)
     place = build_place(chosen)
-    gallery = enrol(load_for_change(place), name, photos, build_engine(chosen), read_photo)
-    save(gallery, place)
-    count = gallery.names.count(name)
-    plural = "" if count == 1 else "s"
-    click.echo(f"{name}: {count} encoding{plural} in {chosen.encodings}")
-    for other in lookalikes(gallery, name, chosen.tolerance):
-        click.echo(f"warning: {name} may be taken for {other}: nearer than TOLERANCE", err=True)
+    known = load_for_change(place)
+    tell_gallery(place, known)
+    done = enrol(known, name, photos, build_engine(chosen), read_photo, chosen.tolerance)
+    if done.added:
+        save(done.gallery, place)
+    for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
+        for sentence in sentences:
+            click.echo(kind + sentence, err=True)
+    _tell_stored(name, done, place)
+    sys.exit(FOUND_WRONG if done.refused else 0)
+
+
+def _tell_stored(name: str, done: Enrolment, place: GalleryPlace) -> None:
+    count = len(done.gallery.encodings_of(name))
+    if not done.added and done.refused:
+        click.echo(f"error: {name}: nothing was stored", err=True)
+    else:
+        click.echo(f"{name}: {count} encoding{'' if count == 1 else 's'} in {place}")
 
 
 @main.group(invoke_without_command=True)
@@ -91,9 +108,11 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
     """List the people of the gallery, with the number of their encodings."""
     if context.invoked_subcommand:
         if encodings or as_json:
-            raise click.UsageError("options of a subcommand stand behind it")
+            raise click.UsageError("put --encodings and --json after the subcommand")
         return
-    known = read_gallery(build_place(_settings(encodings)))
+    place = build_place(_settings(encodings))
+    known = read_gallery(place)
+    tell_gallery(place, known)
     people = {name: known.names.count(name) for name in known.people}
     if as_json:
         click.echo(json.dumps({"version": known.version, "people": people}, ensure_ascii=False))
@@ -139,7 +158,7 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     type=click.Path(path_type=Path),
     default=Path("state/up"),
     show_default=True,
-    help="For logs, inbox and gallery.",
+    help="For logs and inbox.",
 )
 @click.option(
     "--store",
@@ -154,7 +173,8 @@ def up(folder: Path, store: Literal["embedded", "ceph"], encodings: str | None) 
     """Run the whole flow on this machine until Ctrl-C: store, function and trigger."""
     from rollcall.local.up import run_up
 
-    run_up(folder, os.environ, encodings, lambda: time.sleep(1), store, settings(offline=True))
+    chosen = _settings(encodings)  # a wrong value is said here, not in the log of a process
+    run_up(folder, os.environ, chosen.encodings, lambda: time.sleep(1), store, chosen)
 
 
 def _settings(encodings: str | None, scan: str | None = None) -> Settings:

@@ -12,7 +12,9 @@ import click
 
 from rollcall.config import load_settings
 from rollcall.core.errors import RollcallError, SettingsError
+from rollcall.core.gallery import Gallery
 from rollcall.core.settings import Settings
+from rollcall.galleries import GalleryPlace, described
 from rollcall.logs import set_up_logs
 
 P = ParamSpec("P")
@@ -39,3 +41,8 @@ def command_errors(command: Callable[P, None]) -> Callable[P, None]:
 def settings(*, offline: bool = False) -> Settings:
     """Of this process."""
     return load_settings(os.environ, offline=offline)
+
+
+def tell_gallery(place: GalleryPlace, gallery: Gallery) -> None:
+    """Says which gallery a command uses; on stderr, because stdout may be data."""
+    click.echo(described(place, gallery), err=True)

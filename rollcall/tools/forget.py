@@ -14,12 +14,12 @@ import click
 from rollcall.adapters.boto import dynamodb_client, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.adapters.s3 import S3Store
-from rollcall.core.gallery_formats import is_native, parse_gallery
+from rollcall.core.gallery_formats import is_native
 from rollcall.core.names import normalise_name
 from rollcall.core.settings import Settings
 from rollcall.forgetting import Forgetting, Trace, reports_in, results_in
-from rollcall.galleries import GalleryPlace
-from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
+from rollcall.galleries import GalleryPlace, gallery_of
+from rollcall.tools.entry import FOUND_WRONG, command_errors, settings, tell_gallery
 from rollcall.wiring import build_place
 from rollcall.worker.forgetting import in_files
 
@@ -54,12 +54,14 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
         chosen = dataclasses.replace(chosen, encodings=encodings)
     place = build_place(chosen)
     body = place.load()
+    known = gallery_of(place, body)
+    tell_gallery(place, known)
     traces = []
     for trace in _traces(Forgetting(name, yes), chosen, place, everywhere):
         traces.append(trace)
         click.echo(_document(trace, yes) if as_json else _sentence(trace, yes))
     if not traces:
-        _nobody(name, parse_gallery(body).people)
+        _nobody(name, known.people)
     renewed = any(trace.kind == "gallery" and not trace.version for trace in traces)
     _advise(chosen, yes, everywhere, pickled=renewed and not is_native(body))
     sys.exit(FOUND_WRONG if any(trace.problem for trace in traces) else 0)

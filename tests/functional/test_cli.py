@@ -21,10 +21,23 @@ from rollcall.recognition import Recogniser
 from rollcall.tools.cli import main
 from rollcall.trigger.inbox import Inbox
 
+MODELS = Path.home() / ".cache" / "rollcall"
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A working directory and a home without a gallery."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MODEL_CACHE", str(MODELS))
     monkeypatch.chdir(tmp_path)
+
+
+DEFAULT = Path(".local/share/rollcall/gallery.npz")
+
+
+def default_gallery() -> Path:
+    return Path.home() / DEFAULT
 
 
 def run(*args: str | Path, **env: str) -> Result:
@@ -98,7 +111,7 @@ def test_a_decoder_that_is_killed_does_not_stop_the_rest(
 def test_recognise_speaks_to_people_too(sample: Path) -> None:
     video = sample / "videos" / "cat.mp4"
     result = run("recognise", video, "--encodings", sample / "encoding")
-    assert result.output == f"{video}: nobody\n"
+    assert result.stdout == f"{video}: nobody\n"
 
 
 def test_recognise_without_gallery_names_the_way_out() -> None:
@@ -119,21 +132,70 @@ def test_a_gallery_that_is_none_is_named(tmp_path: Path) -> None:
 def test_an_option_that_would_not_be_heard_is_refused() -> None:
     result = run("gallery", "--encodings", "a.npz", "remove", "alice")
     assert result.exit_code == 2
-    assert "behind it" in result.stderr
+    assert "put --encodings and --json after the subcommand" in result.stderr
 
 
-def test_enrol_then_recognise_in_the_gallery(astronaut: Path) -> None:
-    assert run("enrol", "eileen", astronaut).output == "eileen: 1 encoding in gallery.npz\n"
-    assert run("enrol", "eileen", astronaut).output == "eileen: 2 encodings in gallery.npz\n"
-    assert run("gallery").output == "eileen: 2\n"
-    assert json.loads(run("gallery", "--json").output)["people"] == {"eileen": 2}
-    assert Path("gallery.npz").stat().st_mode & 0o777 == 0o600
+def test_enrol_then_list_the_gallery(astronaut: Path, tmp_path: Path) -> None:
+    stored = f"eileen: 1 encoding in {default_gallery()}\n"
+    assert run("enrol", "eileen", astronaut).stdout == stored
+    again = run("enrol", "eileen", astronaut)
+    assert (again.exit_code, again.stdout) == (0, stored)
+    assert "is a picture that eileen has already" in again.stderr
+    assert run("gallery").stdout == "eileen: 1\n"
+    assert json.loads(run("gallery", "--json").stdout)["people"] == {"eileen": 1}
+    assert default_gallery().stat().st_mode & 0o777 == 0o600
+    assert default_gallery().parent.stat().st_mode & 0o077 == 0
+
+
+def test_the_default_gallery_is_the_same_in_every_folder(
+    astronaut: Path, tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = f"gallery {default_gallery()}: 0 people\n"
+    assert told in run("enrol", "eileen", astronaut).stderr
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    told = f"gallery {default_gallery()}: 1 person\n"
+    video = sample / "videos" / "stranger.mp4"
+    commands: list[tuple[list[str | Path], str]] = [
+        (["gallery"], "eileen: 1"),
+        (["gallery", "remove", "eileen"], "would remove: 1"),
+        (["recognise", video, "--json"], '"eileen"'),
+    ]
+    for command, answer in commands:
+        result = run(*command)
+        assert result.stderr.startswith(told), command
+        assert answer in result.stdout
+    assert run("gallery", ENCODINGS=str(tmp_path / "missing.npz")).exit_code == 1
+
+
+def test_a_gallery_in_this_folder_that_is_not_used_is_mentioned(astronaut: Path) -> None:
+    run("enrol", "eileen", astronaut, "--encodings", "gallery.npz")
+    run("enrol", "collins", astronaut)
+    result = run("gallery")
+    assert (result.exit_code, result.stdout) == (0, "collins: 1\n")
+    assert "The file gallery.npz in this folder is not used" in result.stderr
+    assert "not used" not in run("gallery", "--encodings", "gallery.npz").stderr
+
+
+@pytest.mark.parametrize("command", [["recognise", "a.mp4"], ["gallery"], ["up"]])
+def test_a_missing_gallery_is_an_error(command: list[str]) -> None:
+    result = run(*command, "--encodings", "missing.npz")
+    assert result.exit_code == 1
+    assert "no gallery at 'missing.npz'" in result.stderr
+    assert not Path("missing.npz").exists()
+
+
+def test_up_refuses_a_gallery_in_a_bucket() -> None:
+    result = run("up", ENCODINGS="s3://galleries/gallery.npz")
+    assert result.exit_code == 1
+    assert "name a file with --encodings" in result.stderr
 
 
 def test_enrol_warns_of_two_names_for_one_face(astronaut: Path) -> None:
     run("enrol", "eileen", astronaut)
     result = run("enrol", "collins", astronaut)
-    assert "collins may be taken for eileen" in result.stderr
+    assert result.exit_code == 0
+    assert f"warning: '{astronaut}': collins and eileen look alike (distance 0.00" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -150,15 +212,35 @@ def test_enrol_warns_of_two_names_for_one_face(astronaut: Path) -> None:
         ("missing", lambda path: None, "cannot be read"),
     ],
 )
-def test_a_photo_that_shows_not_exactly_one_face_enrols_nobody(
+def test_a_photo_that_shows_not_exactly_one_face_is_refused(
     astronaut: Path, tmp_path: Path, name: str, make: object, reason: str
 ) -> None:
     photo = tmp_path / f"{name}.png"
     make(photo)  # type: ignore[operator]
-    result = run("enrol", "eileen", astronaut, photo)
-    assert result.exit_code == 1
-    assert reason in result.stderr
-    assert not Path("gallery.npz").exists(), "all photos, or none"
+    alone = run("enrol", "eileen", photo)
+    assert (alone.exit_code, alone.stdout) == (1, "")
+    assert f"'{photo}'" in alone.stderr
+    assert reason in alone.stderr
+    assert "nothing was stored" in alone.stderr
+    assert not default_gallery().exists()
+    beside = run("enrol", "eileen", photo, astronaut)
+    assert beside.exit_code == 1
+    assert reason in beside.stderr
+    assert beside.stdout == f"eileen: 1 encoding in {default_gallery()}\n"
+    assert run("gallery").stdout == "eileen: 1\n"
+
+
+PERSIAN = "\u062f\u0627\u0646\u0634\u200c\u0622\u0645\u0648\u0632"
+
+
+def test_names_are_enrolled_and_removed_in_any_spelling(astronaut: Path) -> None:
+    for name in (PERSIAN, "Zoe\u0308\u00a0K."):
+        assert run("enrol", name, astronaut).exit_code == 0
+    listed = json.loads(run("gallery", "--json").stdout)["people"]
+    assert listed == {"Zo\u00eb K.": 1, PERSIAN: 1}
+    assert run("gallery", "remove", " Zo\u00eb  K. ", "--yes").exit_code == 0
+    assert run("gallery", "remove", PERSIAN, "--yes").exit_code == 0
+    assert run("gallery").stdout == "nobody\n"
 
 
 def test_a_pickle_is_converted_before_it_is_changed(astronaut: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from urllib3 import HTTPResponse
 from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
 from rollcall.adapters.memory import MemoryStore, MemoryStudents, PaintedFaces
-from rollcall.adapters.opencv_photo import read_photo
+from rollcall.adapters.pillow_photo import read_photo
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import (
     StoreMisconfigured,

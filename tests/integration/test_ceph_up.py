@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
+from rollcall.core.gallery import empty_gallery
+from rollcall.core.gallery_formats import render_gallery
+
 DEADLINE_S = 120.0
 BIN = str(Path(sys.executable).parent)
 
@@ -25,9 +28,14 @@ def lines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]
     if request.param == "ceph":
         request.getfixturevalue("ceph_programs")
     folder = tmp_path / "a folder's state"
+    gallery = tmp_path / "mine.npz"
+    gallery.write_bytes(render_gallery(empty_gallery()))
     argv = [sys.executable, "-m", "rollcall", "up", "--folder", str(folder), "--store"]
     with subprocess.Popen(
-        [*argv, request.param], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*argv, request.param, "--encodings", str(gallery)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as stack:
         assert stack.stdout
         said = []
@@ -38,6 +46,32 @@ def lines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[str]]
         yield [line for line in said if re.match(r"aws s3 |export AWS_", line)] or said
         stack.terminate()
         assert stack.wait(60) == 0, stack.stdout.read()
+
+
+def test_up_and_enrol_share_the_default_gallery(tmp_path: Path) -> None:
+    env = {
+        **os.environ,
+        "HOME": str(tmp_path / "home"),
+        "MODEL_CACHE": str(Path.home() / ".cache" / "rollcall"),
+    }
+    gallery = tmp_path / "home" / ".local" / "share" / "rollcall" / "gallery.npz"
+    folder = tmp_path / "up"
+    argv = [sys.executable, "-m", "rollcall", "up", "--folder", str(folder)]
+    with subprocess.Popen(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as stack:
+        assert stack.stdout
+        said = next(line for line in stack.stdout if line.startswith("gallery "))
+        for line in stack.stdout:
+            if line.startswith("Status page"):
+                break
+        listed = [sys.executable, "-m", "rollcall", "gallery"]
+        other = subprocess.run(listed, env=env, cwd=tmp_path, capture_output=True, text=True)
+        stack.terminate()
+        assert stack.wait(60) == 0
+    assert said == other.stderr == f"gallery {gallery}: 0 people\n"
+    assert f"ENCODINGS={gallery}\n" in (folder / "env.sh").read_text()
+    assert not list(folder.rglob("*.npz"))
 
 
 def test_the_printed_lines_send_a_video_and_fetch_its_result(

@@ -26,7 +26,7 @@ TOP = ("trigger", "worker", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},
     "dynamodb": {"botocore"},
-    "opencv_photo": {"cv2"},
+    "pillow_photo": {"PIL"},
     "sns_signature": {"cryptography"},
     "whole_answers": {"botocore"},
 }

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import threading
 import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rollcall.core.types import Box, Face, Pixels
+from rollcall.core.types import Box, Face, Landmarks, Pixels
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
@@ -32,8 +33,16 @@ class DlibFaces:
         with self._one_at_a_time:
             boxes = face_recognition.face_locations(pixels)
             encodings = face_recognition.face_encodings(pixels, boxes)
+            shapes = face_recognition.face_landmarks(pixels, boxes, model="small")
         found = [
-            Face(Box(*box), np.asarray(encoding, dtype=np.float64))
-            for box, encoding in zip(boxes, encodings, strict=True)
+            Face(Box(*box), np.asarray(encoding, dtype=np.float64), _points(shape))
+            for box, encoding, shape in zip(boxes, encodings, shapes, strict=True)
         ]
         return tuple(sorted(found, key=lambda face: -face.box.area_px))
+
+
+def _points(shape: Mapping[str, Sequence[tuple[int, int]]]) -> Landmarks:
+    """The library groups dlib's five points by name."""
+    eyes_and_nose = ("left_eye", "right_eye", "nose_tip")
+    points = [point for part in eyes_and_nose for point in shape[part]]
+    return np.array(points, dtype=np.float64)

@@ -16,7 +16,7 @@ from rollcall.adapters.faces.dlib_weights import model_path
 from rollcall.adapters.faces.encoder_graph import CHIP_PX
 from rollcall.adapters.faces.hog_detector import hog_detector
 from rollcall.adapters.faces.onnx_models import encoder_model, single_thread_session
-from rollcall.core.types import Box, Encodings, Face, Pixels
+from rollcall.core.types import Box, Encodings, Face, Landmarks, Pixels
 
 LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 
@@ -61,12 +61,27 @@ class OnnxFaces:
     def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
         with self._one_at_a_time:
             boxes = self._upright(pixels)
+            scores = [0.0] * len(boxes)
             if not boxes and thorough:
-                boxes = self._turned(pixels)
-            chips = [self._chip(pixels, box) for box in boxes]
-            encodings = self._encode(chips)
-        found = [Face(_inside(b, pixels), e) for b, e in zip(boxes, encodings, strict=True)]
+                boxes, scores = self._turned(pixels)
+            found = self._encoded(pixels, boxes, scores)
         return tuple(sorted(found, key=lambda face: -face.box.area_px))
+
+    def encode_box(self, pixels: Pixels, box: Box) -> Face:
+        """The face in a given box, for measurements; nothing is searched for."""
+        rectangle = dlib.rectangle(box.left, box.top, box.right - 1, box.bottom - 1)
+        with self._one_at_a_time:
+            return self._encoded(pixels, [rectangle], [0.0])[0]
+
+    def _encoded(
+        self, pixels: Pixels, boxes: list[dlib.rectangle], scores: list[float]
+    ) -> list[Face]:
+        shapes = [self._landmarks(pixels, box) for box in boxes]
+        encodings = self._encode([_chip(pixels, shape) for shape in shapes])
+        return [
+            Face(_inside(box, pixels), encoding, _points(shape), score)
+            for box, encoding, shape, score in zip(boxes, encodings, shapes, scores, strict=True)
+        ]
 
     def _upright(self, pixels: Pixels) -> list[dlib.rectangle]:
         """Boxes in the full frame, from the smallest picture that shows any."""
@@ -78,24 +93,16 @@ class OnnxFaces:
                 return [_scaled(box, grey.shape[1] / width_px) for box in found]
         return []
 
-    def _turned(self, pixels: Pixels) -> list[dlib.rectangle]:
-        """The same by the CNN detector, which is loaded when it is first needed."""
+    def _turned(self, pixels: Pixels) -> tuple[list[dlib.rectangle], list[float]]:
+        """Boxes and scores of the CNN detector, which is loaded when it is first needed."""
         if self._cnn is None:
             self._cnn = CnnDetector(self._cache)
         width_px = _width_px(pixels, CNN_WIDTH_PX)
         small = np.ascontiguousarray(_resized(pixels, width_px))
         factor = pixels.shape[1] / width_px
-        boxes = (
-            dlib.rectangle(b.left, b.top, b.right - 1, b.bottom - 1)
-            for b, _ in self._cnn.detect(small)
-        )
-        return [_scaled(box, factor) for box in boxes]
-
-    def _chip(self, pixels: Pixels, box: dlib.rectangle) -> Pixels:
-        """The face, upright, shape (150, 150, 3)."""
-        landmarks = self._landmarks(pixels, box)
-        chip: Pixels = dlib.get_face_chip(pixels, landmarks, CHIP_PX, CHIP_PADDING)
-        return chip
+        found = self._cnn.detect(small)
+        boxes = (dlib.rectangle(b.left, b.top, b.right - 1, b.bottom - 1) for b, _ in found)
+        return [_scaled(box, factor) for box in boxes], [score for _, score in found]
 
     def _encode(self, chips: list[Pixels]) -> Encodings | list[Encodings]:
         """Shape (n, 128)."""
@@ -103,6 +110,16 @@ class OnnxFaces:
             return []
         (encodings,) = self._encoder.run(None, {"chips": np.stack(chips)})
         return np.asarray(encodings, dtype=np.float64)
+
+
+def _chip(pixels: Pixels, landmarks: dlib.full_object_detection) -> Pixels:
+    """The face, upright, shape (150, 150, 3)."""
+    chip: Pixels = dlib.get_face_chip(pixels, landmarks, CHIP_PX, CHIP_PADDING)
+    return chip
+
+
+def _points(landmarks: dlib.full_object_detection) -> Landmarks:
+    return np.array([(point.x, point.y) for point in landmarks.parts()], dtype=np.float64)
 
 
 def _width_px(picture: Pixels, most_px: int) -> int:

@@ -1,0 +1,160 @@
+"""Photos as phones, cameras and programs write them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.pictures import astronaut
+
+from rollcall.adapters.pillow_photo import LONGEST_SIDE_PX, MAX_PHOTO_BYTES, read_photo
+from rollcall.core.errors import PhotoError
+from rollcall.core.types import Pixels
+
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+"""How the pixels lie in a file of that EXIF orientation."""
+
+
+def picture() -> Image.Image:
+    return Image.fromarray(astronaut()[:200, 100:400])
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, form, **options)
+    return out.getvalue()
+
+
+def read(tmp_path: Path, body: bytes) -> Pixels:
+    path = tmp_path / "photo"
+    path.write_bytes(body)
+    return read_photo(path)
+
+
+def refused(tmp_path: Path, body: bytes) -> str:
+    with pytest.raises(PhotoError) as caught:
+        read(tmp_path, body)
+    message = str(caught.value)
+    assert str(tmp_path / "photo") in message
+    return message
+
+
+def differs(pixels: Pixels, expected: Image.Image) -> float:
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.shape == (expected.height, expected.width, 3)
+    return float(np.abs(pixels.astype(float) - np.asarray(expected.convert("RGB"))).mean())
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_every_orientation_is_turned_upright(tmp_path: Path, form: str, orientation: int) -> None:
+    method = STORED[orientation]
+    stored = picture() if method is None else picture().transpose(method)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert differs(read(tmp_path, encoded(stored, form, exif=exif)), picture()) < 8
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1", "CMYK", "I;16", "I", "F"])
+def test_other_kinds_of_pixels_become_rgb(tmp_path: Path, mode: str) -> None:
+    grey = picture().convert("L")
+    deep = np.asarray(grey).astype(np.uint16) * 257
+    image = {
+        "I;16": lambda: Image.fromarray(deep),
+        "I": lambda: Image.fromarray(deep.astype(np.int32)),
+        "F": lambda: Image.fromarray(deep.astype(np.float32) / 65535),
+    }.get(mode, lambda: picture().convert(mode))()
+    expected = grey if mode[0] in "IF" else image.convert("RGB")
+    assert differs(read(tmp_path, encoded(image, "TIFF")), expected) < 2
+
+
+def test_a_large_photo_is_made_smaller(tmp_path: Path) -> None:
+    large = picture().resize((3000, 2000))
+    pixels = read(tmp_path, encoded(large, "JPEG"))
+    assert pixels.shape == (round(LONGEST_SIDE_PX * 2 / 3), LONGEST_SIDE_PX, 3)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_broken_metadata_costs_no_photo(tmp_path: Path, form: str) -> None:
+    body = encoded(picture(), form, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xffgarbage")
+    assert differs(read(tmp_path, body), picture()) < 8
+
+
+def ftyp(major: bytes, *others: bytes) -> bytes:
+    brands = major + bytes(4) + b"".join(others)
+    return struct.pack(">I", len(brands) + 8) + b"ftyp" + brands + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            ftyp(b"heic", b"mif1", b"heic"),
+            "is HEIC, which cannot be read; export the photo as JPEG",
+        ),
+        (ftyp(b"heix", b"mif1"), "is HEIC"),
+        (ftyp(b"mif1", b"miaf", b"heic"), "is HEIC"),
+        (ftyp(b"hevc", b"msf1"), "is HEIC"),
+        (ftyp(b"avif", b"mif1", b"avif"), "is a damaged AVIF"),
+        (ftyp(b"isom", b"mp41"), "is a video"),
+        (b"\xff\x0a" + bytes(50), "is JPEG XL"),
+        (b"%PDF-1.7" + bytes(50), "is a PDF"),
+        (b"no picture", "is not a picture that can be read (JPEG,"),
+        (b"", "is not a picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else None,
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, body: bytes, reason: str) -> None:
+    assert reason in refused(tmp_path, body)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_a_photo_that_is_cut_off_is_refused(tmp_path: Path, form: str) -> None:
+    body = encoded(picture(), form)
+    assert "is" in refused(tmp_path, body[: len(body) // 2])
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A header that says so, and nothing behind it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checked = kind + body
+        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [13_000, 60_000])
+def test_too_many_pixels_are_refused_undecoded(tmp_path: Path, side: int) -> None:
+    assert "more than 150 million pixels" in refused(tmp_path, png_of(side, side))
+
+
+def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "photo"
+    with open(path, "wb") as file:
+        file.truncate(MAX_PHOTO_BYTES + 1)
+    with pytest.raises(PhotoError, match="more than 64 MB"):
+        read_photo(path)
+
+
+@pytest.mark.parametrize(("name", "reason"), [(".", "Is a directory"), ("missing", "No such file")])
+def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, reason: str) -> None:
+    with pytest.raises(PhotoError, match=reason):
+        read_photo(tmp_path / name)
