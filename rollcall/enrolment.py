@@ -26,7 +26,7 @@ JPEG is some 0.05 away."""
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The gallery afterwards, and what has to be said of single photos, as full sentences."""
+    """The gallery with the new encodings, and sentences about single photos."""
 
     gallery: Gallery
     added: int
@@ -36,7 +36,7 @@ class Enrolment:
     warnings: list[str] = field(default_factory=list)
     """Doubts about photos that were enrolled."""
     notes: list[str] = field(default_factory=list)
-    """What was done with a photo that is fine."""
+    """Remarks about photos that are fine, for example that one was turned."""
 
 
 def load_for_change(place: GalleryPlace) -> Gallery:
@@ -81,7 +81,7 @@ def save(gallery: Gallery, place: GalleryPlace) -> None:
 
 
 class _Seen:
-    """What the photos of one call show, in their order."""
+    """The faces in the photos of one call, in their order."""
 
     def __init__(self) -> None:
         self.faces: dict[Path, Encodings] = {}
@@ -107,8 +107,8 @@ class _Seen:
 def _upright(pixels: Pixels, engine: FaceEngine) -> tuple[Pixels, int, tuple[Face, ...]]:
     """The picture turned so that its faces are upright, by how many quarters, and its faces.
 
-    The quick detector finds upright faces only. What it finds nowhere is left to the thorough one,
-    which finds faces that lie on their side as well but is most confident of upright ones.
+    The quick detector finds upright faces only. When it finds none in all four positions, the
+    thorough one decides: it finds faces on their side too, but is most confident of upright ones.
     """
     turned = [np.ascontiguousarray(np.rot90(pixels, quarters)) for quarters in range(4)]
     for quarters, picture in enumerate(turned):

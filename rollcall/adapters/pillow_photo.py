@@ -67,8 +67,8 @@ def _bytes(path: Path) -> bytes:
 def _decoded(data: bytes) -> Pixels:
     try:
         with warnings.catch_warnings():
-            # Our own limit is checked before anything is decoded, and odd metadata is no reason
-            # to refuse a photo.
+            # Pillow warns about large photos, for which we have a limit of our own, and about
+            # broken metadata, which does not make a photo useless.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image)
@@ -125,7 +125,7 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _kind(data: bytes) -> str:
-    """What people send instead of a photo, by its first bytes; empty for the unknown."""
+    """The kind of a file that is not a photo, by its first bytes; empty when unknown."""
     brands = _brands(data)
     if any(brand.startswith((b"he", b"mif", b"msf")) for brand in brands):
         return "HEIC"

@@ -1,46 +1,36 @@
-"""The pickle that courses hand out, read without running it.
+"""Pickled galleries: the layouts that courses and tutorials use.
 
-A pickle is a program. Ours is run by an unpickler in which the few names that rebuild a numpy array
-stand for small classes of this module, and every other name is refused; nothing of numpy is called
-with what the file says, so a huge shape or an odd dtype is only data to be checked.
-
-Several layouts are common, all of them dlib's encodings: two columns under keys (the course's
-"name" and "encoding", PyImageSearch's "names" and "encodings"), a pair of columns, and encodings
-under each person's name. Python 2 wrote text as byte strings, read as UTF-8 or else as Latin-1.
-
-Nor may it cost much: its steps are counted, nothing is allocated because the file says how much,
-and nothing is copied before it is known to be an encoding, so that what a pickle repeats from its
-memo stays a reference.
+All hold dlib's encodings: two columns under keys (the course's "name" and "encoding",
+PyImageSearch's "names" and "encodings"), a pair of columns, or encodings under each person's name.
+Nothing is copied before it is known to be an encoding and to fit the size of the file.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
-import re
-import struct
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import MAX_RAW_CHARS
+from rollcall.core.restricted_pickle import (
+    LEAST_ROW_BYTES,
+    MAX_PICKLE_BYTES,
+    PickledArray,
+    load_pickle,
+    text_of,
+)
 from rollcall.core.types import ENCODING_SIZE, Encodings
 
-MAX_PICKLE_BYTES = 64 << 20
-"""Sixty thousand encodings."""
+NAME_KEYS = ("name", "names", "known_names", "known_face_names", "labels")
+ENCODING_KEYS = ("encoding", "encodings", "known_encodings", "known_face_encodings")
 
-MAX_STEPS = 2_000_000
-"""Opcodes: an encoding needs about twenty as an array, and 130 as a list of numbers."""
-
-LEAST_ROW_BYTES = 2 * ENCODING_SIZE
-"""No pickle writes a number in less than two bytes."""
+SHOWN_KEYS = 5
+SHOWN_CHARS = 40
 
 
 def parse_pickle(body: bytes) -> Gallery:
-    """Raises GalleryError, whose message has nothing of what the file holds but its globals and the
+    """Raises GalleryError. Its message has nothing of what the file holds but its globals and the
     keys of an unknown layout."""
     if len(body) > MAX_PICKLE_BYTES:
         raise GalleryError(
@@ -48,22 +38,13 @@ def parse_pickle(body: bytes) -> Gallery:
             " a larger one has to be native"
         )
     try:
-        return _gallery_of(_ArrayUnpickler(io.BytesIO(body)).load(), len(body))
+        return _gallery_of(load_pickle(body), len(body))
     except GalleryError:
         raise
     except Exception as error:  # a broken pickle raises whatever its opcodes run into
         raise GalleryError(
             f"the gallery is neither .npz nor a readable pickle ({type(error).__name__})"
         ) from None
-
-
-NAME_KEYS = ("name", "names", "known_names", "known_face_names", "labels")
-ENCODING_KEYS = ("encoding", "encodings", "known_encodings", "known_face_encodings")
-
-MAX_TEXT_BYTES = 4 * MAX_RAW_CHARS
-
-SHOWN_KEYS = 5
-SHOWN_CHARS = 40
 
 
 def _gallery_of(document: Any, size_bytes: int) -> Gallery:
@@ -111,44 +92,28 @@ def _described(document: Any) -> str:
 
 
 def _names(names: Any) -> list[Any]:
-    if isinstance(names, _Array):
+    if isinstance(names, PickledArray):
         names = names.texts()
     if not isinstance(names, list | tuple):
         raise GalleryError("the names of a pickled gallery have to be a list or an array of text")
-    return [_text(name) for name in names]
+    return [text_of(name) for name in names]
 
 
 def _is_names(column: Any) -> bool:
-    if isinstance(column, _Array):
+    if isinstance(column, PickledArray):
         if column.kind() != "O":
             return column.kind() in ("U", "S")
         column = column.items()
     return isinstance(column, list | tuple) and bool(column) and isinstance(column[0], str | bytes)
 
 
-def _text(value: Any) -> Any:
-    """Byte strings as text; anything else stays, and is refused as a name later.
-
-    Looks at the length first: one long string may be the name of everybody.
-    """
-    if not isinstance(value, bytes | _Latin1):
-        return value
-    if len(value) > MAX_TEXT_BYTES:
-        raise GalleryError(f"a name in the pickle has {len(value)} bytes, which is too long")
-    value = bytes(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
 def _is_block(value: Any) -> bool:
-    return isinstance(value, _Array | list | tuple)
+    return isinstance(value, PickledArray | list | tuple)
 
 
 def _count(value: Any, size_bytes: int) -> int:
     """How many encodings stand under a name; nothing is copied for that."""
-    if isinstance(value, _Array) and value.kind() != "O":
+    if isinstance(value, PickledArray) and value.kind() != "O":
         shape = value.shape()
         if not isinstance(shape, tuple) or len(shape) != 2:
             return 1
@@ -164,7 +129,7 @@ def _count(value: Any, size_bytes: int) -> int:
 
 def _rows(value: Any) -> Any:
     """The encodings of one person: a single one becomes a list of one."""
-    if isinstance(value, _Array):
+    if isinstance(value, PickledArray):
         if value.kind() == "O":
             return value.items()
         shape = value.shape()
@@ -178,9 +143,9 @@ def _check_room(count: int, size_bytes: int) -> None:
 
 
 def _stack(rows: Any, count: int) -> Encodings:
-    if isinstance(rows, _Array) and rows.kind() == "O":
+    if isinstance(rows, PickledArray) and rows.kind() == "O":
         rows = rows.items()
-    if isinstance(rows, _Array):
+    if isinstance(rows, PickledArray):
         return rows.values()
     if not isinstance(rows, list | tuple):
         raise GalleryError("the encodings of a pickled gallery have to be a list or an array")
@@ -196,7 +161,7 @@ def _encoding(row: Any) -> Encodings:
     """Looks at the length first: rows may be one object many times over."""
     if isinstance(row, list | tuple) and len(row) == 1:
         row = row[0]  # face_encodings() returns a list, and some scripts keep that
-    if isinstance(row, _Array):
+    if isinstance(row, PickledArray):
         if row.shape() in ((ENCODING_SIZE,), (1, ENCODING_SIZE)):
             return row.values().reshape(ENCODING_SIZE)
     elif not isinstance(row, list | tuple):
@@ -204,222 +169,3 @@ def _encoding(row: Any) -> Encodings:
     elif len(row) == ENCODING_SIZE and all(type(cell) in (int, float) for cell in row):
         return np.array(row, dtype=np.float64)
     raise GalleryError(f"every encoding has to be {ENCODING_SIZE} numbers")
-
-
-class _DType:
-    """Stands for `numpy.dtype`, as an array's pickle calls it."""
-
-    def __init__(self, code: object = None, *_: object) -> None:
-        code = code.decode("latin-1") if isinstance(code, bytes) and len(code) < 10 else code
-        if not isinstance(code, str) or not _CODES.fullmatch(code):
-            raise GalleryError("encodings have to be float64 or float32, and names text")
-        self.code = code
-        self.kind = code[0]
-        self.order = "<"
-
-    def __setstate__(self, state: object) -> None:
-        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in ("<", ">", "=", "|", b"<", b">", b"=", b"|"):
-            raise GalleryError("the dtype of an encoding is not a plain number")
-        order = order.decode() if isinstance(order, bytes) else str(order)
-        self.order = "<" if order in ("=", "|") else order
-
-
-_CODES = re.compile("f8|f4|O[48]?|[US][1-9][0-9]{0,3}")
-"""Numbers, objects, and text of up to 9,999 characters, which is far beyond a name."""
-
-
-class _NdArray:
-    """Stands for the name `numpy.ndarray`, which a pickle only mentions."""
-
-
-class _Latin1:
-    """Stands for `_codecs.encode`, with which protocol 2 and below write bytes; not yet encoded."""
-
-    def __init__(self, text: object, encoding: object) -> None:
-        if not isinstance(text, str) or encoding != "latin1":
-            raise GalleryError("an encoding's bytes are not written as bytes are")
-        self.text = text
-
-    def __len__(self) -> int:
-        return len(self.text)
-
-    def __bytes__(self) -> bytes:
-        return self.text.encode("latin-1")
-
-
-class _Array:
-    """Stands for an array that is being rebuilt; holds what the pickle says."""
-
-    def __init__(self, *_: object) -> None:
-        self.state: object = None
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-    def shape(self) -> object:
-        """As the pickle says it."""
-        return self.state[1] if isinstance(self.state, tuple) and len(self.state) == 5 else None
-
-    def kind(self) -> str:
-        """`f` for numbers, `U` and `S` for text, `O` for objects; empty for anything else."""
-        match self.state:
-            case (_, _, _DType() as dtype, _, _):
-                return dtype.kind
-        return ""
-
-    def values(self) -> Encodings:
-        """The array. Raises GalleryError unless shape, dtype and bytes fit each other."""
-        shape, dtype, data, fortran = self._parts()
-        if self.kind() != "f":
-            raise GalleryError("an encoding is not a plain array of numbers")
-        numbers = np.frombuffer(data, dtype).astype(np.float64)
-        return numbers.reshape(shape, order="F" if fortran else "C")
-
-    def texts(self) -> list[Any]:
-        """The members of an array of names, of one dimension."""
-        if self.kind() == "O":
-            return self.items()
-        shape, dtype, data, _ = self._parts()
-        if self.kind() not in ("U", "S") or len(shape) != 1:
-            raise GalleryError("the names of a pickled gallery have to be a list or array of text")
-        _check_room(shape[0], MAX_PICKLE_BYTES)
-        return list(np.frombuffer(data, dtype).tolist())
-
-    def items(self) -> list[Any]:
-        """The members of an array of objects, of one dimension."""
-        match self.state:
-            case (_, (size,), _DType(kind="O"), _, list() as members) if size == len(members):
-                return members
-        raise GalleryError("an array of objects has to have one dimension")
-
-    def _parts(self) -> tuple[tuple[int, ...], np.dtype[Any], bytes, bool]:
-        match self.state:
-            case (
-                _,
-                tuple() as shape,
-                _DType() as dtype,
-                bool() | 0 | 1 as fortran,
-                bytes() | bytearray() | _Latin1() as data,
-            ) if dtype.kind != "O":
-                kind = np.dtype(dtype.order + dtype.code)
-                _check_shape(shape, kind, data)
-                return shape, kind, bytes(data), bool(fortran)
-        raise GalleryError("an encoding is not a plain array of numbers")
-
-
-class _Buffer(_Array):
-    """Stands for `_frombuffer(data, dtype, shape, order)`, which protocol 5 calls."""
-
-    def __init__(self, data: object, dtype: object, shape: object, order: object) -> None:
-        self.state = (1, shape, dtype, order == "F", data) if order in ("C", "F") else None
-
-
-def _check_shape(
-    shape: tuple[Any, ...], dtype: np.dtype[Any], data: bytes | bytearray | _Latin1
-) -> None:
-    """Sides are compared before they are multiplied: they may have millions of digits."""
-    if not 1 <= len(shape) <= 2 or not all(
-        type(side) is int and 0 <= side <= MAX_PICKLE_BYTES for side in shape
-    ):
-        raise GalleryError("an encoding has one dimension")
-    count = shape[0] * (shape[1] if len(shape) == 2 else 1)
-    if count * dtype.itemsize != len(data):
-        raise GalleryError("an encoding's shape does not fit its bytes")
-
-
-_ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
-    ("_codecs", "encode"): _Latin1,
-    ("numpy", "dtype"): _DType,
-    ("numpy", "ndarray"): _NdArray,
-    ("numpy.core.multiarray", "_reconstruct"): _Array,
-    ("numpy._core.multiarray", "_reconstruct"): _Array,
-    ("numpy.core.numeric", "_frombuffer"): _Buffer,
-    ("numpy._core.numeric", "_frombuffer"): _Buffer,
-}
-
-
-class _Document(dict[str, Any]):
-    """Hashes text alone: a tuple in tuples may be so deep that hashing it kills the process."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        key = _text(key)
-        if type(key) is not str:
-            raise GalleryError("the keys of a pickled gallery have to be text")
-        super().__setitem__(key, value)
-
-
-def _load_dict(unpickler: Any) -> None:
-    items = unpickler.pop_mark()
-    _load_empty_dict(unpickler)
-    for key, value in zip(items[::2], items[1::2], strict=True):
-        unpickler.stack[-1][key] = value
-
-
-def _load_empty_dict(unpickler: Any) -> None:
-    unpickler.append(_Document())
-
-
-def _load_build(unpickler: Any) -> None:
-    if not isinstance(unpickler.stack[-2], _DType | _Array):
-        raise GalleryError("the pickle changes something that is no array")
-    _OPCODES[pickle.BUILD[0]](unpickler)
-
-
-def _load_bytearray(unpickler: Any) -> None:
-    """Python's own makes room for as many bytes as the file says there are."""
-    (size,) = struct.unpack("<Q", unpickler.read(8))
-    if size > MAX_PICKLE_BYTES:
-        raise GalleryError("the pickle says that it is larger than a gallery may be")
-    unpickler.append(bytearray(unpickler.read(size)))
-
-
-_OPCODES: Mapping[int, Callable[[Any], None]] = pickle._Unpickler.dispatch
-_HASHING = (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)
-_REGISTERED = (pickle.EXT1, pickle.EXT2, pickle.EXT4)
-"""Take objects from a registry of the process, and do not ask `find_class` for a known one."""
-
-_REFUSED = frozenset(opcode[0] for opcode in (*_HASHING, *_REGISTERED))
-
-
-class _Counted(dict[int, Callable[[Any], None]]):
-    """Opcodes, of which so many are run."""
-
-    left = MAX_STEPS
-
-    def __getitem__(self, opcode: int) -> Callable[[Any], None]:
-        self.left -= 1
-        if self.left < 0:
-            raise GalleryError(
-                f"the pickle has more than {MAX_STEPS} steps; so large a gallery has to be native"
-            )
-        return super().__getitem__(opcode)
-
-
-class _ArrayUnpickler(pickle._Unpickler):
-    """The one written in Python: its opcodes can be replaced, and a single index does not make it
-    fill the memory."""
-
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        **{opcode: load for opcode, load in _OPCODES.items() if opcode not in _REFUSED},
-        pickle.DICT[0]: _load_dict,
-        pickle.EMPTY_DICT[0]: _load_empty_dict,
-        pickle.BUILD[0]: _load_build,
-        pickle.BYTEARRAY8[0]: _load_bytearray,
-    }
-
-    def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, encoding="bytes")
-        self.dispatch = _Counted(self.dispatch)  # type: ignore[misc]
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return _ALLOWED[module, name]
-        except KeyError as error:
-            raise GalleryError(
-                f"the pickle asks for {f'{module}.{name}'!r:.200}, which a gallery does not need;"
-                " nothing of it was run"
-            ) from error
-
-    def persistent_load(self, pid: object) -> Any:
-        raise GalleryError("the pickle refers to objects outside of it")

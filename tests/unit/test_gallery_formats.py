@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.needs import classroom_folder
 
-from rollcall.core import gallery_formats, gallery_pickle
+from rollcall.core import gallery_formats, restricted_pickle
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import FORMAT, is_native, parse_gallery, render_gallery
@@ -471,9 +471,9 @@ DTYPE = b"cnumpy\ndtype\n"
 @pytest.mark.parametrize("target", [NDARRAY, RECONSTRUCT, ENCODE, DTYPE, b"}", b"]"], ids=repr)
 def test_pickle_cannot_change_what_stands_for_numpy(target: bytes) -> None:
     """BUILD with (None, {"code": "x"}) would set an attribute of a class or function."""
-    before = {name: dict(vars(part)) for name, part in gallery_pickle._ALLOWED.items()}
+    before = {name: dict(vars(part)) for name, part in restricted_pickle._ALLOWED.items()}
     refused(b"\x80\x02" + target + b"N}X\x04\x00\x00\x00codeX\x01\x00\x00\x00xs\x86b.")
-    assert before == {name: dict(vars(part)) for name, part in gallery_pickle._ALLOWED.items()}
+    assert before == {name: dict(vars(part)) for name, part in restricted_pickle._ALLOWED.items()}
 
 
 DEEP = 150_000
