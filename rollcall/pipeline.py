@@ -89,7 +89,7 @@ class Pipeline:
         gallery = self.galleries.current()
         recognition = self._recognised(info, gallery, watch)
         with watch.stage("students"):
-            students = self._students(recognition)
+            students = self._students(info.key, recognition)
         with watch.stage("head"):
             self._check_unchanged(info)
         with watch.stage("write"):
@@ -161,20 +161,21 @@ class Pipeline:
             ) from error
 
     def _file(self, info: ObjectInfo, path: Path, watch: Stopwatch) -> VideoFile:
-        """Of a large video a few frames are a small part."""
+        """Large videos are read in ranges: a few frames need only a small part of the file."""
         if self.settings.scan == "identify" and info.size_bytes >= RANGES_FROM_BYTES:
             return ObjectFile(self.store, info, path, watch)
         with watch.stage("download"):
             self.store.download(info, path)
         return WholeFile(path)
 
-    def _students(self, recognition: Recognition) -> dict[str, Student]:
+    def _students(self, key: str, recognition: Recognition) -> dict[str, Student]:
         names = [person.name for person in recognition.people if person.name]
         found = {name: self.students.get(name) for name in names}
         known = {name: student for name, student in found.items() if student}
         if len(known) < len(found):
             missing, table = len(found) - len(known), self.settings.student_table
-            log.warning("%d recognised people have no record in %s", missing, table)
+            people = "person has" if missing == 1 else "people have"
+            log.warning("%r: %d recognised %s no record in %s", key, missing, people, table)
         return known
 
     def _write(

@@ -19,11 +19,12 @@ from rollcall.core.types import Coverage, Frame, Recognition, Sighting, Video
 from rollcall.core.voting import is_clear, people
 
 THOROUGH_FRAMES = 4
-"""In so many first frames without a face `identify` looks for turned and dark ones as well. More
-would make videos without anybody the dearest of all."""
+"""In the first frames without a face, `identify` also looks for turned and dark faces. More frames
+would make videos without faces the most expensive ones."""
 
-LEAST_S = 1.0
-"""For a video whose bytes took all of the time; the check behind its first frame says so."""
+MIN_LEFT_S = 1.0
+"""Minimum time left for decoding when the download used up the limit. The check after the first
+frame then reports the time-out."""
 
 MAX_SEARCHED_TRACKS = 3
 """Cameras and recorders write two or three. Each may take as long as the whole video."""
@@ -140,7 +141,7 @@ class Recogniser:
             )
 
     def _open(self, file: VideoFile, watch: Stopwatch, track: int) -> AbstractContextManager[Video]:
-        left_s = max(LEAST_S, self._most_s - watch.elapsed_s())
+        left_s = max(MIN_LEFT_S, self._most_s - watch.elapsed_s())
         return self._open_video(file, whole=self._scan == "timeline", most_s=left_s, track=track)
 
     def _is_settled(self, seen: list[Sighting], sightings: list[Sighting]) -> bool:

@@ -21,14 +21,14 @@ request more for every 32 MiB."""
 class WholeFile:
     """A file that is all there. Implements `rollcall.core.seams.VideoFile`.
 
-    Raises OSError for what cannot be read, and for what is no file.
+    Raises OSError for a file that cannot be read, and for a pipe or device.
     """
 
     complete = True
 
     def __init__(self, path: Path) -> None:
         if not path.is_dir() and path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "it is no ordinary file")  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "it is not a regular file")  # a pipe would be waited for
         with open(path, "rb") as file:
             self.size_bytes = os.fstat(file.fileno()).st_size
         self.path = path

@@ -105,7 +105,7 @@ def lambda_client(settings: Settings) -> Any:
 def delete_notification(settings: Settings, bucket: str, entry_id: str) -> None:
     """`DELETE /bucket?notification=id`, an extension of Ceph's gateway that boto3 has no call for.
 
-    An id that is not there is no error.
+    An id that is missing is not an error.
     """
     arguments = _store_arguments(settings)
     url = f"{settings.s3_endpoint_url}/{quote(bucket)}?notification={quote(entry_id, safe='')}"

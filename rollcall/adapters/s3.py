@@ -121,7 +121,7 @@ class S3Store:
             self._client.upload_file(str(path), bucket, key, Callback=on_bytes)
 
     def create_bucket(self, bucket: str) -> None:
-        """One that is ours already is no error."""
+        """A bucket that is already ours is not an error."""
         try:
             self._call("create_bucket", bucket, None, **self._region())
         except RollcallError as error:

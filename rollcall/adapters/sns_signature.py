@@ -109,7 +109,7 @@ def _signature(message: Mapping[str, Any]) -> bytes:
     try:
         return base64.b64decode(message.get("Signature", ""), validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
-        raise BadEvent("the SNS message's signature is no base64") from error
+        raise BadEvent("the SNS message's signature is not base64") from error
 
 
 def _parsed(pem: bytes) -> Certificate:

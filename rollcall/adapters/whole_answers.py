@@ -1,4 +1,4 @@
-"""An answer that was cut off is no answer.
+"""Refuses truncated responses.
 
 botocore takes the first half of an answer for all of it: a record whose answer broke off would be
 a person without a record, and a list that broke off an empty one.

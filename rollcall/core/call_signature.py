@@ -28,7 +28,10 @@ def signature(key: str, body: bytes, now_s: float) -> str:
 
 
 def check_signature(key: str, body: bytes, headers: Mapping[str, str], now_s: float) -> None:
-    """Raises CallNotSigned. The digest is compared in constant time, and before its time."""
+    """Raises CallNotSigned.
+
+    The digest is compared in constant time, and before the timestamp is checked.
+    """
     values = [value for name, value in headers.items() if name.lower() == HEADER.lower()]
     found = _FORM.fullmatch(values[0]) if len(values) == 1 else None
     if found is None:

@@ -4,7 +4,7 @@ Commands add a few of their own below PermanentError.
 
 RollcallError
 ├── PermanentError          the same call would fail again: never retry
-│   ├── BadEvent            400  the body is no event that we know
+│   ├── BadEvent            400  the body is not an event that we know
 │   ├── BucketNotAllowed    400  the event names a bucket that is not ours to read
 │   ├── KeyNotUsable        400  no result key can be made from the video's key
 │   ├── VideoGone           404  the object does not exist (any more)

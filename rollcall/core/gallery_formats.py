@@ -64,7 +64,7 @@ def _parse_npz(body: bytes) -> Gallery:
         raise
     except Exception as error:  # zipfile, zlib and numpy have a dozen between them
         raise GalleryError(
-            f"the gallery is no .npz that we wrote ({type(error).__name__})"
+            f"the gallery is not an .npz file of Rollcall's ({type(error).__name__})"
         ) from None
     if str(form) != FORMAT or names.ndim != 1 or names.dtype.kind != "U":
         raise GalleryError(f"the gallery's format is not {FORMAT}")
@@ -77,9 +77,11 @@ def _check_directory(body: bytes) -> None:
     of ours never needs, sizes would stand elsewhere."""
     end = body.rfind(b"PK\x05\x06")
     if end < 0 or len(body) < end + 22 or body[max(end - 20, 0) : end].startswith(b"PK\x06\x07"):
-        raise GalleryError("the gallery is no .npz that we wrote: its directory is missing or odd")
+        raise GalleryError(
+            "the gallery is not an .npz file of Rollcall's: its directory is missing or odd"
+        )
     if int.from_bytes(body[end + 12 : end + 16], "little") > MAX_DIRECTORY_BYTES:
-        raise GalleryError("the gallery is no .npz that we wrote: it has too many members")
+        raise GalleryError("the gallery is not an .npz file of Rollcall's: it has too many members")
 
 
 def _check_members(archive: zipfile.ZipFile, packed_bytes: int) -> None:

@@ -220,7 +220,7 @@ def _load_empty_dict(unpickler: Any) -> None:
 
 def _load_build(unpickler: Any) -> None:
     if not isinstance(unpickler.stack[-2], _DType | PickledArray):
-        raise GalleryError("the pickle changes something that is no array")
+        raise GalleryError("the pickle changes something that is not an array")
     _OPCODES[pickle.BUILD[0]](unpickler)
 
 

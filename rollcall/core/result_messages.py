@@ -74,7 +74,7 @@ def failure_message(video: VideoRef, error: RollcallError) -> str:
 
 
 def parse_result(body: bytes) -> ResultMessage:
-    """Raises BadEvent when the body is no such message."""
+    """Raises BadEvent when the body is not such a message."""
     document = decode(body)
     if not isinstance(document, dict):
         raise BadEvent("a result message is a JSON object")

@@ -75,7 +75,7 @@ class ObjectStore(Protocol):
         ...
 
     def delete(self, bucket: str, key: str, version_id: str = "") -> None:
-        """Removes the object, or one version of it for good; a missing one is no error."""
+        """Deletes the object, or one version of it for good. A missing object is not an error."""
         ...
 
 

@@ -112,7 +112,7 @@ class Settings:
     s3_aws_access_key_id: str = _setting("", "key for the object store")
     s3_aws_secret_access_key: str = _setting("", "its secret", secret=True)
     s3_endpoint_url: str = _setting("", "address of Ceph's gateway; empty: AWS S3", _url)
-    s3_ca_bundle: str = _setting("", "PEM file that vouches for the store; empty: public ones")
+    s3_ca_bundle: str = _setting("", "CA certificate (PEM) for the store; empty: the public CAs")
     input_bucket: str = _setting("input-bucket-video", "videos arrive here", _bucket)
     output_bucket: str = _setting("output-bucket-vid", "results go here", _bucket)
     report_bucket: str = _setting("", "details and errors as JSON; empty: none", _bucket)
@@ -145,7 +145,7 @@ class Settings:
     openfaas_function: str = _setting("face-recognition", "name of the function")
     function_hmac_key: str = _setting(
         "",
-        "signs the trigger's calls; a function that has it answers others 401; empty: anyone's",
+        "a function with this key rejects unsigned calls with 401; empty: calls are not checked",
         _key,
         secret=True,
     )
@@ -160,7 +160,7 @@ class Settings:
     input_queue_url: str = _setting("", "queue of the input bucket's events", _url)
     result_queue_url: str = _setting("", "queue of the results that the Lambda sends", _url)
     dead_letter_queue_url: str = _setting(
-        "", "queue of messages that cannot be worked on; the worker does not start without", _url
+        "", "queue for messages that cannot be processed; required by the worker", _url
     )
     visibility_timeout_s: int = _setting(
         60,
@@ -174,7 +174,9 @@ class Settings:
     trigger_token: str = _setting(
         "", "shared with the store's topic; the trigger does not start without", secret=True
     )
-    sns_topic_arns: str = _setting("", "SNS topics that are heard and confirmed, comma-separated")
+    sns_topic_arns: str = _setting(
+        "", "SNS topics whose messages are accepted and confirmed, comma-separated"
+    )
     sns_verify: str = _setting(
         "yes",
         "`yes`: SNS messages have to be signed by AWS; `no`: a local SNS is trusted",
@@ -183,12 +185,12 @@ class Settings:
     inbox: str = _setting("inbox.sqlite3", "file of the durable queue; on a local disk")
     max_inflight: int = _setting(
         2,
-        "calls at once: what the function's replicas can run; more only come back as busy",
+        "calls in flight; set it to what the replicas can run, extra calls are answered 429",
         _number(int, 1, 256),
     )
     max_attempts: int = _setting(20, "calls before a dead letter", _number(int, 1, 100))
     reconcile_s: float = _setting(
-        300.0, "seconds between two looks for videos without result", _number(float, 1, 86400)
+        300.0, "seconds between scans for videos that have no result", _number(float, 1, 86400)
     )
     max_call_s: float = _setting(
         280.0,

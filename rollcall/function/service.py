@@ -116,7 +116,7 @@ class FunctionService:
         try:
             pipeline = self._built()
         except Exception:  # an error of ours in here speaks of the set-up, not of the video
-            return _unforeseen(video)
+            return _unexpected(video)
         try:
             answer = pipeline.run(video)
         except RollcallError as error:
@@ -124,7 +124,7 @@ class FunctionService:
             log.warning("failed %r: %s, %d ms, work %s", video.key, error, ms, video.work_id)
             return _refusal(error)
         except Exception:
-            return _unforeseen(video)
+            return _unexpected(video)
         found, ms = outcome_text(answer), _ms_since(started)
         log.info("finished %r: %s, %d ms, work %s", video.key, found, ms, video.work_id)
         return Answer(200, answer)
@@ -145,10 +145,10 @@ def _refusal(error: RollcallError) -> Answer:
     return Answer(error.status, {"error": describe_error(error)}, retry_after_s)
 
 
-def _unforeseen(video: VideoRef) -> Answer:
+def _unexpected(video: VideoRef) -> Answer:
     call_id = uuid.uuid4().hex
     log.exception("call %s for %r failed unexpectedly, work %s", call_id, video.key, video.work_id)
-    message = f"unforeseen error; the function's log has call {call_id}"
+    message = f"unexpected error; look for this call in the function's log: {call_id}"
     return Answer(500, {"error": {"code": INTERNAL, "message": message, "retryable": True}})
 
 

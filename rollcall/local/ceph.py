@@ -204,7 +204,7 @@ class Ceph:
         )
 
     def _free_queues(self) -> None:
-        """Removes the locks of the gateway that has just stopped; there is no other one."""
+        """Removes the locks of the gateway that has just stopped. No other gateway runs here."""
         if "queues_list_object" not in self._rados("ls").split():
             return
         for queue in self._rados("listomapkeys", "queues_list_object").split():

@@ -71,7 +71,7 @@ class Process:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """SIGTERM, and SIGKILL when that is not heard."""
+        """SIGTERM, then SIGKILL if the process does not end."""
         if self.alive():
             self._child.terminate()
             try:

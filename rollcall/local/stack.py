@@ -79,7 +79,7 @@ class LocalStack(ABC):
             if name in INHERITED or name.startswith("COVERAGE_")
         }
         self.check_store(store)
-        self._running = ExitStack()  # what is no process: closed before them
+        self._running = ExitStack()  # everything but processes, closed before them
         self._processes = Processes()
         self._store = build_store(store, Place(self.folder, self._environ, self._processes))
         wanted = _texts(chosen or Settings())

@@ -52,7 +52,7 @@ class Store(Protocol):
 class EmbeddedStore:
     """moto for S3, SNS and DynamoDB.
 
-    Its keys are no secrets: it takes any, and listens on loopback.
+    Its keys are not secret: it accepts any key, and listens on loopback.
     """
 
     via = "sns"

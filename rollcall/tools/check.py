@@ -31,7 +31,7 @@ from rollcall.tools.mapping import read_mapping
 MAX_RESULT_BYTES = 1 << 20
 POLL_S = 0.25
 WIDTH = 110
-"""Of the table, where the output is no terminal."""
+"""Width of the table in characters when the output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,10 +146,15 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     inbox = Inbox(path)
     count = inbox.replay(ids)
     inbox.close()
-    click.echo(json.dumps({"replayed": count}) if as_json else f"{count} dead letters put back")
-    if ids and count < len(set(ids)):
-        click.echo("some of these are no dead letters; the status page lists them", err=True)
-    sys.exit(FOUND_WRONG if ids and count < len(set(ids)) else 0)
+    unchanged = len(set(ids)) - count if ids else 0
+    put_back = f"put back {count} dead letter{'' if count == 1 else 's'}"
+    click.echo(json.dumps({"replayed": count}) if as_json else put_back)
+    if unchanged:
+        text = (
+            f"not dead letters, left unchanged: {unchanged}; the status page lists the dead letters"
+        )
+        click.echo(text, err=True)
+    sys.exit(FOUND_WRONG if unchanged else 0)
 
 
 @main.command()

@@ -45,7 +45,7 @@ def create_app(parts: TriggerParts) -> Flask:
     _add_events(app, parts)
     _add_pages(app, parts)
     app.register_error_handler(TransientError, _unavailable)
-    app.register_error_handler(Exception, _unforeseen)
+    app.register_error_handler(Exception, _unexpected)
     return app
 
 
@@ -97,10 +97,10 @@ def _unavailable(error: TransientError) -> tuple[Response, int]:
     return response, error.status
 
 
-def _unforeseen(error: Exception) -> AnyResponse | tuple[Response, int]:
+def _unexpected(error: Exception) -> AnyResponse | tuple[Response, int]:
     if isinstance(error, HTTPException):
         return error.get_response()
-    log.exception("unforeseen error")
+    log.exception("unexpected error")
     return jsonify(error={"code": "internal", "message": "see the trigger's log"}), 500
 
 

@@ -64,7 +64,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._hold_until = 0.0
-        """After a "busy", nobody else is sent to the same closed door."""
+        """After a 429, no further calls are made until this time."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._jitter = random.Random()
 
@@ -116,7 +116,7 @@ class Dispatcher:
             self._settle(work, verdict)
             self._log(work, verdict, ms)
         except Exception:
-            log.exception("the call for %r went wrong unforeseen", work.key)
+            log.exception("the call for %r failed unexpectedly", work.key)
         finally:
             self._slots.release()
             self.wake()

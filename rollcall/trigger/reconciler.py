@@ -97,7 +97,7 @@ class Reconciler:
         except PermanentError:
             return False
         except StoreMisconfigured as error:
-            log.warning("whose result %r is cannot be told: %s", key, error)
+            log.warning("cannot tell which video %r belongs to: %s", key, error)
             return None
         self._sources[key] = (etag, source)
         return source == video_etag
@@ -151,6 +151,6 @@ class Schedule:
             except TransientError as error:
                 log.warning("%s will be tried again: %s", self._thread.name, error)
             except Exception:
-                log.exception("%s went wrong unforeseen", self._thread.name)
+                log.exception("%s failed unexpectedly", self._thread.name)
             if self._stopped.wait(self._every_s):
                 return

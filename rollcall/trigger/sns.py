@@ -1,4 +1,4 @@
-"""Messages of AWS' SNS: which are heard, and the one answer that a subscription waits for."""
+"""Messages from AWS SNS: which are accepted, and how a subscription is confirmed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SnsGate:
     def admit(self, body: bytes) -> bool:
         """Whether the body is to be read as an event; a subscription is confirmed instead.
 
-        Raises BadEvent for an SNS message that is not to be heard, TransientError when AWS has to
+        Raises BadEvent for an SNS message that is not accepted, TransientError when AWS has to
         be asked and does not answer.
         """
         message = _message(body)

@@ -70,7 +70,7 @@ class Counters:
                 self._running -= 1
 
     def _write(self) -> None:
-        """Whole or not at all. A full disk is no reason to give up the work that is counted."""
+        """Atomic. A full disk does not stop the work that is counted."""
         part = self._path.with_suffix(".part")
         try:
             part.write_text(json.dumps(self._counts, indent=1))
@@ -80,7 +80,7 @@ class Counters:
 
 
 def _counted_before(folder: Path) -> Mapping[str, Any]:
-    """Counts that cannot be read are no reason to do no work."""
+    """Counts that cannot be read do not stop the worker."""
     try:
         return read_status(folder)
     except ResultsUnavailable as error:

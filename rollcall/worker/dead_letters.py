@@ -1,4 +1,4 @@
-"""Messages that cannot be worked on, kept in a queue with the reason, and put back when asked."""
+"""Dead letters: messages that cannot be processed, kept with the reason and replayed on demand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPLAY = "replay"
 """Attribute of what was put back: by which replay. It goes along when the message dies again."""
 
 MAX_MARK_CHARS = 32
-"""Of ours; somebody else's may be so long that nothing could be buried with it."""
+"""Our attribute prefix. Attributes of other senders may be too long to copy."""
 
 SHORTENED = "shortened_from"
 """Attribute of a body that was too long for its place: how many bytes it had."""

@@ -78,8 +78,8 @@ def _document(payload: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _is_unforeseen(document: dict[str, Any]) -> bool:
-    """Whether our handler raised for an unforeseen error (`rollcall.function.aws_lambda`).
+def _is_unexpected(document: dict[str, Any]) -> bool:
+    """Whether our handler raised for an unexpected error (`rollcall.function.aws_lambda`).
 
     Lambda reports its own failures in the same form, for example time-outs and `Runtime.ExitError`.
     """
@@ -96,7 +96,7 @@ def _judged(answer: Answer) -> Verdict:
     document = _document(answer.payload)
     if answer.function_error:
         text = answer.payload[:500].decode(errors="replace")
-        few = FEW_ATTEMPTS if _is_unforeseen(document) else None
+        few = FEW_ATTEMPTS if _is_unexpected(document) else None
         message = f"{answer.function_error}: {text}"
         return Verdict("retry", "function_error", message, most_attempts=few)
     status = document.get("statusCode")

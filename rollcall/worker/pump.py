@@ -103,7 +103,7 @@ class Pump:
         except RollcallError as error:
             log.error("a message of %s comes again: %s", self._queue.name, error)
         except Exception:
-            log.exception("a message of %s went wrong unforeseen", self._queue.name)
+            log.exception("a message of %s failed unexpectedly", self._queue.name)
         finally:
             self._slots.release()
 
@@ -125,8 +125,8 @@ class Pump:
         try:
             return self._handle(message)
         except Exception:
-            log.exception("a message of %s went wrong unforeseen", self._queue.name)
-            text = "unforeseen error; the worker's log has it"
+            log.exception("a message of %s failed unexpectedly", self._queue.name)
+            text = "unexpected error; see the worker's log"
             return Verdict("retry", "internal", text, most_attempts=FEW_ATTEMPTS)
 
     def _settle(self, message: Message, verdict: Verdict) -> None:
@@ -138,7 +138,8 @@ class Pump:
         self._queue.delete(message)
 
     def _put_back(self, message: Message, verdict: Verdict) -> None:
-        """What is no attempt was cut short by a stop: another worker may have it at once."""
+        """A call that a shutdown interrupted does not count as an attempt: another worker may take
+        it at once."""
         delay_s = 0.0
         if verdict.counts:
             delay_s = backoff_s(verdict, message.deliveries, 1, self._jitter)

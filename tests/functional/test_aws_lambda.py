@@ -92,7 +92,7 @@ def test_several_records_give_all_answers(home: Home, red: Path) -> None:
     home.put("a.mp4", red)
     answer = ask(home, s3("a.mp4", "gone.mp4"))
     assert answer["statusCode"] == 404
-    assert [sorted(each)[0] for each in answer["answers"]] == ["output", "error"]
+    assert [sorted(each)[0] for each in answer["answers"]] == ["coverage", "error"]
 
 
 def test_an_event_that_starts_no_work(home: Home) -> None:
@@ -137,7 +137,7 @@ def test_so_does_what_nobody_foresaw(home: Home) -> None:
         raise ZeroDivisionError
 
     home.store.head = broken  # type: ignore[method-assign]
-    with pytest.raises(TransientError, match="internal: unforeseen error"):
+    with pytest.raises(TransientError, match="internal: unexpected error"):
         ask(home, direct("a.mp4"))
 
 

@@ -263,7 +263,7 @@ def test_replay_puts_dead_letters_back(tmp_path: Path) -> None:
         inbox.bury(work, "gone", "gone")
     assert json.loads(run("replay", "--id", "1", "--json").output) == {"replayed": 1}
     assert run("replay", "--id", "99").exit_code == 1
-    assert run("replay").output == "2 dead letters put back\n"
+    assert run("replay").output == "put back 2 dead letters\n"
     assert inbox.counts()["queued"] == 3
     inbox.close()
 

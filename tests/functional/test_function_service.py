@@ -46,7 +46,8 @@ def test_200_is_json_with_everything_a_caller_needs(
     document = json.loads(answer.body())
     assert answer.status == 200
     assert answer.headers()["Content-Type"] == "application/json"
-    assert set(document) == {"status", "work_id", "video", "people", "output", "timings_ms"}
+    parts = {"status", "work_id", "video", "people", "coverage", "output", "timings_ms"}
+    assert set(document) == parts
 
 
 def logged(caplog: pytest.LogCaptureFixture, start: str) -> list[str]:
@@ -190,7 +191,7 @@ def test_several_records_give_a_list_and_the_worst_status(
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     answer = service.answer(body(record("a.mp4"), record("missing.mp4")))
     assert answer.status == 404
-    assert [sorted(document)[0] for document in answer.document] == ["output", "error"]
+    assert [sorted(document)[0] for document in answer.document] == ["coverage", "error"]
 
 
 def test_one_bad_record_does_not_cost_its_neighbours(
@@ -199,7 +200,7 @@ def test_one_bad_record_does_not_cost_its_neighbours(
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     answer = service.answer(body(record("a.mp4"), {"eventSource": "elsewhere"}))
     assert answer.status == 400
-    assert [sorted(document)[0] for document in answer.document] == ["output", "error"]
+    assert [sorted(document)[0] for document in answer.document] == ["coverage", "error"]
     assert home.result("a.csv")
 
 

@@ -92,11 +92,11 @@ def test_a_reader_that_never_ends_is_refused(store: CountingStore, tmp_path: Pat
     raise AssertionError("the same bytes were fetched again and again")
 
 
-def test_what_is_no_file_cannot_be_read(tmp_path: Path) -> None:
+def test_folders_and_pipes_are_not_videos(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         WholeFile(tmp_path)
     with pytest.raises(FileNotFoundError):
         WholeFile(tmp_path / "missing")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="ordinary"):
+    with pytest.raises(OSError, match="regular"):
         WholeFile(tmp_path / "pipe")

@@ -1,4 +1,4 @@
-"""What is dear to make at every start, kept in a folder."""
+"""A folder that caches what is slow to build at start-up."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class Child:
 
 
 def limit_files() -> None:
-    """None beside one more: the next to be opened is the video."""
+    """No further files may be opened after the video."""
     for module in IMPORTED_LATE:
         importlib.import_module(module)
     lowest_free = os.dup(0)

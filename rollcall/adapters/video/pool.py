@@ -45,7 +45,7 @@ class DecoderPool:
             self._idle.pop().end()
 
     def _take(self) -> Decoder:
-        """One that died while it waited is no video's fault."""
+        """A child that died while it was idle is replaced; no video is to blame."""
         with self._lock:
             while self._idle:
                 decoder = self._idle.pop()

@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 PLACES = 4
-"""Seconds of a video take unequally long, to decode and to look at; so many even that out."""
+"""Buffer size between decoder and detector. It evens out seconds that take longer than others."""
 
 CHANNELS = 3
 MAX_MESSAGE_BYTES = 1 << 16
@@ -62,9 +62,9 @@ class Wire:
         try:
             message = json.loads(line)
         except ValueError as error:
-            raise PeerGone("a message that is no JSON") from error
+            raise PeerGone("a message that is not JSON") from error
         if not isinstance(message, dict):
-            raise PeerGone("a message that is no object")
+            raise PeerGone("a message that is not an object")
         return message
 
     def _read(self, deadline_s: float | None) -> bytes:
