@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sized
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ MIN_LEFT_S = 1.0
 """Minimum time left for decoding when the download used up the limit. The check after the first
 frame then reports the time-out."""
 
+IDENTIFY_CPU_S = 30.0
+IDENTIFY_CPU_S_PER_MB = 5.0
+"""Processor time that `identify` may take for a video, so that a small one cannot hold a replica
+for minutes. A still picture of ten minutes in 1080p (0.6 MB), in which nobody is, took 3 s; the
+real clips of two seconds take 0.03 to 0.1 s."""
+
 MAX_SEARCHED_TRACKS = 3
 """Cameras and recorders write two or three. Each may take as long as the whole video."""
 
@@ -38,12 +45,13 @@ log = logging.getLogger(__name__)
 class OpenVideo(Protocol):
     """Opens a video; `whole` says that all of it will be looked at, for `most_s` seconds at most.
 
-    `track` counts its video tracks in the order in which they are worth looking at. Raises
-    NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable, then and while frames are read.
+    `cpu_s` is how much processor time decoding may take. `track` counts its video tracks in the
+    order in which they are worth looking at. Raises NotAVideo, VideoTooLarge, DecoderCrashed or
+    DecoderUnavailable, then and while frames are read.
     """
 
     def __call__(
-        self, file: VideoFile, *, whole: bool, most_s: float, track: int
+        self, file: VideoFile, *, whole: bool, most_s: float, cpu_s: float, track: int
     ) -> AbstractContextManager[Video]: ...
 
 
@@ -57,6 +65,22 @@ class SearchedTrack:
     damaged: bool
     frames: int
     sightings: tuple[Sighting, ...]
+
+
+class CpuBudget:
+    """Processor time that the search for faces may take in this thread, from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until_s = time.thread_time() + seconds
+
+    def check(self) -> None:
+        """Raises VideoTooLarge beyond it."""
+        if time.thread_time() > self._until_s:
+            raise VideoTooLarge(
+                f"looking for faces took more than {self.seconds:.0f} s of processor time, too much"
+                " for a video of this size; cut it, or use SCAN=timeline"
+            )
 
 
 class Recogniser:
@@ -107,11 +131,12 @@ class Recogniser:
         the camera on the next. A track that cannot be decoded is left out if another one can."""
         searched: list[SearchedTrack] = []
         refusals: list[NotAVideo] = []
+        budget = CpuBudget(self._cpu_s(file))
         for track in range(MAX_SEARCHED_TRACKS):
             if searched and (searched[-1].sightings or track >= searched[-1].tracks):
                 break
             try:
-                searched.append(self._search_track(file, gallery, watch, track))
+                searched.append(self._search_track(file, gallery, watch, budget, track))
             except NotAVideo as error:
                 refusals.append(error)
         if not searched:
@@ -119,13 +144,18 @@ class Recogniser:
         return searched
 
     def _search_track(
-        self, file: VideoFile, gallery: Gallery, watch: Stopwatch, track: int
+        self,
+        file: VideoFile,
+        gallery: Gallery,
+        watch: Stopwatch,
+        budget: CpuBudget,
+        track: int,
     ) -> SearchedTrack:
         sightings: list[Sighting] = []
         number = 0
         with ExitStack() as stack:
             with watch.stage("open"):
-                video = stack.enter_context(self._open(file, watch, track))
+                video = stack.enter_context(self._open(file, watch, budget, track))
             frames = video.frames(PLANS[self._scan](video.duration_s))
             while (frame := _next(frames, watch)) is not None:
                 number += 1
@@ -135,14 +165,30 @@ class Recogniser:
                 if self._scan == "identify" and self._is_settled(seen, sightings):
                     break
                 self._check_time(watch, frame)
+                budget.check()
                 _check_crowd(sightings)
             return SearchedTrack(
                 video.track, video.tracks, video.duration_s, video.damaged, number, tuple(sightings)
             )
 
-    def _open(self, file: VideoFile, watch: Stopwatch, track: int) -> AbstractContextManager[Video]:
+    def _open(
+        self, file: VideoFile, watch: Stopwatch, budget: CpuBudget, track: int
+    ) -> AbstractContextManager[Video]:
         left_s = max(MIN_LEFT_S, self._most_s - watch.elapsed_s())
-        return self._open_video(file, whole=self._scan == "timeline", most_s=left_s, track=track)
+        return self._open_video(
+            file,
+            whole=self._scan == "timeline",
+            most_s=left_s,
+            cpu_s=budget.seconds,
+            track=track,
+        )
+
+    def _cpu_s(self, file: VideoFile) -> float:
+        """Processor time for decoding, and as much again for the search for faces."""
+        if self._scan == "timeline":
+            return self._most_s
+        megabytes = file.size_bytes / 1e6
+        return min(self._most_s, IDENTIFY_CPU_S + IDENTIFY_CPU_S_PER_MB * megabytes)
 
     def _is_settled(self, seen: list[Sighting], sightings: list[Sighting]) -> bool:
         """This frame leaves no doubt, and neither do those before it."""

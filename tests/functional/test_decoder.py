@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.needs import need
 from support.videos import paint_video
 from support.waiting import wait_until
 
 from rollcall.adapters.memory import MemoryStore
-from rollcall.adapters.video.decoder import DecodedVideo, Decoder
+from rollcall.adapters.video.decoder import DecodedVideo, Decoder, _shared_file
 from rollcall.adapters.video.pool import DecoderPool
 from rollcall.adapters.video.wire import PLACES
 from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, NotAVideo, VideoTooLarge
@@ -24,6 +25,7 @@ from rollcall.core.types import VideoLimits
 from rollcall.video_files import ObjectFile, WholeFile
 
 LIMITS = VideoLimits(60, 1 << 16)
+SYSTEM_CALLS = "rollcall.adapters.video.system_calls"
 
 
 @pytest.fixture
@@ -184,6 +186,7 @@ PICTURES = [(PLACES, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
     "message",
     [
         *(b'{"need": [1e999, 1]}\n', b'{"video": [1, 1, NaN]}\n'),
+        *(b"[" * 30_000 + b"\n", b'{"a":' * 10_000 + b"\n"),
         *(b"nonsense\n", b"[]\n", b'{"frame": 0}\n', b'{"video": [1]}\n', b'{"need": 1}\n'),
         b"x" * (1 << 17),
         *(
@@ -210,14 +213,18 @@ def test_no_secret_is_in_its_environment(
     assert b"do-not-tell" not in found
 
 
-def in_limits(script: str) -> str:
+def in_limits(script: str, *, filtered: bool = True) -> str:
     """What a script prints that runs as the child does."""
     lines = [
         "import socket, sys",
+        "import resource",
         "from rollcall.adapters.video.child import limit_cpu, limit_files, limit_memory",
         "from rollcall.core.types import VideoLimits",
+        "import os, signal, threading",
+        f"from {SYSTEM_CALLS} import limit_system_calls",
         "limit_files()",
         "limit_memory(VideoLimits(60, 1 << 16))",
+        "limit_system_calls()" if filtered else "",
         script,
     ]
     argv = [sys.executable, "-c", "\n".join(lines)]
@@ -234,7 +241,43 @@ try:
 except OSError as error:
     print(error.strerror)
 """
-    assert in_limits(script) == "Too many open files\n"
+    assert in_limits(script, filtered=False) == "Too many open files\n"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "os.kill(os.getppid(), 0)",
+        "os.fork()",
+        "os.execv(sys.executable, [sys.executable])",
+        "os.truncate('/proc/self/cmdline', 0)",
+        "signal.pidfd_send_signal(0, 0)",
+        "threading.Thread(target=print).start()",
+        "resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (0, 0))",
+        "open(sys.executable)",
+        "socket.socket()",
+    ],
+)
+def test_no_file_and_no_other_process_can_be_reached(call: str) -> None:
+    need(has_filter(), "libseccomp is not installed, or not allowed")
+    script = f"""
+try:
+    {call}
+    print("done")
+except (OSError, RuntimeError) as error:
+    print("refused")
+"""
+    assert in_limits(script) == "refused\n"
+
+
+def test_no_new_privileges() -> None:
+    script = "import ctypes; print(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0))  # PR_GET_NO_NEW_PRIVS"
+    assert in_limits(script) == "1\n"
+
+
+def has_filter() -> bool:
+    argv = [sys.executable, "-c", f"import {SYSTEM_CALLS} as s; print(s.limit_system_calls())"]
+    return subprocess.run(argv, capture_output=True, text=True).stdout == "True\n"
 
 
 def test_memory_has_an_end() -> None:
@@ -251,11 +294,50 @@ def test_processor_time_has_an_end() -> None:
     assert in_limits("limit_cpu(0)\nprint('on', flush=True)\nwhile True: pass") == "on\n"
 
 
+def test_a_child_that_floods_us_with_requests_is_ended(pool: DecoderPool, tmp_path: Path) -> None:
+    """Also for bytes that are there, which cost nothing to fetch."""
+    store = MemoryStore()
+    store.write("b", "k", paint_video(tmp_path / "a.mp4", ["red"]).read_bytes(), "", {})
+    file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
+    with pytest.raises(DecoderCrashed, match="requests"):
+        spoil(pool, file, saying(b'{"need": [0, 1]}\n' * 50_000))
+
+
+def test_a_child_that_asks_for_bytes_of_a_whole_file_is_ended(
+    pool: DecoderPool, video: WholeFile
+) -> None:
+    with pytest.raises(DecoderCrashed, match="requests"):
+        spoil(pool, video, saying(b'{"need": [0, 1]}\n'))
+
+
+def test_a_child_that_reads_nothing_does_not_block_us(video: WholeFile) -> None:
+    """Its pipe is full after 64 KiB."""
+    pool = DecoderPool(LIMITS)
+
+    def fill(opened: DecodedVideo) -> None:
+        os.kill(pid_of(opened), signal.SIGSTOP)
+        while True:
+            decoder_of(opened).ask(1.0)
+
+    with pytest.raises(VideoTooLarge):
+        spoil(pool, video, fill, most_s=2)
+    pool.close()
+
+
+def test_the_shared_memory_can_neither_shrink_nor_grow() -> None:
+    """Our next look at a picture would be a SIGBUS otherwise."""
+    shared = _shared_file(4096)
+    for size in (0, 8192):
+        with pytest.raises(PermissionError):
+            os.ftruncate(shared, size)
+    os.close(shared)
+
+
 @pytest.mark.parametrize("error", [AttributeError, OSError])
 def test_without_shared_memory_a_file_does(
     video: WholeFile, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
-    def refuse(name: str) -> int:
+    def refuse(name: str, flags: int) -> int:
         raise error
 
     monkeypatch.setattr(os, "memfd_create", refuse)

@@ -223,11 +223,11 @@ def test_a_crash_of_the_decoder_is_tried_once_more(
     opened = home.recogniser._open_video
 
     def crash_first(
-        file: VideoFile, *, whole: bool, most_s: float, track: int
+        file: VideoFile, *, whole: bool, most_s: float, cpu_s: float, track: int
     ) -> AbstractContextManager[Video]:
         if left:
             raise left.pop()
-        return opened(file, whole=whole, most_s=most_s, track=track)
+        return opened(file, whole=whole, most_s=most_s, cpu_s=cpu_s, track=track)
 
     home.recogniser._open_video = crash_first
     if status:

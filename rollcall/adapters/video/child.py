@@ -1,8 +1,8 @@
 """The decoder's child process: one video after the other, within limits that the kernel keeps.
 
 A video comes from anybody, and FFmpeg is a million lines of C. So it runs where a crash, a hang or
-a hunger for memory costs one video, where no secret is in the environment, and where a file that
-names others finds no place to open them: the only free one is the video's own.
+a hunger for memory costs one video, where no secret is in the environment, and where no file can be
+opened: the parent hands over each video as an open file.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import os
 import resource
 import select
 import signal
+import socket
 import sys
 import threading
 from collections import deque
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from rollcall.adapters.video.av_video import AvVideo, open_video
+from rollcall.adapters.video.system_calls import limit_system_calls
 from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, Wire
 from rollcall.core.errors import RollcallError
 from rollcall.core.types import Frame, VideoLimits
@@ -55,9 +57,10 @@ class PartFile(io.RawIOBase):
     """
 
     def __init__(
-        self, path: str, size_bytes: int, need: Callable[[int, int], tuple[int, int]] | None
+        self, number: int, size_bytes: int, need: Callable[[int, int], tuple[int, int]] | None
     ) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed by close()
+        """`number` is the file's descriptor; it is closed with this object."""
+        self._number = number
         self._size_bytes = size_bytes
         self._need = need
         self._there = [(0, 0 if need else size_bytes)]
@@ -84,12 +87,13 @@ class PartFile(io.RawIOBase):
         if self._need and not any(a <= self._position and end <= b for a, b in self._there):
             self._there.append(self._need(self._position, end))
             end = min(end, self._there[-1][1])
-        data = os.pread(self._file.fileno(), end - self._position, self._position)
+        data = os.pread(self._number, end - self._position, self._position)
         self._position += len(data)
         return data
 
     def close(self) -> None:
-        self._file.close()
+        if not self.closed:
+            os.close(self._number)
         super().close()
 
 
@@ -100,8 +104,11 @@ class Child:
     before it had read that are passed over.
     """
 
-    def __init__(self, wire: Wire, memory: mmap.mmap, limits: VideoLimits) -> None:
+    def __init__(
+        self, wire: Wire, files: socket.socket, memory: mmap.mmap, limits: VideoLimits
+    ) -> None:
         self._wire = wire
+        self._files = files
         self._memory = memory
         self._limits = limits
         self._waiting: deque[Message] = deque()
@@ -117,11 +124,11 @@ class Child:
                 gc.collect()  # PyAV's frames refer to themselves, and each is a whole picture
 
     def _one_video(self, request: Message) -> None:
-        limit_cpu(request["seconds"])
+        limit_cpu(request["cpu_s"])
         need = None if request["complete"] else self._need
         try:
             with (
-                PartFile(request["open"], request["bytes"], need) as file,
+                PartFile(self._file(), request["bytes"], need) as file,
                 open_video(
                     file,  # type: ignore[arg-type]
                     self._limits,
@@ -135,6 +142,11 @@ class Child:
             self._wire.send({"error": error.code, "message": str(error)})
         except MemoryError:
             self._wire.send({"error": "memory"})
+
+    def _file(self) -> int:
+        """The descriptor of the video, which the parent has opened."""
+        _, (number,), _, _ = socket.recv_fds(self._files, 1, 1)
+        return number
 
     def _frames(self, video: AvVideo, places: int) -> None:
         for number, frame in enumerate(video.frames(self._times())):
@@ -173,6 +185,7 @@ def limit_files() -> None:
     os.close(lowest_free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, lowest_free + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
 def limit_memory(limits: VideoLimits) -> None:
@@ -212,19 +225,22 @@ def limit_cpu(more_s: float) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """`arguments`: memory's file descriptor, and the limits: seconds, pixels."""
+    """`arguments`: descriptors of the shared memory and of the socket that brings videos, and the
+    limits: seconds, pixels."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent finishes what runs, then hangs up
-    memory_fd, seconds, pixels = arguments
+    memory_fd, files_fd, seconds, pixels = arguments
     limits = VideoLimits(float(seconds), int(pixels))
     memory = mmap.mmap(int(memory_fd), limits.pixels * CHANNELS * PLACES)
     os.close(int(memory_fd))
+    files = socket.socket(fileno=int(files_fd))
     threading.Thread(target=end_with_parent, daemon=True).start()
     limit_memory(limits)
     limit_files()
+    limit_system_calls()
     gc.freeze()
     try:
-        Child(Wire(0, 1), memory, limits).serve()
+        Child(Wire(0, 1), files, memory, limits).serve()
     except PeerGone:
         os._exit(0)
 

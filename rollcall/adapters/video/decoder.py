@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import math
 import mmap
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,8 +31,14 @@ from rollcall.core.errors import (
 from rollcall.core.seams import VideoFile
 from rollcall.core.types import Frame, VideoLimits
 
+SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+
 START_S = 60.0
 """For a child to load its libraries, on a busy machine."""
+
+MAX_REQUESTS = 20_000
+"""Requests for bytes of one video. Each gets at least a MiB, and no video is read more often than a
+few times."""
 
 MAX_TRACKS = 10_000
 """Beyond FFmpeg's own limit of 1000 streams for a file."""
@@ -49,29 +57,47 @@ class Decoder:
         size = limits.pixels * CHANNELS * PLACES
         shared = _shared_file(size)
         self._memory = mmap.mmap(shared, size)
-        self._process = _start(shared, limits)
+        self._files, theirs = socket.socketpair()
+        self._files.setblocking(False)
+        with theirs:
+            self._process = _start(shared, theirs.fileno(), limits)
         os.close(shared)
         to_child, from_child = _pipes(self._process)
+        os.set_blocking(to_child.fileno(), False)  # a child that does not read must not block us
         self.wire = Wire(from_child.fileno(), to_child.fileno())
         self._ready = False
         self.deadline_s = 0.0
+        self._requests = 0
         self.in_step = True
         """Whether the child waits for a video, and for nothing else."""
-        self.end = weakref.finalize(self, _end, self._process)
+        self.end = weakref.finalize(self, _end, self._process, self._files)
 
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def open(self, file: VideoFile, *, whole: bool, most_s: float, track: int = 0) -> DecodedVideo:
+    def open(
+        self,
+        file: VideoFile,
+        *,
+        whole: bool,
+        most_s: float,
+        cpu_s: float = math.inf,
+        track: int = 0,
+    ) -> DecodedVideo:
         """Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable.
 
         `most_s` is how long the video may take from now on; fetching its bytes does not count.
+        `cpu_s` is how much processor time decoding may take.
         """
         self._await_ready()
         self.deadline_s = time.monotonic() + most_s
         self.in_step = False
-        request = {"open": str(file.path), "bytes": file.size_bytes, "complete": file.complete}
-        self._send({**request, "whole": whole, "seconds": most_s, "track": track})
+        self._requests = 0
+        request = {"open": True, "bytes": file.size_bytes, "complete": file.complete}
+        limits = {"cpu_s": min(cpu_s, most_s), "track": track}
+        with open(file.path, "rb") as opened:
+            self._send({**request, **limits, "whole": whole})
+            self._send_file(opened.fileno())
         return DecodedVideo(self, file, self._facts(self.answer(file)), ahead=whole)
 
     def _await_ready(self) -> None:
@@ -106,10 +132,11 @@ class Decoder:
         try:
             while "need" in (message := self.wire.receive(self.deadline_s)):
                 start, end = message["need"]
+                self._count_request(file)
                 began_s = time.monotonic()
                 there = file.need(int(start), int(end))
                 self.deadline_s += time.monotonic() - began_s
-                self.wire.send({"have": there})
+                self.wire.send({"have": there}, self.deadline_s)
         except PeerSlow as error:
             raise _too_slow() from error
         except (PeerGone, OverflowError, TypeError, ValueError) as error:
@@ -118,6 +145,12 @@ class Decoder:
         if "error" in message:
             raise _refusal(message)
         return message
+
+    def _count_request(self, file: VideoFile) -> None:
+        """Raises ValueError for a child that asks for bytes it has, or without end."""
+        self._requests += 1
+        if file.complete or self._requests > MAX_REQUESTS:
+            raise ValueError("requests for bytes that no video needs")
 
     def frame(self, message: Message) -> Frame:
         """Its pixels are a view of shared memory, which a later frame overwrites."""
@@ -145,8 +178,16 @@ class Decoder:
 
     def _send(self, message: Message) -> None:
         try:
-            self.wire.send(message)
+            self.wire.send(message, self.deadline_s)
+        except PeerSlow as error:
+            raise _too_slow() from error
         except PeerGone as error:
+            raise self._crash(error) from error
+
+    def _send_file(self, number: int) -> None:
+        try:
+            socket.send_fds(self._files, [b"v"], [number])
+        except OSError as error:
             raise self._crash(error) from error
 
     def _crash(self, error: Exception) -> RollcallError:
@@ -201,16 +242,17 @@ class DecodedVideo:
 
 def _too_slow() -> VideoTooLarge:
     return VideoTooLarge(
-        "decoding the video takes too long; raise MAX_CALL_S together with the function's time-outs"
+        "decoding the video takes too long for its size; convert it to H.264, or use SCAN=timeline"
+        " and raise MAX_CALL_S together with the function's time-outs"
     )
 
 
-def _start(shared: int, limits: VideoLimits) -> subprocess.Popen[bytes]:
+def _start(shared: int, files: int, limits: VideoLimits) -> subprocess.Popen[bytes]:
     """Without the environment: it holds secrets, and a video's decoder needs none. With one arena
     of memory, which keeps its size over a thousand videos; several creep up. And without the
     folder in which we happen to be (-P), where a module may lie that is not FFmpeg's."""
     module = "rollcall.adapters.video.child"
-    numbers = [str(shared), str(limits.seconds), str(limits.pixels)]
+    numbers = [str(shared), str(files), str(limits.seconds), str(limits.pixels)]
     environment = {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "OPENBLAS_NUM_THREADS": "1",
@@ -220,12 +262,13 @@ def _start(shared: int, limits: VideoLimits) -> subprocess.Popen[bytes]:
         [sys.executable, "-P", "-W", "ignore", "-m", module, *numbers],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        pass_fds=(shared,),
+        pass_fds=(shared, files),
         env=environment,
     )
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], files: socket.socket) -> None:
+    files.close()
     for pipe in _pipes(process):
         pipe.close()
     process.kill()
@@ -240,11 +283,15 @@ def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
 def _shared_file(size: int) -> int:
     """Of that size; pages take memory from when they are first written."""
     try:
-        number = os.memfd_create("rollcall-frames")
+        number = os.memfd_create("rollcall-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except (AttributeError, OSError):  # not on Linux, or not allowed
         with tempfile.TemporaryFile() as file:
             number = os.dup(file.fileno())
+        os.ftruncate(number, size)
+        return number
     os.ftruncate(number, size)
+    # A child that was taken over could shrink it, and our next look at it would be a SIGBUS.
+    fcntl.fcntl(number, fcntl.F_ADD_SEALS, SEALS)
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,17 +22,24 @@ class DecoderPool:
 
     @contextmanager
     def open(
-        self, file: VideoFile, *, whole: bool, most_s: float, track: int = 0
+        self,
+        file: VideoFile,
+        *,
+        whole: bool,
+        most_s: float,
+        cpu_s: float = math.inf,
+        track: int = 0,
     ) -> Iterator[DecodedVideo]:
         """The video in a child. `whole` says that all of it will be looked at, `track` which of its
-        video tracks, in the order in which they are worth looking at.
+        video tracks, in the order in which they are worth looking at. `cpu_s` is how much processor
+        time decoding may take.
 
         Raises NotAVideo, VideoTooLarge, DecoderCrashed, DecoderUnavailable, or what fetching its
         bytes raises.
         """
         decoder = self._take()
         try:
-            yield decoder.open(file, whole=whole, most_s=most_s, track=track)
+            yield decoder.open(file, whole=whole, most_s=most_s, cpu_s=cpu_s, track=track)
             decoder.finish(file)
         finally:
             if decoder.in_step:

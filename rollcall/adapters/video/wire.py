@@ -27,7 +27,7 @@ class PeerGone(Exception):
 
 
 class PeerSlow(Exception):
-    """The other side has not answered in time."""
+    """The other side has not answered, or not read, in time."""
 
 
 class Wire:
@@ -38,14 +38,23 @@ class Wire:
         self._outgoing = outgoing
         self._buffer = b""
 
-    def send(self, message: Message) -> None:
-        """Raises PeerGone."""
+    def send(self, message: Message, deadline_s: float | None = None) -> None:
+        """Waits up to that point of `time.monotonic` while the other side does not read, where the
+        pipe is non-blocking. Raises PeerGone or PeerSlow.
+        """
         data = json.dumps(message).encode() + b"\n"
-        try:
-            while data:
+        while data:
+            try:
                 data = data[os.write(self._outgoing, data) :]
-        except OSError as error:
-            raise PeerGone(str(error)) from error
+            except BlockingIOError:
+                self._await_room(deadline_s)
+            except OSError as error:
+                raise PeerGone(str(error)) from error
+
+    def _await_room(self, deadline_s: float | None) -> None:
+        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        if not select.select([], [self._outgoing], [], left_s)[1]:
+            raise PeerSlow
 
     def receive(self, deadline_s: float | None = None) -> Message:
         """The next message, waited for up to that point of `time.monotonic`.
@@ -61,7 +70,7 @@ class Wire:
         line, _, self._buffer = self._buffer.partition(b"\n")
         try:
             message = json.loads(line)
-        except ValueError as error:
+        except (RecursionError, ValueError) as error:
             raise PeerGone("a message that is not JSON") from error
         if not isinstance(message, dict):
             raise PeerGone("a message that is not an object")
