@@ -151,25 +151,46 @@ class Recogniser:
         budget: CpuBudget,
         track: int,
     ) -> SearchedTrack:
+        """Once more, with closer looks, where the video turns out far shorter than its header says:
+        looks spread over hours would pass over everybody in a video of a minute."""
+        found, moving_s = self._look_through(file, gallery, watch, budget, track)
+        if moving_s is not None:
+            found, _ = self._look_through(file, gallery, watch, budget, track, moving_s)
+        return found
+
+    def _look_through(
+        self,
+        file: VideoFile,
+        gallery: Gallery,
+        watch: Stopwatch,
+        budget: CpuBudget,
+        track: int,
+        moving_s: float | None = None,
+    ) -> tuple[SearchedTrack, float | None]:
+        """Also the true `moving_s` where the planned looks were too far apart, else None."""
         sightings: list[Sighting] = []
-        number = 0
+        number, settled = 0, False
         with ExitStack() as stack:
             with watch.stage("open"):
                 video = stack.enter_context(self._open(file, watch, budget, track))
-            frames = video.frames(PLANS[self._scan](video.duration_s))
-            while (frame := _next(frames, watch)) is not None:
+            planned_s = video.moving_s if moving_s is None else moving_s
+            frames = video.frames(PLANS[self._scan](planned_s))
+            while not settled and (frame := _next(frames, watch)) is not None:
                 number += 1
                 thorough = self._scan == "identify" and not sightings and number <= THOROUGH_FRAMES
                 seen = self._look(frame, gallery, watch, thorough)
                 sightings += seen
-                if self._scan == "identify" and self._is_settled(seen, sightings):
-                    break
-                self._check_time(watch, frame)
-                budget.check()
-                _check_crowd(sightings)
-            return SearchedTrack(
+                settled = self._scan == "identify" and self._is_settled(seen, sightings)
+                if not settled:
+                    self._check_time(watch, frame)
+                    budget.check()
+                    _check_crowd(sightings)
+            found = SearchedTrack(
                 video.track, video.tracks, video.duration_s, video.damaged, number, tuple(sightings)
             )
+            too_far_apart = not settled and video.moving_s < planned_s / 2
+            again = self._scan == "identify" and too_far_apart and moving_s is None
+            return found, video.moving_s if again else None
 
     def _open(
         self, file: VideoFile, watch: Stopwatch, budget: CpuBudget, track: int

@@ -33,8 +33,9 @@ _TS_SYNC = 0x47
 _TS_SYNCS = 5
 """So many sync bytes at the right distance make a capture that starts in the middle of a packet."""
 
-_MAX_LEAD_BYTES = 1024
-"""A recorder's own header, or the rest of a packet, before the first whole packet."""
+_MAX_LEAD_BYTES = 3072
+"""A recorder's own header, or the rest of a packet or pack (2048 bytes on discs), before the first
+whole one."""
 
 _PACK_START = b"\x00\x00\x01\xba"
 """MPEG program stream; the next byte tells MPEG-1 from MPEG-2 (ISO/IEC 13818-1, 2.5.3.3)."""
@@ -96,7 +97,7 @@ def _behind_a_lead(head: bytes) -> str | None:
 
     Pictures and archives may hold such bytes by chance, so they are left out first.
     """
-    if kind_of(head) != kind_of(b"?"):
+    if any(len(prefix) > 1 and head.startswith(prefix) for prefix in _OTHER_KINDS):
         return None
     pack = head.find(_PACK_START, 0, _MAX_LEAD_BYTES)
     if pack >= 0 and len(head) > pack + 4 and _is_pack_mark(head[pack + 4]):

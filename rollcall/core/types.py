@@ -185,6 +185,9 @@ class Video(Protocol):
     """An opened video."""
 
     duration_s: float
+    """Seconds of content; 0 when unknown."""
+    moving_s: float
+    """The same without what stands still (`MediaClock`); exact once the last frame was read."""
     track: int
     """Number of the video track that is read, from 1."""
     tracks: int
@@ -196,5 +199,5 @@ class Video(Protocol):
         ...
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
-        """For each time the first frame that is not before it; times only grow."""
+        """For each time, in `moving_s`, the first frame that is not before it; times only grow."""
         ...

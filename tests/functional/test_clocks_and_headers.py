@@ -67,7 +67,7 @@ def test_two_recordings_joined(late: Path, tmp_path: Path, extension: str, offse
     assert person["first_seen_s"] == pytest.approx(3, abs=0.6)
 
 
-@pytest.mark.parametrize("jump_s", [90, 3600, 20_000])
+@pytest.mark.parametrize("jump_s", [900, 3600, 20_000])
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
 def test_a_camera_that_sets_its_clock(
     late: Path, tmp_path: Path, extension: str, jump_s: int
@@ -120,3 +120,67 @@ def test_the_limit_is_about_content(tmp_path: Path, extension: str) -> None:
     path = ffmpeg(f"-i '{plain}' {codec}", tmp_path / f"a.{extension}")
     assert answer(make_home(MAX_VIDEO_S="3"), path, path.name) == (413, "too_large")
     assert answer(make_home(MAX_VIDEO_S="7"), path, path.name) == (200, "recognised")
+
+
+def brief_visit(folder: Path, seconds: int, start_s: int, end_s: int) -> Path:
+    """An empty room at the bit rate of a camera; alice is there for a while."""
+    scenes = [([], start_s), (["red"], end_s - start_s), ([], seconds - end_s)]
+    parts = []
+    for number, (faces, length_s) in enumerate(scenes):
+        path = paint_video(folder / f"{number}.mp4", faces, frames_each=length_s * 10)
+        parts.append(f"file '{path}'\n")
+    (folder / "parts.txt").write_text("".join(parts))
+    noise = "noise=alls=12:allf=t"
+    options = f"-f concat -safe 0 -i '{folder / 'parts.txt'}' -vf {noise} {H264} -g 20 -b:v 400k"
+    return ffmpeg(options, folder / "visit.mp4")
+
+
+def names(path: Path) -> list[str]:
+    home = make_home()
+    home.put(path.name, path)
+    return [person["name"] for person in home.pipeline.run(VideoRef(IN, path.name))["people"]]
+
+
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_a_jump_takes_no_looks_from_the_rest(tmp_path: Path, extension: str) -> None:
+    visit = brief_visit(tmp_path, 60, 10, 14)
+    stamps = r"-vf setpts=if(gt(N\\,50)\\,PTS+900/TB\\,PTS) -fps_mode passthrough"
+    path = ffmpeg(f"-i '{visit}' {stamps} {H264} -g 20 -b:v 400k", tmp_path / f"jump.{extension}")
+    assert names(path) == ["alice"]
+
+
+@pytest.mark.parametrize("extension", ["ts", "mpg"])
+def test_a_restart_takes_no_looks_from_the_rest(tmp_path: Path, extension: str) -> None:
+    visit = brief_visit(tmp_path, 60, 10, 14)
+    codec = "-c:v mpeg2video -b:v 800k -g 20 -r 25" if extension == "mpg" else "-c copy"
+    first = ffmpeg(f"-t 20 -i '{visit}' {codec}", tmp_path / f"a.{extension}")
+    options = f"-ss 20 -i '{visit}' {codec} -output_ts_offset 3600"
+    second = ffmpeg(options, tmp_path / f"b.{extension}")
+    joined = tmp_path / f"joined.{extension}"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    assert names(joined) == ["alice"]
+
+
+@pytest.mark.parametrize("hold_s", [30, 90, 400])
+@pytest.mark.parametrize("extension", ["mp4", "mkv"])
+def test_every_picture_of_a_slide_show_is_looked_at(
+    tmp_path: Path, extension: str, hold_s: int
+) -> None:
+    """At the time at which a player shows it."""
+    pictures = paint_video(tmp_path / "painted.mp4", [], ["red"], [], [], frames_each=1)
+    stamps = f"-vf settb=1/1000,setpts=N*{hold_s}/TB -fps_mode passthrough -enc_time_base 1/1000"
+    path = ffmpeg(f"-i '{pictures}' {stamps} {H264} -crf 10", tmp_path / f"a.{extension}")
+    home = make_home()
+    home.put(path.name, path)
+    (person,) = home.pipeline.run(VideoRef(IN, path.name))["people"]
+    assert (person["name"], person["first_seen_s"]) == ("alice", pytest.approx(hold_s, abs=0.1))
+
+
+@pytest.mark.parametrize("extension", ["ts", "mp4", "mkv"])
+@pytest.mark.parametrize("key_frames", [600, 10_000])
+def test_key_frames_may_be_far_apart(tmp_path: Path, extension: str, key_frames: int) -> None:
+    """Cameras that save bits have one a minute, or a single one."""
+    visit = brief_visit(tmp_path, 300, 270, 285)
+    parameters = f"-x264-params keyint={key_frames}:scenecut=0:repeat-headers=1"
+    path = ffmpeg(f"-i '{visit}' {H264} {parameters} -b:v 400k", tmp_path / f"far.{extension}")
+    assert names(path) == ["alice"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from support.ffmpeg import H264, ffmpeg, moving_card, with_units
 
@@ -93,3 +95,45 @@ def test_a_broken_picture_beside_broken_metadata_is_still_damage(
     count, damaged = frames_of(tmp_path / "b.mp4")
     assert count < FRAMES
     assert damaged
+
+
+def shown_wrong(clean: Path, spoilt: Path) -> int:
+    """How many frames of the damaged file differ from the clean one's of the same time."""
+    everything = (n / 25 for n in range(1000))
+    with open(clean, "rb") as file, open_video(file, LIMITS) as video:
+        right = {round(each.time_s, 3): each.pixels.copy() for each in video.frames(everything)}
+    everything = (n / 25 for n in range(1000))
+    wrong = 0
+    with open(spoilt, "rb") as file, open_video(file, LIMITS) as video:
+        for each in video.frames(everything):
+            same = np.array_equal(each.pixels, right.get(round(each.time_s, 3)))
+            wrong += not same
+        assert video.damaged
+    return wrong
+
+
+def test_damage_right_after_a_key_frame_lasts_until_the_next_one(tmp_path: Path) -> None:
+    """The key frame comes out of the decoder after the damage was noticed."""
+    options = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25"
+    clean = moving_card(tmp_path / "clean.mp4", options, 4)
+    with av.open(str(clean)) as container:
+        packets = [each for each in container.demux(video=0) if each.size]
+    follower = packets[1 + next(n for n, each in enumerate(packets) if each.is_keyframe and n)]
+    body = bytearray(clean.read_bytes())
+    assert follower.pos is not None
+    slice_header = follower.pos + 4 + 2  # after the unit's length and its own header
+    body[slice_header : slice_header + 4] = b"\xff" * 4
+    (tmp_path / "spoilt.mp4").write_bytes(body)
+    assert shown_wrong(clean, tmp_path / "spoilt.mp4") == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_lost_packets_of_a_hevc_broadcast_are_noticed(tmp_path: Path, seed: int) -> None:
+    options = (
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25:repeat-headers=1"
+    )
+    clean = moving_card(tmp_path / "clean.ts", options, 4)
+    body = clean.read_bytes()
+    packet = 188 * (len(body) // 188 * (30 + seed * 5) // 100)
+    (tmp_path / "spoilt.ts").write_bytes(body[:packet] + body[packet + 2 * 188 :])
+    assert shown_wrong(clean, tmp_path / "spoilt.ts") == 0

@@ -31,6 +31,7 @@ ENCODINGS = {
     "plain.mpg": f"{H264} -g 50 -f mpeg",
     "hevc.mp4": f"{X265}:keyint=50:open-gop=1",
     "hevc.ts": f"{X265}:keyint=50:open-gop=1:repeat-headers=1",
+    "radl.mkv": f"{X265}:radl=3:bframes=4:keyint=50:min-keyint=50:open-gop=0:scenecut=0",
     "mpeg4.avi": "-c:v mpeg4 -g 50",
     "mpeg4.ts": "-c:v mpeg4 -g 50 -bf 2",
     "mpeg2.mpg": "-c:v mpeg2video -g 50 -bf 2",

@@ -97,3 +97,14 @@ def test_a_file_of_which_no_track_can_be_decoded(tmp_path: Path) -> None:
     path.write_bytes(b"\0\0\0\x20ftypisom" + bytes(100))
     with pytest.raises(NotAVideo):
         run(path)
+
+
+def test_a_track_within_the_limits_comes_before_one_that_is_too_large(
+    tmp_path: Path, camera: Path
+) -> None:
+    large = moving_card(tmp_path / "large.mp4", f"-vf scale=1280:720 {H264}")
+    path = joined(tmp_path / "a.mp4", large, camera)
+    home = make_home(MAX_VIDEO_PX="20000")
+    home.put(path.name, path)
+    answer = home.pipeline.run(VideoRef(IN, path.name))
+    assert [person["name"] for person in answer["people"]] == ["alice"]

@@ -77,12 +77,18 @@ def test_no_container(head: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [188, 192, 204])
-@pytest.mark.parametrize("lead", [0, 1, 87, 101, 187, 203, 700])
+@pytest.mark.parametrize("lead", [0, 1, 87, 101, 187, 203, 700, 2048])
 def test_a_transport_stream_may_start_in_the_middle_of_a_packet(size: int, lead: int) -> None:
     time_code = bytes(4) if size == 192 else b""
     packet = (time_code + TS_PACKET).ljust(size, b"\x00")
     assert container_of((bytes(lead) + packet * 25)[:HEAD_BYTES]) == "mpeg-ts"
     assert container_of(bytes(lead) + packet * 25) == "mpeg-ts"
+
+
+@pytest.mark.parametrize("first", [b"{", b"<"])
+def test_the_rest_of_a_packet_may_look_like_text(first: bytes) -> None:
+    assert container_of(first + bytes(100) + TS_PACKET * 10) == "mpeg-ts"
+    assert container_of(first + bytes(2000) + b"\x00\x00\x01\xba\x44") == "mpeg-ps"
 
 
 def test_four_syncs_by_chance_are_not_a_transport_stream() -> None:

@@ -11,13 +11,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from itertools import dropwhile, islice
 from typing import BinaryIO
 
 import av
 from av.video.stream import VideoStream
 
 from rollcall.adapters.video.content_length import claimed_s, claims_too_much, measure
-from rollcall.adapters.video.opening import HAS_KEY_INDEX, AnyPacket, VideoContainer, packets_of
+from rollcall.adapters.video.opening import (
+    HAS_KEY_INDEX,
+    HAS_WHOLE_INDEX,
+    AnyPacket,
+    VideoContainer,
+    packets_of,
+)
 from rollcall.adapters.video.packet_decoder import PacketDecoder
 from rollcall.adapters.video.shown_frames import Screen
 from rollcall.adapters.video.tracks import choose_track
@@ -32,6 +39,9 @@ SEEK_FROM_S = 10.0
 """Without a list of key frames, a step longer than this seeks and a shorter one decodes on. Key
 frames lie up to 10 s apart, so a seek over less may decode more than it skips."""
 
+SEEK_MARGIN_S = 2.0
+"""A seek in an MPEG stream goes by other stamps than a frame's own, so it aims a little earlier."""
+
 FALLBACK_FPS = 25.0
 """For a container that gives no rate, or an absurd one."""
 
@@ -45,6 +55,9 @@ the frame's true size is known."""
 DENSE_FPS = 10.0
 """From this rate on, frames that no other frame builds upon may be left out of a whole walk: the
 next one is a tenth of a second away."""
+
+REORDERED_FRAMES = 16
+"""Frames that are decoded before others and shown after them: H.264's and HEVC's limit."""
 
 MAX_DAMAGED_PACKETS = 1000
 """In a row. After so many there is nothing more to come."""
@@ -79,17 +92,21 @@ class AvVideo:
         self._limits = limits
         self._whole = whole
         self._demuxer = container.demuxer
-        self._stream, self.track, self.tracks = choose_track(container, track)
+        self._stream, self.track, self.tracks = choose_track(container, track, limits.pixels)
         self._fps = _rate(self._stream)
         self._may_seek = True
-        self.duration_s = self._content_s(container)
+        self._has_sought = False
+        self.duration_s, self.moving_s = self._length(container)
         self._check_length(self.duration_s)
         self._check_pixels(self._stream.width, self._stream.height)
+        self._stream_index = self._stream.index
+        self._file = container
         self._container = container.opened
         self._tick_s = self._stream.time_base or Fraction(1, 1000)
         start = self._stream.start_time
         self._clock = MediaClock(1 / self._fps, None if start is None else self._seconds(start))
         self._begun = False
+        self._first_is_repeated = False
         self._lag_s = 0.0
         self._decoder = PacketDecoder(self._stream)
         self._screen = Screen(self._stream, self._demuxer, limits.pixels)
@@ -105,13 +122,14 @@ class AvVideo:
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """For each time the first frame that is not before it; times only grow.
 
-        Raises NotAVideo when not even the first frame can be decoded. A video that is cut off
-        ends with its last good frame.
+        The times are `MediaClock.moving_s`. Raises NotAVideo when not even the first frame can be
+        decoded. A video that is cut off ends with its last good frame.
         """
         seen_any = False
         for time_s in times_s:
             found = self._frame_at(time_s)
             if found is None:
+                self.moving_s = self._true_moving_s()
                 break
             seen_any = True
             self._check_pixels(found.width, found.height)
@@ -126,21 +144,36 @@ class AvVideo:
         self._again.clear()
         self._packets = iter(())
 
-    def _content_s(self, container: VideoContainer) -> float:
-        """Seconds of content: as the header claims, or measured where the claim is not credible.
+    def _length(self, container: VideoContainer) -> tuple[float, float]:
+        """Seconds of content, and without what stands still: as the header claims, or measured
+        where the claim is not credible.
 
         0 where the header says nothing; `frames` does not rely on it.
         """
         claimed = claimed_s(container.opened, self._stream)
         if not claims_too_much(container.opened, self._stream, claimed, self._limits.seconds):
-            return claimed
+            return claimed, claimed
         index, frame_s = self._stream.index, 1 / self._fps
-        content_s, jumps = measure(container.opened, self._stream, frame_s, self._limits.seconds)
-        self._may_seek = not jumps
+        found = measure(container.opened, self._stream, frame_s, self._limits.seconds)
+        self._may_seek = not found.jumps
         track = container.reopen().streams[index]
         assert isinstance(track, VideoStream)  # noqa: S101 - for the type checker
         self._stream = track
-        return content_s
+        return found.time_s, found.moving_s
+
+    def _true_moving_s(self) -> float:
+        """After the last frame. Where seeks skipped parts and the end came much too early, the
+        header was wrong, and the packets say how long the video is."""
+        seen_s = max(0.0, self._clock.moving_s) + 1 / self._fps
+        if not self._has_sought:
+            return seen_s
+        if seen_s > self.moving_s / 2:
+            return self.moving_s
+        frame_s, max_s = 1 / self._fps, self._limits.seconds
+        container = self._file.reopen()
+        stream = container.streams[self._stream_index]
+        assert isinstance(stream, VideoStream)  # noqa: S101 - for the type checker
+        return measure(container, stream, frame_s, max_s).moving_s
 
     def _configure(self) -> None:
         """With the least work. More threads would spend more time of all cores, and on a walk the
@@ -162,10 +195,12 @@ class AvVideo:
             self._begun = True
             if not self._whole:
                 self._hurry_first()
-        elif self._may_skip_to(time_s):
+            return self._frame_from(time_s)
+        repeats, self._first_is_repeated = self._first_is_repeated, False
+        if self._may_skip_to(time_s):
             return self._frame_after_seek(time_s)
-        elif self._again:
-            self._clock.seek(0.0)
+        if repeats:
+            self._clock.seek(0.0, 0.0)
         return self._frame_from(time_s)
 
     def _frame_from(self, time_s: float) -> av.VideoFrame | None:
@@ -174,24 +209,30 @@ class AvVideo:
             now_s = self._clock.at(None if stamp is None else self._seconds(stamp))
             self._may_seek &= not self._clock.jumps
             self._check_length(now_s)
-            if now_s >= time_s - 0.5 / self._fps:
+            if self._clock.moving_s >= time_s - 0.5 / self._fps:
                 return frame
         return None
 
     def _frame_after_seek(self, time_s: float) -> av.VideoFrame | None:
         """Videos without full key frames (intra refresh) give their first picture some time after
-        the place that a seek leads to. Then an earlier place is sought, and from now on always."""
-        self._seek(time_s)
+        the place that a seek leads to. Then an earlier place is sought, and from now on always.
+
+        Where no key frame lies between the last frame and the wanted one, later seeks would decode
+        the same part again and again, so there are none.
+        """
+        last_s = self._clock.time_s
+        wanted_s = self._player_s(time_s)
+        self._seek(wanted_s, time_s)
         frame = self._frame_from(time_s)
-        late_s = self._clock.time_s - time_s
-        if frame is None or self._decoder.first_key is None or late_s < 2 / self._fps:
+        if frame is None or self._decoder.first_key is None:
             return frame
         key_s = self._seconds(self._decoder.first_key) - self._clock.stamp_s(0.0)
-        lag_s = min(self._clock.time_s - key_s, MAX_LAG_S)
-        if key_s > time_s or lag_s <= self._lag_s:
+        self._may_seek &= key_s > last_s
+        late_s, lag_s = self._clock.time_s - wanted_s, self._clock.time_s - key_s
+        if late_s < 2 / self._fps or key_s > wanted_s or not self._lag_s < lag_s <= MAX_LAG_S:
             return frame
         self._lag_s = lag_s
-        self._seek(time_s)
+        self._seek(wanted_s, time_s)
         return self._frame_from(time_s)
 
     def _hurry_first(self) -> None:
@@ -207,57 +248,86 @@ class AvVideo:
         if packet is None:
             return
         self._again.append(packet)
-        if not packet.is_keyframe or packet.is_discard:
+        if not packet.is_keyframe or packet.is_discard or not self._is_shown_first(packet):
             return
-        found = [*self._decoder.decode(packet), *self._decoder.flush()]
-        start = self._stream.start_time
-        if found and (start is None or found[0].pts is None or found[0].pts <= start):
-            self._ready.extend(found)
+        self._ready.extend([*self._decoder.decode(packet), *self._decoder.flush()])
+        self._first_is_repeated = bool(self._ready)
         self._decoder.begin_anew()
+
+    def _is_shown_first(self, packet: AnyPacket) -> bool:
+        """An MP4 says when its first frame is shown. Of other files the next packets are read:
+        those that are shown before a key frame come right after it."""
+        if packet.pts is None:
+            return True
+        if self._demuxer == "mov" and self._stream.start_time is not None:
+            return packet.pts <= self._stream.start_time
+        following = list(islice(self._packets, REORDERED_FRAMES))
+        self._again.extend(following)
+        return all(each.pts is None or each.pts >= packet.pts for each in following)
+
+    def _player_s(self, moving_s: float) -> float:
+        """Where a player shows that time, if nothing stands still on the way there. If something
+        does, the place is reached too early, never too late."""
+        return self._clock.time_s + moving_s - self._clock.moving_s
 
     def _may_skip_to(self, time_s: float) -> bool:
         """Whether a key frame lies between the last frame and that time. Not where the clock
         jumps: stamps do not lead to a place then."""
-        last_s = self._clock.time_s
-        if not self._may_seek or time_s - last_s < 2 / self._fps:
+        step_s = time_s - self._clock.moving_s
+        if not self._may_seek or step_s < 2 / self._fps:
             return False
+        wanted_s = self._player_s(time_s)
         if self._demuxer in HAS_KEY_INDEX:
             entries = self._stream.index_entries
-            found = entries.search_timestamp(self._ticks(time_s))
+            found = entries.search_timestamp(self._ticks(wanted_s))
             if found >= 0:
                 key_s = self._seconds(entries[found].timestamp) - self._clock.stamp_s(0.0)
-                if key_s > last_s + 1 / self._fps:
+                if key_s > self._clock.time_s + 1 / self._fps:
                     return True
-        return time_s - last_s > SEEK_FROM_S and time_s < self.duration_s
+            if self._demuxer in HAS_WHOLE_INDEX and self._stream.frames:
+                return False
+        return step_s > SEEK_FROM_S and wanted_s < self.duration_s
 
-    def _seek(self, time_s: float) -> None:
+    def _seek(self, wanted_s: float, moving_s: float) -> None:
         """To the last key frame before that time. Where that fails, decoding goes on."""
-        key_s = max(0.0, time_s - self._lag_s)
-        back_s = 0.0 if self._demuxer in HAS_KEY_INDEX else SEEK_FROM_S
+        self._has_sought = True
+        target, margin = self._ticks(max(0.0, wanted_s - self._lag_s)), 0
+        if self._demuxer not in HAS_KEY_INDEX:
+            target, margin = self._last_key(target), int(SEEK_MARGIN_S / self._tick_s)
         try:
-            self._container.seek(self._ticks(key_s - back_s), stream=self._stream)
+            self._container.seek(target - margin, stream=self._stream)
         except av.FFmpegError:
             return
         self._again.clear()
         self._ready.clear()
         self._packets = packets_of(self._container, self._stream)
         if self._demuxer not in HAS_KEY_INDEX:
-            self._again.extend(self._from_last_key(self._ticks(key_s)))
-        self._clock.seek(time_s)
+            self._packets = dropwhile(lambda each: not _is_key_from(each, target), self._packets)
+        self._clock.seek(wanted_s, moving_s)
         self._decoder.begin_anew()
 
-    def _from_last_key(self, ticks: int) -> list[AnyPacket]:
-        """The packets from the last key frame before that stamp, up to the stamp."""
-        found: list[AnyPacket] = []
-        for packet in self._packets:
-            before = packet.pts is None or packet.pts <= ticks
-            if packet.is_keyframe and (before or not found):
-                found = [packet]
-            elif found:
-                found.append(packet)
-            if found and not before:
-                break
-        return found
+    def _last_key(self, target: int) -> int:
+        """The stamp of the last key frame that is not after the target.
+
+        A seek in an MPEG stream leads to any packet, so packets are read from some seconds before
+        the target on, and from further back where no key frame is among them.
+        """
+        back = int(SEEK_FROM_S / self._tick_s)
+        start = self._ticks(0.0)
+        while True:
+            try:
+                self._container.seek(target - back, stream=self._stream)
+            except av.FFmpegError:
+                return target
+            found: int | None = None
+            for packet in packets_of(self._container, self._stream):
+                if packet.pts is not None and packet.pts > target:
+                    break
+                if packet.is_keyframe and packet.pts is not None:
+                    found = packet.pts
+            if found is not None or target - back <= start:
+                return start if found is None else found
+            back *= 2
 
     def _seconds(self, ticks: int) -> float:
         return float(ticks * self._tick_s)
@@ -292,3 +362,7 @@ def _rate(stream: VideoStream) -> float:
     """Frames per second, as far as that can be believed."""
     rates = (float(rate or 0) for rate in (stream.average_rate, stream.base_rate))
     return next((fps for fps in rates if MIN_FPS <= fps <= MAX_FPS), FALLBACK_FPS)
+
+
+def _is_key_from(packet: AnyPacket, stamp: int) -> bool:
+    return packet.is_keyframe and (packet.pts is None or packet.pts >= stamp)

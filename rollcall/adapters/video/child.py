@@ -136,7 +136,9 @@ class Child:
                     track=request["track"],
                 ) as video,
             ):
-                self._wire.send({"video": [video.duration_s, video.track, video.tracks]})
+                self._wire.send(
+                    {"video": [video.duration_s, video.moving_s, video.track, video.tracks]}
+                )
                 self._frames(video, PLACES if request["whole"] else 1)
         except RollcallError as error:
             self._wire.send({"error": error.code, "message": str(error)})
@@ -151,7 +153,7 @@ class Child:
     def _frames(self, video: AvVideo, places: int) -> None:
         for number, frame in enumerate(video.frames(self._times())):
             self._show(frame, number % places)
-        self._wire.send({"end": True, "damaged": video.damaged})
+        self._wire.send({"end": video.moving_s, "damaged": video.damaged})
 
     def _times(self) -> Iterator[float]:
         """As the parent asks for them, until it wants no more."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import av
 from av.video.stream import VideoStream
@@ -15,8 +16,9 @@ MIN_BYTES_PER_S = 2000.0
 """A file with fewer bytes for each second that its header claims is measured: even a still
 picture takes more with sound beside it, and a claim that is too long by hours takes less."""
 
-MIN_FRAMES_PER_S = 1.0
-"""A track with fewer frames for each second that its header claims is measured."""
+MIN_FRAME_SHARE = 0.8
+"""An MP4 with fewer frames than this share of its rate times its duration holds pictures for long,
+or its clock jumps. It is measured, which only takes its index."""
 
 REORDERED_PACKETS = 32
 """Packets come in decoding order. Their stamps are in order again after this many (H.264 and HEVC
@@ -38,6 +40,14 @@ def claimed_s(container: av.container.InputContainer, stream: VideoStream) -> fl
     return max(0.0, (container.duration or 0) / av.time_base)
 
 
+class ContentLength(NamedTuple):
+    """Seconds as `MediaClock` counts them, and how often the clock jumps."""
+
+    time_s: float
+    moving_s: float
+    jumps: int = 0
+
+
 def claims_too_much(
     container: av.container.InputContainer, stream: VideoStream, claimed_s: float, max_s: float
 ) -> bool:
@@ -45,26 +55,25 @@ def claims_too_much(
     if claimed_s > max_s:
         return True
     if stream.frames:
-        return stream.frames < MIN_FRAMES_PER_S * claimed_s
+        return stream.frames < MIN_FRAME_SHARE * claimed_s * float(stream.base_rate or 0)
     return container.size < MIN_BYTES_PER_S * claimed_s
 
 
 def measure(
     container: av.container.InputContainer, stream: VideoStream, frame_s: float, max_s: float
-) -> tuple[float, int]:
-    """Seconds of content, and how often its clock jumps, by the packets' own stamps.
+) -> ContentLength:
+    """The length by the packets' own stamps. Nothing is decoded.
 
-    Nothing is decoded. It ends early once there is more than `max_s`. Reads packets, so the
-    container has to be opened again afterwards.
+    It ends early once there is more than `max_s`. Reads packets, so the container has to be opened
+    again afterwards.
     """
     tick_s = float(stream.time_base or 0.001)
     clock = MediaClock(frame_s)
-    time_s = 0.0
     for stamp in _in_order(_stamps(container, stream)):
-        time_s = clock.at(stamp * tick_s)
-        if time_s > max_s:
+        if clock.at(stamp * tick_s) > max_s:
             break
-    return time_s + frame_s, clock.jumps
+    end_s, moving_s = max(0.0, clock.time_s), max(0.0, clock.moving_s)
+    return ContentLength(end_s + frame_s, moving_s + frame_s, clock.jumps)
 
 
 def _stamps(container: av.container.InputContainer, stream: VideoStream) -> Iterator[int]:

@@ -166,15 +166,21 @@ class Decoder:
         flat = np.frombuffer(self._memory, np.uint8, height * width * CHANNELS, offset)
         return Frame(time_s, flat.reshape(height, width, CHANNELS))
 
-    def _facts(self, message: Message) -> tuple[float, int, int]:
-        """Duration in seconds, number of the track, and how many tracks there are."""
+    def _facts(self, message: Message) -> tuple[float, float, int, int]:
+        """Duration and moving seconds, number of the track, and how many tracks there are."""
         try:
-            duration_s, track, tracks = message["video"]
-            if not math.isfinite(duration_s) or not 1 <= track <= tracks <= MAX_TRACKS:
+            duration_s, moving_s, track, tracks = message["video"]
+            if not math.isfinite(duration_s + moving_s) or not 1 <= track <= tracks <= MAX_TRACKS:
                 raise ValueError("facts that no video has")
-            return float(duration_s), int(track), int(tracks)
+            return float(duration_s), float(moving_s), int(track), int(tracks)
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._crash(error) from error
+
+    def seconds(self, value: object) -> float:
+        """A finite number of the child's."""
+        if isinstance(value, int | float) and math.isfinite(value):
+            return float(value)
+        raise self._crash(ValueError("a duration that is not a number"))
 
     def _send(self, message: Message) -> None:
         try:
@@ -208,14 +214,19 @@ class DecodedVideo:
     """Implements `rollcall.core.types.Video`; a frame's pixels are good until the next frame."""
 
     def __init__(
-        self, decoder: Decoder, file: VideoFile, facts: tuple[float, int, int], *, ahead: bool
+        self,
+        decoder: Decoder,
+        file: VideoFile,
+        facts: tuple[float, float, int, int],
+        *,
+        ahead: bool,
     ) -> None:
         self.damaged = False
         self._decoder = decoder
         self._file = file
         self._ahead = ahead
         self._asked = 0
-        self.duration_s, self.track, self.tracks = facts
+        self.duration_s, self.moving_s, self.track, self.tracks = facts
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """With `ahead`, the child decodes the next frames while the caller looks at this one."""
@@ -237,6 +248,7 @@ class DecodedVideo:
         if not self._decoder.in_step:
             return self._decoder.frame(message)
         self.damaged = bool(message.get("damaged"))
+        self.moving_s = self._decoder.seconds(message.get("end"))
         return None
 
 

@@ -7,7 +7,7 @@ H.264, table 7-1, and H.265, table 7-1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 
@@ -19,6 +19,7 @@ class UnitTypes(NamedTuple):
     header_bytes: int
     metadata: frozenset[int]
     filler: int
+    pictures: frozenset[int]
     restart: frozenset[int]
     """Pictures after which nothing refers to anything before them."""
     length_size_at: int
@@ -29,8 +30,10 @@ class UnitTypes(NamedTuple):
 
 
 UNIT_TYPES = {
-    "h264": UnitTypes(0, 0x1F, 1, frozenset({6}), 12, frozenset({5}), 4),
-    "hevc": UnitTypes(1, 0x3F, 2, frozenset({39, 40}), 38, frozenset({16, 17, 18, 19, 20}), 21),
+    "h264": UnitTypes(0, 0x1F, 1, frozenset({6}), 12, frozenset(range(1, 6)), frozenset({5}), 4),
+    "hevc": UnitTypes(
+        1, 0x3F, 2, frozenset({39, 40}), 38, frozenset(range(32)), frozenset(range(16, 21)), 21
+    ),
 }
 
 RECOVERY_POINT, DISPLAY_ORIENTATION = 6, 47
@@ -50,11 +53,33 @@ def hide_metadata(
     types = UNIT_TYPES.get(codec)
     if types is None:
         return packet
+    return _hidden(
+        packet,
+        types,
+        configuration,
+        lambda unit_type, message: unit_type in types.metadata and message not in kept,
+    )
+
+
+def hide_pictures(packet: bytes, codec: str, configuration: bytes | None) -> bytes:
+    """The packet with its pictures marked as filler, so that its metadata is left."""
+    types = UNIT_TYPES.get(codec)
+    if types is None:
+        return packet
+    return _hidden(packet, types, configuration, lambda unit_type, _: unit_type in types.pictures)
+
+
+def _hidden(
+    packet: bytes,
+    types: UnitTypes,
+    configuration: bytes | None,
+    hides: Callable[[int, int | None], bool],
+) -> bytes:
+    """`hides` gets the type of each unit and its first message, if it has one."""
     hidden = bytearray(packet)
     for start in _unit_starts(packet, _length_size(configuration, types)):
-        first_message = packet[start + types.header_bytes : start + types.header_bytes + 1]
-        is_kept = first_message and first_message[0] in kept
-        if types.of(packet[start]) in types.metadata and not is_kept:
+        at = start + types.header_bytes
+        if hides(types.of(packet[start]), packet[at] if at < len(packet) else None):
             without_type = packet[start] & ~(types.mask << types.shift) & 0xFF
             hidden[start] = without_type | types.filler << types.shift
     return bytes(hidden)

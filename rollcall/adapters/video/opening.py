@@ -35,6 +35,9 @@ HAS_KEY_INDEX = HEADER_SAYS_ALL | {"asf"}
 """In these the index lists key frames, and a seek leads to one. In MPEG streams and Ogg a seek may
 end between two key frames."""
 
+HAS_WHOLE_INDEX = {"mov", "avi"}
+"""In these the index is complete once the file is open."""
+
 
 class VideoContainer:
     """An open video file. It can be opened again at its start after packets were read."""

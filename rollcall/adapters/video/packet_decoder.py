@@ -7,7 +7,12 @@ from contextlib import suppress
 import av
 from av.video.stream import VideoStream
 
-from rollcall.adapters.video.metadata_units import KEPT_MESSAGES, hide_metadata, restarts
+from rollcall.adapters.video.metadata_units import (
+    KEPT_MESSAGES,
+    hide_metadata,
+    hide_pictures,
+    restarts,
+)
 from rollcall.adapters.video.opening import AnyPacket
 
 GREY_WITHOUT_KEY = {"mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "h263", "h263i", "flv"} | {
@@ -29,6 +34,10 @@ class PacketDecoder:
         """Stamp of the key frame at which decoding began."""
         self._stream = stream
         self._key_seen = False
+        self._last_key: int | None = None
+        self._last_key_before_damage: int | None = None
+        self._damaged_stamp: int | None = None
+        self._lost = False
         self._may_miss_frames = False
         self._sound = stream.codec_context.name not in GREY_WITHOUT_KEY
         self._metadata_is_damaged = False
@@ -54,11 +63,25 @@ class PacketDecoder:
             return []
         except av.FFmpegError:
             self.failures += 1
-            if not self._leads(packet):
-                self._note_damage()
+            if not self._may_miss(packet):
+                self._note_damage(packet)
             return []
         self.failures = 0
+        if packet is not None and self._has_lost_bytes(packet) and not self._may_miss(packet):
+            self._note_damage(packet)
+        elif packet is not None and not self._leads(packet) and not packet.is_keyframe:
+            self._may_miss_frames = False
         return [frame for frame in frames if self._is_sound(frame)]
+
+    def _has_lost_bytes(self, packet: AnyPacket) -> bool:
+        """Some decoders do not say that bytes of a packet were lost. What was lost at the end of a
+        packet may go on at the start of the next."""
+        follows_loss, self._lost = self._lost, packet.is_corrupt
+        return packet.is_corrupt or follows_loss
+
+    def _may_miss(self, picture: AnyPacket | None) -> bool:
+        """Whether its failure only means that frames before the start of decoding are missing."""
+        return self._may_miss_frames or self._leads(picture)
 
     def _leads(self, picture: AnyPacket | av.VideoFrame | None) -> bool:
         """Whether a picture is shown before the key frame at which decoding began: it builds upon
@@ -78,13 +101,33 @@ class PacketDecoder:
         try:
             return self._stream.decode(packet)
         except av.FFmpegError:
+            if packet is None or not self._is_metadata_to_blame(packet):
+                raise
             for kept in (KEPT_MESSAGES, frozenset[int]()):
-                if packet is not None and self._hide_metadata(packet, kept):
+                if self._hide_metadata(packet, kept):
                     with suppress(av.FFmpegError):
                         frames = self._stream.decode(packet)
                         self._metadata_is_damaged = True
                         return frames
             raise
+
+    def _is_metadata_to_blame(self, packet: AnyPacket) -> bool:
+        """FFmpeg's HEVC decoder keeps half of a picture that it refused, and shows it after a
+        second try. So another decoder gets the packet without the picture first: it refuses it
+        only because of the metadata. The H.264 decoder refuses packets without a picture, and
+        keeps nothing."""
+        context = self._stream.codec_context
+        if context.name != "hevc":
+            return True
+        trial = av.CodecContext.create("hevc", "r")
+        trial.extradata = context.extradata
+        trial.options = {"err_detect": "explode"}
+        data = hide_pictures(bytes(packet), context.name, context.extradata)
+        try:
+            trial.decode(av.Packet(data))
+        except av.FFmpegError:
+            return True
+        return False
 
     def _hide_metadata(self, packet: AnyPacket, kept: frozenset[int]) -> bool:
         """Whether there was any."""
@@ -101,22 +144,30 @@ class PacketDecoder:
         begins = not self._key_seen
         self._key_seen = True
         self._may_miss_frames = False
+        self._last_key = packet.pts
         if begins:
             context = self._stream.codec_context
             self.first_key = packet.dts if packet.pts is None else packet.pts
             self._may_miss_frames = not restarts(bytes(packet), context.name, context.extradata)
 
-    def _note_damage(self) -> None:
+    def _note_damage(self, picture: AnyPacket | av.VideoFrame | None) -> None:
         """A recording that begins between two key frames is not damaged."""
         self._sound = False
-        self.damaged |= self._key_seen and not self._may_miss_frames
+        self._last_key_before_damage = self._last_key
+        self._damaged_stamp = picture.pts if picture is not None else None
+        self.damaged |= self._key_seen
 
     def _is_sound(self, frame: av.VideoFrame) -> bool:
-        """Frames after a damaged one show what was never there, up to the next key frame."""
-        if frame.is_corrupt and self._leads(frame):
-            return False
+        """Frames after a damaged one show what was never there, up to the next key frame.
+
+        A decoder hands frames out late, so a key frame from before the damage may come after it.
+        """
         if frame.is_corrupt:
-            self._note_damage()
-        elif frame.key_frame:
-            self._sound = True
+            if not (self._may_miss_frames or self._leads(frame)):
+                self._note_damage(frame)
+            return False
+        if frame.key_frame and not self._sound:
+            before = self._last_key_before_damage
+            self._sound = before is None or frame.pts is None or frame.pts > before
+            return self._sound or frame.pts != self._damaged_stamp
         return self._sound

@@ -22,8 +22,11 @@ PROBED_PACKETS = 500
 """Read to learn which tracks move: tracks are interleaved, so this is some seconds of the file."""
 
 
-def choose_track(container: VideoContainer, number: int) -> tuple[VideoStream, int, int]:
-    """The track to look at as the `number`-th, from 0. Thumbnails come last.
+def choose_track(
+    container: VideoContainer, number: int, max_px: int
+) -> tuple[VideoStream, int, int]:
+    """The track to look at as the `number`-th, from 0. Thumbnails come last, and before them tracks
+    of more than `max_px` pixels.
 
     Also its number as players count, from 1, and how many there are. Raises NotAVideo where there
     is no such track.
@@ -32,7 +35,8 @@ def choose_track(container: VideoContainer, number: int) -> tuple[VideoStream, i
     order = [each.index for each in tracks]
     if len(tracks) > 1:
         still = still_tracks(container.opened, tracks)
-        order.sort(key=lambda index: index in still)
+        large = {each.index for each in tracks if each.width * each.height > max_px}
+        order.sort(key=lambda index: (index in still, index in large))
         container.reopen()
     if number >= len(order):
         raise NotAVideo(f"the file has no more than {len(order)} video tracks")
