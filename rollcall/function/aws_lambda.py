@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollcall.core.errors import TransientError
+from rollcall.core.printable import printable
 from rollcall.function.service import Answer, FunctionService
 
 log = logging.getLogger(__name__)
@@ -73,8 +74,8 @@ def _may_go_away(answer: Answer) -> bool:
 
 
 def _problem(answer: Answer) -> str:
-    """Code and message of every error in it."""
+    """Code and message of every error in it. Lambda's runtime logs what is raised as it is."""
     found = answer.document
     documents = found if isinstance(found, list) else [found]
     errors = [document["error"] for document in documents if "error" in document]
-    return "; ".join(f"{error['code']}: {error['message']}" for error in errors)
+    return printable("; ".join(f"{error['code']}: {error['message']}" for error in errors))

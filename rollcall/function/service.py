@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -19,6 +18,7 @@ from rollcall.core.errors import (
     TransientError,
 )
 from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.printable import json_text
 from rollcall.core.reports import STALE_GALLERY, describe_error, outcome_text
 from rollcall.core.types import VideoRef
 from rollcall.core.work_ids import ID_CHARS
@@ -48,7 +48,7 @@ class Answer(NamedTuple):
         return headers
 
     def body(self) -> str:
-        return json.dumps(self.document, ensure_ascii=False)
+        return json_text(self.document)
 
 
 class FunctionService:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from shlex import quote
 
-import click
-
 from rollcall.adapters.boto import dynamodb_client
 from rollcall.adapters.dynamodb import ensure_table
 from rollcall.core.errors import GalleryError
@@ -21,6 +19,7 @@ from rollcall.local.build_context import REPOSITORY
 from rollcall.local.openfaas_stack import OpenFaasStack
 from rollcall.local.processes import StartFailed
 from rollcall.local.stores import StoreName
+from rollcall.terminal import say, say_block
 
 
 def run_up(
@@ -43,16 +42,17 @@ def run_up(
     except OSError as error:
         raise StartFailed(f"{str(folder)!r} cannot be made: {error.strerror}") from error
     place = _gallery(encodings)
-    click.echo(described(place, read_gallery(place)), err=True)
+    say_block(described(place, read_gallery(place)), err=True)
     try:
         overrides = {"ENCODINGS": str(place.path.resolve()), **_refresh(chosen or Settings())}
         with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
             token = "your TRIGGER_TOKEN" if chosen and chosen.trigger_token else ""
-            click.echo(_usage(stack, token or stack.settings.trigger_token))
+            for line in _usage(stack, token or stack.settings.trigger_token).split("\n"):
+                say(line)
             _wait(stack, pause)
     except KeyboardInterrupt:
-        click.echo("stopped")
+        say("stopped")
 
 
 def _refresh(chosen: Settings) -> dict[str, str]:

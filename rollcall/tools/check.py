@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
@@ -24,14 +21,13 @@ from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.core.texts import nfc, same_names
 from rollcall.core.types import ObjectInfo
+from rollcall.terminal import Command, say, say_table
 from rollcall.tools.check_openstack import print_facts, wait_facts
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 from rollcall.tools.mapping import read_mapping
 
 MAX_RESULT_BYTES = 1 << 20
 POLL_S = 0.25
-WIDTH = 110
-"""Width of the table in characters when the output is not a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,25 +124,18 @@ class Checker:
         ]
 
 
-def print_rows(rows: Iterable[Row], console: Console) -> None:
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "video", "expected", "got", "distance", "time"):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        seconds = "" if row.seconds is None else f"{row.seconds:.1f} s"
-        mark = Text("right", "green") if row.right else Text("WRONG", "red")
-        cells = (row.video, row.expected, row.got, row.distance, seconds)
-        table.add_row(mark, *(Text(cell) for cell in cells))
-    console.print(table)
+def print_rows(rows: Iterable[Row]) -> None:
+    say_table(
+        ("video", "expected", "got", "distance", "time"),
+        ((row.right, (row.video, row.expected, row.got, row.distance, _time(row))) for row in rows),
+    )
 
 
-def console() -> Console:
-    """As wide as the terminal, or wide enough for a log."""
-    own = Console()
-    return own if own.is_terminal else Console(width=WIDTH)
+def _time(row: Row) -> str:
+    return "" if row.seconds is None else f"{row.seconds:.1f} s"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--mapping",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -173,14 +162,14 @@ def main(mapping: Path, wait_s: float, flow: str) -> None:
     chosen, expected = settings(), read_mapping(mapping)
     until = time.monotonic() + wait_s
     rows = Checker(chosen, expected).wait(wait_s)
-    print_rows(rows, console())
+    print_rows(rows)
     found = wait_facts(chosen, expected, until - time.monotonic()) if flow == "openstack" else []
     print_facts(found)
     right = sum(row.right for row in rows)
-    click.echo(f"{right}/{len(rows)} correct")
+    say(f"{right}/{len(rows)} correct")
     for row in rows:
         if not row.right:
-            click.echo(f"wrong: {row.video}: expected {row.expected}, got {row.got}", err=True)
+            say(f"wrong: {row.video}: expected {row.expected}, got {row.got}", err=True)
     all_right = right == len(rows) and all(fact.right for fact in found)
     sys.exit(0 if all_right else FOUND_WRONG)
 

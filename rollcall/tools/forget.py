@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -19,6 +19,7 @@ from rollcall.core.names import normalise_name
 from rollcall.core.settings import Settings
 from rollcall.forgetting import Forgetting, Trace, reports_in, results_in
 from rollcall.galleries import GalleryPlace, gallery_of
+from rollcall.terminal import Command, say, say_json
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings, tell_gallery
 from rollcall.wiring import build_place
 from rollcall.worker.forgetting import in_files
@@ -33,7 +34,7 @@ _UNITS = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name")
 @click.option(
     "--everywhere",
@@ -59,7 +60,10 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
     traces = []
     for trace in _traces(Forgetting(name, yes), chosen, place, everywhere):
         traces.append(trace)
-        click.echo(_document(trace, yes) if as_json else _sentence(trace, yes))
+        if as_json:
+            say_json(_document(trace, yes))
+        else:
+            say(_sentence(trace, yes))
     if not traces:
         _nobody(name, known.people)
     renewed = any(trace.kind == "gallery" and not trace.version for trace in traces)
@@ -96,9 +100,8 @@ def _where(trace: Trace) -> str:
     return f"old version {trace.version} of {trace.where}" if trace.version else trace.where
 
 
-def _document(trace: Trace, done: bool) -> str:
-    removed = done and not trace.problem
-    return json.dumps({**dataclasses.asdict(trace), "removed": removed}, ensure_ascii=False)
+def _document(trace: Trace, done: bool) -> dict[str, Any]:
+    return {**dataclasses.asdict(trace), "removed": done and not trace.problem}
 
 
 def _nobody(name: str, people: tuple[str, ...]) -> None:
@@ -107,7 +110,7 @@ def _nobody(name: str, people: tuple[str, ...]) -> None:
     near = [each for each in folded if wanted in each] + get_close_matches(wanted, folded)
     names = [repr(folded[each]) for each in dict.fromkeys(near)][:SHOWN_NAMES]
     hint = f"; near to it: {', '.join(names)}" if names else ""
-    click.echo(f"nothing names {name!r}{hint}", err=True)
+    say(f"nothing names {name!r}{hint}", err=True)
     sys.exit(FOUND_WRONG)
 
 
@@ -116,12 +119,12 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, pickled: bool) ->
         _tell_unreached(chosen)
     if pickled:
         form = "was a pickle and is native now" if done else "is a pickle and would become native"
-        click.echo(f"the gallery {form}, under the same name", err=True)
+        say(f"the gallery {form}, under the same name", err=True)
     if not done:
-        click.echo("nothing was changed; do it with --yes", err=True)
+        say("nothing was changed; do it with --yes", err=True)
     elif everywhere:
         wait_s = chosen.encodings_refresh_s + chosen.max_call_s
-        click.echo(
+        say(
             f"functions may still write the name for up to {wait_s:g} s"
             " (ENCODINGS_REFRESH_S and a call in flight); do this once more after that",
             err=True,
@@ -130,16 +133,16 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, pickled: bool) ->
 
 def _tell_unreached(chosen: Settings) -> None:
     if not chosen.report_bucket:
-        click.echo("REPORT_BUCKET is not set: no reports were looked at", err=True)
+        say("REPORT_BUCKET is not set: no reports were looked at", err=True)
     files = Path(chosen.results_folder).is_dir()
     if not files:
-        click.echo(
+        say(
             f"no RESULTS_FOLDER {chosen.results_folder!r} here; where a worker runs, do this on its"
             " machine too",
             err=True,
         )
     if files or chosen.result_queue_url:
-        click.echo(
+        say(
             "messages of the worker's queues, dead letters included, may hold the name for 14 days:"
             " do this once more after a --replay",
             err=True,

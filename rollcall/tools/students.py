@@ -16,6 +16,7 @@ from rollcall.core.student_records import (
     parse_records,
     without_duplicates,
 )
+from rollcall.terminal import Command, say
 from rollcall.text_files import read_text
 from rollcall.tools.entry import command_errors, settings
 
@@ -33,7 +34,7 @@ def upload_students(settings: Settings, path: Path) -> int:
     check_records(records, keys, str(path))
     unique, repetitions = without_duplicates(records, keys)
     for sentence in repetitions:
-        click.echo(f"warning: {str(path)!r}: {sentence}", err=True)
+        say(f"warning: {str(path)!r}: {sentence}", err=True)
     refused = put_items(dynamodb_resource(settings), table, unique)
     if refused:
         reasons = "; ".join(f"{item['name']!r}: {reason}" for item, reason in refused[:SHOWN])
@@ -42,7 +43,7 @@ def upload_students(settings: Settings, path: Path) -> int:
     return len(unique)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @command_errors
 def main(file: Path) -> None:
@@ -50,4 +51,4 @@ def main(file: Path) -> None:
     chosen = settings()
     count = upload_students(chosen, file)
     records = "1 record is" if count == 1 else f"{count} records are"
-    click.echo(f"{records} in {chosen.student_table}")
+    say(f"{records} in {chosen.student_table}")

@@ -14,6 +14,7 @@ import click
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
+from rollcall.terminal import Command
 from rollcall.tools.entry import command_errors, settings
 from rollcall.trigger import registration
 from rollcall.trigger.advertised import checked_url
@@ -22,7 +23,7 @@ from rollcall.trigger.inbox_file import InboxOwner
 from rollcall.trigger.service import Trigger, build_trigger
 
 
-@click.command(context_settings={"show_default": True})
+@click.command(cls=Command, context_settings={"show_default": True})
 @click.option("--register", "wanted", is_flag=True, help="Create buckets, topic and notification.")
 @click.option(
     "--unregister",

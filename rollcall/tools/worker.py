@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from rollcall.terminal import Command, say
 from rollcall.tools.entry import command_errors, settings
 from rollcall.worker.dead_letters import replay
 from rollcall.worker.queues import Queues
@@ -19,7 +20,7 @@ from rollcall.worker.service import Worker
 log = logging.getLogger(__name__)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--register", "wanted", is_flag=True, help="Create buckets, queues and notification, and end."
 )
@@ -35,7 +36,7 @@ def main(wanted: bool, again: bool) -> None:
     if again:
         queues = Queues(chosen)
         sources = {queue.name: queue for queue in (queues.input, queues.result)}
-        click.echo(f"{replay(queues.dead, sources)} dead letters put back")
+        say(f"{replay(queues.dead, sources)} dead letters put back")
         return
     if wanted:
         register(chosen)

@@ -16,6 +16,7 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
+from rollcall.terminal import Command, say
 from rollcall.tools.entry import command_errors, settings
 
 UPLOADS_AT_ONCE = 4
@@ -99,7 +100,7 @@ def upload_videos(
         list(pool.map(upload, videos))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--clear", is_flag=True, help="Empty the input, output and report buckets first.")
 @command_errors
@@ -112,7 +113,7 @@ def main(folder: Path, clear: bool) -> None:
     found = find_videos(folder)
     videos = found.videos
     if clear:
-        click.echo(f"{clear_buckets(chosen)} objects removed")
+        say(f"{clear_buckets(chosen)} objects removed")
     total_bytes = sum(path.stat().st_size for path in videos.values())
     count = TextColumn("{task.fields[done]} of {task.fields[videos]} videos")
     with Progress(TextColumn("uploading"), BarColumn(), count, DownloadColumn()) as progress:
@@ -125,6 +126,6 @@ def main(folder: Path, clear: bool) -> None:
             lambda: progress.update(bar, done=next(sent)),
         )
     uploaded = "1 video is" if len(videos) == 1 else f"{len(videos)} videos are"
-    click.echo(f"{uploaded} in {chosen.input_bucket}")
+    say(f"{uploaded} in {chosen.input_bucket}")
     if sentence := found.left_out_sentence():
-        click.echo(sentence, err=True)
+        say(sentence, err=True)

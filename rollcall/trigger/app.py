@@ -6,14 +6,17 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from flask import Flask, Response, jsonify, render_template, request
+from markupsafe import Markup
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from rollcall.core.errors import TransientError
 from rollcall.core.events import MAX_BODY_BYTES
+from rollcall.core.printable import printable
 from rollcall.core.reports import describe_error
 from rollcall.logs import LogLimit
 from rollcall.trigger.access import DOORS, Access
@@ -42,6 +45,8 @@ def create_app(parts: TriggerParts) -> Flask:
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.jinja_env.filters["when"] = _when
+    # HTML's own escaping leaves control characters, and those that turn the text around.
+    app.jinja_env.finalize = _shown
     _add_events(app, parts)
     _add_pages(app, parts)
     app.register_error_handler(TransientError, _unavailable)
@@ -109,6 +114,12 @@ def _refusal() -> tuple[Response, int]:
     response = jsonify(error={"code": "unauthorized", "message": message, "retryable": False})
     response.headers["WWW-Authenticate"] = 'Basic realm="rollcall"'
     return response, 401
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value)
+    return value
 
 
 def _when(unix_s: float) -> str:

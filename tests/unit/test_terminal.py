@@ -1,0 +1,96 @@
+"""Everything that a command prints goes through `rollcall.terminal`."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from support.needs import REPOSITORY
+
+from rollcall import terminal
+from rollcall.tools import check, demo, students, trigger, worker, workload
+from rollcall.tools.cli import main
+from rollcall.tools.entry import command_errors
+
+OWN = {
+    REPOSITORY / "rollcall" / "terminal.py",
+    REPOSITORY / "rollcall" / "start.py",  # runs without packages, and prints no text of others
+}
+SOURCES = sorted({*(REPOSITORY / "rollcall").rglob("*.py"), *REPOSITORY.glob("*.py")} - OWN)
+PRINTERS = {"print", "pprint", "echo", "secho", "echo_via_pager", "confirm", "prompt"}
+STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
+TRICK = "a\x1b]0;owned\x07\x9b\u202e\r\nb"
+SHOWN = r"a\x1b]0;owned\x07\x9b\u202e\r\nb"
+
+SCRIPTS = [check.main, demo.main, students.main, trigger.main, worker.main, workload.main]
+
+
+def prints(path: Path) -> list[str]:
+    """What in a file could print: calls, streams, and what rich prints with."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(ast.Name(name) | ast.Attribute(ast.Name("click"), name)) if (
+                name in PRINTERS
+            ):
+                found.append(name)
+            case ast.Attribute(ast.Name("sys"), name) if name in STREAMS:
+                found.append(name)
+            case ast.ImportFrom("rich.console" | "rich.table" | "rich.text" | "rich"):
+                found.append("rich")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_no_other_module_prints(path: Path) -> None:
+    assert prints(path) == []
+
+
+def test_the_search_finds_what_prints() -> None:
+    assert set(prints(REPOSITORY / "rollcall" / "terminal.py")) >= {"echo", "confirm", "rich"}
+
+
+def commands(command: click.Command) -> list[click.Command]:
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    return [command, *(each for inner in below for each in commands(inner))]
+
+
+@pytest.mark.parametrize("command", [*SCRIPTS, *commands(main)], ids=lambda command: command.name)
+def test_every_command_has_printable_usage_errors(command: click.Command) -> None:
+    assert isinstance(command, terminal.Command)
+    result = CliRunner().invoke(command, [f"--{TRICK}", TRICK, TRICK, TRICK])
+    assert result.exit_code == 2
+    assert SHOWN in result.stderr
+    assert all(line.isprintable() for line in result.stderr.split("\n"))
+
+
+def test_lines_documents_and_cells_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say(TRICK)
+    terminal.say_fact(TRICK, right=True)
+    terminal.say_table(["video"], [(False, [TRICK])])
+    terminal.say_json({"name": "\x9b\u202e"})
+    said = capsys.readouterr().out.split("\n")
+    assert said[:2] == [SHOWN, f"✓ {SHOWN}"]
+    assert SHOWN in said[3]
+    assert said[4] == r'{"name": "\u009b\u202e"}'
+
+
+def test_an_uncaught_error_of_a_command_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    @click.command(cls=terminal.Command)
+    @command_errors
+    def broken() -> None:
+        raise ValueError(TRICK)
+
+    before = sys.excepthook
+    try:
+        error = CliRunner().invoke(broken).exception
+        assert isinstance(error, ValueError)
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        sys.excepthook = before
+    assert "\x1b" not in capsys.readouterr().err
