@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rollcall.core.errors import PermanentError
 from rollcall.core.names import UNKNOWN, normalise_name
+from rollcall.core.results import safe_cell
 
 
 class MappingError(PermanentError):
@@ -57,8 +58,9 @@ def agrees(expected: Expectation, rows: Sequence[Mapping[str, str]]) -> bool:
 
 
 def _normalised(major: str, year: str) -> tuple[str, str]:
-    """Cells of a result and of a mapping may come from machines with other spellings."""
-    return normalise_name(major), normalise_name(year)
+    """Cells of a result and of a mapping may come from machines with other spellings. Those of a
+    result have a `'` where a spreadsheet would run them."""
+    return normalise_name(safe_cell(major)), normalise_name(safe_cell(year))
 
 
 def _parse_line(number: int, line: str) -> tuple[str, Expectation]:

@@ -4,33 +4,51 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
 
 from rollcall.core.names import UNKNOWN, normalise_name
+from rollcall.core.printable import printable
 from rollcall.core.types import Person, Student
 
 COLUMNS = ("name", "major", "year", "first_seen_s", "last_seen_s", "frames", "distance")
 ERROR_COLUMNS = ("error", "message")
 
-FORMULA_STARTS = tuple("=+-@\t\r\n＝＋－＠")
-"""Cells that begin so are run by spreadsheets (OWASP, CSV injection)."""
+FORMULA_STARTS = tuple("=+-@＝＋－＠﹦﹢﹣﹫−")
+"""Cells that begin so are run by spreadsheets (OWASP, CSV injection), or may be after a conversion:
+full-width and small forms, and the minus sign."""
+
+_SKIPPED = r"[\s\"\u00ad\u200b-\u200d\u2060\ufeff]*"
+"""Spaces, quotes and invisible characters, which a spreadsheet may drop at the start of a cell."""
+
+_RUN = f"({_SKIPPED})(?=[{re.escape(''.join(FORMULA_STARTS))}])"
+_FORMULA = re.compile(f"^{_RUN}")
+_LATER_FORMULA = re.compile(f"([;|\u061b]){_RUN}")
+"""Where the list separator is a semicolon, as in most of Europe, Excel splits lines at semicolons
+instead of commas. Quotes do not prevent that: they count only at the start of a field."""
+
+_QUOTED = re.compile('[,;|\u061b"\r\n\t]')
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?|")
 
 
 def render_csv(people: Iterable[Person], students: Mapping[str, Student]) -> bytes:
     """UTF-8, RFC 4180, header always; rows in the given order."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_row(person, students.get(person.name)) for person in people)
-    return out.getvalue().encode()
+    return _rendered(COLUMNS, (_row(person, students.get(person.name)) for person in people))
 
 
 def render_error(code: str, message: str) -> bytes:
     """Why there is no result, in the same form: a header and one row."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerows([ERROR_COLUMNS, [_safe(code), _safe(message)]])
-    return out.getvalue().encode()
+    return _rendered(ERROR_COLUMNS, [[safe_cell(code), safe_cell(message)]])
+
+
+def safe_cell(text: str) -> str:
+    """The text as a cell that no spreadsheet runs and no terminal obeys. Safe to apply twice.
+
+    A cell that begins as a formula gets a `'` before it; so does what follows a semicolon inside
+    of it. Line breaks and tabs become spaces, other control characters escapes.
+    """
+    line = re.sub(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+", " ", text)
+    return _FORMULA.sub(r"'\1", _LATER_FORMULA.sub(r"\1'\2", printable(line)))
 
 
 def parse_csv(body: bytes) -> list[dict[str, str]]:
@@ -47,19 +65,23 @@ def parse_csv(body: bytes) -> list[dict[str, str]]:
     return rows
 
 
+def safe_csv(body: bytes) -> bytes:
+    """A result that others may have written, with safe cells. One of ours comes back unchanged.
+
+    Raises ValueError when it is not a result of ours.
+    """
+    return _rendered(COLUMNS, map(_safe_row, parse_csv(body)))
+
+
 def csv_without(body: bytes, name: str) -> tuple[bytes, int]:
     """The result without the rows of that person, and how many those were.
 
     Raises ValueError when it is not a result of ours.
     """
     rows = parse_csv(body)
-    gone = _safe(normalise_name(name))
-    rest = [row for row in rows if normalise_name(row["name"]) != gone]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([row[column] for column in COLUMNS] for row in rest)
-    return out.getvalue().encode(), len(rows) - len(rest)
+    gone = safe_cell(normalise_name(name))
+    rest = [row for row in rows if safe_cell(normalise_name(row["name"])) != gone]
+    return _rendered(COLUMNS, map(_safe_row, rest)), len(rows) - len(rest)
 
 
 def text_file_without(body: bytes, name: str) -> tuple[bytes, int]:
@@ -71,11 +93,25 @@ def text_file_without(body: bytes, name: str) -> tuple[bytes, int]:
 
 def _row(person: Person, student: Student | None) -> list[str]:
     record = student or Student(person.name)
-    texts = [_safe(text) for text in (person.name or UNKNOWN, record.major, record.year)]
+    texts = [safe_cell(text) for text in (person.name or UNKNOWN, record.major, record.year)]
     distance = "" if person.distance is None else f"{person.distance:.3f}"
     times = [f"{person.first_seen_s:.2f}", f"{person.last_seen_s:.2f}"]
     return [*texts, *times, str(person.frames), distance]
 
 
-def _safe(cell: str) -> str:
-    return "'" + cell if cell.startswith(FORMULA_STARTS) else cell
+def _safe_row(row: Mapping[str, str]) -> list[str]:
+    """Numbers stay as they are, a negative one too."""
+    texts = [safe_cell(row[column]) for column in COLUMNS[:3]]
+    rest = (row[column] for column in COLUMNS[3:])
+    return texts + [cell if _NUMBER.fullmatch(cell) else safe_cell(cell) for cell in rest]
+
+
+def _rendered(header: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
+    """RFC 4180; cells with any separator that a spreadsheet may use are quoted too, so that one
+    which splits at several of them keeps a cell whole."""
+    lines = [",".join(map(_quoted, cells)) + "\r\n" for cells in (header, *rows)]
+    return "".join(lines).encode()
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell

@@ -7,7 +7,7 @@ import logging
 from rollcall.adapters.sqs import Message
 from rollcall.core.errors import BadEvent, PermanentError, TransientError, VideoGone
 from rollcall.core.result_messages import ResultMessage, parse_result
-from rollcall.core.results import parse_csv, render_error
+from rollcall.core.results import render_error, safe_csv
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.core.verdict import Verdict
@@ -61,10 +61,9 @@ class Collector:
             return render_error(result.error_code, result.error_message)
         body = self._fetched(result) if result.csv is None else result.csv.encode()
         try:
-            parse_csv(body)
+            return safe_csv(body)
         except ValueError as error:
             raise BadEvent(f"the result of {result.key!r} is not ours: {error}") from error
-        return body
 
     def _fetched(self, result: ResultMessage) -> bytes:
         if result.output_bucket != self._output:

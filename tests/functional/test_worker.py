@@ -210,6 +210,16 @@ def test_a_failed_video_has_a_file_that_says_why(queues: Queues) -> None:
     assert counts(queues)["failed"] == 1
 
 
+def test_cells_of_a_result_that_others_sent_are_made_safe(queues: Queues) -> None:
+    header = csv_of("a.mp4").split("\r\n")[0]
+    csv = f'{header}\r\n=1,"x;=2","a\x1b[2J",0.00,0.00,1,=3\r\n'
+    queues.result.send(queues.result_message("a.mp4", csv=csv), {})
+    with working(queues):
+        wait_until(lambda: "a.mp4" in queues.files(), "the file")
+    row = "'=1,\"x;'=2\",a\\x1b[2J,0.00,0.00,1,'=3"
+    assert queues.files() == {"a.mp4": f"{header}\r\n{row}\r\n"}
+
+
 def test_an_earlier_result_does_not_replace_a_later_one(queues: Queues) -> None:
     """The later one is there already when the earlier comes again."""
     queues.result.send(queues.result_message("a.mp4", csv=csv_of("earlier")), {})

@@ -6,6 +6,8 @@ import pytest
 from support.needs import REPOSITORY, classroom_folder
 
 from rollcall.core.expectations import Expectation, MappingError, agrees, parse_mapping
+from rollcall.core.results import parse_csv, render_csv
+from rollcall.core.types import Person, Student
 
 ALICE = ("physics", "junior")
 BOB = ("history", "senior")
@@ -107,3 +109,10 @@ def test_mappings_that_we_ship_and_know() -> None:
     folder = classroom_folder()
     mapping = parse_mapping((folder / "mapping").read_text())
     assert {path.name for path in (folder / "videos").iterdir()} <= set(mapping)
+
+
+@pytest.mark.parametrize("major", ["-physics", "=1", "computer\tscience"])
+def test_a_cell_that_was_made_safe_agrees_with_the_mapping(major: str) -> None:
+    students = {"a": Student("a", major, "junior")}
+    rows = parse_csv(render_csv([Person("a", 0, 0, 1, 0.4)], students))
+    assert agrees(parse_mapping(f"a.mp4:{major},junior")["a.mp4"], rows)

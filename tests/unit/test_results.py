@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcall.core.results import COLUMNS, FORMULA_STARTS, csv_without, parse_csv, render_csv
+from rollcall.core.results import (
+    COLUMNS,
+    FORMULA_STARTS,
+    csv_without,
+    parse_csv,
+    render_csv,
+    render_error,
+    safe_cell,
+    safe_csv,
+)
 from rollcall.core.types import Person, Student
 
 HEADER = b"name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
@@ -62,7 +73,84 @@ def test_no_cell_begins_as_a_formula(start: str, column: str) -> None:
 
 
 def test_formula_starts_are_those_that_spreadsheets_run() -> None:
-    assert set("=+-@\t\r") <= set(FORMULA_STARTS)
+    assert set("=+-@＝＋－＠") <= set(FORMULA_STARTS)
+
+
+def as_read(body: bytes, separators: str) -> list[str]:
+    """The cells as a spreadsheet reads them that splits lines at any of these separators.
+
+    A quote counts at the start of a cell only, as in Excel and LibreOffice.
+    """
+    ends = separators + "\r\n"
+    quoted_cell = '"((?:[^"]|"")*)"?'
+    cells = re.finditer(
+        f"(?:{quoted_cell})?([^{re.escape(ends)}]*)([{re.escape(ends)}]|$)", body.decode()
+    )
+    return [(found[1] or "").replace('""', '"') + found[2] for found in cells]
+
+
+FORMULA = "=cmd|' /C calc'!A0"
+HIDDEN = {
+    "after a semicolon": f"x;{FORMULA}",
+    "after a semicolon and a space": f"x; {FORMULA}",
+    "after a semicolon and a no-break space": f"x;\u00a0{FORMULA}",
+    "after a semicolon and an empty pair of quotes": f'x;"{FORMULA};"',
+    "after a semicolon and an invisible character": f"x;\u200b{FORMULA}",
+    "after two semicolons": f"x;;{FORMULA}",
+    "after a line break": f"x\n{FORMULA}",
+    "after a carriage return": f"x\r{FORMULA}",
+    "after a tab": f"x\t{FORMULA}",
+    "after a quote": f'"{FORMULA}',
+    "after a quote and a comma": f'",{FORMULA}',
+    "after a space": f" {FORMULA}",
+    "after a tab at the start": f"\t{FORMULA}",
+    "after a line break at the start": f"\r\n{FORMULA}",
+    "after a byte order mark": f"\ufeff{FORMULA}",
+    "with another sign": "x;+1;-1;@SUM(A1)",
+    "full-width": "x;＝1;＋1",
+    "after an Arabic semicolon": f"x\u061b{FORMULA}",
+    "after a pipe": f"x|{FORMULA}",
+}
+
+
+@pytest.mark.parametrize("separators", [",", ";", "\t", "|", "\u061b", ",;\t"])
+@pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("column", ["name", "major", "year"])
+def test_no_separator_lets_a_formula_run(text: str, separators: str, column: str) -> None:
+    student = Student(**({"name": "alice", "major": "m", "year": "y"} | {column: text}))
+    body = render_csv([person(student.name)], {student.name: student})
+    for cell in as_read(body, separators) + as_read(render_error("x", text), separators):
+        assert not cell.strip(' "\u00a0\u200b\ufeff').startswith(FORMULA_STARTS), cell
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("x;=1", "x;'=1"),
+        ("a; b - c", "a; b - c"),
+        ("=1", "'=1"),
+        ("'=1", "'=1"),
+        (" =1", "' =1"),
+        ("C++; C#", "C++; C#"),
+        ("two\r\nlines\tmore", "two lines more"),
+        ("a\x1b]0;x\x07\x9b\u202e", r"a\x1b]0;x\x07\x9b\u202e"),
+        ("\x1b[2J", r"\x1b[2J"),
+    ],
+)
+def test_cells(text: str, cell: str) -> None:
+    assert safe_cell(text) == safe_cell(cell) == cell
+
+
+def test_a_cell_with_a_semicolon_is_quoted() -> None:
+    body = render_csv([person("a")], {"a": Student("a", "x;y", "1")})
+    assert b'\r\na,"x;y",1,' in body
+
+
+def test_a_result_of_others_becomes_safe_and_one_of_ours_stays() -> None:
+    ours = render_csv([person("=a"), person("b;c")], {"b;c": Student("b;c", 'd"e', "f,g")})
+    assert safe_csv(ours) == ours
+    foreign = HEADER + b'=1,x;=2,"a\x1b\nb",-1.00,=3,1,\r\n'
+    assert safe_csv(foreign) == HEADER + b"'=1,\"x;'=2\",a\\x1b b,-1.00,'=3,1,\r\n"
 
 
 def test_signs_elsewhere_are_left_alone() -> None:
@@ -70,7 +158,7 @@ def test_signs_elsewhere_are_left_alone() -> None:
     assert row["name"] == "a=b-c@d"
 
 
-AWKWARD = ["a,b", 'say "hi"', "two\nlines", "two\r\nlines", "a\rb", '"', ",", "'", " x ", "é\u2028"]
+AWKWARD = ["a,b", "a;b", 'say "hi"', '"', ",", ";", "'", " x ", "é", "a|b", "می\u200cخواهم"]
 
 
 @pytest.mark.parametrize("text", AWKWARD)
@@ -81,8 +169,8 @@ def test_awkward_cells_come_back_as_they_were(text: str) -> None:
 
 
 def test_quoting_is_that_of_rfc_4180() -> None:
-    students = {"a": Student("a", 'x,"y"\nz', "1")}
-    assert b'\r\na,"x,""y""\nz",1,' in render_csv([person("a")], students)
+    students = {"a": Student("a", 'x,"y" z', "1")}
+    assert b'\r\na,"x,""y"" z",1,' in render_csv([person("a")], students)
 
 
 @given(st.text(), st.text(), st.text())
@@ -92,9 +180,9 @@ def test_whatever_a_record_holds_a_reader_sees_one_row(name: str, major: str, ye
     assert tuple(header) == COLUMNS
     assert len(row) == len(COLUMNS)
     assert not any(cell.startswith(FORMULA_STARTS) for cell in row)
-    assert [cell.removeprefix("'") for cell in row[1:3]] == [
-        text.removeprefix("'") for text in (major, year)
-    ]
+    assert row[1:3] == [safe_cell(major), safe_cell(year)] == [*map(safe_cell, row[1:3])]
+    line = "".join(row)
+    assert not {unicodedata.category(each) for each in line} & {"Cc", "Zl", "Zp"}
 
 
 @pytest.mark.parametrize(
