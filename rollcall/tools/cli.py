@@ -127,9 +127,14 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 @gallery.command()
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Replace NEW if it exists.")
 @command_errors
-def convert(old: Path, new: Path) -> None:
+def convert(old: Path, new: Path, yes: bool) -> None:
     """Write the gallery OLD, a course's pickle for example, as the native NEW."""
+    if new.exists() and not yes:
+        raise click.UsageError(
+            f"{str(new)!r} exists; choose another name, or replace the file with --yes"
+        )
     known = read_gallery(FilePlace(old))
     save(known, FilePlace(new))
     say(f"{len(known)} encodings of {len(known.people)} people are in {new}")

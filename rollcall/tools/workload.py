@@ -16,7 +16,8 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
-from rollcall.terminal import Command, say
+from rollcall.core.types import ObjectInfo
+from rollcall.terminal import Command, can_ask, confirmed, say
 from rollcall.tools.entry import command_errors, settings
 
 UPLOADS_AT_ONCE = 4
@@ -31,6 +32,10 @@ class NoVideos(PermanentError):
     """The folder has nothing to upload, or a video in it cannot be read."""
 
 
+class NotConfirmed(PermanentError):
+    """The question was answered with no."""
+
+
 class VideoFolder(NamedTuple):
     """Videos by their keys, and what else is in the folder by the reason why it is left out."""
 
@@ -43,12 +48,11 @@ class VideoFolder(NamedTuple):
         if not count:
             return ""
         reasons = "; ".join(_reason(why, keys) for why, keys in sorted(self.left_out.items()))
-        return f"left out {count} file{'' if count == 1 else 's'}: {reasons}"
+        return f"left out {_count(count, 'file')}: {reasons}"
 
 
 def _reason(why: str, keys: list[str]) -> str:
-    more = ", ..." if len(keys) > SHOWN else ""
-    return f"{len(keys)} {why} ({', '.join(map(repr, keys[:SHOWN]))}{more})"
+    return f"{len(keys)} {why} ({_some(keys)})"
 
 
 def find_videos(folder: Path) -> VideoFolder:
@@ -69,15 +73,64 @@ def find_videos(folder: Path) -> VideoFolder:
     return found
 
 
-def clear_buckets(chosen: Settings) -> int:
-    """Empties the input, output and report buckets; how many objects went."""
+def objects_to_clear(chosen: Settings) -> list[ObjectInfo]:
+    """Every object in the input, output and report buckets."""
     store = S3Store(s3_client(chosen))
     buckets = filter(None, (chosen.input_bucket, chosen.output_bucket, chosen.report_bucket))
-    count = 0
-    for info in [info for bucket in buckets for info in store.list_objects(bucket)]:
+    return [info for bucket in dict.fromkeys(buckets) for info in store.list_objects(bucket)]
+
+
+def remove_objects(chosen: Settings, objects: list[ObjectInfo]) -> None:
+    store = S3Store(s3_client(chosen))
+    for info in objects:
         store.delete(info.bucket, info.key)
-        count += 1
-    return count
+
+
+def clear_buckets(chosen: Settings) -> int:
+    """Empties the input, output and report buckets without asking; how many objects went."""
+    objects = objects_to_clear(chosen)
+    remove_objects(chosen, objects)
+    return len(objects)
+
+
+def _ask_and_clear(chosen: Settings, yes: bool) -> None:
+    """Shows what would be removed, and removes exactly that after a yes.
+
+    Raises UsageError when nobody is there to ask, and NotConfirmed after a no.
+    """
+    objects = objects_to_clear(chosen)
+    if not objects:
+        say("nothing to remove: the buckets are empty")
+        return
+    where = chosen.s3_endpoint_url or "AWS S3"
+    verb = "removing" if yes else "would remove"
+    for bucket, keys in _by_bucket(objects).items():
+        say(f"{verb} {_count(len(keys), 'object')} of {bucket} at {where}: {_some(keys)}", err=True)
+    if not yes:
+        if not can_ask():
+            raise click.UsageError(
+                "--clear asks before it removes objects, and there is no terminal to ask;"
+                " to remove them without a question, add --yes"
+            )
+        if not confirmed(f"Remove {_count(len(objects), 'object')}?"):
+            raise NotConfirmed("nothing was removed, and nothing was uploaded")
+    remove_objects(chosen, objects)
+    say(f"{_count(len(objects), 'object')} removed")
+
+
+def _by_bucket(objects: list[ObjectInfo]) -> dict[str, list[str]]:
+    keys: dict[str, list[str]] = {}
+    for info in objects:
+        keys.setdefault(info.bucket, []).append(info.key)
+    return keys
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(map(repr, keys[:SHOWN])) + (", ..." if len(keys) > SHOWN else "")
 
 
 def upload_videos(
@@ -102,9 +155,14 @@ def upload_videos(
 
 @click.command(cls=Command)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--clear", is_flag=True, help="Empty the input, output and report buckets first.")
+@click.option(
+    "--clear",
+    is_flag=True,
+    help="Empty the input, output and report buckets first; shows what would go, and asks.",
+)
+@click.option("--yes", is_flag=True, help="With --clear: do not ask.")
 @command_errors
-def main(folder: Path, clear: bool) -> None:
+def main(folder: Path, clear: bool, yes: bool) -> None:
     """Upload every video of FOLDER into INPUT_BUCKET.
 
     Hidden files and files without a video extension are left out, and counted.
@@ -113,7 +171,7 @@ def main(folder: Path, clear: bool) -> None:
     found = find_videos(folder)
     videos = found.videos
     if clear:
-        say(f"{clear_buckets(chosen)} objects removed")
+        _ask_and_clear(chosen, yes)
     total_bytes = sum(path.stat().st_size for path in videos.values())
     count = TextColumn("{task.fields[done]} of {task.fields[videos]} videos")
     with Progress(TextColumn("uploading"), BarColumn(), count, DownloadColumn()) as progress:

@@ -254,6 +254,17 @@ def test_a_pickle_is_converted_before_it_is_changed(astronaut: Path, tmp_path: P
     assert parse_gallery(new.read_bytes()).people == ("bob", "eileen")
 
 
+def test_convert_replaces_a_file_only_with_yes(tmp_path: Path) -> None:
+    old, new = tmp_path / "encoding", tmp_path / "new.npz"
+    old.write_bytes(pickle.dumps({"name": ["bob"], "encoding": [np.zeros(128)]}))
+    new.write_bytes(b"somebody's gallery")
+    result = run("gallery", "convert", old, new)
+    assert (result.exit_code, "replace the file with --yes" in result.stderr) == (2, True)
+    assert new.read_bytes() == b"somebody's gallery"
+    assert run("gallery", "convert", old, new, "--yes").exit_code == 0
+    assert parse_gallery(new.read_bytes()).people == ("bob",)
+
+
 def test_replay_puts_dead_letters_back(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.sqlite3")
     inbox.add([VideoRef("b", f"{n}.mp4", event_id=str(n)) for n in range(3)])

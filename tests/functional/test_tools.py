@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from support.needs import REPOSITORY
 from support.settings import embedded_values
 from support.videos import paint_video
 
@@ -73,12 +78,75 @@ def test_workload_uploads_every_video_below_the_folder(place: Place, videos: Pat
     assert "2 videos are in" in result.output
 
 
-def test_workload_clears_first_when_asked(place: Place, videos: Path) -> None:
-    for bucket in (place.settings.input_bucket, place.settings.output_bucket):
-        place.store.write(bucket, "old.mp4", b"", "", {})
-    run(workload.main, place, str(videos), "--clear")
-    assert keys(place, place.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
-    assert keys(place, place.settings.output_bucket) == []
+@pytest.fixture
+def filled(place: Place) -> Place:
+    """Old objects in both buckets, one with a control character in its key."""
+    for key in ("1.mp4", "2.mp4", "3.mp4", "4\x1b[2J.mp4"):
+        place.store.write(place.settings.input_bucket, key, b"", "", {})
+    place.store.write(place.settings.output_bucket, "1.csv", b"", "", {})
+    return place
+
+
+OLD = ["1.mp4", "2.mp4", "3.mp4", "4\x1b[2J.mp4"]
+NEW = ["a.mp4", "week 1/b+c.mp4"]
+
+
+def test_workload_clears_first_when_asked(filled: Place, videos: Path) -> None:
+    result = run(workload.main, filled, str(videos), "--clear", "--yes")
+    assert result.exit_code == 0, result.output
+    assert keys(filled, filled.settings.input_bucket) == NEW
+    assert keys(filled, filled.settings.output_bucket) == []
+    assert f"removing 1 object of {filled.settings.output_bucket} at http" in result.stderr
+    assert "5 objects removed" in result.stdout
+
+
+def test_workload_clears_nothing_without_a_terminal_and_without_yes(
+    filled: Place, videos: Path
+) -> None:
+    result = run(workload.main, filled, str(videos), "--clear")
+    assert result.exit_code == 2
+    assert keys(filled, filled.settings.input_bucket) == OLD
+    assert keys(filled, filled.settings.output_bucket) == ["1.csv"]
+    assert f"would remove 4 objects of {filled.settings.input_bucket} at http" in result.stderr
+    assert "'1.mp4', '2.mp4', '3.mp4', ..." in result.stderr
+    assert "no terminal to ask" in result.stderr
+    assert "--yes" in result.stderr
+
+
+def test_workload_has_nothing_to_ask_where_the_buckets_are_empty(
+    place: Place, videos: Path
+) -> None:
+    result = run(workload.main, place, str(videos), "--clear")
+    assert result.exit_code == 0, result.output
+    assert "nothing to remove" in result.stdout
+    assert keys(place, place.settings.input_bucket) == NEW
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "left"),
+    [(b"y\n", 0, NEW), (b"n\n", 1, OLD), (b"\n", 1, OLD), (b"\x04", 1, OLD)],
+    ids=["yes", "no", "Enter", "Ctrl-D"],
+)
+def test_workload_asks_at_a_terminal_before_it_clears(
+    filled: Place, videos: Path, typed: bytes, code: int, left: list[str]
+) -> None:
+    """In a process with a real terminal as its standard input."""
+    ours, theirs = pty.openpty()
+    script = REPOSITORY / "workload.py"
+    with subprocess.Popen(
+        [sys.executable, str(script), str(videos), "--clear"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | filled.env,
+    ) as process:
+        os.write(ours, typed)
+        _, said = process.communicate()
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == code, said
+    assert b"Remove 5 objects? [y/N]" in said
+    assert keys(filled, filled.settings.input_bucket) == left
 
 
 def test_workload_sends_a_large_video_in_parts(place: Place, tmp_path: Path) -> None:
