@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from rollcall.core.printable import json_text, printable, printable_block
 
@@ -73,6 +70,11 @@ def say_fact(text: str, right: bool) -> None:
 
 def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> None:
     """Prints rows of cells, each after `right` in green or `WRONG` in red."""
+    # Here, because the trigger's image has no tables and no rich.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for column in ("", *columns):
         table.add_column(column, overflow="fold")
