@@ -225,6 +225,61 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
                     yield f"{policy}: no container listens on {port['port']}"
 
 
+def egress_problems(all_: Manifests) -> Iterator[str]:
+    """A policy lets its pods reach DNS, the store and OpenFaaS' gateway, and nothing more."""
+    for policy in all_.of("NetworkPolicy"):
+        if "Egress" not in policy.spec["policyTypes"]:
+            yield f"{policy}: its pods may reach everything"
+            continue
+        found, wanted = _given_egress(policy), _wanted_egress(all_, policy)
+        for target in sorted(found.keys() | wanted.keys(), key=str):
+            given, needed = found.get(target, set()), wanted.get(target, set())
+            if missing := needed - given:
+                yield f"{policy}: its pods cannot reach {sorted(missing)} of {target}"
+            if more := given - needed:
+                yield f"{policy}: its pods may reach {sorted(more)} of {target}"
+
+
+Egress = dict[tuple[str, str], set[tuple[str, int]]]
+"""Protocols and ports by namespace and labels of pods."""
+
+EVERY_PORT = {("TCP", 0), ("UDP", 0)}
+
+
+def _given_egress(policy: Document) -> Egress:
+    found: Egress = {}
+    for rule in policy.spec.get("egress", ()):
+        ports = {(each["protocol"], each["port"]) for each in rule.get("ports", ())}
+        for to in rule.get("to", [{}]):
+            labels = to.get("podSelector", {}).get("matchLabels", {})
+            namespace = to.get("namespaceSelector", {}).get("matchLabels", {})
+            target = namespace.get("kubernetes.io/metadata.name", "anything"), str(labels)
+            found.setdefault(target, set()).update(ports or EVERY_PORT)
+    return found
+
+
+def _wanted_egress(all_: Manifests, policy: Document) -> Egress:
+    """DNS, each store without and with TLS, and the gateway that the pods' settings name."""
+    found: Egress = {("kube-system", str({"k8s-app": "kube-dns"})): {("TCP", 53), ("UDP", 53)}}
+    for store in all_.of("CephObjectStore"):
+        labels = {key: _gateway_labels(store)[key] for key in ("app", "rook_object_store")}
+        found[store.namespace, str(labels)] = {("TCP", 8080), ("TCP", 443)}
+    for address in _settings_of(all_, policy, "OPENFAAS_GATEWAY"):
+        parts = urlsplit(address)
+        namespace = (parts.hostname or "").split(".")[1]
+        found[namespace, str({"app": "gateway"})] = {("TCP", parts.port or 80)}
+    return found
+
+
+def _settings_of(all_: Manifests, policy: Document, name: str) -> Iterator[str]:
+    selector = policy.spec["podSelector"].get("matchLabels", {})
+    for deployment in all_.of("Deployment"):
+        if deployment.namespace == policy.namespace and _selects(selector, _pod_labels(deployment)):
+            for container in deployment.spec["template"]["spec"]["containers"]:
+                items = container.get("env", ())
+                yield from (each["value"] for each in items if each["name"] == name)
+
+
 def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     """The trigger's environment is made of settings that parse, buckets that are claimed."""
     (container,) = deployment.spec["template"]["spec"]["containers"]

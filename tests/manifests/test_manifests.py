@@ -57,6 +57,7 @@ def test_the_kustomization_lists_every_file() -> None:
         names.service_problems,
         names.deployment_problems,
         names.policy_problems,
+        names.egress_problems,
         names.image_problems,
     ],
 )

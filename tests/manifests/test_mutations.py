@@ -132,6 +132,23 @@ def test_a_key_that_comes_twice_is_refused() -> None:
         (names.deployment_problems, "PersistentVolumeClaim", {"metadata.name": "inbox"}),
         (names.policy_problems, "NetworkPolicy", {"spec.podSelector.matchLabels": {"a": "b"}}),
         (names.policy_problems, "CephObjectStore", {"metadata.name": "other"}),
+        (names.egress_problems, "NetworkPolicy", {"spec.policyTypes": ["Ingress"]}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress": []}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress": [{}]}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.0": {}}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.0.to": [{}]}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.0.to.0.podSelector": {}}),
+        (
+            names.egress_problems,
+            "NetworkPolicy",
+            {"spec.egress.0.to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]},
+        ),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.0.ports.0.protocol": "TCP"}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.1.ports": []}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.1.ports.0.port": 80}),
+        (names.egress_problems, "NetworkPolicy", {"spec.egress.2.ports.0.port": 80}),
+        (names.egress_problems, "CephObjectStore", {"metadata.name": "other"}),
+        (names.egress_problems, "CephObjectStore", {"metadata.namespace": "other"}),
     ],
 )
 def test_names_that_disagree_are_found(
@@ -228,6 +245,17 @@ def test_a_wrong_environment_is_found(
     (container,) = trigger.spec["template"]["spec"]["containers"]
     next(item for item in container["env"] if item["name"] == name).update(change)
     assert list(names.trigger_problems(Manifests(documents), trigger))
+
+
+def test_a_policy_that_shuts_out_the_gateway_of_the_settings_is_found(
+    documents: list[Document],
+) -> None:
+    (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
+    (container,) = trigger.spec["template"]["spec"]["containers"]
+    gateway = next(item for item in container["env"] if item["name"] == "OPENFAAS_GATEWAY")
+    for address in ("http://gateway.faas.svc.cluster.local:8080", "http://gateway.openfaas:80"):
+        gateway["value"] = address
+        assert list(names.egress_problems(Manifests(documents)))
 
 
 def _stack() -> dict[str, Any]:
