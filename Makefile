@@ -75,6 +75,8 @@ lock: dev
 	  requirements-dev.in -o requirements-dev.txt
 	$(LOCK) --override requirements-overrides.txt --no-emit-package rollcall \
 	  --constraint requirements-dev.txt requirements.in -o requirements.txt
+	$(LOCK) --constraint requirements-dev.txt openstack/requirements-worker.in \
+	  -o openstack/requirements-worker.txt
 	$(LOCK) tests/manifests/requirements-heat.in -o tests/manifests/requirements-heat.txt
 
 audit: dev

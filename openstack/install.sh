@@ -10,7 +10,8 @@ fi
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 
 python3 -m venv /opt/rollcall/venv
-/opt/rollcall/venv/bin/pip install --quiet -r "$here/requirements-worker.txt"
+# Exactly the files whose hashes are in the list: what else an index offers is refused.
+/opt/rollcall/venv/bin/pip install --quiet --no-deps --require-hashes -r "$here/requirements-worker.txt"
 install -d -m 700 /etc/rollcall
 install -m 644 "$here/rollcall-worker.service" /etc/systemd/system/
 ln -sfn "$(dirname "$here")" /opt/rollcall/current

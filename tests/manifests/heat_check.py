@@ -17,6 +17,7 @@ from heat.engine import template as templates
 PARAMETERS = {
     "ssh_public_key": "ssh-ed25519 AAAA me",
     "repository": "https://example.org/rollcall.git",
+    "ssh_from": "203.0.113.7/32",
 }
 
 

@@ -21,6 +21,7 @@ from support.needs import need
 from rollcall.core.settings import PLACEHOLDER, Settings, setting_names
 
 FOLDER = REPOSITORY / "openstack"
+README = (FOLDER / "README.md").read_text()
 TEMPLATE = FOLDER / "rollcall-worker.yaml"
 UNIT = FOLDER / "rollcall-worker.service"
 HEAT = REPOSITORY / ".venv-heat" / "bin" / "python"
@@ -91,6 +92,7 @@ def test_heat_takes_the_template_and_cloud_init_what_it_hands_over(tmp_path: Pat
         ("get_file: user-data.yaml", "get_file: userdata.yaml", "userdata.yaml"),
         ("depends_on: router_interface", "depends_on: interface", "Reference"),
         ("default: 192.168.77.0/24", "default: 192.168.77.0.24", "Invalid net cidr"),
+        ("  ssh_from:\n", "  ssh_form:\n", "ssh_from"),
     ],
 )
 def test_heat_finds_a_mistake(folder: Path, old: str, new: str, said: str) -> None:
@@ -170,8 +172,50 @@ def test_the_shell_can_read_it(name: str) -> None:
     subprocess.run(["bash", "-n"], input=lines, text=True, check=True)
 
 
+def test_who_reaches_ssh_has_to_be_said() -> None:
+    parameters = yaml.safe_load(TEMPLATE.read_text())["parameters"]
+    assert "default" not in parameters["ssh_from"]
+    commands = re.findall(r"openstack stack create.*?rollcall$", README, re.M | re.S)
+    assert commands
+    assert all("ssh_from=" in each for each in commands)
+    assert "0.0.0.0/0" not in TEMPLATE.read_text() + README
+
+
+def locked(text: str) -> dict[str, set[str]]:
+    """Versions by name; every one of them has a hash."""
+    found: dict[str, set[str]] = {}
+    for line in text.replace("\\\n", " ").splitlines():
+        assert re.search(r" --hash=sha256:[0-9a-f]{64}\b", line), line
+        name, version = re.split(r"==| ", line)[:2]
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_the_worker_s_packages_are_pinned_with_hashes() -> None:
+    worker = locked((FOLDER / "requirements-worker.txt").read_text())
+    wanted = re.findall(r"^([a-z0-9-]+)>=", (FOLDER / "requirements-worker.in").read_text(), re.M)
+    assert set(wanted) == {"boto3", "click", "numpy", "python-dotenv", "rich"} <= worker.keys()
+    tested = locked((REPOSITORY / "requirements-dev.txt").read_text())
+    assert worker == {name: tested[name] for name in worker}
+
+
+def test_installing_takes_nothing_without_its_hash() -> None:
+    lines = (FOLDER / "install.sh").read_text().splitlines()
+    (line,) = (each for each in lines if "pip install" in each)
+    assert {"--require-hashes", "--no-deps"} <= set(line.split())
+
+
 def test_these_packages_suffice(tmp_path: Path) -> None:
-    pip_install(["--target", str(tmp_path), "-r", str(FOLDER / "requirements-worker.txt")])
+    pip_install(
+        [
+            "--no-deps",
+            "--require-hashes",
+            "--target",
+            str(tmp_path),
+            "-r",
+            str(FOLDER / "requirements-worker.txt"),
+        ]
+    )
     python, environment = bare_python(tmp_path)
     for script in ("openstack_handler.py", "check.py"):
         argv = [*python, str(REPOSITORY / script), "--help"]
