@@ -20,6 +20,9 @@ Template = Mapping[str, Any]
 
 LAST_QUEUE = "DeadLetterQueue"
 LEAST_DELIVERIES = 3
+MOST_DAYS = 30
+"""Longest time that the gallery's old versions may be kept."""
+
 VISIBILITY_FACTOR = 6
 """A message's time-out over the function's ("Using Lambda with Amazon SQS", Developer Guide)."""
 
@@ -33,7 +36,7 @@ def load(path: Path) -> dict[str, Any]:
 def problems(template: Template) -> list[str]:
     """Of all checks."""
     checks = (queue_problems, event_problems, time_problems, right_problems, setting_problems)
-    kept = [*bucket_problems(template), *send_problems(template)]
+    kept = [*bucket_problems(template), *version_problems(template), *send_problems(template)]
     return [each for check in checks for each in check(template)] + kept
 
 
@@ -155,6 +158,48 @@ def bucket_problems(template: Template) -> Iterator[str]:
             yield f"{name}: may be made public"
         if template["Resources"][name].get("DeletionPolicy") != "Retain":
             yield f"{name}: goes with the stack"
+        if not any(
+            _refuses_http(template, policy, name) for policy in _policies_of(template, name)
+        ):
+            yield f"{name}: may be read and written without TLS"
+
+
+def version_problems(template: Template) -> Iterator[str]:
+    """The gallery's old versions are kept, and not for ever: they hold people."""
+    gallery = of(template, "S3::Bucket")["GalleryBucket"]
+    if gallery.get("VersioningConfiguration") != {"Status": "Enabled"}:
+        yield "GalleryBucket: what is overwritten is lost"
+    rules = gallery.get("LifecycleConfiguration", {}).get("Rules", [])
+    days = [
+        rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
+        for rule in rules
+        if rule["Status"] == "Enabled"
+        and rule.keys().isdisjoint({"Prefix", "TagFilters", "ObjectSizeGreaterThan"})
+        and "NoncurrentVersionExpiration" in rule
+    ]
+    if not days or min(days) > MOST_DAYS:
+        yield f"GalleryBucket: old versions are kept for more than {MOST_DAYS} days"
+    if any(rule.keys() & {"ExpirationInDays", "ExpirationDate"} for rule in rules):
+        yield "GalleryBucket: the gallery itself expires"
+
+
+def _policies_of(template: Template, bucket: str) -> list[str]:
+    policies = of(template, "S3::BucketPolicy").items()
+    return [name for name, policy in policies if policy["Bucket"] == {"Ref": bucket}]
+
+
+def _refuses_http(template: Template, policy: str, bucket: str) -> bool:
+    """Whether a policy denies everybody everything without TLS, and stays with its bucket."""
+    arn = {"Fn::GetAtt": [bucket, "Arn"]}, {"Fn::Sub": f"${{{bucket}.Arn}}/*"}
+    kept = template["Resources"][policy].get("DeletionPolicy") == "Retain"
+    return kept and any(
+        statement.get("Effect") == "Deny"
+        and statement.get("Principal") in ("*", {"AWS": "*"})
+        and statement.get("Action") == "s3:*"
+        and all(each in statement.get("Resource", []) for each in arn)
+        and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        for statement in template["Resources"][policy]["Properties"]["PolicyDocument"]["Statement"]
+    )
 
 
 def _statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:

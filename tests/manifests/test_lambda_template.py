@@ -18,6 +18,7 @@ from manifests.cloudformation import function, load, of, problems
 
 PATH = REPOSITORY / "aws_lambda" / "template.yaml"
 MOTO_LEAVES_OUT = (
+    "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::Lambda::Permission",
     "AWS::Lambda::EventInvokeConfig",
@@ -85,6 +86,24 @@ def statements(template: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
+def gallery(template: dict[str, Any]) -> dict[str, Any]:
+    return of(template, "S3::Bucket")["GalleryBucket"]
+
+
+def denial(template: dict[str, Any], bucket: str = "Gallery") -> dict[str, Any]:
+    policy = of(template, "S3::BucketPolicy")[f"{bucket}BucketPolicy"]
+    found: dict[str, Any] = policy["PolicyDocument"]["Statement"][0]
+    return found
+
+
+def old_versions(template: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = gallery(template)["LifecycleConfiguration"]["Rules"][0]
+    return found
+
+
+WITHOUT_TLS = "GalleryBucket: may be read and written without TLS"
+KEPT = "old versions are kept for more than"
+
 MISTAKES: dict[str, tuple[Change, str]] = {
     "telemetry": (lambda t: variables(t).pop("ORT_DISABLE_TELEMETRY"), "reports to Microsoft"),
     "no redrive": (lambda t: queue(t).pop("RedrivePolicy"), "InputQueue: no RedrivePolicy"),
@@ -125,6 +144,51 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "public": (
         lambda t: of(t, "S3::Bucket")["GalleryBucket"].pop("PublicAccessBlockConfiguration"),
         "GalleryBucket: may be made public",
+    ),
+    "without TLS": (lambda t: t["Resources"].pop("InputBucketPolicy"), "InputBucket: may be read"),
+    "results without TLS": (
+        lambda t: t["Resources"].pop("OutputBucketPolicy"),
+        "OutputBucket: may be read",
+    ),
+    "reports without TLS": (
+        lambda t: t["Resources"].pop("ReportBucketPolicy"),
+        "ReportBucket: may be read",
+    ),
+    "TLS is enough": (lambda t: denial(t).update(Effect="Allow"), WITHOUT_TLS),
+    "TLS for reading": (lambda t: denial(t).update(Action="s3:GetObject"), WITHOUT_TLS),
+    "TLS for the list": (lambda t: denial(t)["Resource"].pop(), WITHOUT_TLS),
+    "TLS for objects": (lambda t: denial(t)["Resource"].pop(0), WITHOUT_TLS),
+    "TLS of another bucket": (
+        lambda t: denial(t).update(Resource=denial(t, "Input")["Resource"]),
+        WITHOUT_TLS,
+    ),
+    "TLS for some": (
+        lambda t: denial(t).update(Principal={"Service": "lambda.amazonaws.com"}),
+        WITHOUT_TLS,
+    ),
+    "TLS is refused": (
+        lambda t: denial(t)["Condition"]["Bool"].update({"aws:SecureTransport": "true"}),
+        WITHOUT_TLS,
+    ),
+    "TLS goes with the stack": (
+        lambda t: t["Resources"]["GalleryBucketPolicy"].pop("DeletionPolicy"),
+        WITHOUT_TLS,
+    ),
+    "no versions": (lambda t: gallery(t).pop("VersioningConfiguration"), "overwritten is lost"),
+    "versions suspended": (
+        lambda t: gallery(t)["VersioningConfiguration"].update(Status="Suspended"),
+        "overwritten is lost",
+    ),
+    "versions for ever": (lambda t: gallery(t).pop("LifecycleConfiguration"), KEPT),
+    "versions for a year": (
+        lambda t: old_versions(t)["NoncurrentVersionExpiration"].update(NoncurrentDays=365),
+        KEPT,
+    ),
+    "versions of some": (lambda t: old_versions(t).update(Prefix="other/"), KEPT),
+    "rule is off": (lambda t: old_versions(t).update(Status="Disabled"), KEPT),
+    "the gallery expires": (
+        lambda t: old_versions(t).update(ExpirationInDays=30),
+        "gallery itself expires",
     ),
     "lost with the stack": (
         lambda t: t["Resources"]["InputBucket"].pop("DeletionPolicy"),
