@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rollcall.core.printable import printable
+
 ROOT = Path(__file__).resolve().parents[1]
 KNOWN = ROOT / ".ci" / "known-vulnerabilities.json"
 FOUND, NOT_AUDITED = 1, 3
@@ -59,7 +61,7 @@ def main() -> int:
         print("NOT AUDITED:", done.stderr.strip().splitlines()[-1:] or "pip-audit said nothing")
         return NOT_AUDITED
     code, lines = judge(json.loads(done.stdout), json.loads(KNOWN.read_text()))
-    print("\n".join(lines))
+    print("\n".join(map(printable, lines)))  # some of it is PyPI's text
     return code
 
 
