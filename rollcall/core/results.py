@@ -18,7 +18,7 @@ FORMULA_STARTS = tuple("=+-@＝＋－＠﹦﹢﹣﹫−")
 """Cells that begin so are run by spreadsheets (OWASP, CSV injection), or may be after a conversion:
 full-width and small forms, and the minus sign."""
 
-_SKIPPED = r"[\s\"\u00ad\u200b-\u200d\u2060\ufeff]*"
+_SKIPPED = r"[\s\"\u00ad\u061c\u200b-\u200f\u2060\ufeff]*"
 """Spaces, quotes and invisible characters, which a spreadsheet may drop at the start of a cell."""
 
 _RUN = f"({_SKIPPED})(?=[{re.escape(''.join(FORMULA_STARTS))}])"
@@ -26,6 +26,10 @@ _FORMULA = re.compile(f"^{_RUN}")
 _LATER_FORMULA = re.compile(f"([;|\u061b]){_RUN}")
 """Where the list separator is a semicolon, as in most of Europe, Excel splits lines at semicolons
 instead of commas. Quotes do not prevent that: they count only at the start of a field."""
+
+_NOT_MARKS = re.compile("[^\u061c\u200e\u200f]+")
+"""Left-to-right and right-to-left marks are part of names in Hebrew and Arabic, and turn nothing
+but the punctuation beside them. A result keeps them, so that names can still be joined."""
 
 _QUOTED = re.compile('[,;|\u061b"\r\n\t]')
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?|")
@@ -48,7 +52,8 @@ def safe_cell(text: str) -> str:
     of it. Line breaks and tabs become spaces, other control characters escapes.
     """
     line = re.sub(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+", " ", text)
-    return _FORMULA.sub(r"'\1", _LATER_FORMULA.sub(r"\1'\2", printable(line)))
+    shown = _NOT_MARKS.sub(lambda found: printable(found[0]), line)
+    return _FORMULA.sub(r"'\1", _LATER_FORMULA.sub(r"\1'\2", shown))
 
 
 def parse_csv(body: bytes) -> list[dict[str, str]]:

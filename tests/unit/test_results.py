@@ -135,6 +135,9 @@ def test_no_separator_lets_a_formula_run(text: str, separators: str, column: str
         ("two\r\nlines\tmore", "two lines more"),
         ("a\x1b]0;x\x07\x9b\u202e", r"a\x1b]0;x\x07\x9b\u202e"),
         ("\x1b[2J", r"\x1b[2J"),
+        ("\u200fשרה\u200e\u061c", "\u200fשרה\u200e\u061c"),
+        ("\u200f=1", "'\u200f=1"),
+        ("a\u202eb\u200f\x07", "a\\u202eb\u200f\\x07"),
     ],
 )
 def test_cells(text: str, cell: str) -> None:
