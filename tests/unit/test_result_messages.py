@@ -76,6 +76,6 @@ def test_what_is_no_object_is_no_result(text: bytes) -> None:
 
 def test_an_error_is_a_csv_that_no_spreadsheet_runs_and_no_result() -> None:
     text = render_error("gone", '=HYPERLINK("x"),\nwhy')
-    assert text.decode() == 'error,message\r\ngone,"\'=HYPERLINK(""x""),\nwhy"\r\n'
+    assert text.decode() == 'error,message\r\ngone,"\'=HYPERLINK(""x""), why"\r\n'
     with pytest.raises(ValueError, match="header"):
         parse_csv(text)
