@@ -15,7 +15,7 @@ from rollcall.core.settings import Settings, setting_names
 from rollcall.enrolment import save
 from rollcall.galleries import FilePlace, default_gallery, described, read_gallery
 from rollcall.local.aws_profile import aws_commands, write_private
-from rollcall.local.build_context import REPOSITORY
+from rollcall.local.build_context import REPOSITORY, check_checkout
 from rollcall.local.openfaas_stack import OpenFaasStack
 from rollcall.local.processes import StartFailed
 from rollcall.local.stores import StoreName
@@ -34,6 +34,7 @@ def run_up(
 
     `encodings` is the setting ENCODINGS. Raises GalleryError for a gallery that cannot be used.
     """
+    check_checkout()
     # Both, because a shell's background jobs start with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

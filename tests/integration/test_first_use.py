@@ -146,7 +146,7 @@ def test_pip_install_recognises_a_video(installed: Path, sample: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert [person["name"] for person in document["people"]] == ["president_obama"]
-    assert done.stderr == ""
+    assert done.stderr == f"gallery {sample / 'encoding'}: 2 people\n"
 
 
 def test_pip_install_compiles_no_second_dlib(installed: Path) -> None:
@@ -162,7 +162,7 @@ def test_without_its_extra_an_engine_says_how_to_get_it(
     words = ("recognise", "--encodings", sample / "encoding", "video.mp4")
     done = rollcall(installed, tmp_path, *words, ENGINE="face_recognition")
     assert done.returncode == 2
-    (sentence,) = done.stderr.splitlines()
+    _, sentence = done.stderr.splitlines()
     assert sentence.startswith("error: ENGINE=face_recognition needs the package ")
     assert "pip install --no-deps face_recognition==1.3.0" in sentence
 
