@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rollcall.core.errors import GalleryError, PhotoError
+from rollcall.core.errors import GalleryError, GalleryMissing, PhotoError
 from rollcall.core.face_quality import measure
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import is_native, render_gallery
 from rollcall.core.names import checked_name
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Encodings, Face, Pixels
-from rollcall.galleries import GalleryPlace, gallery_of
+from rollcall.galleries import FilePlace, GalleryPlace, gallery_of
 
 ReadPhoto = Callable[[Path], Pixels]
 
@@ -45,10 +45,14 @@ def load_for_change(place: GalleryPlace) -> Gallery:
     Raises GalleryError for the course's pickle: it is only read, never written.
     """
     try:
-        place.stamp()
-    except GalleryError:
+        return _changeable(place, place.load())
+    except GalleryMissing:
         return empty_gallery()
-    body = place.load()
+
+
+def _changeable(place: GalleryPlace, body: bytes | None) -> Gallery:
+    if body is None:
+        return empty_gallery()
     if not is_native(body):
         raise GalleryError(
             f"the gallery {place} is a pickle, which is only read;"
@@ -70,14 +74,68 @@ def enrol(
     Raises GalleryError for a name that nobody can have, before a photo is looked at.
     """
     name = checked_name(name)
-    seen = _Seen()
-    for photo in photos:
-        seen.look(photo, engine, read)
-    return _decide(gallery, name, seen, tolerance)
+    return _decide(gallery, name, _look(photos, engine, read), tolerance)
+
+
+def enrol_in(
+    place: GalleryPlace,
+    name: str,
+    photos: Iterable[Path],
+    engine: FaceEngine,
+    read: ReadPhoto,
+    tolerance: float,
+) -> Enrolment:
+    """Enrols into the gallery of a place, whoever else changes it meanwhile.
+
+    Photos are looked at first, because that is slow. Who they show is then decided against the
+    newest gallery. Raises as `enrol` and `load_for_change` do.
+    """
+    name = checked_name(name)
+    seen = _look(photos, engine, read)
+    decided: list[Enrolment] = []
+
+    def change(body: bytes | None) -> bytes | None:
+        done = _decide(_changeable(place, body), name, seen, tolerance)
+        decided.append(done)
+        return render_gallery(done.gallery) if done.added else None
+
+    place.change(change)
+    return decided[-1]
 
 
 def save(gallery: Gallery, place: GalleryPlace) -> None:
+    """Replaces whatever gallery the place has."""
     place.save(render_gallery(gallery))
+
+
+def convert_to(old: FilePlace, new: FilePlace, *, replace: bool = False) -> Gallery:
+    """Writes the gallery of `old` in the native format to `new`, which may be the same file.
+
+    Raises GalleryError, also where `new` has something else already, unless `replace` is set.
+    """
+    same = old.path.resolve() == new.path.resolve()
+    converted: list[Gallery] = []
+
+    def change(body: bytes | None) -> bytes | None:
+        gallery = gallery_of(old, body if same and body is not None else old.load())
+        converted.append(gallery)
+        if not same and not replace and body is not None and _differs(new, body, gallery):
+            raise GalleryError(
+                f"{str(new)!r} exists and has other people or encodings; name a new file,"
+                " or replace the file with --yes"
+            )
+        return render_gallery(gallery)
+
+    new.change(change)
+    return converted[-1]
+
+
+def _differs(place: GalleryPlace, body: bytes, gallery: Gallery) -> bool:
+    """Also where the file is not a gallery."""
+    try:
+        return gallery_of(place, body).version != gallery.version
+    except GalleryError:
+        return True
 
 
 class _Seen:
@@ -102,6 +160,13 @@ class _Seen:
             return
         if quarters:
             self.notes.append(f"{str(photo)!r} lies on its side or head; it was turned upright")
+
+
+def _look(photos: Iterable[Path], engine: FaceEngine, read: ReadPhoto) -> _Seen:
+    seen = _Seen()
+    for photo in photos:
+        seen.look(photo, engine, read)
+    return seen
 
 
 def _upright(pixels: Pixels, engine: FaceEngine) -> tuple[Pixels, int, tuple[Face, ...]]:
@@ -133,7 +198,7 @@ def _decide(gallery: Gallery, name: str, seen: _Seen, tolerance: float) -> Enrol
     own = gallery.encodings_of(name)
     others = gallery.without(name)
     group = _largest_group([*own, *seen.faces.values()], tolerance)
-    done = Enrolment(gallery, 0, seen.refused, [], seen.notes)
+    done = Enrolment(gallery, 0, list(seen.refused), [], list(seen.notes))
     kept = list(own)
     for photo, encoding in seen.faces.items():
         if kept and min(_distances(encoding, kept)) < SAME_PICTURE:

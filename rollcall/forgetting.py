@@ -12,7 +12,7 @@ from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
 from rollcall.core.seams import ObjectStore, StudentStore
 from rollcall.core.types import ObjectInfo
-from rollcall.galleries import GalleryPlace, StorePlace, read_gallery
+from rollcall.galleries import GalleryPlace, StorePlace, gallery_of, read_gallery
 
 MAX_NAMING_BYTES = 64 << 20
 """Of a result or a report. The report of hours with many faces has some MB."""
@@ -74,16 +74,26 @@ class Forgetting:
 
     def in_gallery(self, place: GalleryPlace) -> Iterator[Trace]:
         """The old versions go last: the one that was current is among them by then."""
-        gallery = read_gallery(place)
-        count = gallery.names.count(self.name)
-        if count:
-            if self.really:
-                place.save(render_gallery(gallery.without(self.name)))
+        if count := self._out_of(place):
             yield Trace("gallery", str(place), count)
         if isinstance(place, StorePlace):
             listed = place.store.old_versions(place.bucket, place.key)
             old = (info for info in listed if info.key == place.key)
             yield from self._old(place.store, "gallery", old, _gallery_without)
+
+    def _out_of(self, place: GalleryPlace) -> int:
+        """How many encodings go. Raises GalleryError, also where there is no gallery."""
+        if not self.really:
+            return read_gallery(place).names.count(self.name)
+        counts = [0]
+
+        def change(body: bytes | None) -> bytes | None:
+            gallery = gallery_of(place, place.load() if body is None else body)
+            counts.append(gallery.names.count(self.name))
+            return render_gallery(gallery.without(self.name)) if counts[-1] else None
+
+        place.change(change)
+        return max(counts)
 
     def in_bucket(self, store: ObjectStore, named: Named) -> Iterator[Trace]:
         """Results or reports, whose other entries, metadata and number stay."""

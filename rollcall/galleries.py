@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
-import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +12,7 @@ from typing import Protocol
 
 from rollcall.core.errors import (
     GalleryError,
+    GalleryMissing,
     GalleryUnavailable,
     TransientError,
     VideoGone,
@@ -24,6 +21,8 @@ from rollcall.core.errors import (
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery
 from rollcall.core.seams import ObjectStore
+from rollcall.gallery_files import locked, replace, sweep
+from rollcall.gallery_objects import Change, change_object
 
 log = logging.getLogger(__name__)
 
@@ -35,9 +34,21 @@ class GalleryPlace(Protocol):
         """Changes when the bytes change. Raises GalleryError when there is nothing."""
         ...
 
-    def load(self) -> bytes: ...
+    def load(self) -> bytes:
+        """Raises GalleryMissing where nothing is, and GalleryError or a TransientError where that
+        is not known."""
+        ...
 
-    def save(self, body: bytes) -> None: ...
+    def change(self, change: Change) -> None:
+        """Stores what `change` makes of the newest bytes; no other writer's change is lost.
+
+        `change` may be called several times. Raises GalleryError or a TransientError.
+        """
+        ...
+
+    def save(self, body: bytes) -> None:
+        """Replaces the gallery, whatever it is."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class FilePlace:
 
     path: Path
     make_folder: bool = False
-    """Whether `save` makes the folder: only for the default gallery, others may be mistyped."""
+    """Whether a change makes the folder: only for the default gallery, others may be mistyped."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -60,39 +71,53 @@ class FilePlace:
 
     def load(self) -> bytes:
         try:
-            return self.path.read_bytes()
+            with open(self.path, "rb") as file:
+                body = file.read(MAX_GALLERY_BYTES + 1)
         except OSError as error:
             raise self._unreadable(error) from error
+        if len(body) > MAX_GALLERY_BYTES:
+            raise GalleryError(
+                f"the gallery {str(self.path)!r} has more than {MAX_GALLERY_BYTES} bytes"
+            )
+        return body
+
+    def change(self, change: Change) -> None:
+        self._replace(lambda: change(self._present()))
 
     def save(self, body: bytes) -> None:
-        """Whole or not at all: a reader never sees half a gallery. Readable by its owner alone.
+        self._replace(lambda: body)
 
-        Through a symbolic link, so that no older gallery stays behind it. A file that is marked
-        read-only stays as it is, also for those whom the mark does not stop.
-        """
+    def _replace(self, make: Callable[[], bytes | None]) -> None:
+        """Under a lock on the folder, through a symbolic link, so that no older gallery stays
+        behind the link. A reader never sees half a gallery."""
         try:
             path = self.path.resolve()
             if self.make_folder:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
-                raise PermissionError(errno.EACCES, "it is marked read-only; copy it, or chmod u+w")
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".gallery-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(body)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(name, path)
-            except BaseException:
-                os.unlink(name)
-                raise
-        except OSError as error:
+            with locked(path.parent):
+                sweep(path.parent)
+                body = make()
+                if body is not None:
+                    replace(path, body)
+        except (OSError, RuntimeError) as error:  # the latter for a loop of links, before 3.13
             raise GalleryError(f"{str(self.path)!r} cannot be written: {error}") from error
 
+    def _present(self) -> bytes | None:
+        try:
+            return self.load()
+        except GalleryMissing:
+            return None
+
     def _unreadable(self, error: OSError) -> GalleryError:
+        """Only a file that is not there may be made; all others hold, or may hold, people."""
+        if isinstance(error, FileNotFoundError):
+            return GalleryMissing(
+                f"no gallery at {str(self.path)!r} ({error.strerror}); set ENCODINGS, or make one"
+                " with `rollcall enrol NAME PHOTO`"
+            )
         return GalleryError(
-            f"no gallery at {str(self.path)!r} ({error.strerror}); set ENCODINGS, or make one with"
-            " `rollcall enrol NAME PHOTO`"
+            f"the gallery {str(self.path)!r} cannot be read ({error.strerror}); check the path, and"
+            " that this user may read it"
         )
 
 
@@ -111,20 +136,37 @@ class StorePlace:
         try:
             return self.store.head(self.bucket, self.key).etag
         except VideoGone as error:
-            raise GalleryError(
-                f"no gallery at s3://{self.bucket}/{self.key}; upload it, or set ENCODINGS"
-            ) from error
+            raise self._missing() from error
 
     def load(self) -> bytes:
+        return self._tagged()[0]
+
+    def change(self, change: Change) -> None:
+        change_object(self.store, self.bucket, self.key, self._present, change)
+
+    def save(self, body: bytes) -> None:
+        self.change(lambda _: body)
+
+    def _present(self) -> tuple[bytes | None, str]:
         try:
-            return self.store.read(self.bucket, self.key, MAX_GALLERY_BYTES)
-        except (VideoGone, VideoTooLarge) as error:
+            return self._tagged()
+        except GalleryMissing:
+            return None, ""
+
+    def _tagged(self) -> tuple[bytes, str]:
+        try:
+            return self.store.read_tagged(self.bucket, self.key, MAX_GALLERY_BYTES)
+        except VideoGone as error:
+            raise self._missing() from error
+        except VideoTooLarge as error:
             raise GalleryError(
                 f"the gallery s3://{self.bucket}/{self.key} cannot be read: {error}"
             ) from error
 
-    def save(self, body: bytes) -> None:
-        self.store.write(self.bucket, self.key, body, "application/octet-stream", {})
+    def _missing(self) -> GalleryMissing:
+        return GalleryMissing(
+            f"no gallery at s3://{self.bucket}/{self.key}; upload it, or set ENCODINGS"
+        )
 
 
 def read_gallery(place: GalleryPlace) -> Gallery:

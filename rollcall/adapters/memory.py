@@ -50,8 +50,18 @@ class MemoryStore:
         given = {name.lower(): value for name, value in metadata.items() if value}
         self._objects[bucket, key] = (info, body, given)
 
-    def list_objects(self, bucket: str) -> Iterator[ObjectInfo]:
-        found = [stored[0] for stored in self._objects.values() if stored[0].bucket == bucket]
+    def read_tagged(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
+        return self.read(bucket, key, max_bytes), self.head(bucket, key).etag
+
+    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
+        stored = self._objects.get((bucket, key))
+        if (stored[0].etag if stored else "") != etag:
+            raise VideoChanged(f"{bucket}/{key!r} was replaced meanwhile")
+        self.write(bucket, key, body, content_type, {})
+
+    def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        every = [stored[0] for stored in self._objects.values()]
+        found = [info for info in every if info.bucket == bucket and info.key.startswith(prefix)]
         return iter(sorted(found, key=lambda info: info.key.encode()))
 
     def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:

@@ -12,6 +12,7 @@ RollcallError
 │   ├── NotAVideo           422  nothing in it can be decoded
 │   ├── PhotoError          422  a photo cannot be enrolled
 │   ├── GalleryError        422  the gallery cannot be read or changed
+│   │   └── GalleryMissing       there is no gallery at that place yet
 │   └── SettingsError       400  a setting is missing, unknown or malformed
 └── TransientError          503  may succeed later: retry, not before `retry_after_s`
     ├── StoreUnavailable         AWS, or a store like it, does not answer, or throttles
@@ -83,6 +84,10 @@ class PhotoError(PermanentError):
 class GalleryError(PermanentError):
     code = "gallery"
     status = 422
+
+
+class GalleryMissing(GalleryError):
+    """Nothing is there. Every other GalleryError means that something is there, or may be."""
 
 
 class SettingsError(PermanentError):

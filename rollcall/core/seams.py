@@ -66,8 +66,20 @@ class ObjectStore(Protocol):
         """Creates or replaces the object."""
         ...
 
-    def list_objects(self, bucket: str) -> Iterator[ObjectInfo]:
-        """All objects, in order of key."""
+    def read_tagged(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
+        """The current version and its etag, from one answer. Raises as `read` does."""
+        ...
+
+    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
+        """Replaces the object with this etag; with an empty one, creates an object.
+
+        Raises VideoChanged when the object has another etag by now, is gone, or is there already.
+        Some stores ignore the condition (`rollcall.gallery_objects` finds out).
+        """
+        ...
+
+    def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key begins so, in order of key."""
         ...
 
     def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:

@@ -11,8 +11,8 @@ from rollcall.adapters.boto import dynamodb_client
 from rollcall.adapters.dynamodb import ensure_table
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import empty_gallery
+from rollcall.core.gallery_formats import render_gallery
 from rollcall.core.settings import Settings, setting_names
-from rollcall.enrolment import save
 from rollcall.galleries import FilePlace, default_gallery, described, read_gallery
 from rollcall.local.aws_profile import aws_commands, write_private
 from rollcall.local.build_context import REPOSITORY, check_checkout
@@ -72,8 +72,7 @@ def _gallery(encodings: str) -> FilePlace:
     if encodings:
         return FilePlace(Path(encodings))
     place = default_gallery()
-    if not place.path.exists():
-        save(empty_gallery(), place)
+    place.change(lambda body: render_gallery(empty_gallery()) if body is None else None)
     return place
 
 

@@ -19,7 +19,7 @@ from rollcall.core.reports import coverage_document, limits_of
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Recognition
-from rollcall.enrolment import Enrolment, enrol, load_for_change, save
+from rollcall.enrolment import Enrolment, convert_to, enrol_in, load_for_change
 from rollcall.galleries import FilePlace, GalleryPlace, read_gallery
 from rollcall.recognition import Recogniser
 from rollcall.terminal import Group, say, say_json
@@ -82,11 +82,8 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
     chosen = _settings(encodings)
     name = checked_name(name)
     place = build_place(chosen)
-    known = load_for_change(place)
-    tell_gallery(place, known)
-    done = enrol(known, name, photos, build_engine(chosen), read_photo, chosen.tolerance)
-    if done.added:
-        save(done.gallery, place)
+    tell_gallery(place, load_for_change(place))
+    done = enrol_in(place, name, photos, build_engine(chosen), read_photo, chosen.tolerance)
     for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
         for sentence in sentences:
             say(kind + sentence, err=True)
@@ -131,12 +128,7 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 @command_errors
 def convert(old: Path, new: Path, yes: bool) -> None:
     """Write the gallery OLD, a course's pickle for example, as the native NEW."""
-    if new.exists() and not yes:
-        raise click.UsageError(
-            f"{str(new)!r} exists; choose another name, or replace the file with --yes"
-        )
-    known = read_gallery(FilePlace(old))
-    save(known, FilePlace(new))
+    known = convert_to(FilePlace(old), FilePlace(new), replace=yes)
     say(f"{len(known)} encodings of {len(known.people)} people are in {new}")
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from support.gallery_writers import at_once, enrol_and_remove
 
 from rollcall.adapters.boto import delete_notification, s3_client, topic_client
 from rollcall.adapters.memory import PaintedFaces
@@ -31,6 +32,7 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.adapters.topics import Target, ceph_topic
 from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable, VideoGone
 from rollcall.core.gallery import empty_gallery
+from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv, render_csv
 from rollcall.core.settings import Settings, parse_settings
@@ -512,6 +514,24 @@ def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) ->
     for port in (9, 10):
         registration.unregister(settings, "ceph", f"http://127.0.0.1:{port}")
     assert configured(settings) == {"entries": [], "topics": []}
+
+
+@pytest.mark.parametrize("versions", [False, True])
+def test_two_writers_of_a_gallery_lose_nothing(ceph: Ceph, tmp_path: Path, versions: bool) -> None:
+    """Ceph 16 compares etags only in buckets that keep no versions."""
+    values, bucket = ceph_values(ceph), f"galleries-{uuid.uuid4().hex[:8]}"
+    client = s3_client(parse_settings(values))
+    store, kept = S3Store(client), {"Status": "Enabled"}
+    store.create_bucket(bucket)
+    if versions:
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=kept)
+    gallery = f"s3://{bucket}/gallery.npz"
+    plans, left = enrol_and_remove(gallery, tmp_path, writers=3, people=4)
+    codes = at_once(plans, tmp_path, values)
+    assert [set(each) for each in codes] == [{0}] * 3
+    assert set(parse_gallery(store.read(bucket, "gallery.npz", 1 << 20)).people) == left
+    listed = [*store.list_objects(bucket), *store.old_versions(bucket)]
+    assert {info.key for info in listed} == {"gallery.npz"}
 
 
 def test_a_person_is_forgotten_in_old_versions_too(ceph: Ceph) -> None:

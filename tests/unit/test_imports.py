@@ -17,6 +17,8 @@ MIDDLE = (
     "recognition",
     "pipeline",
     "galleries",
+    "gallery_files",
+    "gallery_objects",
     "enrolment",
     "forgetting",
     "scratch",
