@@ -158,6 +158,8 @@ class Forgetting:
         most = MAX_GALLERY_BYTES if kind == "gallery" else MAX_NAMING_BYTES
         try:
             _, count = without(store.read(info.bucket, info.key, most, info.version_id), self.name)
+        except VideoGone:
+            return None  # another removal, or a lifecycle rule, has deleted it since the listing
         except (ValueError, PermanentError) as error:
             return info, replace(trace, problem=str(error))
         return (info, replace(trace, count=count)) if count else None

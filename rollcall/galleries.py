@@ -21,8 +21,9 @@ from rollcall.core.errors import (
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery
 from rollcall.core.seams import ObjectStore
-from rollcall.gallery_files import locked, replace, sweep
+from rollcall.gallery_files import replace, sweep
 from rollcall.gallery_objects import Change, change_object
+from rollcall.locks import locked
 
 log = logging.getLogger(__name__)
 

@@ -1,27 +1,17 @@
-"""Changing a gallery's file: one writer at a time, and whole files only."""
+"""Writing a gallery's file: whole or not at all, for the same readers as before."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 import stat
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from rollcall.core.errors import GalleryError
-
-LOCK_WAIT_S = 60.0
-"""Longest wait for other commands. Each of them holds the lock for one load and one save."""
-
-LOCK_POLL_S = 0.05
-
-LOCK_FILE = ".gallery.lock"
-"""Used where the folder itself cannot be locked. NFS locks only what is open for writing."""
+from rollcall.locks import sync_folder
 
 ABANDONED_S = 600.0
 """A temporary file of this age belongs to a process that was killed."""
@@ -32,62 +22,6 @@ _TEMPORARY_BEFORE = re.compile(r"\.gallery-[a-z0-9_]{8}")
 """Names that earlier versions gave. Other files may have such a name, but begin differently."""
 
 _ZIP = b"PK\x03\x04"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keeps other commands from changing galleries in the folder, also those of other users.
-
-    The kernel releases the lock when the process ends, even by SIGKILL. Raises GalleryError after
-    LOCK_WAIT_S, and OSError.
-    """
-    handle = _opened(folder)
-    try:
-        _wait_for(handle, folder)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _opened(folder: Path) -> int:
-    """A handle that can be locked: of the folder, or on NFS of a file in it."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pass
-    except OSError as error:
-        os.close(handle)
-        if error.errno != errno.EBADF:
-            raise
-        return _opened_lock_file(folder)
-    return handle
-
-
-def _opened_lock_file(folder: Path) -> int:
-    """Everybody who may change files in the folder may open the lock file."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    handle = os.open(folder / LOCK_FILE, flags, 0o600)
-    owner = folder.stat()
-    with suppress(PermissionError):  # somebody else made it, with the rights that it has
-        os.fchmod(handle, owner.st_mode & 0o666)
-        os.fchown(handle, owner.st_uid, owner.st_gid)
-    return handle
-
-
-def _wait_for(handle: int, folder: Path) -> None:
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError as error:
-            if time.monotonic() > until:
-                raise GalleryError(
-                    f"another command is changing a gallery in {str(folder)!r} and has not finished"
-                    f" for {LOCK_WAIT_S:g} s; do this again when it has ended"
-                ) from error
-        time.sleep(LOCK_POLL_S)
 
 
 def replace(path: Path, body: bytes) -> None:
@@ -112,7 +46,7 @@ def replace(path: Path, body: bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync_folder(path.parent)
 
 
 def _keep_access(handle: int, path: Path, before: os.stat_result) -> None:
@@ -166,12 +100,3 @@ def _is_abandoned(path: Path) -> bool:
         return False
     with open(path, "rb") as file:
         return file.read(len(_ZIP)) in (b"", _ZIP)
-
-
-def _sync(folder: Path) -> None:
-    """A new name survives a power failure only when its folder is on disk too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,6 +23,9 @@ SENT_MS = "sent_ms"
 
 _TIME = re.compile("[0-9]{1,15}")
 
+_NOT_SENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS refuses in a message (API reference of SendMessage)."""
+
 _MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
@@ -127,16 +130,27 @@ def _write_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
 
 def _message(given: Mapping[str, Any]) -> Message:
     system, own = given["Attributes"], given.get("MessageAttributes", {})
-    texts = {name: value["StringValue"] for name, value in own.items() if "StringValue" in value}
+    texts = {
+        n: _sendable(value["StringValue"]) for n, value in own.items() if "StringValue" in value
+    }
     queued_ms = int(system["SentTimestamp"])
     return Message(
-        given["Body"],
+        _sendable(given["Body"]),
         given["ReceiptHandle"],
         int(system["ApproximateReceiveCount"]),
         queued_ms,
         _first_sent_ms(texts.get(SENT_MS, ""), queued_ms),
         texts,
     )
+
+
+def _sendable(text: str) -> str:
+    """The text with JSON escapes in place of what cannot be sent on, or not even encoded.
+
+    A JSON answer may hold half of a surrogate pair. As an escape it is refused like every other
+    bad event, and can be stored as a dead letter.
+    """
+    return _NOT_SENDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _first_sent_ms(text: str, queued_ms: int) -> int:

@@ -19,8 +19,8 @@ from rollcall.local.lambda_stack import LambdaStack, check_function
 from rollcall.local.processes import Process
 from rollcall.local.stack import WORKERS
 from rollcall.local.stores import StoreName
-from rollcall.worker.counters import STATUS_FILE
 from rollcall.worker.registration import register
+from rollcall.worker.result_files import STATUS_FILE
 
 QUEUES = {
     "INPUT_QUEUE_URL": "rollcall-events",

@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rollcall.core.errors import ResultsUnavailable
+from rollcall.worker.result_files import STATUS_FILE
 
 log = logging.getLogger(__name__)
-
-STATUS_FILE = "worker.json"
-"""No result's file has this name: they end in `.txt`."""
 
 COUNTED = ("events", "ignored", "invoked", "retried", "written", "failed", "outdated", "dead")
 """events: videos that messages of the input queue told of, once their work was done; ignored: such

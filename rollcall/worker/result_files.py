@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-import threading
+import re
+import stat
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from rollcall.core.errors import ResultsUnavailable
-from rollcall.core.file_names import FILE_END, file_of_key
+from rollcall.core.file_names import FILE_END, FOLDER_END, file_of_key
+from rollcall.locks import locked, sync_folder
 
-PART_END = ".part"
-"""Of files that are being written; neither files nor folders of results end so."""
+_PART = re.compile(r"\.rollcall-result-(\d+)-[0-9a-f]{32}\.part")
+"""A file that is being written, by the process with that number."""
+
+STATUS_FILE = "worker.json"
+"""The worker's counts. A folder that has this file is a folder of results."""
 
 NS_PER_MS = 1_000_000
 
@@ -24,11 +29,9 @@ class ResultFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
         with _disk_errors(folder):
             self._make(folder)
-            for left in folder.rglob("*" + PART_END):
-                left.unlink()
+            _sweep(folder)
 
     def write(self, key: str, body: bytes, sent_ms: int) -> bool:
         """Whether it was written: False for a result that is older than the one on disk.
@@ -38,11 +41,11 @@ class ResultFiles:
         path, time_ns = self._folder / file_of_key(key), sent_ms * NS_PER_MS
         with _disk_errors(path):
             self._make(path.parent)
-            with _written(path.parent, body, time_ns) as part, self._lock:
+            with _written(path.parent, body, time_ns) as part, locked(path.parent):
                 if path.exists() and path.stat().st_mtime_ns > time_ns:
                     return False
                 os.replace(part, path)
-            _sync(path.parent)
+            sync_folder(path.parent)
         return True
 
     def _make(self, folder: Path) -> None:
@@ -51,12 +54,14 @@ class ResultFiles:
             return
         self._make(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync(folder.parent)
+        sync_folder(folder.parent)
 
 
 def result_files(folder: Path) -> list[Path]:
     """Every result in the folder, relative to it."""
-    return sorted(path.relative_to(folder) for path in folder.rglob("*" + FILE_END))
+    names = ("", *_subfolders(folder))
+    found = (path for name in names for path in (folder / name).glob("*" + FILE_END))
+    return sorted(path.relative_to(folder) for path in found)
 
 
 def rewrite(path: Path, before: os.stat_result, body: bytes) -> bool:
@@ -65,11 +70,12 @@ def rewrite(path: Path, before: os.stat_result, body: bytes) -> bool:
     with _written(path.parent, body, before.st_mtime_ns) as part:
         if os.geteuid() == 0:
             os.chown(part, before.st_uid, before.st_gid)
-        now = path.stat()
-        if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
-            return False
-        os.replace(part, path)
-    _sync(path.parent)
+        with locked(path.parent):
+            now = path.stat()
+            if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+                return False
+            os.replace(part, path)
+    sync_folder(path.parent)
     return True
 
 
@@ -77,25 +83,46 @@ def rewrite(path: Path, before: os.stat_result, body: bytes) -> bool:
 def _written(folder: Path, body: bytes, time_ns: int) -> Iterator[Path]:
     """A file on disk that is gone after the block, unless it was renamed: a full disk gets no
     fuller with each attempt."""
-    with NamedTemporaryFile(dir=folder, suffix=PART_END, delete=False) as file:
-        part = Path(file.name)
-        try:
+    part = folder / f".rollcall-result-{os.getpid()}-{uuid.uuid4().hex}.part"
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
             file.write(body)
             file.flush()
             os.utime(part, ns=(time_ns, time_ns))
             os.fsync(file.fileno())
-            yield part
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    """A new name is safe only when its folder is on disk too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
+        yield part
     finally:
-        os.close(handle)
+        part.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a killed worker was writing. Nothing is looked for in a folder that is not one
+    of results, because RESULTS_FOLDER may be mistyped."""
+    if not (folder / STATUS_FILE).is_file():
+        return
+    for name in ("", *_subfolders(folder)):
+        for path in (folder / name).iterdir():
+            found = _PART.fullmatch(path.name)
+            if found and not _is_another(int(found[1])) and stat.S_ISREG(path.lstat().st_mode):
+                with suppress(FileNotFoundError):
+                    path.unlink()
+
+
+def _subfolders(folder: Path) -> list[str]:
+    """Those that hold results of long keys; links are not followed."""
+    found, waiting = list[str](), [folder] if folder.is_dir() else []
+    while waiting:
+        for path in waiting.pop().iterdir():
+            if path.name.endswith(FOLDER_END) and path.is_dir() and not path.is_symlink():
+                found.append(str(path.relative_to(folder)))
+                waiting.append(path)
+    return found
+
+
+def _is_another(pid: int) -> bool:
+    """Whether it is a living process other than this one."""
+    return pid != os.getpid() and Path(f"/proc/{pid}").exists()
 
 
 @contextmanager

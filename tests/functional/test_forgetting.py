@@ -451,3 +451,13 @@ def test_many_objects_are_listed_page_by_page(place: Place) -> None:
     left: list[ObjectInfo] = list(place.store.list_objects(place.output))
     assert len(left) == 20
     assert not list(place.store.old_versions(place.output))
+
+
+def test_an_old_version_that_is_deleted_meanwhile_is_no_trouble() -> None:
+    """Two removals at once find the same old versions."""
+
+    class Versions(MemoryStore):
+        def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+            return iter([ObjectInfo(bucket, "a.csv", 1, "e", "7")])
+
+    assert not list(Forgetting("alice", really=True).in_bucket(Versions(), results_in("out")))

@@ -22,7 +22,7 @@ from support.gallery_writers import at_once, enrol_and_remove
 from support.needs import REPOSITORY
 from support.settings import embedded_settings
 
-from rollcall import gallery_files, gallery_objects
+from rollcall import gallery_files, gallery_objects, locks
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.memory import MemoryStore
 from rollcall.adapters.s3 import S3Store
@@ -186,10 +186,10 @@ def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path: Path, pa
 def test_a_writer_waits_for_the_lock_and_says_so(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gallery_files, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(locks, "LOCK_WAIT_S", 0.2)
     with (
-        gallery_files.locked(tmp_path),
-        pytest.raises(GalleryError, match="another command is changing a gallery"),
+        locks.locked(tmp_path),
+        pytest.raises(GalleryError, match="another process has been changing"),
     ):
         FilePlace(path).save(b"")
     FilePlace(path).save(render_gallery(gallery_of("alice")))
@@ -199,17 +199,17 @@ def test_a_file_is_locked_where_a_folder_cannot_be(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on NFS."""
-    lock = gallery_files.fcntl.flock
+    lock = locks.fcntl.flock
 
     def of_nfs(handle: int, how: int) -> None:
         if stat.S_ISDIR(os.fstat(handle).st_mode):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         lock(handle, how)
 
-    monkeypatch.setattr(gallery_files.fcntl, "flock", of_nfs)
-    monkeypatch.setattr(gallery_files, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(locks.fcntl, "flock", of_nfs)
+    monkeypatch.setattr(locks, "LOCK_WAIT_S", 0.2)
     FilePlace(path).change(adding("alice"))
-    with gallery_files.locked(tmp_path), pytest.raises(GalleryError, match="another command"):
+    with locks.locked(tmp_path), pytest.raises(GalleryError, match="another process"):
         FilePlace(path).change(adding("bob"))
     FilePlace(path).change(adding("carol"))
     assert read_gallery(FilePlace(path)).people == ("alice", "carol")
@@ -236,7 +236,7 @@ def test_up_replaces_no_gallery_that_came_meanwhile(
     """The default gallery is missing when `up` looks, and there when it writes."""
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / ".local" / "share" / "rollcall" / "gallery.npz"
-    real = gallery_files.locked
+    real = locks.locked
 
     def late(folder: Path) -> Any:
         if not path.exists():

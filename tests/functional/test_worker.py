@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.needs import REPOSITORY
 from support.queues import Queues, StandInLambda, csv_of, function_error
 from support.servers import Reply, serve_function
 from support.waiting import wait_until
 
+from rollcall.adapters.boto import sqs_client
 from rollcall.core import verdict as verdict_module
 from rollcall.core.errors import SettingsError
-from rollcall.core.settings import parse_settings
+from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.verdict import Verdict
 from rollcall.worker import pump as pump_module
 from rollcall.worker import result_files
@@ -400,6 +406,94 @@ def test_a_call_longer_than_the_visibility_is_made_once(queues: Queues) -> None:
     with working(queues, slow) as function:
         wait_until(lambda: "a.mp4" in queues.files(), "the file")
     assert function.calls == {"a.mp4": 1}
+
+
+def test_only_own_temporary_files_are_removed_and_only_among_results(tmp_path: Path) -> None:
+    """RESULTS_FOLDER may be mistyped, as a home folder for example."""
+    folder, result = tmp_path / "home", f".rollcall-result-{os.getpid()}-{'0' * 32}.part"
+    others = ["film.mkv.part", "deep/download.part", "tmpabcd1234.part", "worker.part"]
+    others += [".rollcall-result-notes.part", f".rollcall-result-1-{'0' * 32}.part"]  # 1 is alive
+    for name in (*others, result, f"deep/{result}", f"long+/{result}"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+    link = folder / "elsewhere+"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / result).write_text("mine")
+    link.symlink_to(tmp_path / "other")
+    before = {path for path in folder.rglob("*") if path.is_file()}
+    ResultFiles(folder)
+    assert {path for path in folder.rglob("*") if path.is_file()} == before
+    Counters(folder)
+    (folder / "worker.part").write_text("mine")
+    ResultFiles(folder)
+    gone = {folder / result, folder / "long+" / result}
+    now = {path for path in folder.rglob("*") if path.is_file()}
+    assert now - {folder / "worker.json"} == before - gone
+    assert (tmp_path / "other" / result).exists()
+
+
+def test_what_a_killed_worker_was_writing_is_removed(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from rollcall.worker.result_files import ResultFiles; files = ResultFiles(Path('.'))\n"
+        "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "files.write('a.mp4', b'alice', 0)\n"
+    )
+    Counters(tmp_path)
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=False)
+    assert {path.name for path in tmp_path.iterdir()} > {"worker.json"}
+    ResultFiles(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"worker.json"}
+
+
+def test_two_workers_of_one_folder_keep_the_later_result(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from rollcall.worker.result_files import ResultFiles; files = ResultFiles(Path('.'))\n"
+        "for each in range(int(sys.argv[1]), 200, 2): files.write('a.mp4', b'%d' % each, each)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", script]
+    both = [subprocess.Popen([*command, n], cwd=tmp_path, env=env) for n in "01"]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert (tmp_path / "a.mp4.txt").read_bytes() == b"199"
+
+
+@pytest.mark.parametrize("where", ["input", "result"])
+@pytest.mark.parametrize(
+    ("body", "bad"),
+    [
+        ('{"bucket": "HALF", "key": "a.mp4"}', "\ud800"),
+        ("HALF", "\udfff"),
+        ("HALF", "\x00"),
+        ("HALF", "\uffff"),
+    ],
+)
+def test_a_message_that_is_not_text_becomes_a_dead_letter(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch, where: str, body: str, bad: str
+) -> None:
+    """SQS answers in JSON, which can hold half of a surrogate pair."""
+
+    def broken(parsed: dict[str, Any], **_: Any) -> None:
+        for message in parsed.get("Messages", ()):
+            message["Body"] = message["Body"].replace("HALF", bad)
+            for value in message.get("MessageAttributes", {}).values():
+                value["StringValue"] = value["StringValue"].replace("HALF", bad)
+
+    def client(settings: Settings) -> Any:
+        made = sqs_client(settings)
+        made.meta.events.register("after-call.sqs.ReceiveMessage", broken)
+        return made
+
+    monkeypatch.setattr("rollcall.worker.queues.sqs_client", client)
+    source = getattr(queues, where)
+    source.send(body, {"replay": "HALF"})
+    with working(queues):
+        wait_until(lambda: counts(queues)["dead"] == 1, "a dead letter")
+    (letter,) = queues.dead.receive(10, 2, 60)
+    assert letter.body == body.replace("HALF", f"\\u{ord(bad):04x}")
+    assert letter.attributes["source"] == source.name
 
 
 def test_a_full_disk_loses_nothing(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:

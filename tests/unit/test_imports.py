@@ -21,6 +21,7 @@ MIDDLE = (
     "gallery_objects",
     "enrolment",
     "forgetting",
+    "locks",
     "scratch",
     "video_files",
 )
