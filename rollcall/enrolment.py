@@ -12,7 +12,7 @@ from rollcall.core.errors import GalleryError, GalleryMissing, PhotoError
 from rollcall.core.face_quality import measure
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import is_native, render_gallery
-from rollcall.core.names import checked_name
+from rollcall.core.names import checked_name, checked_new_name
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Encodings, Face, Pixels
 from rollcall.galleries import FilePlace, GalleryPlace, gallery_of
@@ -71,9 +71,10 @@ def enrol(
 ) -> Enrolment:
     """The gallery with one more encoding for each good photo.
 
-    Raises GalleryError for a name that nobody can have, before a photo is looked at.
+    Raises GalleryError for a name that nobody can have, or that looks like another one, before a
+    photo is looked at.
     """
-    name = checked_name(name)
+    name = checked_new_name(name, gallery.people)
     return _decide(gallery, name, _look(photos, engine, read), tolerance)
 
 
@@ -195,6 +196,7 @@ def _only_good_face(photo: Path, pixels: Pixels, faces: Sequence[Face]) -> Encod
 
 
 def _decide(gallery: Gallery, name: str, seen: _Seen, tolerance: float) -> Enrolment:
+    name = checked_new_name(name, gallery.people)
     own = gallery.encodings_of(name)
     others = gallery.without(name)
     group = _largest_group([*own, *seen.faces.values()], tolerance)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from rollcall.core.errors import GalleryError
 
@@ -30,6 +31,12 @@ _REFUSED = re.compile(f"[{_CONTROL}{_SURROGATES}{_TURNING}]")
 
 _INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
 
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Characters that are not shown, beside those of _INVISIBLE: fillers, variation selectors and the
+empty Braille pattern (Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt)."""
+
 
 def normalise_name(text: str) -> str:
     """The spelling under which a name is stored, looked up and compared; checks nothing."""
@@ -43,6 +50,47 @@ def spellings(name: str) -> tuple[str, ...]:
     """
     composed = normalise_name(name)
     return tuple(dict.fromkeys((composed, unicodedata.normalize("NFD", composed))))
+
+
+def near_names(name: str, people: Iterable[str]) -> list[str]:
+    """The other names of `people` that a reader would take for the same one.
+
+    Such names differ only in case, spaces, invisible characters or forms of the same letter.
+    """
+    same, own = look_of(name), normalise_name(name)
+    return [each for each in people if each != own and look_of(each) == same]
+
+
+def checked_new_name(name: object, people: Iterable[str]) -> str:
+    """The normalised name of somebody to enrol beside `people`.
+
+    Raises GalleryError as `checked_name` does, and for a name that looks like another one of
+    `people`, or like the word for strangers: one person would be two, and removing one of them
+    would leave the other.
+    """
+    known = set(people)
+    spelled = checked_name(name)
+    if spelled in known:
+        return spelled
+    if look_of(spelled) == look_of(UNKNOWN):
+        raise GalleryError(
+            f"the name {spelled!r} looks like {UNKNOWN!r}, which stands for everyone else;"
+            " choose another name"
+        )
+    if near := sorted(near_names(spelled, known)):
+        raise GalleryError(
+            f"the name {spelled!r} looks like {near[0]!r}, who is in the gallery already; use that"
+            " name for the same person, and add something, a second name for example, for another"
+        )
+    return spelled
+
+
+def look_of(name: str) -> str:
+    """What a reader sees of a name. Case and compatibility forms are folded as in Unicode's
+    caseless matching (The Unicode Standard, 3.13, D146)."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", name).casefold())
+    visible = (each for each in folded if unicodedata.category(each) not in _INVISIBLE)
+    return unicodedata.normalize("NFKC", _IGNORABLE.sub("", "".join(visible)).casefold())
 
 
 def checked_name(name: object) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ import click
 from rollcall import __version__
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import UNKNOWN, checked_name
+from rollcall.core.names import UNKNOWN, checked_name, checked_new_name, look_of
 from rollcall.core.reports import coverage_document, limits_of
 from rollcall.core.settings import SCANS, Settings
 from rollcall.core.stopwatch import Stopwatch
@@ -82,7 +83,9 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
     chosen = _settings(encodings)
     name = checked_name(name)
     place = build_place(chosen)
-    tell_gallery(place, load_for_change(place))
+    known = load_for_change(place)
+    tell_gallery(place, known)
+    checked_new_name(name, known.people)
     done = enrol_in(place, name, photos, build_engine(chosen), read_photo, chosen.tolerance)
     for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
         for sentence in sentences:
@@ -129,7 +132,19 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 def convert(old: Path, new: Path, yes: bool) -> None:
     """Write the gallery OLD, a course's pickle for example, as the native NEW."""
     known = convert_to(FilePlace(old), FilePlace(new), replace=yes)
+    for name, near in _look_alikes(known.people).items():
+        say(f"warning: {name!r} looks like {near!r}; is it the same person?", err=True)
     say(f"{len(known)} encodings of {len(known.people)} people are in {new}")
+
+
+def _look_alikes(people: Sequence[str]) -> dict[str, str]:
+    """For each name that looks like an earlier one, that one."""
+    first: dict[str, str] = {}
+    return {
+        name: first[look]
+        for name in people
+        if first.setdefault(look := look_of(name), name) != name
+    }
 
 
 gallery.add_command(remove)

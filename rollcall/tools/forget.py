@@ -15,7 +15,7 @@ from rollcall.adapters.boto import dynamodb_client, s3_client
 from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.adapters.s3 import S3Store
 from rollcall.core.gallery_formats import is_native
-from rollcall.core.names import normalise_name
+from rollcall.core.names import near_names, normalise_name
 from rollcall.core.settings import Settings
 from rollcall.forgetting import Forgetting, Trace, reports_in, results_in
 from rollcall.galleries import GalleryPlace, gallery_of
@@ -66,6 +66,11 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
             say(_sentence(trace, yes))
     if not traces:
         _nobody(name, known.people)
+    for near in near_names(name, known.people):
+        click.echo(
+            f"{near!r} looks like that name and stays; if it is the same person, remove it as well",
+            err=True,
+        )
     renewed = any(trace.kind == "gallery" and not trace.version for trace in traces)
     _advise(chosen, yes, everywhere, pickled=renewed and not is_native(body))
     sys.exit(FOUND_WRONG if any(trace.problem for trace in traces) else 0)
@@ -108,7 +113,8 @@ def _nobody(name: str, people: tuple[str, ...]) -> None:
     """Refuses to guess."""
     wanted, folded = normalise_name(name).casefold(), {each.casefold(): each for each in people}
     near = [each for each in folded if wanted in each] + get_close_matches(wanted, folded)
-    names = [repr(folded[each]) for each in dict.fromkeys(near)][:SHOWN_NAMES]
+    looks = [*near_names(name, people), *(folded[each] for each in near)]
+    names = [repr(each) for each in dict.fromkeys(looks)][:SHOWN_NAMES]
     hint = f"; near to it: {', '.join(names)}" if names else ""
     say(f"nothing names {name!r}{hint}", err=True)
     sys.exit(FOUND_WRONG)

@@ -256,6 +256,50 @@ def test_up_replaces_no_gallery_that_came_meanwhile(
     assert read_gallery(FilePlace(path)).people == ("alice",)
 
 
+def test_a_near_name_is_refused_and_listed(tmp_path: Path, path: Path, quick_faces: None) -> None:
+    assert enrol("Ada", photo(tmp_path, 1), path).exit_code == 0
+    for name in ("ada", "A\u200bda", "Unknown "):
+        result = enrol(name, photo(tmp_path, 2), path)
+        assert (result.exit_code, "looks like" in result.stderr) == (1, True)
+    assert enrol(" Ada\u00a0", photo(tmp_path, 3), path).exit_code == 0
+    assert read_gallery(FilePlace(path)).names == ("Ada", "Ada")
+    near = gallery_of("Ada", "ada", "A\u200bda", "Grace")
+    path.write_bytes(render_gallery(near))
+    argv = ["gallery", "remove", "Ada", "--encodings", str(path)]
+    for option in ((), ("--yes",)):
+        result = CliRunner().invoke(cli.main, [*argv, *option])
+        assert result.exit_code == 0
+        for name in ("ada", "A\u200bda"):
+            assert f"{name!r} looks like that name and stays" in result.stderr
+        assert "Grace" not in result.stderr
+    result = CliRunner().invoke(cli.main, ["gallery", "remove", "ADA", "--encodings", str(path)])
+    assert (result.exit_code, "'ada'" in result.stderr) == (1, True)
+
+
+def test_a_near_name_that_another_command_enrols_meanwhile(
+    tmp_path: Path, path: Path, quick_faces: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = locks.locked
+
+    def late(folder: Path) -> Any:
+        path.write_bytes(render_gallery(gallery_of("ada")))
+        return real(folder)
+
+    monkeypatch.setattr("rollcall.galleries.locked", late)
+    result = enrol("Ada", photo(tmp_path, 2), path)
+    assert (result.exit_code, "looks like 'ada'" in result.stderr) == (1, True)
+    assert read_gallery(FilePlace(path)).people == ("ada",)
+
+
+def test_converting_names_the_look_alikes(tmp_path: Path, path: Path) -> None:
+    old = tmp_path / "old.npz"
+    old.write_bytes(render_gallery(gallery_of("Ada", "ada", "Grace")))
+    result = CliRunner().invoke(cli.main, ["gallery", "convert", str(old), str(path)])
+    assert result.exit_code == 0
+    assert "'ada' looks like 'Ada'; is it the same person?" in result.stderr
+    assert "Grace" not in result.stderr
+
+
 # --- a bucket
 
 

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from rollcall.core.errors import GalleryError
 from rollcall.core.expectations import agrees, parse_mapping
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import checked_name, normalise_name, spellings
+from rollcall.core.names import (
+    checked_name,
+    checked_new_name,
+    near_names,
+    normalise_name,
+    spellings,
+)
 from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without, render_csv
 from rollcall.core.types import Person, Student
@@ -63,6 +69,63 @@ def test_a_name_that_breaks_lines_or_direction_is_refused(name: str, reason: str
     with pytest.raises(GalleryError, match=reason) as caught:
         checked_name(name)
     assert str(caught.value).isprintable()
+
+
+NEAR = {
+    "case": "ada Lovelace",
+    "all capitals": "ADA LOVELACE",
+    "no space": "AdaLovelace",
+    "a zero-width space": "Ada\u200b Lovelace",
+    "a zero-width space instead of the space": "Ada\u200bLovelace",
+    "a joiner": "A\u200dda Lovelace",
+    "a soft hyphen": "Ada Love\u00adlace",
+    "a byte order mark": "\ufeffAda Lovelace",
+    "a word joiner at the end": "Ada Lovelace\u2060",
+    "a right-to-left mark": "Ada Lovelace\u200f",
+    "a Hangul filler": "Ada Lovelace\u3164",
+    "an empty Braille pattern": "Ada\u2800Lovelace",
+    "a variation selector": "Ada\ufe0f Lovelace",
+    "a grapheme joiner": "Ada\u034f Lovelace",
+    "a tag": "Ada Lovelace\U000e0041",
+    "wide letters": "\uff21da Lovelace",
+    "a bold letter": "\U0001d400da Lovelace",
+}
+
+
+@pytest.mark.parametrize("name", NEAR.values(), ids=NEAR)
+def test_a_name_that_looks_like_another_one_is_refused(name: str) -> None:
+    people = ["Ada Lovelace", "Grace Hopper"]
+    with pytest.raises(GalleryError, match="looks like 'Ada Lovelace', who is in the gallery"):
+        checked_new_name(name, people)
+    assert near_names(name, people) == ["Ada Lovelace"]
+    assert near_names("Ada Lovelace", [name, "Ada Lovelace"]) == [name]
+    assert checked_new_name(name, [name, *people]) == checked_name(name), "it is there already"
+
+
+@pytest.mark.parametrize(
+    "name", ["Ada  Lovelace ", "\u00a0Ada\u3000Lovelace", "Ad\u0061 Lovelace"], ids=ascii
+)
+def test_another_spelling_of_the_same_name_is_that_name(name: str) -> None:
+    assert checked_new_name(name, ["Ada Lovelace"]) == "Ada Lovelace"
+    assert checked_new_name(DECOMPOSED, [COMPOSED]) == COMPOSED
+    assert not near_names(DECOMPOSED, [COMPOSED])
+
+
+@pytest.mark.parametrize("name", ["Zoe", "Ada Lovelace 2", "Ada L", "Ad\u00e1 Lovelace"])
+def test_other_names_are_other_people(name: str) -> None:
+    people = ["Ada Lovelace", COMPOSED]
+    assert checked_new_name(name, people) == name
+    assert not near_names(name, people)
+
+
+UNKNOWNS = ["Unknown", "UNKNOWN", "un known", "\u200bunknown", "Unknown\u3164", "\uff35nknown"]
+
+
+@pytest.mark.parametrize("name", UNKNOWNS, ids=ascii)
+def test_the_word_for_strangers_is_nobodys_name_however_it_is_written(name: str) -> None:
+    with pytest.raises(GalleryError, match="looks like 'unknown', which stands for everyone else"):
+        checked_new_name(name, [])
+    assert checked_new_name(name, [checked_name(name)]) == checked_name(name), "it is there already"
 
 
 SPACES = "\u00a0\u1680\u2000\u2003\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
