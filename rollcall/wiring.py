@@ -11,7 +11,7 @@ from rollcall.adapters.sqs import SqsQueue
 from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.errors import SettingsError
 from rollcall.core.seams import FaceEngine
-from rollcall.core.settings import Settings
+from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
 from rollcall.galleries import CachedGallery, GalleryPlace, place_of
 from rollcall.pipeline import Pipeline
@@ -48,7 +48,8 @@ def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
 
 
 def build_place(settings: Settings) -> GalleryPlace:
-    """Where ENCODINGS says the gallery is."""
+    """Where ENCODINGS says the gallery is. Raises SettingsError for one in the input bucket."""
+    check_gallery_place(settings)
     return place_of(settings.encodings, lambda: S3Store(s3_client(settings)))
 
 

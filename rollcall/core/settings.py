@@ -260,10 +260,20 @@ def _check_together(settings: Settings) -> None:
         names = [f"{prefix}aws_access_key_id", f"{prefix}aws_secret_access_key"]
         if bool(getattr(settings, names[0])) != bool(getattr(settings, names[1])):
             raise SettingsError(f"{names[0].upper()} and {names[1].upper()} belong together")
+    check_gallery_place(settings)
     buckets = [settings.input_bucket, settings.output_bucket, settings.report_bucket]
     named = [bucket for bucket in buckets if bucket]
     if len(set(named)) < len(named):
         raise SettingsError("INPUT_BUCKET, OUTPUT_BUCKET and REPORT_BUCKET have to differ")
+
+
+def check_gallery_place(settings: Settings) -> None:
+    """Raises SettingsError for a gallery that everybody who uploads videos could replace."""
+    if settings.encodings.startswith(f"s3://{settings.input_bucket}/"):
+        raise SettingsError(
+            f"ENCODINGS is in INPUT_BUCKET ({settings.input_bucket}), so whoever may upload videos"
+            " could replace the gallery; put it into a bucket of its own"
+        )
 
 
 def settings_table() -> str:

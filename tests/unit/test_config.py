@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import pytest
+from support.needs import need
 
 from rollcall.config import MAX_SECRET_BYTES, load_settings
 from rollcall.core.errors import SettingsError
@@ -224,3 +226,78 @@ def test_offline_a_half_filled_key_counts_as_empty(
     assert sources.load(offline=True) == Settings()
     with pytest.raises(SettingsError, match=prefix + left):
         sources.load()
+
+
+# --- files that somebody else may have written
+
+SOMEBODY = 4321
+
+
+def foreign(sources: Sources, caplog: pytest.LogCaptureFixture) -> str:
+    """The warning of a load whose file was not read; empty if it was read."""
+    with caplog.at_level(logging.WARNING):
+        settings = sources.load()
+    read = settings == Settings(aws_region="theirs")
+    assert read or settings == Settings()
+    assert read != bool(caplog.text)
+    return caplog.text
+
+
+@pytest.mark.parametrize("name", [".env", "credentials.env"])
+def test_a_file_that_every_user_may_write_is_not_read(
+    sources: Sources, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = sources.folder / name
+    path.write_text("AWS_REGION=theirs\n")
+    path.chmod(0o666)
+    warning = foreign(sources, caplog)
+    assert f"{str(path)!r} is not read, because every user may write it; make it yours" in warning
+
+
+@pytest.mark.parametrize("name", [".env", "credentials.env"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_of_another_user_is_not_read(
+    sources: Sources, name: str, linked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor behind a link of another user, nor behind our link to a file of another user."""
+    need(os.geteuid() == 0, "only root may give files away")
+    path, target = sources.folder / name, sources.folder / "target"
+    if linked:
+        target.write_text("AWS_REGION=theirs\n")
+        path.symlink_to(target)
+        os.chown(path, SOMEBODY, SOMEBODY, follow_symlinks=False)
+        assert f"belongs to the user {SOMEBODY}" in foreign(sources, caplog)
+        os.chown(path, 0, 0, follow_symlinks=False)
+        os.chown(target, SOMEBODY, SOMEBODY)
+        caplog.clear()
+    else:
+        path.write_text("AWS_REGION=theirs\n")
+        os.chown(path, SOMEBODY, SOMEBODY)
+    assert f"belongs to the user {SOMEBODY}" in foreign(sources, caplog)
+    sources.environ["SUDO_UID"] = str(SOMEBODY)  # `sudo rollcall` in one's own folder
+    caplog.clear()
+    assert not foreign(sources, caplog)
+
+
+def test_a_pipe_of_another_user_stops_nothing(
+    sources: Sources, caplog: pytest.LogCaptureFixture
+) -> None:
+    need(os.geteuid() == 0, "only root may give files away")
+    os.mkfifo(sources.filled_in)
+    os.chown(sources.filled_in, SOMEBODY, SOMEBODY)
+    assert foreign(sources, caplog)
+
+
+def test_a_group_that_may_write_counts_unless_it_is_the_owners_own(
+    sources: Sources, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many systems make a group for each user, and let it write by default."""
+    sources.filled_in.write_text("AWS_REGION=theirs\n")
+    sources.filled_in.chmod(0o664)
+    assert not foreign(sources, caplog)
+    need(os.geteuid() == 0, "only root may give files away")
+    os.chown(sources.filled_in, 0, SOMEBODY)
+    assert f"the group {SOMEBODY} may write it" in foreign(sources, caplog)
+    sources.filled_in.chmod(0o644)
+    caplog.clear()
+    assert not foreign(sources, caplog)

@@ -14,6 +14,7 @@ from rollcall.core.settings import (
     setting_names,
     settings_table,
 )
+from rollcall.wiring import build_place
 
 KEPT_FOR_USERS = """
     AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION DYNAMODB_ENDPOINT_URL S3_AWS_ACCESS_KEY_ID
@@ -217,3 +218,19 @@ def test_table_has_a_row_for_every_setting() -> None:
 def test_half_of_a_key_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="belong together"):
         parse_settings({name: "x"})
+
+
+@pytest.mark.parametrize("key", ["gallery.npz", "a/b.npz"])
+def test_a_gallery_in_the_input_bucket_is_refused(key: str) -> None:
+    """Whoever may upload videos could replace it."""
+    for values in (
+        {"ENCODINGS": f"s3://input-bucket-video/{key}"},
+        {"ENCODINGS": f"s3://videos/{key}", "INPUT_BUCKET": "videos"},
+    ):
+        with pytest.raises(SettingsError, match="ENCODINGS is in INPUT_BUCKET"):
+            parse_settings(values)
+    near = f"s3://input-bucket-video-2/{key}"
+    assert parse_settings({"ENCODINGS": near}).encodings == near
+    chosen = replace(Settings(), encodings=f"s3://input-bucket-video/{key}")
+    with pytest.raises(SettingsError, match="a bucket of its own"):
+        build_place(chosen)  # as the option --encodings gives it
