@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -26,6 +28,14 @@ from rollcall.gallery_objects import Change, change_object
 from rollcall.locks import locked
 
 log = logging.getLogger(__name__)
+
+
+MEMORY_FACTOR = 4.5
+"""Memory for a refresh as a multiple of the gallery's size, both galleries and the new one's bytes
+included; measured: 4.1."""
+
+OTHER_BYTES = 256 << 20
+"""Memory for everything else: networks, frames, the decoder."""
 
 
 class GalleryPlace(Protocol):
@@ -73,7 +83,9 @@ class FilePlace:
     def load(self) -> bytes:
         try:
             with open(self.path, "rb") as file:
-                body = file.read(MAX_GALLERY_BYTES + 1)
+                status = os.fstat(file.fileno())
+                most = status.st_size if stat.S_ISREG(status.st_mode) else MAX_GALLERY_BYTES
+                body = file.read(min(most, MAX_GALLERY_BYTES) + 1)  # it allocates what it is told
         except OSError as error:
             raise self._unreadable(error) from error
         if len(body) > MAX_GALLERY_BYTES:
@@ -226,10 +238,13 @@ class CachedGallery:
         place: GalleryPlace,
         refresh_s: float,
         clock: Callable[[], float] = time.monotonic,
+        memory_bytes: int | None = None,
     ) -> None:
+        """`memory_bytes` is the memory limit of this process; a gallery beyond it is refused."""
         self._place = place
         self._refresh_s = refresh_s
         self._clock = clock
+        self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._gallery: Gallery | None = None
         self._stamp = ""
@@ -250,7 +265,7 @@ class CachedGallery:
             if self._gallery is not None and stamp == self._stamp:
                 self.stale = False
                 return self._gallery
-            gallery = read_gallery(self._place)
+            gallery = gallery_of(self._place, self._fitting(self._place.load()))
         except GalleryError as error:
             return self._kept(error, GalleryUnavailable(str(error)))
         except TransientError as error:
@@ -258,6 +273,19 @@ class CachedGallery:
         self._stamp, self.stale = stamp, False
         log.info("gallery loaded: %d encodings", len(gallery))
         return gallery
+
+    def _fitting(self, body: bytes) -> bytes:
+        """Raises GalleryError for a gallery that would get this process killed, now or at a later
+        refresh."""
+        if self._memory_bytes is None:
+            return body
+        most = int(max(self._memory_bytes - OTHER_BYTES, 0) / MEMORY_FACTOR)
+        if len(body) > most:
+            raise GalleryError(
+                f"the gallery {self._place} has {len(body) >> 20} MiB, and a memory limit of"
+                f" {self._memory_bytes >> 20} MiB allows {most >> 20} MiB; raise the limit"
+            )
+        return body
 
     def _kept(self, error: Exception, without: TransientError) -> Gallery:
         if self._gallery is None:

@@ -14,6 +14,7 @@ from rollcall.core.seams import FaceEngine
 from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
 from rollcall.galleries import CachedGallery, GalleryPlace, place_of
+from rollcall.memory_limit import memory_limit_bytes
 from rollcall.pipeline import Pipeline
 from rollcall.recognition import Recogniser
 from rollcall.scratch import sweep
@@ -67,6 +68,10 @@ def build_pipeline(settings: Settings) -> Pipeline:
         S3Store(s3_client(settings)),
         DynamoStudents(dynamodb_client(settings), settings.student_table),
         build_recogniser(settings, build_engine(settings)),
-        CachedGallery(build_place(settings), settings.encodings_refresh_s),
+        CachedGallery(
+            build_place(settings),
+            settings.encodings_refresh_s,
+            memory_bytes=memory_limit_bytes(),
+        ),
         build_results(settings),
     )

@@ -16,6 +16,9 @@ from rollcall.core.types import ENCODING_SIZE, Encodings, Match
 LARGEST_COMPONENT = 100.0
 """Of an encoding; real ones stay below 1. Beyond, distances would lose their digits."""
 
+ROWS_AT_ONCE = 4096
+"""Encodings that are converted at once: 4 MiB."""
+
 ROUGH_ERROR = 2 * ENCODING_SIZE * float(np.finfo(np.float32).eps)
 """Bound of what rounding does to a sum of so many products in single precision, as a part of the
 largest square (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)."""
@@ -30,13 +33,12 @@ class Gallery:
     def __init__(self, names: Sequence[str], encodings: Encodings) -> None:
         _check(names, encodings)
         self.names = _checked_names(names)
-        self.encodings = np.array(encodings, dtype=np.float64)
-        self.encodings.setflags(write=False)
+        self.encodings = _frozen(encodings)
         self.people = tuple(sorted(set(self.names)))
         self._order = np.argsort(np.array(self.names, dtype=object), kind="stable")
         self._sorted_names = [self.names[index] for index in self._order]
         self._starts = _starts(self._sorted_names)
-        self._rough = self.encodings[self._order].astype(np.float32)
+        self._rough = _rough(self.encodings, self._order)
         self._rough_squares = np.einsum("ij,ij->i", self._rough, self._rough)
         self._largest_square = float(self._rough_squares.max(initial=0.0))
         self.version = self._version()
@@ -97,8 +99,34 @@ class Gallery:
 
     def _version(self) -> str:
         digest = hashlib.sha256("\x00".join(self.names).encode())
-        digest.update(self.encodings.tobytes())
+        digest.update(np.ascontiguousarray(self.encodings).data)
         return digest.hexdigest()[:16]
+
+
+def _frozen(encodings: Encodings) -> Encodings:
+    """A copy that nobody can change; an array that nobody can change already is not copied."""
+    fits = encodings.dtype == np.float64 and encodings.flags.c_contiguous
+    if fits and not encodings.flags.writeable:
+        return encodings
+    copy = np.array(encodings, dtype=np.float64)
+    copy.setflags(write=False)
+    return copy
+
+
+def _rough(encodings: Encodings, order: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The encodings in that order and in single precision, without a whole copy in between."""
+    rough = np.empty(encodings.shape, np.float32)
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        rough[rows] = encodings[order[rows]]
+    return rough
+
+
+def _is_small(encodings: Encodings) -> bool:
+    """Whether every component is finite and small; NaN makes both comparisons false."""
+    if not encodings.size:
+        return True
+    return bool(encodings.min() >= -LARGEST_COMPONENT and encodings.max() <= LARGEST_COMPONENT)
 
 
 def _starts(sorted_names: Sequence[str]) -> NDArray[np.intp]:
@@ -127,5 +155,5 @@ def _check(names: Sequence[str], encodings: Encodings) -> None:
             f"{len(names)} names need encodings of shape ({len(names)}, {ENCODING_SIZE}),"
             f" not {encodings.shape}"
         )
-    if encodings.dtype.kind != "f" or not (np.abs(encodings) <= LARGEST_COMPONENT).all():
+    if encodings.dtype.kind != "f" or not _is_small(encodings):
         raise GalleryError("encodings have to be finite, small numbers; enrol the person again")

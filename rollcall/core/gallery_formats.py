@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -27,6 +27,9 @@ that were float32 once."""
 
 SMALL_BYTES = 1 << 20
 """Whatever the ratio, this much may be unpacked."""
+
+PIECE_BYTES = 1 << 20
+"""How much of a gallery is unpacked at once."""
 
 MAX_DIRECTORY_BYTES = 4096
 """Three members need 200."""
@@ -99,7 +102,19 @@ def _member(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
         expected_bytes = math.prod(shape) * dtype.itemsize
         if dtype.hasobject or expected_bytes != item.file_size - file.tell():
             raise GalleryError(f"the gallery's {name} are not what their header says")
-        flat = np.frombuffer(file.read(), dtype)
-    if flat.size != math.prod(shape):
-        raise GalleryError(f"the gallery's {name} are cut off")
-    return flat.reshape(shape, order="F" if fortran else "C")
+        flat = np.empty(math.prod(shape), dtype)
+        _fill(flat.view(np.uint8).data if flat.nbytes else memoryview(b""), file, name)
+    array = flat.reshape(shape, order="F" if fortran else "C")
+    array.setflags(write=False)
+    return array
+
+
+def _fill(place: memoryview, file: IO[bytes], name: str) -> None:
+    """Piece by piece, because a second copy of a large gallery would not fit beside the first."""
+    filled = 0
+    while filled < len(place):
+        piece = file.read(min(PIECE_BYTES, len(place) - filled))
+        if not piece:
+            raise GalleryError(f"the gallery's {name} are cut off")
+        place[filled : filled + len(piece)] = piece
+        filled += len(piece)

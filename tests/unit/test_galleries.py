@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.needs import REPOSITORY
 
+from rollcall import galleries
 from rollcall.adapters.memory import MemoryStore
 from rollcall.core.errors import (
     GalleryError,
@@ -172,6 +176,50 @@ def test_missing_at_the_start_is_unavailable(tmp_path: Path) -> None:
     cached = CachedGallery(FilePlace(tmp_path / "no.npz"), REFRESH_S)
     with pytest.raises(GalleryUnavailable, match="ENCODINGS"):
         cached.current()
+
+
+def test_a_gallery_that_would_not_fit_into_memory_is_not_loaded(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The process would be killed, and all replicas with it."""
+    place, clock = Place(), Clock()
+    limit = galleries.OTHER_BYTES + int(2 * len(body("alice")) * galleries.MEMORY_FACTOR)
+    cached = CachedGallery(place, REFRESH_S, clock, memory_bytes=limit)
+    assert cached.current().people == ("alice",)
+    place.content, place.version, clock.now_s = body(*map(str, range(99))), "2", REFRESH_S
+    with caplog.at_level(logging.ERROR):
+        assert cached.current().people == ("alice",)
+    assert cached.stale
+    assert "a memory limit of 256 MiB allows 0 MiB; raise the limit" in caplog.text
+    small = CachedGallery(place, REFRESH_S, clock, memory_bytes=1 << 20)
+    with pytest.raises(GalleryUnavailable, match="memory limit of 1 MiB"):
+        small.current()
+
+
+MEASURE = """
+import sys, tracemalloc
+from pathlib import Path
+from rollcall.galleries import CachedGallery, FilePlace
+place = FilePlace(Path(sys.argv[1]))
+tracemalloc.start()
+cached = CachedGallery(place, 0)
+for _ in range(2):
+    cached.current()
+    Path(sys.argv[1]).touch()
+print(tracemalloc.get_traced_memory()[1])
+"""
+
+
+def test_a_refresh_needs_no_more_memory_than_is_reckoned_with(tmp_path: Path) -> None:
+    """The old gallery is in use until the new one is there."""
+    path, count = tmp_path / "gallery.npz", 40_000
+    points = np.random.default_rng(1).normal(0, 0.1, (count, 128))
+    gallery = Gallery([f"person {number}" for number in range(count)], points)
+    path.write_bytes(render_gallery(gallery))
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    argv = [sys.executable, "-c", MEASURE, str(path)]
+    peak_bytes = int(subprocess.run(argv, env=env, check=True, capture_output=True).stdout)
+    assert peak_bytes < galleries.MEMORY_FACTOR * path.stat().st_size
 
 
 # --- a file

@@ -22,6 +22,7 @@ MIDDLE = (
     "enrolment",
     "forgetting",
     "locks",
+    "memory_limit",
     "scratch",
     "video_files",
 )
