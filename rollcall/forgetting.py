@@ -137,7 +137,13 @@ class Forgetting:
         metadata[FORGOTTEN] = str((int(before) if before.isdecimal() else 0) + count)
         if store.head(info.bucket, info.key).etag != info.etag:
             return False
-        store.write(info.bucket, info.key, rest, named.content_type, metadata)
+        where, kind = (info.bucket, info.key), named.content_type
+        try:
+            store.write_if(*where, rest, kind, info.etag, metadata)
+        except VideoChanged:
+            if store.head(*where).etag != info.etag:
+                return False
+            store.write(*where, rest, kind, metadata)  # this store cannot compare etags
         return True
 
     def _old(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rollcall.core.errors import VideoChanged, VideoGone, VideoTooLarge
 from rollcall.core.names import spellings
+from rollcall.core.seams import NO_METADATA
 from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, ObjectInfo, Pixels, Student
 
 
@@ -53,11 +54,19 @@ class MemoryStore:
     def read_tagged(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
         return self.read(bucket, key, max_bytes), self.head(bucket, key).etag
 
-    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
+    def write_if(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        content_type: str,
+        etag: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> None:
         stored = self._objects.get((bucket, key))
         if (stored[0].etag if stored else "") != etag:
             raise VideoChanged(f"{bucket}/{key!r} was replaced meanwhile")
-        self.write(bucket, key, body, content_type, {})
+        self.write(bucket, key, body, content_type, metadata)
 
     def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         every = [stored[0] for stored in self._objects.values()]

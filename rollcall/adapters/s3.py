@@ -17,6 +17,7 @@ from rollcall.core.errors import (
     VideoGone,
     VideoTooLarge,
 )
+from rollcall.core.seams import NO_METADATA
 from rollcall.core.types import ObjectInfo
 
 CHUNK_BYTES = 1 << 20
@@ -101,9 +102,18 @@ class S3Store:
         given = {name: value for name, value in metadata.items() if value}
         self._call("put_object", bucket, key, Body=body, ContentType=content_type, Metadata=given)
 
-    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
+    def write_if(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        content_type: str,
+        etag: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> None:
         """RFC 9110 wants the etag in quotes, and Ceph's gateway only matches it without them."""
-        given: dict[str, Any] = {"Body": body, "ContentType": content_type}
+        kept = {name: value for name, value in metadata.items() if value}
+        given: dict[str, Any] = {"Body": body, "ContentType": content_type, "Metadata": kept}
         if not etag:
             self._write_if(bucket, key, **given, IfNoneMatch="*")
             return

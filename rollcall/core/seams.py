@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from rollcall.core.types import Face, ObjectInfo, Pixels, Student
+
+NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class VideoFile(Protocol):
@@ -70,7 +73,15 @@ class ObjectStore(Protocol):
         """The current version and its etag, from one answer. Raises as `read` does."""
         ...
 
-    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
+    def write_if(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        content_type: str,
+        etag: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> None:
         """Replaces the object with this etag; with an empty one, creates an object.
 
         Raises VideoChanged when the object has another etag by now, is gone, or is there already.

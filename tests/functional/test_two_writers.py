@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import GalleryError, StoreMisconfigured, StoreUnavailable, VideoChanged
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import parse_gallery, render_gallery
-from rollcall.core.seams import ObjectStore
+from rollcall.core.seams import NO_METADATA, ObjectStore
 from rollcall.forgetting import Forgetting
 from rollcall.galleries import FilePlace, StorePlace, read_gallery
 from rollcall.local.up import run_up
@@ -306,14 +306,30 @@ def test_converting_names_the_look_alikes(tmp_path: Path, path: Path) -> None:
 class Ignoring(MemoryStore):
     """Takes every write, whatever its condition."""
 
-    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
-        self.write(bucket, key, body, content_type, {})
+    def write_if(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        content_type: str,
+        etag: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> None:
+        self.write(bucket, key, body, content_type, metadata)
 
 
 class NeverMatching(MemoryStore):
     """Creates on condition, but refuses every replacement, as Ceph 16 does in versioned buckets."""
 
-    def write_if(self, bucket: str, key: str, body: bytes, content_type: str, etag: str) -> None:
+    def write_if(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        content_type: str,
+        etag: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> None:
         if etag:
             raise VideoChanged("412")
         super().write_if(bucket, key, body, content_type, etag)
@@ -415,7 +431,15 @@ def test_a_lost_answer_to_our_own_write_is_not_another_writer() -> None:
     class Forgetful(MemoryStore):
         lost = 0
 
-        def write_if(self, bucket: str, key: str, body: bytes, kind: str, etag: str) -> None:
+        def write_if(
+            self,
+            bucket: str,
+            key: str,
+            body: bytes,
+            kind: str,
+            etag: str,
+            metadata: Mapping[str, str] = NO_METADATA,
+        ) -> None:
             super().write_if(bucket, key, body, kind, etag)
             if key == "gallery.npz" and not self.lost:
                 self.lost += 1
@@ -457,7 +481,15 @@ def test_keys_that_may_write_the_gallery_alone_suffice() -> None:
     """A policy may name just that object. The condition is sent all the same."""
 
     class Narrow(MemoryStore):
-        def write_if(self, bucket: str, key: str, body: bytes, kind: str, etag: str) -> None:
+        def write_if(
+            self,
+            bucket: str,
+            key: str,
+            body: bytes,
+            kind: str,
+            etag: str,
+            metadata: Mapping[str, str] = NO_METADATA,
+        ) -> None:
             self._refuse(key)
             super().write_if(bucket, key, body, kind, etag)
 
