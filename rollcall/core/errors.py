@@ -89,6 +89,8 @@ class GalleryError(PermanentError):
 class GalleryMissing(GalleryError):
     """Nothing is there. Every other GalleryError means that something is there, or may be."""
 
+    code = "gallery_missing"
+
 
 class SettingsError(PermanentError):
     code = "settings"
