@@ -67,7 +67,7 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
     if not traces:
         _nobody(name, known.people)
     for near in near_names(name, known.people):
-        click.echo(
+        say(
             f"{near!r} looks like that name and stays; if it is the same person, remove it as well",
             err=True,
         )

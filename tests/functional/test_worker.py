@@ -349,7 +349,8 @@ def test_one_id_stands_in_all_log_lines_of_a_video(
     queues.input.send(queues.event("a.mp4"), {})
     with working(queues):
         wait_until(lambda: "a.mp4" in queues.files(), "the file")
-    lines = [each.message for each in caplog.records if "'a.mp4'" in each.message]
+    messages = [each.getMessage() for each in list(caplog.records)]
+    lines = [each for each in messages if "'a.mp4'" in each]
     (finished,) = (line for line in lines if line.startswith("finished"))
     (written,) = (line for line in lines if line.startswith("file of"))
     assert re.fullmatch(r"finished 'a\.mp4': recognised, \d+ ms, work [0-9a-f]{16}", finished)
