@@ -12,8 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
-
+from rollcall.adapters.http_client import HttpClient, NoAnswer
 from rollcall.core.errors import PermanentError
 
 STOP_GRACE_S = 15.0
@@ -160,8 +159,9 @@ def answers(url: str) -> Callable[[], bool]:
 
     def ready() -> bool:
         try:
-            return httpx.get(url, timeout=2, trust_env=False).status_code < 500
-        except httpx.HTTPError:
+            with HttpClient() as client:
+                return client.get(url, timeout_s=2, max_bytes=1 << 20).status < 500
+        except NoAnswer:
             return False
 
     return ready

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import time
 from urllib.parse import SplitResult, urlsplit
 
-import httpx
-
+from rollcall.adapters.http_client import HttpClient, NoAnswer
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
 
 EVENTS = "/events"
 PROBE_TIMEOUT_S = 5.0
+MAX_HEALTH_BYTES = 65536
 PROBES = 3
 PROBE_PAUSE_S = 1.0
 _PORTS = {"http": 80, "https": 443}
@@ -66,17 +67,17 @@ def probe(url: str, settings: Settings) -> None:
 
 
 def _problem(health: str, settings: Settings) -> str:
-    verify: bool | str = settings.s3_ca_bundle or True
     try:
-        answer = httpx.get(health, timeout=PROBE_TIMEOUT_S, trust_env=False, verify=verify)
-        found = answer.json()
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        return f"{health} does not answer ({type(error).__name__}: {error})"
-    except ValueError:
-        return f"{health} answers {answer.status_code}, but not as a Rollcall trigger does"
+        with HttpClient(ca_bundle=settings.s3_ca_bundle) as client:
+            answer = client.get(health, timeout_s=PROBE_TIMEOUT_S, max_bytes=MAX_HEALTH_BYTES)
+        found = json.loads(answer.body)
+    except (NoAnswer, OSError) as error:
+        return f"{health} does not answer ({error})"
+    except (ValueError, RecursionError):
+        return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
     # Before its start the trigger answers 503, in the same form.
     if not isinstance(found, dict) or not {"ok", "work"} <= found.keys():
-        return f"{health} answers {answer.status_code}, but not as a Rollcall trigger does"
+        return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
     return ""
 
 

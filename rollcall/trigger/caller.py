@@ -7,15 +7,13 @@ import time
 from dataclasses import replace
 from urllib.parse import quote
 
-import httpx
-
+from rollcall.adapters.http_client import HttpClient, NoAnswer
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.event_records import call_document
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.verdict import Verdict, judge
 from rollcall.trigger.inbox import Work
 
-CONNECT_TIMEOUT_S = 5.0
 MAX_ANSWER_BYTES = 1 << 20
 
 
@@ -28,36 +26,27 @@ class FunctionCaller:
         self._key = key
         self._url = f"{gateway}/function/{quote(function, safe='.-_')}"
         self._timeout_s = timeout_s
-        self._client = httpx.Client(
-            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-            limits=httpx.Limits(max_connections=connections),
-            trust_env=False,
-        )
+        self._client = HttpClient(connections=connections)
 
     def call(self, work: Work) -> Verdict:
-        """Never raises for what the network or the function does."""
-        started = time.monotonic()
+        """Never raises for what the network or the function does, and takes `timeout_s` at most."""
         content = json.dumps(call_document(work)).encode()
         headers = {"Content-Type": "application/json"}
         if self._key:
             headers[HEADER] = signature(self._key, content, time.time())
-        call = self._client.stream("POST", self._url, content=content, headers=headers)
         try:
-            with call as response:
-                body = self._read(response, started + self._timeout_s)
-        except httpx.HTTPError as error:
-            return Verdict("retry", "no_answer", f"{type(error).__name__}: {error}")
-        verdict = judge(response.status_code, body, response.headers.get("Retry-After", ""))
-        return replace(verdict, stale_gallery=STALE_GALLERY in response.headers)
+            answer = self._client.request(
+                "POST",
+                self._url,
+                headers,
+                content,
+                timeout_s=self._timeout_s,
+                max_bytes=MAX_ANSWER_BYTES,
+            )
+        except NoAnswer as error:
+            return Verdict("retry", "no_answer", str(error))
+        verdict = judge(answer.status, answer.body, answer.headers.get("retry-after", ""))
+        return replace(verdict, stale_gallery=STALE_GALLERY.lower() in answer.headers)
 
     def close(self) -> None:
         self._client.close()
-
-    def _read(self, response: httpx.Response, until: float) -> bytes:
-        """Bounded in size and time; httpx's own time-out starts again with each chunk."""
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES or time.monotonic() > until:
-                raise httpx.ReadError("the answer is too long, or too slow")
-        return bytes(body)

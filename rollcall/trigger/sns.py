@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
-
+from rollcall.adapters.http_client import HttpClient, NoAnswer, TooLong
 from rollcall.core.errors import BadEvent, StoreUnavailable
 from rollcall.core.event_records import plain_text
 from rollcall.core.events import decode
@@ -17,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MAX_CERTIFICATE_BYTES = 65536
 FETCH_TIMEOUT_S = 5.0
+"""For the whole answer: a thread of the HTTP server waits for it."""
+
 TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
 """A tuple, because the type of a message may be a list, which no set can look up."""
 
@@ -56,28 +59,23 @@ class SnsGate:
 
 
 def fetch_certificate(url: str) -> bytes:
-    """The bytes there.
+    """The bytes at this address of AWS, through the machine's proxy where it has one.
 
     Raises StoreUnavailable, after which SNS sends its message again, or BadEvent.
     """
+    proxies = {} if proxy_bypass(urlsplit(url).hostname or "") else getproxies()
     try:
-        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT_S) as response:
-            if response.status_code == 200:
-                return _bounded(response)
-    except httpx.HTTPError as error:
-        raise StoreUnavailable(f"fetching {url}: {type(error).__name__}") from error
-    if response.status_code < 500 and response.status_code != 429:
+        with HttpClient(proxies=proxies) as client:
+            answer = client.get(url, timeout_s=FETCH_TIMEOUT_S, max_bytes=MAX_CERTIFICATE_BYTES)
+    except TooLong as error:
+        raise BadEvent("the SNS message's certificate is too long") from error
+    except NoAnswer as error:
+        raise StoreUnavailable(f"fetching {url}: {error}") from error
+    if answer.status == 200:
+        return answer.body
+    if answer.status < 500 and answer.status != 429:
         raise BadEvent(f"the SNS message's certificate is not at {url}")
-    raise StoreUnavailable(f"fetching {url}: answered {response.status_code}")
-
-
-def _bounded(response: httpx.Response) -> bytes:
-    body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > MAX_CERTIFICATE_BYTES:
-            raise BadEvent("the SNS message's certificate is too long")
-    return bytes(body)
+    raise StoreUnavailable(f"fetching {url}: answered {answer.status}")
 
 
 def _message(body: bytes) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ TOP = ("trigger", "worker", "local", "tools", "function")
 VENDORS = {
     "boto": {"boto3", "botocore"},
     "dynamodb": {"botocore"},
+    "http_client": {"httpcore"},
     "pillow_photo": {"PIL"},
     "sns_signature": {"cryptography"},
     "whole_answers": {"botocore"},
@@ -158,6 +159,15 @@ def test_the_story_imports_core_alone(name: str) -> None:
     path = REPOSITORY / "rollcall" / f"{name}.py"
     assert all(within(each, "core", *MIDDLE) for each in ours(path))
     assert others(path) <= {"numpy"}
+
+
+def test_one_module_speaks_http() -> None:
+    """Any other client would have to keep the limits of answers anew. boto3 has its own tests."""
+    clients = {"httpx", "httpcore", "requests", "urllib3", "aiohttp"}
+    found = [path for path in MODULES if others(path) & clients or "http.client" in imported(path)]
+    assert relative(found) == ["rollcall/adapters/http_client.py"]
+    opened = [path for path in MODULES if "urlopen" in path.read_text(encoding="utf-8")]
+    assert opened == []
 
 
 LOWER = [path for path in MODULES if not within(name_of(path), *TOP, "__main__")]
