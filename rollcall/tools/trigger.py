@@ -108,7 +108,7 @@ def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
 def _listen(chosen: Settings, trigger: Trigger) -> Any:
     host, _, port = chosen.trigger_listen.rpartition(":")
     try:
-        return listen(trigger.app, host, int(port))
+        return listen(trigger.app, host, int(port), trigger.access.known)
     except OSError as error:
         raise SettingsError(f"TRIGGER_LISTEN {chosen.trigger_listen}: {error.strerror}") from error
 

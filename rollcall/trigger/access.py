@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from flask import Request
+from werkzeug.datastructures import Authorization
 
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import decode, opaque_tokens
@@ -27,13 +28,18 @@ class Access:
         self._token = token.encode()
 
     def of_headers(self, request: Request) -> bool:
-        """Whether one of the headers has the token. WSGI decodes headers as Latin-1."""
-        given = [request.headers.get("X-Trigger-Token", "").encode("latin-1", "replace")]
-        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        """Whether one of the headers has the token."""
+        headers = request.headers
+        return self.known(headers.get("X-Trigger-Token", ""), headers.get("Authorization", ""))
+
+    def known(self, trigger_token: str, authorization: str) -> bool:
+        """Whether one of these two headers has the token. WSGI decodes headers as Latin-1."""
+        given = [trigger_token.encode("latin-1", "replace")]
+        scheme, _, value = authorization.partition(" ")
         if scheme.lower() == "bearer":
             given.append(value.strip().encode("latin-1", "replace"))
-        elif request.authorization and request.authorization.type == "basic":
-            given.append((request.authorization.password or "").encode(errors="replace"))
+        elif (login := Authorization.from_header(authorization)) and login.type == "basic":
+            given.append((login.password or "").encode(errors="replace"))
         return any(self._right(token) for token in given)
 
     def of_event(self, body: bytes) -> bool:

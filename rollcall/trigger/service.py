@@ -64,6 +64,7 @@ class Trigger:
             Schedule("reconciler", settings.reconcile_s, self._reconciler.reconcile),
             Schedule("housekeeping", HOUSEKEEPING_S, self._prune),
         )
+        self.access = Access(settings.trigger_token)
         self.app = self._app(settings)
 
     def start(self) -> None:
@@ -92,8 +93,7 @@ class Trigger:
             self.dispatcher.wake,
             settings.trigger_token.encode(),
         )
-        access = Access(settings.trigger_token)
-        parts = TriggerParts(self.inbox, receiver, self.metrics, access, self.dispatcher.alive)
+        parts = TriggerParts(self.inbox, receiver, self.metrics, self.access, self.dispatcher.alive)
         return create_app(parts)
 
     def _missing(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import sys
 import time
@@ -14,10 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
-from support.needs import REPOSITORY
+from support.memory import watch_peak
+from support.needs import REPOSITORY, need
 from support.raw_http import connection, exchange, status_of
 from support.servers import done, serve_wsgi
 from support.settings import TOKEN
+from support.waiting import wait_until
 
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.local.processes import Process, Processes, answers, free_port
@@ -82,7 +85,7 @@ def test_only_post_is_an_event(trigger: Running, method: str) -> None:
 
 def test_a_body_as_large_as_allowed_is_taken(trigger: Running) -> None:
     body = event().ljust(MAX_BODY_BYTES)
-    assert trigger.post(body).json()["queued"] == 1
+    assert trigger.post(body, **{"X-Trigger-Token": TOKEN}).json()["queued"] == 1
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_what_is_no_json_is_a_bad_event(trigger: Running, body: bytes) -> None:
     assert (answer.status_code, answer.json()["bad"]) == (200, 1)
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b"", b"{}", b'{"Records": []}'])
+@pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 60_000, b"", b"{}", b'{"Records": []}'])
 def test_without_the_token_nothing_is_kept(trigger: Running, body: bytes) -> None:
     assert trigger.post(body).status_code == 401
     assert sum(trigger.inbox.counts().values()) == 0
@@ -138,7 +141,9 @@ def test_without_the_token_nothing_is_kept(trigger: Running, body: bytes) -> Non
 def cut_off(opened: socket.socket) -> bool:
     """Whether the server has ended the connection; what came before does not matter."""
     try:
-        return opened.recv(65536) == b""
+        while opened.recv(65536):
+            pass
+        return True
     except BlockingIOError:
         return False
     except OSError:
@@ -195,14 +200,221 @@ def test_a_patient_sender_is_not_cut_off_between_requests(
             assert answer.status_code == 200
 
 
+def no_one(*headers: str) -> bool:
+    return False
+
+
 def test_every_address_of_a_host_has_the_limits() -> None:
-    server = http_server.listen(lambda *_: [], "localhost", free_port())  # type: ignore[arg-type]
+    server = http_server.listen(lambda *_: [], "localhost", free_port(), no_one)  # type: ignore[arg-type]
     try:
         parts = [each for each in server._map.values() if hasattr(each, "channel_class")]
         assert parts
-        assert {each.channel_class for each in parts} == {http_server._PromptChannel}
+        assert {each.channel_class.func for each in parts} == {http_server._Channel}
     finally:
         server.close()
+
+
+# --- memory and files
+
+
+UNKNOWN = http_server.UNKNOWN_BODY_BYTES
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> list[http_server.BodyLimits]:
+    """Those of the servers that are started from now on."""
+    made: list[http_server.BodyLimits] = []
+
+    class Kept(http_server.BodyLimits):
+        def __init__(self, known: http_server.Known) -> None:
+            super().__init__(known)
+            made.append(self)
+
+    monkeypatch.setattr(http_server, "BodyLimits", Kept)
+    return made
+
+
+def without_token(head: bytes, body: bytes = b"") -> bytes:
+    return b"POST /events HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n" + body
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        without_token(length(UNKNOWN + 1), b"x" * (UNKNOWN + 1)),
+        without_token(length(UNKNOWN + 1) + b"Expect: 100-continue\r\n"),
+        without_token(CHUNKED, CHUNK * 2),
+        without_token(CHUNKED + b"Expect: 100-continue\r\n", CHUNK * 2),
+        without_token(b"X-Trigger-Token: wrong\r\n" + length(UNKNOWN + 1)),
+        without_token(b"Authorization: Bearer wrong\r\n" + length(UNKNOWN + 1)),
+        without_token(b"Authorization: Basic !!!\r\n" + length(UNKNOWN + 1)),
+    ],
+    ids=[
+        "length",
+        "length, asks first",
+        "chunks",
+        "chunks, asks first",
+        "token",
+        "bearer",
+        "basic",
+    ],
+)
+def test_an_unknown_caller_may_send_64_kib(trigger: Running, whole: bytes) -> None:
+    assert exchange(trigger.url, whole) in (413, 100)
+    assert sum(trigger.inbox.counts().values()) == 0
+
+
+def test_an_event_of_ceph_may_have_64_kib(trigger: Running) -> None:
+    assert trigger.post(event().ljust(UNKNOWN)).json()["queued"] == 1
+    answer = trigger.post(event().ljust(UNKNOWN + 1))
+    assert answer.status_code == 413
+    assert "with the token in a header" in answer.text
+
+
+def temporary_files() -> list[str]:
+    """Open files without a name, in any folder."""
+    names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+    return [name for name in names if name.startswith("/") and name.endswith("(deleted)")]
+
+
+class Held(list[socket.socket]):
+    """Connections that stay open."""
+
+    def open(self, url: str, sent: bytes) -> None:
+        opened = socket.create_connection(address(url), timeout=30)
+        self.append(opened)
+        opened.settimeout(5)
+        with contextlib.suppress(OSError):  # it may be refused while we talk
+            opened.sendall(sent)
+        opened.setblocking(False)
+
+    def close(self) -> None:
+        for each in self:
+            each.close()
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    opened = Held()
+    yield opened
+    opened.close()
+
+
+HELD = {
+    "bodies as large as allowed": without_token(length(UNKNOWN), b"x" * (UNKNOWN - 1)),
+    "bodies that are too large": without_token(length(MB_AND_ONE - 1), b"x" * 600_000),
+    "chunks": without_token(CHUNKED, CHUNK * 9),
+    "headers": b"POST /events HTTP/1.1\r\nX: " + b"x" * (http_server.HEADER_BYTES - 200),
+    "small headers": b"POST / HTTP/1.1\r\n" + b"".join(b"%x:\r\n" % n for n in range(2500)),
+    "answers that nobody reads": b"GET /metrics HTTP/1.1\r\n\r\n" * 250,
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_many_connections_without_a_token_use_little(
+    tmp_path: Path, limits: list[http_server.BodyLimits], held: Held, name: str
+) -> None:
+    """More of them than are allowed at once; none shuts out a sender with the token."""
+    need(Path("/proc/self/fd").exists(), "open files are listed in /proc: Linux alone")
+    with running(tmp_path, lambda call: done()) as trigger:
+        assert trigger.post(event()).status_code == 200
+        files, peak = temporary_files(), watch_peak()
+        for _ in range(400):
+            held.open(trigger.url, HELD[name])
+        assert trigger.post(event()).status_code == 200
+        assert temporary_files() == files
+        assert peak() < 48 << 20
+        assert limits[0].unknown.taken_bytes <= http_server.UNKNOWN_TOTAL_BYTES
+        assert sum(not cut_off(each) for each in held) <= http_server.CONNECTIONS + 1
+        held.close()
+        wait_until(lambda: limits[0].unknown.taken_bytes == 0, "the bodies to be dropped")
+
+
+def test_bodies_of_known_callers_have_a_budget_too(
+    tmp_path: Path, limits: list[http_server.BodyLimits], held: Held
+) -> None:
+    part = request(length(MAX_BODY_BYTES), b"x" * (MAX_BODY_BYTES - 1))
+    with running(tmp_path, lambda call: done()) as trigger:
+        peak = watch_peak()
+        for _ in range(40):
+            held.open(trigger.url, part)
+        refused = [each for each in held if readable(each) and each.recv(12) == b"HTTP/1.1 503"]
+        assert len(refused) >= 40 - http_server.KNOWN_TOTAL_BYTES // (MAX_BODY_BYTES - 1)
+        assert peak() < 64 << 20
+        assert trigger.post(event()).status_code == 200, "unknown callers have their own budget"
+        held.close()
+        wait_until(lambda: limits[0].known.taken_bytes == 0, "the bodies to be dropped")
+        whole = event().ljust(MAX_BODY_BYTES)
+        assert trigger.post(whole, **{"X-Trigger-Token": TOKEN}).status_code == 200
+
+
+def readable(opened: socket.socket) -> bool:
+    return bool(select.select([opened], [], [], 0.5)[0])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        request(length(5), b"{}"),
+        request(length(2), b"{}"),
+        request(length(2), b"{}") * 2,
+        request(CHUNKED, b"zz\r\nx\r\n0\r\n\r\n"),
+        request(CHUNKED, CHUNK * 20),
+        without_token(length(UNKNOWN), b"x" * UNKNOWN),
+        without_token(CHUNKED + b"Expect: 100-continue\r\n", CHUNK[:90]),
+    ],
+    ids=["cut off", "whole", "two at once", "broken", "too long", "refused", "asks first"],
+)
+def test_a_budget_is_given_back_however_a_request_ends(
+    tmp_path: Path, limits: list[http_server.BodyLimits], ends: bytes
+) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        for _ in range(5):
+            exchange(trigger.url, ends)
+        (one,) = limits
+        wait_until(lambda: one.known.taken_bytes == one.unknown.taken_bytes == 0, "the budgets")
+
+
+def test_two_requests_at_once_are_one_and_a_closed_connection(trigger: Running) -> None:
+    """The sender sees that its connection was closed, and repeats what has no answer."""
+    body = event()
+    whole = without_token(length(len(body)), body)
+    with connection(trigger.url) as opened:
+        opened.sendall(whole * 3)
+        said = b""
+        with contextlib.suppress(OSError):
+            while more := opened.recv(65536):
+                said += more
+    assert said.count(b"HTTP/1.1 200 OK") == 1
+    assert b"Connection: close" in said
+
+
+def test_an_answer_that_is_read_slowly_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
+    with serve_wsgi(long_answer) as url, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(address(url))
+        slow.settimeout(30)
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        read = 0
+        for _ in range(300):
+            read += len(slow.recv(1024))
+            time.sleep(0.02)
+        with contextlib.suppress(ConnectionError):
+            while more := slow.recv(1 << 20):  # what the kernel still holds
+                read += len(more)
+        assert read < LONG
+
+
+LONG = 15 << 20
+
+
+def long_answer(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Length", str(LONG))])
+    return [bytes(LONG)]
 
 
 # --- the function's host, as the image runs it

@@ -82,7 +82,7 @@ def running(
         settings = embedded_settings("http://127.0.0.1:1", **values)
         trigger = Trigger(settings, Inbox(Path(settings.inbox)), store, _caller(settings))
         trigger.start()
-        with serve_wsgi(trigger.app) as url:
+        with serve_wsgi(trigger.app, trigger.access.known) as url:
             yield Running(url, trigger, store, calls)
         trigger.stop()
 

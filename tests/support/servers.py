@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from rollcall.trigger.http_server import listen
+from rollcall.trigger.http_server import Known, listen
 
 Reply = tuple[int, dict[str, str], bytes]
 
 
 @contextmanager
-def serve_wsgi(app: Any) -> Iterator[str]:
+def serve_wsgi(app: Any, known: Known = lambda *headers: False) -> Iterator[str]:
     """A WSGI application on the trigger's own server; its URL."""
-    server = listen(app, "127.0.0.1", 0)
+    server = listen(app, "127.0.0.1", 0, known)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
