@@ -7,6 +7,7 @@ a sender has been through `fsync` first (WAL, synchronous=FULL).
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +19,10 @@ from uuid import uuid4
 
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work_ids import work_id_of
+from rollcall.trigger import queue_rows
 from rollcall.trigger.clock import SteadyClock
 from rollcall.trigger.inbox_file import disk_errors, open_database
+from rollcall.trigger.queue_order import FairOrder, prefix_of
 
 KEEP_DONE_S = 30 * 86400
 """How long finished work is remembered, so that a late duplicate is known as one."""
@@ -89,6 +92,7 @@ class Inbox:
     def __init__(self, path: Path, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or SteadyClock()
         self._lock = threading.RLock()
+        self._order = FairOrder(self._clock)
         self._db = open_database(path)
         self.path = path
 
@@ -109,12 +113,20 @@ class Inbox:
             db.execute(f"DELETE FROM bad_event WHERE id NOT IN ({newest})", (KEEP_BAD_EVENTS,))
 
     def add_missing(self, info: ObjectInfo) -> bool:
-        """Queues an object without result, unless it waits already or is a dead letter."""
+        """Queues an object without result, unless it waits already or is a dead letter.
+
+        A dead letter without etag stands for the uploads before its event, and not for later ones.
+        """
+        of_object = (info.bucket, info.key)
         with self._transaction() as db:
             settled = db.execute(
-                "SELECT 1 FROM work WHERE bucket=? AND key=? AND (state IN ('queued', 'running')"
-                " OR (state='dead' AND etag IN ('', ?)))",
-                (info.bucket, info.key, info.etag),
+                "SELECT 1 FROM work INDEXED BY work_unsettled WHERE bucket=? AND key=?"
+                " AND state IN ('queued', 'running') UNION ALL"
+                " SELECT 1 FROM work INDEXED BY work_dead WHERE bucket=? AND key=?"
+                " AND state='dead' AND etag=? UNION ALL"
+                " SELECT 1 FROM work INDEXED BY work_dead WHERE bucket=? AND key=?"
+                " AND state='dead' AND etag='' AND received_s >= ? LIMIT 1",
+                (*of_object, *of_object, info.etag, *of_object, info.modified_s),
             )
             if settled.fetchone():
                 return False
@@ -123,7 +135,8 @@ class Inbox:
             self._insert(db, video, identity, info.modified_s, "reconcile")
             if self._found_before(db, info) > MAX_FOUND:
                 db.execute(
-                    "UPDATE work SET state='dead', code='no_result', message=? WHERE identity=?",
+                    "UPDATE work SET state='dead', stage=0, code='no_result', message=?"
+                    " WHERE identity=?",
                     (NO_RESULT, identity),
                 )
             return True
@@ -131,34 +144,30 @@ class Inbox:
     def _found_before(self, db: sqlite3.Connection, info: ObjectInfo) -> int:
         """How often this very upload was found without result within a day."""
         found = db.execute(
-            "SELECT count(*) FROM work WHERE bucket=? AND key=? AND etag=? AND origin='reconcile'"
-            " AND received_s > ?",
+            "SELECT count(*) FROM work INDEXED BY work_found WHERE bucket=? AND key=? AND etag=?"
+            " AND origin='reconcile' AND received_s > ?",
             (info.bucket, info.key, info.etag, self._clock() - 86400),
         )
         count: int = found.fetchone()[0]
         return count
 
     def claim(self, lease_s: float) -> Work | None:
-        """The work that is due longest, leased; None when nothing is due.
+        """The next work, leased; None when nothing is due. `queue_order` says which is next.
 
         Two calls for one object never run at once, so an older result cannot overwrite a newer
-        one. What changed in the future counts as due: the clock was set back since then, while no
-        trigger ran.
+        one.
         """
         now = self._clock()
         with self._transaction() as db:
-            row = db.execute(
-                "SELECT id FROM work AS w WHERE state='queued' AND (due_s <= ? OR changed_s > ?)"
-                " AND NOT EXISTS (SELECT 1 FROM work AS r WHERE r.bucket=w.bucket AND r.key=w.key"
-                " AND r.state='running') ORDER BY due_s, id LIMIT 1",
-                (now, now),
-            ).fetchone()
-            if row is None:
+            queue_rows.queue_due(db, now)
+            running = queue_rows.running_prefixes(db)
+            chosen = self._order.choose(queue_rows.candidates(db), running)
+            if chosen is None:
                 return None
             found = db.execute(
                 "UPDATE work SET state='running', attempts=attempts+1, calls=calls+1,"
                 f" lease_until_s=?, changed_s=? WHERE id=? RETURNING {_FIELDS}",
-                (now + lease_s, now, row[0]),
+                (now + lease_s, now, chosen.id),
             )
             return Work(*found.fetchone())
 
@@ -175,20 +184,23 @@ class Inbox:
         """Queues it again; one that does not count leaves the attempts as they were."""
         now = self._clock()
         with self._transaction() as db:
-            db.execute(
-                "UPDATE work SET state='queued', due_s=?, changed_s=?, code=?, message=?,"
+            changed = db.execute(
+                "UPDATE work SET state='queued', stage=0, due_s=?, changed_s=?, code=?, message=?,"
                 f" attempts=attempts-? WHERE {_STILL_MINE}",
                 (now + delay_s, now, code, message, 0 if counts else 1, work.id, work.calls),
             )
+            self._ended(db, work, changed.rowcount)
 
     def take_back(self, *, everything: bool = False) -> int:
         """Queues running work whose lease has ended, or all of it when its process is dead."""
         now = self._clock()
         with self._transaction() as db:
+            if everything:
+                queue_rows.release_all(db, now)
             return db.execute(
-                "UPDATE work SET state='queued', due_s=?, changed_s=? WHERE state='running'"
-                " AND (? OR lease_until_s < ?)",
-                (now, now, everything, now),
+                "UPDATE work INDEXED BY work_running SET state='queued', stage=0, due_s=?,"
+                " changed_s=? WHERE state='running' AND lease_until_s < ?",
+                (now, now, math.inf if everything else now),
             ).rowcount
 
     def result_found(self, info: ObjectInfo) -> int:
@@ -209,7 +221,7 @@ class Inbox:
         chosen = f" AND id IN ({', '.join('?' * len(ids))})" if ids else ""
         with self._transaction() as db:
             return db.execute(
-                "UPDATE work SET state='queued', attempts=0, due_s=?, changed_s=?"
+                "UPDATE work SET state='queued', stage=0, attempts=0, due_s=?, changed_s=?"
                 f" WHERE state='dead'{chosen}",
                 (now, now, *ids),
             ).rowcount
@@ -263,9 +275,16 @@ class Inbox:
     def _was_reconciled(self, db: sqlite3.Connection, video: VideoRef, uploaded_s: float) -> bool:
         """Whether the reconciler has found this very upload before its event came."""
         found = db.execute(
-            "SELECT 1 FROM work WHERE bucket=? AND key=? AND etag=? AND origin='reconcile'"
-            " AND abs(uploaded_s - ?) < ?",
-            (video.bucket, video.key, video.etag, uploaded_s, SAME_UPLOAD_S),
+            "SELECT 1 FROM work INDEXED BY work_found"
+            " WHERE bucket=? AND key=? AND etag=? AND origin='reconcile'"
+            " AND uploaded_s > ? AND uploaded_s < ?",
+            (
+                video.bucket,
+                video.key,
+                video.etag,
+                uploaded_s - SAME_UPLOAD_S,
+                uploaded_s + SAME_UPLOAD_S,
+            ),
         )
         return bool(video.etag) and found.fetchone() is not None
 
@@ -273,10 +292,12 @@ class Inbox:
         self, db: sqlite3.Connection, video: VideoRef, identity: str, uploaded_s: float, origin: str
     ) -> bool:
         now = self._clock()
+        stage, turn = queue_rows.place(db, video.bucket, video.key)
         added = db.execute(
             "INSERT INTO work (identity, bucket, key, version_id, etag, event_name, uploaded_s,"
-            " origin, state, due_s, received_s, changed_s)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?) ON CONFLICT (identity) DO NOTHING",
+            " origin, state, due_s, received_s, changed_s, stage, prefix, turn)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (identity) DO NOTHING",
             (
                 identity,
                 video.bucket,
@@ -289,16 +310,27 @@ class Inbox:
                 now,
                 now,
                 now,
+                stage,
+                prefix_of(video.key),
+                turn,
             ),
         )
         return added.rowcount == 1
 
     def _settle(self, work: Work, state: str, code: str, message: str) -> None:
         with self._transaction() as db:
-            db.execute(
-                f"UPDATE work SET state=?, changed_s=?, code=?, message=? WHERE {_STILL_MINE}",
+            changed = db.execute(
+                "UPDATE work SET state=?, stage=0, changed_s=?, code=?, message=?"
+                f" WHERE {_STILL_MINE}",
                 (state, self._clock(), code, message, work.id, work.calls),
             )
+            self._ended(db, work, changed.rowcount)
+
+    def _ended(self, db: sqlite3.Connection, work: Work, changed: int) -> None:
+        """After a call, unless its work was claimed again meanwhile."""
+        if changed:
+            self._order.used(prefix_of(work.key), self._clock() - work.changed_s)
+            queue_rows.release(db, work.bucket, work.key, self._clock())
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -13,7 +13,7 @@ from rollcall.core.errors import InboxUnavailable
 
 BUSY_TIMEOUT_S = 10
 
-_SCHEMA = """
+_TABLES = """
 CREATE TABLE IF NOT EXISTS work (
     id INTEGER PRIMARY KEY,
     identity TEXT NOT NULL UNIQUE,
@@ -34,8 +34,6 @@ CREATE TABLE IF NOT EXISTS work (
     code TEXT NOT NULL DEFAULT '',
     message TEXT NOT NULL DEFAULT ''
 ) STRICT;
-CREATE INDEX IF NOT EXISTS work_due ON work (state, due_s);
-CREATE INDEX IF NOT EXISTS work_object ON work (bucket, key);
 CREATE TABLE IF NOT EXISTS bad_event (
     id INTEGER PRIMARY KEY,
     received_s REAL NOT NULL,
@@ -43,6 +41,41 @@ CREATE TABLE IF NOT EXISTS bad_event (
     body BLOB NOT NULL
 ) STRICT;
 """
+
+_COLUMNS = {
+    "stage": "INTEGER NOT NULL DEFAULT 0",
+    "prefix": "TEXT NOT NULL DEFAULT ''",
+    "turn": "INTEGER NOT NULL DEFAULT 0",
+}
+"""Columns that inboxes of earlier versions lack; `rollcall.trigger.queue_order` explains them."""
+
+_INDEXES = """
+DROP INDEX IF EXISTS work_due;
+DROP INDEX IF EXISTS work_object;
+CREATE INDEX IF NOT EXISTS work_state ON work (state);
+CREATE UNIQUE INDEX IF NOT EXISTS work_ahead ON work (bucket, key) WHERE stage=1;
+CREATE INDEX IF NOT EXISTS work_new ON work (turn, id)
+    WHERE state='queued' AND stage=1 AND attempts=0;
+CREATE INDEX IF NOT EXISTS work_again ON work (turn, id)
+    WHERE state='queued' AND stage=1 AND attempts>0;
+CREATE INDEX IF NOT EXISTS work_new_prefix ON work (prefix, turn)
+    WHERE state='queued' AND stage=1 AND attempts=0;
+CREATE INDEX IF NOT EXISTS work_again_prefix ON work (prefix, turn)
+    WHERE state='queued' AND stage=1 AND attempts>0;
+CREATE INDEX IF NOT EXISTS work_resting ON work (due_s, id) WHERE state='queued' AND stage=0;
+CREATE INDEX IF NOT EXISTS work_resting_since ON work (changed_s)
+    WHERE state='queued' AND stage=0;
+CREATE INDEX IF NOT EXISTS work_behind ON work (bucket, key, id)
+    WHERE state='queued' AND stage=2;
+CREATE INDEX IF NOT EXISTS work_running ON work (lease_until_s) WHERE state='running';
+CREATE INDEX IF NOT EXISTS work_unsettled ON work (bucket, key)
+    WHERE state IN ('queued', 'running');
+CREATE INDEX IF NOT EXISTS work_dead ON work (bucket, key, etag, received_s)
+    WHERE state='dead';
+CREATE INDEX IF NOT EXISTS work_found ON work (bucket, key, etag, uploaded_s)
+    WHERE origin='reconcile';
+"""
+"""Partial ones, so that the history of an object costs nothing once it is done."""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
@@ -59,11 +92,26 @@ def open_database(path: Path) -> sqlite3.Connection:
         try:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(_SCHEMA)
+            _bring_up_to_date(db)
         except sqlite3.Error:
             db.close()
             raise
         return db
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    """Also when another process does the same just now."""
+    db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
+    db.execute("BEGIN IMMEDIATE")
+    present = {row[1] for row in db.execute("PRAGMA table_info(work)")}
+    for name, kind in _COLUMNS.items():
+        if name not in present:
+            db.execute(f"ALTER TABLE work ADD COLUMN {name} {kind}")
+    if "prefix" not in present:
+        db.execute("UPDATE work SET prefix=substr(key, 1, instr(key, '/')) WHERE state='queued'")
+    for statement in filter(None, map(str.strip, _INDEXES.split(";"))):
+        db.execute(statement)
+    db.execute("COMMIT")
 
 
 @contextmanager

@@ -387,6 +387,21 @@ def test_a_dead_letter_of_this_upload_stays_dead(inbox: Inbox, etag: str) -> Non
     assert states(inbox) == {"dead": 1}
 
 
+@pytest.mark.parametrize("later_s", [0.1, 1, HOUR_S])
+def test_a_dead_letter_without_etag_does_not_hide_a_newer_upload(
+    inbox: Inbox, clock: Clock, later_s: float
+) -> None:
+    """The newer one gets calls of its own, and if it dies, it stays dead."""
+    inbox.add([video(etag="")])
+    inbox.bury(claimed(inbox), "not_a_video", "")
+    assert not inbox.add_missing(listed(etag="e1", at_s=T0 - 5))
+    newer = listed(etag="e2", at_s=T0 + later_s)
+    assert inbox.add_missing(newer)
+    inbox.bury(claimed(inbox), "not_a_video", "")
+    assert not inbox.add_missing(newer)
+    assert inbox.add_missing(listed(etag="e3", at_s=T0 + later_s + 1))
+
+
 def test_another_upload_is_not_held_up_by_a_dead_letter(inbox: Inbox) -> None:
     inbox.add([video()])
     inbox.bury(claimed(inbox), "not_a_video", "")
