@@ -92,12 +92,19 @@ def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
             errors.append(error)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    signal.signal(signal.SIGTERM, _stop)
+    def stop(number: int, frame: FrameType | None) -> None:
+        """waitress ends its loop on SystemExit, after some seconds for requests that are running;
+        the dispatcher claims nothing from now on."""
+        trigger.halt()
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
     starter = threading.Thread(target=start, name="starter")
     starter.start()
     try:
         server.run()
     finally:
+        trigger.halt()
         server.close()
         starter.join()
         trigger.stop()
@@ -111,8 +118,3 @@ def _listen(chosen: Settings, trigger: Trigger) -> Any:
         return listen(trigger.app, host, int(port), trigger.access.known)
     except OSError as error:
         raise SettingsError(f"TRIGGER_LISTEN {chosen.trigger_listen}: {error.strerror}") from error
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """waitress ends its loop on SystemExit."""
-    raise SystemExit(0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
@@ -13,6 +14,11 @@ from rollcall.core.types import ObjectInfo
 from rollcall.trigger.inbox import Inbox
 
 log = logging.getLogger(__name__)
+
+
+class _Halted(Exception):
+    """The trigger stops: the pass ends before the next object."""
+
 
 SHOWN = 3
 """Names of skipped objects in a log line."""
@@ -36,12 +42,22 @@ class Reconciler:
         self._output = output_bucket
         self._on_missing = on_missing
         self._on_skipped = on_skipped
+        self._halted = False
         self._skipped: tuple[int, tuple[str, ...]] = (0, ())
         """Number and first keys of the objects that were not videos at the last scan."""
         self._sources: dict[str, tuple[str, str]] = {}
         """Result key -> (etag of the result, etag of its video); spares a HEAD each pass."""
 
+    def halt(self) -> None:
+        """Ends a pass before its next object. Safe in a signal handler."""
+        self._halted = True
+
     def reconcile(self) -> None:
+        """One pass, or the part of it until `halt`."""
+        with suppress(_Halted):
+            self._reconcile()
+
+    def _reconcile(self) -> None:
         """Queues each video whose result is missing or is from another etag, and says so for each:
         when the store goes away in between, those before it are queued all the same. A dead letter
         whose result is there is one no longer.
@@ -51,9 +67,10 @@ class Reconciler:
         """
         videos = self._videos()
         unsettled, dead = self._inbox.unsettled(self._input), self._inbox.dead(self._input)
-        results = {info.key: info.etag for info in self._store.list_objects(self._output)}
+        results = {info.key: info.etag for info in self._listed(self._output)}
         self._forget(results)
         for info in videos:
+            self._check()
             key = _result_key(info)
             if key is None or info.key in unsettled:
                 continue
@@ -67,7 +84,7 @@ class Reconciler:
         """The videos of the input bucket. Other objects are counted, and logged if they change;
         a key that ends in `/` is only the placeholder of a folder."""
         videos, count, first = [], 0, []
-        for info in self._store.list_objects(self._input):
+        for info in self._listed(self._input):
             if is_video_key(info.key):
                 videos.append(info)
             elif not info.key.endswith("/"):
@@ -80,6 +97,15 @@ class Reconciler:
         self._skipped = skipped
         self._on_skipped(count)
         return videos
+
+    def _listed(self, bucket: str) -> Iterator[ObjectInfo]:
+        for info in self._store.list_objects(bucket):
+            self._check()
+            yield info
+
+    def _check(self) -> None:
+        if self._halted:
+            raise _Halted
 
     def _add(self, info: ObjectInfo) -> None:
         if self._is_current(info) and self._inbox.add_missing(info):
@@ -134,18 +160,24 @@ class Schedule:
         self._every_s = every_s
         self._job = job
         self._stopped = threading.Event()
+        self._halted = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def halt(self) -> None:
+        """Begins no further run. Safe in a signal handler."""
+        self._halted = True
+
     def stop(self) -> None:
+        self.halt()
         self._stopped.set()
         if self._thread.is_alive():
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
+        while not self._halted:
             try:
                 self._job()
             except TransientError as error:

@@ -76,11 +76,20 @@ class Trigger:
         for schedule in self._schedules:
             schedule.start()
 
+    def halt(self) -> None:
+        """Begins nothing more: no call, no scan, no further object of a scan. Safe in a signal
+        handler."""
+        self.dispatcher.halt()
+        self._reconciler.halt()
+        for schedule in self._schedules:
+            schedule.halt()
+
     def stop(self) -> None:
-        """Also right when it was never started."""
+        """Returns when the calls in flight have ended. Also right when it was never started."""
+        self.halt()
+        self.dispatcher.stop()
         for schedule in self._schedules:
             schedule.stop()
-        self.dispatcher.stop()
         self._caller.close()
         self.inbox.close()
 

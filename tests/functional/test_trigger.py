@@ -691,6 +691,66 @@ def test_what_was_found_before_the_store_went_away_is_counted(tmp_path: Path) ->
     assert "rollcall_reconciled_total 1.0" in page
 
 
+class SlowStore(MemoryStore):
+    """Waits in a HEAD for as long as it is told, and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.go_on, self.heads = threading.Event(), threading.Event(), 0
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        self.heads += 1
+        self.entered.set()
+        assert self.go_on.wait(60)
+        return super().head(bucket, key)
+
+
+def test_a_stop_ends_claiming_and_a_scan_between_two_objects(tmp_path: Path) -> None:
+    """While the scan waits for its store, no further work is begun."""
+    store, answer = SlowStore(), threading.Event()
+    for number in range(50):
+        store.write(IN, f"{number}.mp4", b"1", "video/mp4", {})
+
+    def reply(call: dict[str, Any]) -> Reply:
+        answer.wait(60)
+        return done()
+
+    with running(tmp_path, reply, store=store, MAX_INFLIGHT="1") as trigger:
+        assert store.entered.wait(30)
+        for number in range(5):
+            trigger.post(event(f"sent/{number}.mp4"))
+        wait_until(lambda: trigger.calls, "the first call")
+        stopped = threading.Event()
+        stop = threading.Thread(target=lambda: (trigger.trigger.stop(), stopped.set()))
+        stop.start()
+        wait_until(lambda: trigger.trigger.dispatcher._halted, "the stop to be asked for")
+        answer.set()
+        wait_until(lambda: not trigger.trigger.dispatcher.alive(), "the dispatcher to end")
+        assert not stopped.is_set(), "the scan still waits for its store"
+        assert len(trigger.calls) == 1
+        store.go_on.set()
+        stop.join(30)
+        assert stopped.is_set()
+        assert store.heads == 1
+        assert len(trigger.calls) == 1
+
+
+class EndlessStore(MemoryStore):
+    """Lists for ever."""
+
+    def list_objects(self, bucket: str) -> Iterator[ObjectInfo]:
+        for number in itertools.count():
+            yield ObjectInfo(bucket, f"{number}.txt", 1, "e")
+
+
+def test_a_stop_ends_a_listing_too(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done(), store=EndlessStore()) as trigger:
+        stop = threading.Thread(target=trigger.trigger.stop, daemon=True)
+        stop.start()
+        stop.join(30)
+        assert not stop.is_alive()
+
+
 class ForeignStore(MemoryStore):
     """May list, but not look at, what another account has put there."""
 
