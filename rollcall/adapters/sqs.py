@@ -123,7 +123,11 @@ def _write_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
         "Principal": {"Service": "s3.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": queue_arn,
-        "Condition": {"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"}},
+        "Condition": {
+            "ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"},
+            # A bucket's ARN names no account: a stranger may own that name once ours is deleted.
+            "StringEquals": {"aws:SourceAccount": queue_arn.split(":")[4]},
+        },
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
 

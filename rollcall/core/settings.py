@@ -172,7 +172,9 @@ class Settings:
     )
     trigger_listen: str = _setting("127.0.0.1:8090", "address of the trigger", _listen)
     trigger_token: str = _setting(
-        "", "shared with the store's topic; the trigger does not start without", secret=True
+        "",
+        "secret shared with the store's topic, 16 characters or more; required by the trigger",
+        secret=True,
     )
     sns_topic_arns: str = _setting(
         "", "SNS topics whose messages are accepted and confirmed, comma-separated"

@@ -38,6 +38,10 @@ _ERRORS_MODULE = RollcallError.__module__
 _KNOWN = _known_errors()
 
 
+_LABELS = DONE_STATUSES | _KNOWN.keys() | {"bad_answer", "busy", "interrupted", "no_answer"}
+_STATUS_CLASSES = frozenset(f"http_{number}" for number in range(1, 6))
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`code` and `message` are kept with the work."""
@@ -80,6 +84,14 @@ def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
     if not retryable:
         return Verdict("dead", code, message)
     return Verdict("retry", code, message, delay_s)
+
+
+def metric_code(code: str) -> str:
+    """The code as a label of a metric, out of a fixed list: a peer that answers with a thousand
+    different statuses must not make a thousand time series."""
+    if code in _LABELS:
+        return code
+    return f"{code[:6]}xx" if code[:6] in _STATUS_CLASSES else "other"
 
 
 def interrupted(attempts: int, max_attempts: int) -> Verdict | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from flask import Request
 from werkzeug.datastructures import Authorization
 
-from rollcall.core.errors import BadEvent
+from rollcall.core.errors import BadEvent, SettingsError
 from rollcall.core.events import decode, opaque_tokens
 
 SCHEMES = ("basic", "bearer")
@@ -19,6 +19,24 @@ DOORS = (
     " or the password of basic auth"
 )
 """Where the token may be, for people."""
+
+
+MIN_TOKEN_CHARS = 16
+"""A shorter token could be guessed by trying."""
+
+
+def checked_token(token: str) -> str:
+    """The token. Raises SettingsError when it is missing, or too short to be a secret."""
+    make = "make one with: openssl rand -hex 16"
+    if not token:
+        raise SettingsError(
+            f"TRIGGER_TOKEN is not set; without it anyone could send events; {make}"
+        )
+    if len(token) < MIN_TOKEN_CHARS:
+        raise SettingsError(
+            f"TRIGGER_TOKEN has {len(token)} characters and needs {MIN_TOKEN_CHARS}; {make}"
+        )
+    return token
 
 
 class Access:
@@ -31,6 +49,16 @@ class Access:
         """Whether one of the headers has the token."""
         headers = request.headers
         return self.known(headers.get("X-Trigger-Token", ""), headers.get("Authorization", ""))
+
+    def of_page(self, request: Request) -> bool:
+        """Whether a web page sent it, on the strength of a login that the browser remembers.
+
+        Browsers say where a request comes from; programs that send events do not. The token in
+        X-Trigger-Token or as Bearer is nothing that a page of somebody else could add.
+        """
+        scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
+        says_where = any(name in request.headers for name in ("Origin", "Sec-Fetch-Site"))
+        return scheme == "basic" and says_where
 
     def known(self, trigger_token: str, authorization: str) -> bool:
         """Whether one of these two headers has the token. WSGI decodes headers as Latin-1."""

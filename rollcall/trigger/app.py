@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, g, jsonify, render_template, request
 from markupsafe import Markup
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
@@ -49,6 +50,7 @@ def create_app(parts: TriggerParts) -> Flask:
     app.jinja_env.finalize = _shown
     _add_events(app, parts)
     _add_pages(app, parts)
+    app.after_request(_guard)
     app.register_error_handler(TransientError, _unavailable)
     app.register_error_handler(Exception, _unexpected)
     return app
@@ -59,6 +61,9 @@ def _add_events(app: Flask, parts: TriggerParts) -> None:
 
     @app.post("/events")
     def events() -> tuple[Response, int]:
+        if parts.access.of_page(request):
+            parts.metrics.events.labels("refused").inc()
+            return _not_from_a_page()
         body = request.get_data()
         if not (parts.access.of_headers(request) or parts.access.of_event(body)):
             parts.metrics.events.labels("refused").inc()
@@ -83,9 +88,11 @@ def _add_pages(app: Flask, parts: TriggerParts) -> None:
     def status() -> AnyResponse | tuple[Response, int]:
         if not parts.access.of_headers(request):
             return _refusal()
+        g.nonce = secrets.token_urlsafe(16)
         return Response(
             render_template(
                 "status.html",
+                nonce=g.nonce,
                 counts=parts.inbox.counts(),
                 dead=parts.inbox.latest(SHOWN_ROWS, "dead"),
                 latest=parts.inbox.latest(SHOWN_ROWS),
@@ -120,6 +127,26 @@ def _shown(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return printable(value)
     return value
+
+
+def _not_from_a_page() -> tuple[Response, int]:
+    message = (
+        "a web page may not send events with the login that a browser remembers;"
+        " send the token as X-Trigger-Token or Authorization: Bearer TOKEN"
+    )
+    return jsonify(error={"code": "from_a_page", "message": message, "retryable": False}), 403
+
+
+def _guard(response: AnyResponse) -> AnyResponse:
+    """Nothing runs in a page of ours, no other page frames it, and no cache keeps it."""
+    policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    style = f"; style-src 'nonce-{g.nonce}'" if "nonce" in g else ""
+    response.headers.setdefault("Content-Security-Policy", policy + style)
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
 
 
 def _when(unix_s: float) -> str:

@@ -16,6 +16,7 @@ from rollcall.core.verdict import (
     backoff_s,
     interrupted,
     limited,
+    metric_code,
 )
 from rollcall.trigger.inbox import Inbox, Work
 from rollcall.trigger.metrics import Metrics
@@ -118,7 +119,7 @@ class Dispatcher:
             started = time.perf_counter()
             verdict = limited(self._call(work), work.attempts, self._max_attempts)
             ms = (time.perf_counter() - started) * 1000
-            self._metrics.calls.labels(verdict.outcome, verdict.code).inc()
+            self._metrics.calls.labels(verdict.outcome, metric_code(verdict.code)).inc()
             self._settle(work, verdict)
             self._log(work, verdict, ms)
         except Exception:

@@ -25,6 +25,7 @@ from rollcall.adapters.topics import Entry, Target
 from rollcall.core.errors import RollcallError, SettingsError
 from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.settings import Settings
+from rollcall.trigger.access import checked_token
 from rollcall.trigger.advertised import EVENTS, checked_url, normal_url, probe
 
 log = logging.getLogger(__name__)
@@ -51,9 +52,9 @@ def register(settings: Settings, advertise: str, via: str) -> None:
 
     `advertise` is the trigger's address as the store sees it; `via` is `ceph`, whose gateway pushes
     itself, or `sns`, where a subscription does. Raises SettingsError, before anything is changed,
-    when no store could use the address.
+    when no store could use the address, or the token is too short.
     """
-    wanted = Target(checked_url(advertise, settings), settings.trigger_token)
+    wanted = Target(checked_url(advertise, settings), checked_token(settings.trigger_token))
     store = S3Store(s3_client(settings))
     buckets = (settings.input_bucket, settings.output_bucket, settings.report_bucket)
     for bucket in filter(None, buckets):

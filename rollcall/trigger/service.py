@@ -11,10 +11,10 @@ from flask import Flask
 from rollcall.adapters.boto import s3_client
 from rollcall.adapters.s3 import S3Store
 from rollcall.adapters.sns_signature import SnsSignatures
-from rollcall.core.errors import InboxUnavailable, SettingsError
+from rollcall.core.errors import InboxUnavailable
 from rollcall.core.seams import ObjectStore
 from rollcall.core.settings import Settings
-from rollcall.trigger.access import Access
+from rollcall.trigger.access import Access, checked_token
 from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.dispatcher import Caller, Dispatcher
@@ -36,11 +36,7 @@ class Trigger:
     def __init__(
         self, settings: Settings, inbox: Inbox, store: ObjectStore, caller: Caller
     ) -> None:
-        if not settings.trigger_token:
-            raise SettingsError(
-                "TRIGGER_TOKEN is not set; without it anyone could send events."
-                " Make one with: openssl rand -hex 16"
-            )
+        token = checked_token(settings.trigger_token)
         self.inbox = inbox
         self._caller = caller
         self.metrics = Metrics(inbox)
@@ -64,7 +60,7 @@ class Trigger:
             Schedule("reconciler", settings.reconcile_s, self._reconciler.reconcile),
             Schedule("housekeeping", HOUSEKEEPING_S, self._prune),
         )
-        self.access = Access(settings.trigger_token)
+        self.access = Access(token)
         self.app = self._app(settings)
 
     def start(self) -> None:

@@ -46,7 +46,7 @@ def test_registering_twice_changes_nothing(settings: Settings) -> None:
     topics = topic_client(settings)
     subscriptions = topics.list_subscriptions_by_topic(TopicArn=first[0]["TopicArn"])
     ours = [s["Endpoint"] for s in subscriptions["Subscriptions"]]
-    assert ours.count("http://rollcall:test-token@127.0.0.1:9/events") == 1
+    assert ours.count("http://rollcall:test-token-of-the-trigger@127.0.0.1:9/events") == 1
 
 
 URL, OTHER_URL = "http://127.0.0.1:9", "http://127.0.0.1:10"
@@ -77,7 +77,7 @@ NOTHING: tuple[list[str], list[str], list[str]] = ([], [], [])
 def test_a_second_trigger_takes_nothing_from_the_first(settings: Settings) -> None:
     register(settings, URL, "sns")
     alone = state(settings)
-    second = changed(settings, trigger_token="second")
+    second = changed(settings, trigger_token="second-trigger-token")
     register(second, OTHER_URL, "sns")
     both = state(settings)
     assert [len(part) for part in both] == [2 * len(part) for part in alone]
@@ -114,9 +114,12 @@ def test_of_two_triggers_with_one_token_the_address_chooses(settings: Settings) 
 
 def test_a_new_token_replaces_the_old_subscription(settings: Settings) -> None:
     register(settings, URL, "sns")
-    register(changed(settings, trigger_token="newer"), URL, "sns")
+    register(changed(settings, trigger_token="newer-trigger-token"), URL, "sns")
     _, topics, endpoints = state(settings)
-    assert (len(topics), endpoints) == (1, ["http://rollcall:newer@127.0.0.1:9/events"])
+    assert (len(topics), endpoints) == (
+        1,
+        ["http://rollcall:newer-trigger-token@127.0.0.1:9/events"],
+    )
 
 
 def lose_topic(settings: Settings) -> None:

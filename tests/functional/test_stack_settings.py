@@ -27,7 +27,7 @@ OTHER_VALUES = {
     "SNS_VERIFY": "no",
     "STUDENT_TABLE": "my_students",
     "TRIGGER_LISTEN": "0.0.0.0:1234",
-    "TRIGGER_TOKEN": "my-token",
+    "TRIGGER_TOKEN": "my-token-for-the-trigger",
 }
 
 

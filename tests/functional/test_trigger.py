@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
@@ -27,6 +28,7 @@ from rollcall.core.call_signature import check_signature
 from rollcall.core.errors import (
     CallNotSigned,
     InboxUnavailable,
+    SettingsError,
     StoreMisconfigured,
     StoreUnavailable,
 )
@@ -152,9 +154,11 @@ def test_a_new_upload_of_the_same_bytes_is_new_work(tmp_path: Path) -> None:
     [("ceph-put", 1), ("ceph-put-odd-key", 1), ("ceph-multipart", 1), ("ceph-delete", 0)],
 )
 def test_what_a_real_gateway_sends_is_taken(tmp_path: Path, name: str, calls: int) -> None:
-    """Its token is `tok`, its bucket `lecture-videos`."""
+    """Its bucket is `lecture-videos`; its token, too short for ours, is replaced."""
     body = (events_folder() / f"{name}.json").read_bytes()
-    values = {"TRIGGER_TOKEN": "tok", "INPUT_BUCKET": "lecture-videos"}
+    assert b'"tok"' in body
+    body = body.replace(b'"tok"', json.dumps(TOKEN).encode())
+    values = {"INPUT_BUCKET": "lecture-videos"}
     with running(tmp_path, lambda call: done(), **values) as trigger:
         assert trigger.post(body).status_code == 200
         trigger.settled()
@@ -218,7 +222,10 @@ def test_a_wrong_bearer_token_is_refused_with_all_the_doors(tmp_path: Path, valu
         assert door in message
 
 
-@pytest.mark.parametrize("token", ["a=b", "a=b,c=d", "two words", "Zürich", "ends=="])
+@pytest.mark.parametrize(
+    "token",
+    ["a=b" * 6, "a=b,c=d,e=f,g=h,i=j", "more than two words", "Zürich" * 3, "ends-in-signs-=="],
+)
 def test_a_token_of_any_characters_is_taken_from_each_door(tmp_path: Path, token: str) -> None:
     with running(tmp_path, lambda call: done(), TRIGGER_TOKEN=token) as trigger:
         assert trigger.post(event(token=token)).status_code == 200
@@ -873,6 +880,70 @@ def test_health_metrics_and_status_page(tmp_path: Path) -> None:
     assert "&lt;b&gt;bold&lt;/b&gt;.mp4" in page
     assert "says not_a_video" in page
     assert TOKEN not in page + metrics
+
+
+@pytest.mark.parametrize("token", ["", "short", "x" * 15])
+def test_a_token_that_can_be_guessed_stops_the_start(tmp_path: Path, token: str) -> None:
+    with (
+        pytest.raises(SettingsError, match="openssl rand -hex 16"),
+        running(tmp_path, lambda call: done(), TRIGGER_TOKEN=token),
+    ):
+        pass
+
+
+BROWSERS = [
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+]
+
+
+@pytest.mark.parametrize("says", BROWSERS, ids=str)
+def test_a_web_page_cannot_use_a_login_that_the_browser_remembers(
+    tmp_path: Path, says: dict[str, str]
+) -> None:
+    login = "Basic " + base64.b64encode(f"any:{TOKEN}".encode()).decode()
+    direct = json.dumps({"bucket": IN, "key": "a.mp4"}).encode()
+    with running(tmp_path, lambda call: done()) as trigger:
+        answer = trigger.post(direct, Authorization=login, **says)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "from_a_page")
+        assert sum(trigger.inbox.counts().values()) == 0
+        assert trigger.post(direct, Authorization=login).json()["queued"] == 1
+        assert trigger.post(direct, **{"X-Trigger-Token": TOKEN}, **says).status_code == 200
+
+
+def test_no_page_frames_ours_and_nothing_runs_in_it(tmp_path: Path) -> None:
+    with running(tmp_path, lambda call: done()) as trigger:
+        pages = [httpx.get(trigger.url + "/", auth=("any", TOKEN)) for _ in range(2)]
+        others = [httpx.get(trigger.url + path) for path in ("/", "/healthz", "/metrics", "/x")]
+    policies = [page.headers["Content-Security-Policy"] for page in pages]
+    for page, policy in zip(pages, policies, strict=True):
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        (nonce,) = re.findall("style-src 'nonce-([^']+)'", policy)
+        assert f'<style nonce="{nonce}">' in page.text
+        assert "<script" not in page.text
+        assert " style=" not in page.text
+    assert len(set(policies)) == 2
+    for answer in (*pages, *others):
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_peer_cannot_make_many_time_series(tmp_path: Path) -> None:
+    """The inbox keeps each status; the metrics keep its class."""
+    statuses = [400, 404, 418, 451, 499, 500, 502, 555, 599, 302, 204, 699, 999]
+    left = iter(statuses)
+    with running(tmp_path, lambda call: (next(left), {}, b""), MAX_ATTEMPTS="1") as trigger:
+        for number in range(len(statuses)):
+            trigger.post(event(f"{number}.mp4"))
+        trigger.settled()
+        dead = {work.code for work in trigger.inbox.latest(50, "dead")}
+        metrics = httpx.get(trigger.url + "/metrics").text
+    assert {"http_418", "http_599"} <= dead
+    codes = set(re.findall(r'rollcall_calls_total\{code="([^"]+)"', metrics))
+    assert codes <= {"http_2xx", "http_3xx", "http_4xx", "http_5xx", "other", "no_answer"}
 
 
 @pytest.fixture

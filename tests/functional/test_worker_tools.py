@@ -45,6 +45,8 @@ def test_register_lets_the_bucket_fill_the_queue_and_changes_nothing_twice(queue
     notifications, policy = once
     assert {each["QueueArn"].rpartition(":")[2] for each in notifications} == {queues.input.name}
     (statement,) = json.loads(policy)["Statement"]
+    account = statement["Resource"].split(":")[4]
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": account}
     source = statement["Condition"]["ArnLike"]["aws:SourceArn"]
     assert source == f"arn:aws:s3:::{queues.settings.input_bucket}"
     for key in ("a.mp4", "A.MP4", "notes.txt"):

@@ -75,7 +75,7 @@ class Flow:
             **ceph_values(ceph),
             "OPENFAAS_GATEWAY": self._gateway,
             "TRIGGER_LISTEN": f"127.0.0.1:{trigger_port}",
-            "TRIGGER_TOKEN": "a-token",
+            "TRIGGER_TOKEN": "a-token-of-the-trigger",
             "INBOX": str(folder / "inbox.sqlite3"),
             "ENCODINGS": str(folder / "gallery.npz"),
             "MAX_INFLIGHT": "2",
@@ -131,7 +131,9 @@ class Flow:
         return Counter(re.findall(r"dispatcher: '(\S+)' again in", self._trigger.log.read_text()))
 
     def events(self, outcome: str) -> float:
-        metrics = httpx.get(self._url + "/metrics", trust_env=False, auth=("any", "a-token")).text
+        metrics = httpx.get(
+            self._url + "/metrics", trust_env=False, auth=("any", "a-token-of-the-trigger")
+        ).text
         found = re.search(rf'rollcall_events_total{{outcome="{outcome}"}} (\S+)', metrics)
         return float(found[1]) if found else 0.0
 
@@ -403,7 +405,7 @@ def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[s
     """Settings for buckets and a topic that no other test uses."""
     monkeypatch.chdir(tmp_path)  # where no credentials.env lies
     buckets = {"INPUT_BUCKET": "other-in", "OUTPUT_BUCKET": "other-out"}
-    return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token"}
+    return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token-of-a-trigger"}
 
 
 def configured(settings: Settings) -> dict[str, Any]:
@@ -434,7 +436,7 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
     registration.register(settings, "http://127.0.0.1:9", "ceph")
 
     assert configured(settings) == once
-    assert once["topics"][0]["OpaqueData"] == "other-token"
+    assert once["topics"][0]["OpaqueData"] == "other-token-of-a-trigger"
     name = topic_name("other-in", "http://127.0.0.1:9/events")
     assert f"{name}-mp4" in {entry["Id"] for entry in once["entries"]}
     for _ in range(2):
@@ -450,7 +452,10 @@ def fresh(other: dict[str, str]) -> dict[str, str]:
 
 
 def test_two_triggers_of_one_bucket_take_nothing_from_each_other(fresh: dict[str, str]) -> None:
-    first, second = parse_settings(fresh), parse_settings({**fresh, "TRIGGER_TOKEN": "second"})
+    first, second = (
+        parse_settings(fresh),
+        parse_settings({**fresh, "TRIGGER_TOKEN": "second-trigger-token"}),
+    )
     registration.register(first, "http://127.0.0.1:9", "ceph")
     alone = configured(first)
 
@@ -507,7 +512,7 @@ def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) ->
     assert "rollcall-mp4" not in {entry["Id"] for entry in configured(settings)["entries"]}
     s3.put_object(Bucket="neighbour-in", Key="taken.mp4", Body=b"")
 
-    neighbour = parse_settings({**fresh, "INPUT_BUCKET": "neighbour-in", "TRIGGER_TOKEN": "t"})
+    neighbour = parse_settings({**fresh, "INPUT_BUCKET": "neighbour-in", "TRIGGER_TOKEN": "t" * 16})
     registration.unregister(neighbour, "ceph")
     with pytest.raises(topics.exceptions.ClientError):
         topics.get_topic_attributes(TopicArn=old)
@@ -578,12 +583,12 @@ def test_the_gateway_returns_the_rules_of_a_claim_unchanged(ceph: Ceph, name: st
 
 def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:
     registration.register(parse_settings(other), "http://127.0.0.1:9", "ceph")
-    changed = parse_settings({**other, "TRIGGER_TOKEN": "newer-token"})
+    changed = parse_settings({**other, "TRIGGER_TOKEN": "newer-token-of-a-trigger"})
 
     registration.register(changed, "http://127.0.0.1:9", "ceph")
 
     (topic,) = configured(changed)["topics"]
-    assert topic["OpaqueData"] == "newer-token"
+    assert topic["OpaqueData"] == "newer-token-of-a-trigger"
     registration.unregister(changed, "ceph")
 
 

@@ -75,7 +75,7 @@ def test_reports_and_details_follow_the_settings(flow: str, data: Path, tmp_path
             "OUTPUT_BUCKET": "my-results",
             "OPENFAAS_FUNCTION": "my-function",
             "LAMBDA_FUNCTION": "my-function",
-            "TRIGGER_TOKEN": "my token/+%41",
+            "TRIGGER_TOKEN": "my long token/+%41",
             "FUNCTION_HMAC_KEY": "0123456789abcdef" * 2,
             "MODEL_CACHE": str(tmp_path / "models"),
             "SCAN": "timeline",
@@ -103,7 +103,7 @@ def test_reports_and_details_follow_the_settings(flow: str, data: Path, tmp_path
 def test_up_hands_the_settings_on_and_makes_the_report_bucket(tmp_path: Path) -> None:
     (tmp_path / "credentials.env").write_text(CREDENTIALS)
     argv = [sys.executable, "-m", "rollcall", "up", "--folder", "state"]
-    own = environment(TRIGGER_TOKEN="my-own-token", SCAN="timeline")
+    own = environment(TRIGGER_TOKEN="my-own-trigger-token", SCAN="timeline")
     with subprocess.Popen(
         argv, cwd=tmp_path, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as up:
@@ -115,18 +115,18 @@ def test_up_hands_the_settings_on_and_makes_the_report_bucket(tmp_path: Path) ->
                 break
         try:
             assert "Not used, because this stack has its own: S3_ENDPOINT_URL." in said
-            assert "my-own-token" not in said
+            assert "my-own-trigger-token" not in said
             lines = (tmp_path / "state" / "env.sh").read_text().splitlines()
             words = [shlex.split(line)[1].partition("=") for line in lines]
             values = {name: text for name, _, text in words}
             chosen = parse_settings(values)
             assert (chosen.tolerance, chosen.scan) == (0.05, "timeline")
-            assert chosen.trigger_token == "my-own-token"
+            assert chosen.trigger_token == "my-own-trigger-token"
             assert chosen.report_bucket == "my-reports"
             assert list(S3Store(s3_client(chosen)).list_objects("my-reports")) == []
             found = re.search(r"Status page: (\S+)", said)
             assert found
-            assert httpx.get(found[1], auth=("any", "my-own-token")).status_code == 200
+            assert httpx.get(found[1], auth=("any", "my-own-trigger-token")).status_code == 200
         finally:
             up.send_signal(signal.SIGINT)
             assert up.wait(60) == 0

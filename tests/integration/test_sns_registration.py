@@ -51,7 +51,7 @@ def values(tmp_path: Path) -> Iterator[dict[str, str]]:
     with Processes() as running:
         running.add(Process("moto", argv, {}, tmp_path)).wait_ready(answers(url))
         keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-        yield {**keys, "S3_ENDPOINT_URL": url, "TRIGGER_TOKEN": "a-token"}
+        yield {**keys, "S3_ENDPOINT_URL": url, "TRIGGER_TOKEN": "a-token-of-the-trigger"}
 
 
 def configured(settings: Settings) -> tuple[Any, Any]:

@@ -50,7 +50,7 @@ def test_it_comes_up_with_these_packages_alone(packages: Path, app: Path, tmp_pa
     python, environment = bare_python(packages)
     environment |= {
         "TRIGGER_LISTEN": f"127.0.0.1:{port}",
-        "TRIGGER_TOKEN": "a-token",
+        "TRIGGER_TOKEN": "a-token-of-the-trigger",
         "INBOX": str(tmp_path / "inbox.sqlite3"),
         # Nobody listens there: the trigger takes events without its store.
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",

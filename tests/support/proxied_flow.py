@@ -31,7 +31,7 @@ from support.waiting import wait_until
 TESTS = REPOSITORY / "tests"
 WORKERS = 2
 DEADLINE_S = 240.0
-TOKEN = "a-token"
+TOKEN = "a-token-of-the-trigger"
 HMAC_KEY = "k" * 32
 
 LINKS = ("function-s3", "function-dynamodb", "trigger-function", "trigger-s3", "store-trigger")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollcall.core.settings import Settings, parse_settings
 
-TOKEN = "test-token"
+TOKEN = "test-token-of-the-trigger"
 
 
 def embedded_values(url: str, **overrides: str) -> dict[str, str]:
