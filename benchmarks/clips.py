@@ -57,10 +57,13 @@ def run(bench: Bench) -> list[dict[str, Any]]:
 
 @contextmanager
 def _open_here(
-    file: VideoFile, *, whole: bool, most_s: float, limits: VideoLimits
+    file: VideoFile, *, whole: bool, most_s: float, cpu_s: float, track: int, limits: VideoLimits
 ) -> Iterator[Video]:
     """In this process, where a hostile video could do what we can."""
-    with open(file.path, "rb") as opened, open_video(opened, limits, whole=whole) as video:
+    with (
+        open(file.path, "rb") as opened,
+        open_video(opened, limits, whole=whole, track=track) as video,
+    ):
         yield video
 
 
