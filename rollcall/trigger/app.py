@@ -29,6 +29,14 @@ log = logging.getLogger(__name__)
 
 SHOWN_ROWS = 50
 
+_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+_GUARDS = (
+    ("X-Frame-Options", "DENY"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cache-Control", "no-store"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class TriggerParts:
@@ -139,13 +147,10 @@ def _not_from_a_page() -> tuple[Response, int]:
 
 def _guard(response: AnyResponse) -> AnyResponse:
     """Nothing runs in a page of ours, no other page frames it, and no cache keeps it."""
-    policy = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
     style = f"; style-src 'nonce-{g.nonce}'" if "nonce" in g else ""
-    response.headers.setdefault("Content-Security-Policy", policy + style)
-    response.headers.setdefault("X-Frame-Options", "DENY")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.add("Content-Security-Policy", _POLICY + style)
+    for name, value in _GUARDS:
+        response.headers.add(name, value)
     return response
 
 

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 POLL_S = 0.5
 """How late a retry may start; new work starts at once."""
 
+TAKE_BACK_S = 1.0
+"""How late the end of a lease may be noticed."""
+
 RECORD_AGAIN_S = 1.0
 """Between two attempts to record what the function said, while the disk takes nothing."""
 
@@ -65,6 +68,7 @@ class Dispatcher:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._halted = False
+        self._take_back_at = 0.0
         self._hold_until = 0.0
         """After a 429, no further calls are made until this time."""
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
@@ -106,7 +110,9 @@ class Dispatcher:
 
     def _claim(self) -> Work | None:
         try:
-            self._inbox.take_back()
+            if time.monotonic() >= self._take_back_at:
+                self._take_back_at = time.monotonic() + TAKE_BACK_S
+                self._inbox.take_back()
             if self._halted or time.monotonic() < self._hold_until:
                 return None
             return self._inbox.claim(self._lease_s)

@@ -76,8 +76,8 @@ class FairOrder:
         self, candidates: Sequence[Candidate], running: Mapping[str, int]
     ) -> Candidate | None:
         """The next work, given the number of running calls of each prefix."""
-        if not candidates:
-            return None
+        if len(candidates) < 2:
+            return candidates[0] if candidates else None
         kinds = {each.again for each in candidates}
         retry_first = len(kinds) > 1 and self._since_retry + 1 >= RETRY_SHARE
         use = {each.prefix: self.used_s(each.prefix) // SAME_USE_S for each in candidates}

@@ -81,9 +81,14 @@ def release_all(db: sqlite3.Connection, now_s: float) -> None:
 
 
 def candidates(db: sqlite3.Connection) -> list[Candidate]:
-    """What stands near the front of both lines."""
-    lines = (db.execute(each, (LOOK_AHEAD,)) for each in (_NEXT_NEW, _NEXT_AGAIN))
-    return [Candidate(*row) for line in lines for row in line]
+    """The first work of each prefix, among those near the front of both lines."""
+    found: list[Candidate] = []
+    for line in (_NEXT_NEW, _NEXT_AGAIN):
+        first: dict[str, tuple[int, str, int, bool]] = {}
+        for row in db.execute(line, (LOOK_AHEAD,)):
+            first.setdefault(row[1], row)
+        found += map(Candidate._make, first.values())
+    return found
 
 
 def running_prefixes(db: sqlite3.Connection) -> dict[str, int]:
