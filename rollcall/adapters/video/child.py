@@ -32,6 +32,7 @@ from rollcall.core.errors import RollcallError
 from rollcall.core.types import Frame, VideoLimits
 
 IMPORTED_LATE = (
+    "array",
     "av.audio.codeccontext",
     "av.audio.stream",
     "av.subtitles.codeccontext",
@@ -39,7 +40,8 @@ IMPORTED_LATE = (
     "av.video.codeccontext",
     "av.video.stream",
 )
-"""PyAV imports these when it first meets such a track; by then not even a module can be opened."""
+"""PyAV imports these when it first meets such a track, and `socket` the first one when it receives
+a file. By then not even a module can be opened."""
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
