@@ -112,6 +112,11 @@ class FilePlace:
                 body = make()
                 if body is not None:
                     replace(path, body)
+        except FileNotFoundError as error:
+            folder = str(self.path.parent)
+            raise GalleryError(
+                f"the folder {folder!r} does not exist; make it, or name another file"
+            ) from error
         except (OSError, RuntimeError) as error:  # the latter for a loop of links, before 3.13
             raise GalleryError(f"{str(self.path)!r} cannot be written: {error}") from error
 

@@ -62,9 +62,19 @@ def _keep_access(handle: int, path: Path, before: os.stat_result) -> None:
         except PermissionError:
             _keep_group(handle, before)
     os.fchmod(handle, stat.S_IMODE(before.st_mode))
-    for name in os.listxattr(path):
+    for name in _extended_attributes(path):
         with suppress(OSError):  # some may be set by root alone
             os.setxattr(handle, name, os.getxattr(path, name))
+
+
+def _extended_attributes(path: Path) -> list[str]:
+    """None on a file system that has no such attributes."""
+    try:
+        return os.listxattr(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.ENOSYS):
+            raise  # an access list may be lost
+        return []
 
 
 def _keep_group(handle: int, before: os.stat_result) -> None:

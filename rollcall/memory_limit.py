@@ -12,9 +12,10 @@ _LIMITS = (
 """Control groups of version 2 and 1, as a container sees its own."""
 
 
-def memory_limit_bytes() -> int | None:
-    """The limit that the kernel keeps; None where there is none, or it cannot be read."""
+def memory_limit_bytes(processes: int = 1) -> int | None:
+    """The share of one of so many processes in the limit that the kernel keeps; None where there is
+    none, or it cannot be read."""
     for path in _LIMITS:
         with suppress(OSError, ValueError):
-            return int(path.read_text())  # version 2 writes "max" for no limit
+            return int(path.read_text()) // processes  # version 2 writes "max" for no limit
     return None

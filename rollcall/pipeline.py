@@ -85,7 +85,7 @@ class Pipeline:
         with watch.stage("head"):
             info = self._look_up(video)
         if info is None:
-            return {"status": "ignored", "reason": "a multipart upload that has not ended"}
+            return {"status": "ignored", "reason": "the multipart upload is not complete yet"}
         gallery = self.galleries.current()
         recognition = self._recognised(info, gallery, watch)
         with watch.stage("students"):

@@ -60,8 +60,8 @@ def build_results(settings: Settings) -> SqsQueue | None:
     return SqsQueue(sqs_client(settings), url) if url else None
 
 
-def build_pipeline(settings: Settings) -> Pipeline:
-    """Once per process, before its first video."""
+def build_pipeline(settings: Settings, processes: int = 1) -> Pipeline:
+    """Once per process, before its first video. So many processes share the container's memory."""
     sweep()
     return Pipeline(
         settings,
@@ -71,7 +71,7 @@ def build_pipeline(settings: Settings) -> Pipeline:
         CachedGallery(
             build_place(settings),
             settings.encodings_refresh_s,
-            memory_bytes=memory_limit_bytes(),
+            memory_bytes=memory_limit_bytes(processes),
         ),
         build_results(settings),
     )

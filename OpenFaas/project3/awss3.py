@@ -11,5 +11,5 @@ settings = load_settings(os.environ)
 
 
 def connect() -> Pipeline:
-    """The pipeline, built at the first call."""
-    return build_pipeline(settings)
+    """The pipeline, built at the first call. Gunicorn's workers share the container's memory."""
+    return build_pipeline(settings, int(os.environ.get("WEB_CONCURRENCY", "1")))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 
 import httpcore
 
@@ -21,6 +21,10 @@ CONNECT_TIMEOUT_S = 5.0
 
 KEEP_IDLE_S = 5.0
 """An idle connection is closed after this time, before a gateway on the way forgets it."""
+
+
+SAFE_IN_PATH = "/%:@!$&'()*+,;=~?"
+"""Left as it is; everything else that an address may not hold is encoded (RFC 3986, 3.3)."""
 
 
 class NoAnswer(Exception):
@@ -161,6 +165,7 @@ def _address(url: str) -> tuple[str, dict[str, str]]:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     try:
+        host.encode("idna")  # also says when an ASCII name is malformed, before a socket does
         host = host if host.isascii() else host.encode("idna").decode()
     except UnicodeError as error:
         raise NoAnswer(f"{host!r} is not a host name") from error
@@ -168,7 +173,8 @@ def _address(url: str) -> tuple[str, dict[str, str]]:
     if login := _login(parts):
         pair = b":".join(login)
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
-    return parts._replace(netloc=host).geturl(), headers
+    path, query = (quote(each, safe=SAFE_IN_PATH) for each in (parts.path, parts.query))
+    return parts._replace(netloc=host, path=path, query=query).geturl(), headers
 
 
 def _login(parts: SplitResult) -> tuple[bytes, bytes] | None:

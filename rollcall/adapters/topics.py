@@ -150,15 +150,18 @@ def entries(s3: Any, bucket: str) -> list[Entry]:
     return [Entry(str(each.get("Id", "")), str(each.get("TopicArn", ""))) for each in found]
 
 
-def notify(s3: Any, bucket: str, arn: str, suffixes: Iterable[str]) -> None:
+def notify(
+    s3: Any, bucket: str, arn: str, suffixes: Iterable[str], replaced: Collection[str] = ()
+) -> None:
     """Sends every new object whose key ends in one of the suffixes, in small or capital letters
     (cameras write both), to the topic.
 
-    Replaces the topic's earlier entries; all others stay.
+    Replaces the topic's earlier entries and those whose ids are in `replaced`; all others stay.
     """
     name = arn.rpartition(":")[2]
     ours = _entries(name, arn, suffixes)
     earlier = [each.id for each in entries(s3, bucket) if each.id.startswith(f"{name}-")]
+    earlier += replaced
     with boto_errors(f"setting the notification of {bucket}"):
         _replace(s3, bucket, earlier, ours)
 

@@ -12,6 +12,7 @@ RollcallError
 │   ├── NotAVideo           422  nothing in it can be decoded
 │   ├── PhotoError          422  a photo cannot be enrolled
 │   ├── GalleryError        422  the gallery cannot be read or changed
+│   │   ├── NameRefused          nobody can have this name
 │   │   └── GalleryMissing       there is no gallery at that place yet
 │   └── SettingsError       400  a setting is missing, unknown or malformed
 └── TransientError          503  may succeed later: retry, not before `retry_after_s`
@@ -84,6 +85,12 @@ class PhotoError(PermanentError):
 class GalleryError(PermanentError):
     code = "gallery"
     status = 422
+
+
+class NameRefused(GalleryError):
+    """The message holds the name, so it belongs on a terminal and not in a log."""
+
+    code = "name_refused"
 
 
 class GalleryMissing(GalleryError):

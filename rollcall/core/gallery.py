@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.errors import GalleryError
+from rollcall.core.errors import GalleryError, NameRefused
 from rollcall.core.names import checked_name, normalise_name
 from rollcall.core.types import ENCODING_SIZE, Encodings, Match
 
@@ -143,9 +143,14 @@ def empty_gallery() -> Gallery:
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
     """The normalised names. A name that occurs many times is checked once."""
     checked: dict[str, str] = {}
-    for name in names:
+    for number, name in enumerate(names, 1):
         if not isinstance(name, str) or name not in checked:
-            checked[name] = checked_name(name)
+            try:
+                checked[name] = checked_name(name)
+            except NameRefused as error:  # logs must not hold the name, so only its cause does
+                raise GalleryError(
+                    f"name {number} of the gallery cannot be used; `rollcall gallery` shows why"
+                ) from error
     return tuple(checked[name] for name in names)
 
 

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-from rollcall.core.errors import GalleryError
+from rollcall.core.errors import NameRefused
 
 UNKNOWN = "unknown"
 """Printed for a person whom the gallery does not know, so nobody can be enrolled under it."""
@@ -64,7 +64,7 @@ def near_names(name: str, people: Iterable[str]) -> list[str]:
 def checked_new_name(name: object, people: Iterable[str]) -> str:
     """The normalised name of somebody to enrol beside `people`.
 
-    Raises GalleryError as `checked_name` does, and for a name that looks like another one of
+    Raises NameRefused as `checked_name` does, and for a name that looks like another one of
     `people`, or like the word for strangers: one person would be two, and removing one of them
     would leave the other.
     """
@@ -72,13 +72,15 @@ def checked_new_name(name: object, people: Iterable[str]) -> str:
     spelled = checked_name(name)
     if spelled in known:
         return spelled
+    if not look_of(spelled):
+        raise NameRefused(f"the name {spelled!a} has no visible character")
     if look_of(spelled) == look_of(UNKNOWN):
-        raise GalleryError(
+        raise NameRefused(
             f"the name {spelled!r} looks like {UNKNOWN!r}, which stands for everyone else;"
             " choose another name"
         )
     if near := sorted(near_names(spelled, known)):
-        raise GalleryError(
+        raise NameRefused(
             f"the name {spelled!r} looks like {near[0]!r}, who is in the gallery already; use that"
             " name for the same person, and add something, a second name for example, for another"
         )
@@ -94,23 +96,23 @@ def look_of(name: str) -> str:
 
 
 def checked_name(name: object) -> str:
-    """The normalised name. Raises GalleryError for one that nobody can be enrolled under.
+    """The normalised name. Raises NameRefused for one that nobody can be enrolled under.
 
     Zero-width joiners are spelling in Persian, Sinhala and others, so they stay.
     """
     if not isinstance(name, str):
-        raise GalleryError(f"a name has to be text, not {type(name).__name__}")
+        raise NameRefused(f"a name has to be text, not {type(name).__name__}")
     if len(name) > MAX_RAW_CHARS:
-        raise GalleryError(f"a name has at most {MAX_NAME_CHARS} characters, not {len(name)}")
+        raise NameRefused(f"a name has at most {MAX_NAME_CHARS} characters, not {len(name)}")
     if refused := _REFUSED.search(name):
-        raise GalleryError(f"the name {name!a} holds {_kind(refused[0])}; leave it out")
+        raise NameRefused(f"the name {name!a} holds {_kind(refused[0])}; leave it out")
     spelled = normalise_name(name)
     if len(spelled) > MAX_NAME_CHARS:
-        raise GalleryError(f"a name has at most {MAX_NAME_CHARS} characters, not {len(spelled)}")
+        raise NameRefused(f"a name has at most {MAX_NAME_CHARS} characters, not {len(spelled)}")
     if all(unicodedata.category(character) in _INVISIBLE for character in spelled):
-        raise GalleryError(f"the name {name!a} has no visible character")
+        raise NameRefused(f"the name {name!a} has no visible character")
     if spelled == UNKNOWN:
-        raise GalleryError(f"{UNKNOWN!r} stands for everyone else; choose another name")
+        raise NameRefused(f"{UNKNOWN!r} stands for everyone else; choose another name")
     return spelled
 
 

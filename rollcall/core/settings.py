@@ -132,7 +132,7 @@ class Settings:
     )
     scan: str = _setting(
         "identify",
-        "`identify`: stop when it is clear who is there; `timeline`: walk the whole video",
+        "`identify`: stop when it is clear who is there; `timeline`: look at the whole video",
         _choice(*SCANS),
     )
     engine: str = _setting(

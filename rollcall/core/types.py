@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.work_ids import work_id_of
+from rollcall.core.work_ids import GIVEN_ID, work_id_of
 
 Pixels = NDArray[np.uint8]
 Encodings = NDArray[np.float64]
@@ -49,8 +49,10 @@ class VideoRef:
         """Equal for two deliveries of one event, different for two uploads.
 
         Stores without event id and sequencer (moto) leave the event's time to tell two uploads of
-        the same bytes apart; a re-delivery repeats it.
+        the same bytes apart; a re-delivery repeats it. A caller that names its work decides itself.
         """
+        if self.given_work_id and not self.marked:
+            return GIVEN_ID + self.given_work_id
         if self.event_id:
             return f"id:{self.event_id}"
         parts = (self.bucket, self.key, self.etag, self.sequencer or self.event_time)

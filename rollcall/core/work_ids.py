@@ -11,9 +11,14 @@ _FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 ID_CHARS = 16
 
+GIVEN_ID = "work:"
+"""Begins the identity of work whose id its caller has given."""
+
 
 def work_id_of(identity: str) -> str:
     """The id that belongs to an identity (`VideoRef.identity`): each delivery has the same."""
+    if identity.startswith(GIVEN_ID):
+        return identity.removeprefix(GIVEN_ID)
     return hashlib.sha256(identity.encode()).hexdigest()[:ID_CHARS]
 
 

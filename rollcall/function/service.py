@@ -27,7 +27,7 @@ from rollcall.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-IGNORED = "the event tells of no new object"
+IGNORED = "the event does not report a new object"
 
 
 class Answer(NamedTuple):

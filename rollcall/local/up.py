@@ -44,6 +44,12 @@ def run_up(
         raise StartFailed(f"{str(folder)!r} cannot be made: {error.strerror}") from error
     place = _gallery(encodings)
     say_block(described(place, read_gallery(place)), err=True)
+    earlier = folder / "gallery.npz"
+    if not encodings and earlier.is_file():
+        say(
+            f"The file {earlier} of an earlier version is not used; name it with --encodings.",
+            err=True,
+        )
     try:
         overrides = {"ENCODINGS": str(place.path.resolve()), **_refresh(chosen or Settings())}
         with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:

@@ -89,7 +89,11 @@ class Checker:
         video: ObjectInfo | None,
         results: Mapping[str, ObjectInfo],
     ) -> Row:
-        result = results.get(result_key(video.key if video else name))
+        key = _result_key(video.key if video else name)
+        if key is None:
+            problem = "the name has no video extension"
+            return Row(name, str(expected), problem, "", None, False, True)
+        result = results.get(key)
         problem = self._problem(name, video, result)
         if problem or result is None or video is None:
             settled = result is not None and video is None
@@ -109,7 +113,7 @@ class Checker:
                 "no such video; another line of the mapping has this name in another Unicode form"
             )
         if result is None:
-            return "no result; the trigger's page says why"
+            return "no result yet; the log of the trigger, Lambda or worker says why"
         if video is None:
             return "the video is not in the input bucket"
         source = self._store.metadata(self._output, result.key).get("source-etag")

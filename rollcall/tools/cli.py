@@ -51,7 +51,7 @@ def main() -> None:
 def recognise(
     videos: tuple[Path, ...], encodings: str | None, scan: str | None, as_json: bool
 ) -> None:
-    """Tell who is in each of VIDEOS; exit 1 when one cannot be read."""
+    """Recognise the people in each of VIDEOS; exit 1 when one cannot be read."""
     chosen = _settings(encodings, scan)
     place = build_place(chosen)
     gallery = read_gallery(place)

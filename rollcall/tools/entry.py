@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from rollcall.config import load_settings
-from rollcall.core.errors import RollcallError, SettingsError
+from rollcall.core.errors import NameRefused, RollcallError, SettingsError
 from rollcall.core.gallery import Gallery
 from rollcall.core.settings import Settings
 from rollcall.galleries import GalleryPlace, described
@@ -31,10 +31,18 @@ def command_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except RollcallError as error:
-            say_block(f"error: {error}", err=True)
+            say_block(f"error: {error}{_private_cause(error)}", err=True)
             sys.exit(BAD_USAGE if isinstance(error, SettingsError) else FOUND_WRONG)
 
     return run
+
+
+def _private_cause(error: BaseException) -> str:
+    """The name that a gallery cannot have: people may see it, logs may not."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, NameRefused):
+        cause = cause.__cause__
+    return f"; {cause}" if cause is not None and cause is not error else ""
 
 
 def settings(*, offline: bool = False) -> Settings:

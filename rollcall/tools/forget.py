@@ -41,7 +41,7 @@ _UNITS = {
     is_flag=True,
     help="Also from results, reports, the worker's files and the student table, old versions too.",
 )
-@click.option("--yes", is_flag=True, help="Do it; without this, only list what would go.")
+@click.option("--yes", is_flag=True, help="Remove the entries; without --yes they are only listed.")
 @click.option("--encodings", metavar="FILE", help="The gallery, in place of ENCODINGS.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per place.")
 @command_errors

@@ -24,7 +24,8 @@ from rollcall.tools.entry import command_errors, settings
 def upload_students(settings: Settings, path: Path) -> int:
     """Creates the table when it is missing, and writes every record; how many.
 
-    Nothing is written if a record cannot be stored. Repeated keys and fields are reported as
+    The records are checked first, and nothing is written if one cannot be stored. Should DynamoDB
+    refuse one all the same, others may be written. Repeated keys and fields are reported as
     warnings. Raises TextError and StudentFileError, which name the file and the record.
     """
     records = parse_records(read_text(path), str(path))
@@ -39,7 +40,10 @@ def upload_students(settings: Settings, path: Path) -> int:
     if refused:
         reasons = "; ".join(f"{item['name']!r}: {reason}" for item, reason in refused[:SHOWN])
         more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
-        raise StudentFileError(f"{str(path)!r}: DynamoDB refuses records: {reasons}{more}")
+        raise StudentFileError(
+            f"{str(path)!r}: DynamoDB refuses records: {reasons}{more}; others may be written"
+            " already, so correct these and run it again"
+        )
     return len(unique)
 
 

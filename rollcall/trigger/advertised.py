@@ -70,9 +70,10 @@ def _problem(health: str, settings: Settings) -> str:
     try:
         with HttpClient(ca_bundle=settings.s3_ca_bundle) as client:
             answer = client.get(health, timeout_s=PROBE_TIMEOUT_S, max_bytes=MAX_HEALTH_BYTES)
-        found = json.loads(answer.body)
     except (NoAnswer, OSError) as error:
         return f"{health} does not answer ({error})"
+    try:
+        found = json.loads(answer.body)
     except (ValueError, RecursionError):
         return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
     # Before its start the trigger answers 503, in the same form.

@@ -9,9 +9,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from rollcall.core.errors import InboxUnavailable
+from rollcall.core.errors import INTERNAL, InboxUnavailable
 from rollcall.core.verdict import (
     BUSY_DELAY_S,
+    FEW_ATTEMPTS,
     Verdict,
     backoff_s,
     interrupted,
@@ -138,7 +139,12 @@ class Dispatcher:
         if verdict := interrupted(work.attempts, self._max_attempts):
             return verdict
         started = time.perf_counter()
-        verdict = self._caller.call(work)
+        try:
+            verdict = self._caller.call(work)
+        except Exception:
+            log.exception("the call for %r failed unexpectedly", work.key)
+            text = "unexpected error in the trigger; see its log"
+            verdict = Verdict("retry", INTERNAL, text, most_attempts=FEW_ATTEMPTS)
         self._metrics.call_s.observe(time.perf_counter() - started)
         self._metrics.stale_gallery.set(verdict.stale_gallery)
         return verdict

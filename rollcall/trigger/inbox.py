@@ -31,8 +31,8 @@ MAX_FOUND = 3
 """How often a day the same upload may be found without result; then it is a dead letter."""
 
 NO_RESULT = (
-    "it is recognised again and again, but OUTPUT_BUCKET has no result of it:"
-    " do the function and the trigger name the same bucket?"
+    "the video was recognised several times, but OUTPUT_BUCKET has no result; check that function"
+    " and trigger use the same OUTPUT_BUCKET"
 )
 
 KEEP_BAD_EVENTS = 1000

@@ -20,7 +20,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.events = Counter(
             "rollcall_events",
-            "Events received, by what became of them",
+            "Events received, by outcome",
             ["outcome"],
             registry=self.registry,
         )
@@ -38,7 +38,7 @@ class Metrics:
         )
         self.reconciled = Counter(
             "rollcall_reconciled",
-            "Videos without result that no event told of",
+            "Videos without a result, found by the reconciler",
             registry=self.registry,
         )
         self.not_videos = Gauge(

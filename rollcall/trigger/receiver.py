@@ -55,7 +55,8 @@ class Receiver:
     def _queue(self, videos: tuple[VideoRef, ...], body: bytes) -> dict[str, int]:
         ours = [video for video in videos if video.bucket == self.input_bucket]
         if len(ours) < len(videos):
-            self._record(body, "a bucket that is not INPUT_BUCKET")
+            other = next(video.bucket for video in videos if video.bucket != self.input_bucket)
+            self._record(body, f"the bucket {other!r} is not INPUT_BUCKET ({self.input_bucket})")
         wanted = [video for video in ours if is_video_key(video.key)]
         for video in ours:
             if not is_video_key(video.key):

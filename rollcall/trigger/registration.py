@@ -10,7 +10,7 @@ import hashlib
 import logging
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rollcall.adapters import topics as adapter
 from rollcall.adapters.boto import (
@@ -261,10 +261,27 @@ class _Ceph(_Registry):
 
 class _Sns(_Registry):
     def connect(self, wanted: Target) -> str:
+        """AWS allows one topic for each suffix of a bucket, so entries of an earlier version for
+        this address are replaced in the same call, and those of another address are refused."""
         name = topic_name(self._bucket, wanted.address)
+        others = [each for each in self.found() if each.ids and each.name != name]
+        earlier = [each for each in others if not each.address or each.live_at(wanted.address)]
+        if not self._settings.s3_endpoint_url:
+            self._refuse_second([each for each in others if each not in earlier])
         arn = adapter.sns_topic(self._topics, name, wanted)
-        adapter.notify(self._s3, self._bucket, arn, VIDEO_EXTENSIONS)
+        replaced = [entry_id for each in earlier for entry_id in each.ids]
+        adapter.notify(self._s3, self._bucket, arn, VIDEO_EXTENSIONS, replaced)
+        for each in earlier:
+            self.remove(replace(each, ids=()))
         return arn
+
+    def _refuse_second(self, others: list[Registration]) -> None:
+        for each in others:
+            address = each.address.removesuffix(EVENTS)
+            raise SettingsError(
+                f"{self._bucket} already notifies {address}, and AWS allows one topic for each"
+                f" suffix; first run --unregister --via sns --advertise {address}"
+            )
 
     def _target(self, arn: str) -> Target | None:
         return adapter.sns_target(self._topics, arn)

@@ -10,7 +10,9 @@ import pytest
 from support.ffmpeg import H264, ffmpeg, moving_card, with_units
 
 from rollcall.adapters.video.av_video import open_video
+from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.types import VideoLimits
+from rollcall.video_files import WholeFile
 
 LIMITS = VideoLimits(60, 1 << 20)
 FRAMES = 50
@@ -137,3 +139,37 @@ def test_lost_packets_of_a_hevc_broadcast_are_noticed(tmp_path: Path, seed: int)
     packet = 188 * (len(body) // 188 * (30 + seed * 5) // 100)
     (tmp_path / "spoilt.ts").write_bytes(body[:packet] + body[packet + 2 * 188 :])
     assert shown_wrong(clean, tmp_path / "spoilt.ts") == 0
+
+
+def test_a_broken_hevc_picture_beside_metadata_is_refused_in_the_child_too(
+    bare: Path, tmp_path: Path
+) -> None:
+    """There no decoder may start a thread."""
+    unit = b"\x4e\x01" + MESSAGES["an unknown kind"]
+    film = with_units(bare / "plain.hevc", unit, is_hevc_picture, after=False)
+    path = contained(film, tmp_path, "a.hevc", "mp4")
+    with av.open(str(path)) as container:
+        packets = [each for each in container.demux(video=0) if each.size]
+    body, packet = bytearray(path.read_bytes()), packets[3]
+    assert packet.pos is not None
+    # The picture ends early; what follows it becomes a filler unit.
+    picture = packet.pos + 4 + int.from_bytes(bytes(packet)[:4], "big")
+    kept_bytes, end = packet.size // 3, packet.pos + packet.size
+    body[picture : picture + 4] = kept_bytes.to_bytes(4, "big")
+    filler = picture + 4 + kept_bytes
+    body[filler : filler + 6] = (end - filler - 4).to_bytes(4, "big") + b"\x4c\x01"
+    (tmp_path / "b.mp4").write_bytes(body)
+    here = shown_times(tmp_path / "b.mp4")
+    assert here[1], "it is damaged"
+    pool = DecoderPool(LIMITS)
+    file = WholeFile(tmp_path / "b.mp4")
+    with pool.open(file, whole=False, most_s=60) as video:
+        there = [round(each.time_s, 3) for each in video.frames(n / 25 for n in range(FRAMES))]
+        assert (there, video.damaged) == here
+    pool.close()
+
+
+def shown_times(path: Path) -> tuple[list[float], bool]:
+    with open(path, "rb") as file, open_video(file, LIMITS) as video:
+        times = [round(each.time_s, 3) for each in video.frames(n / 25 for n in range(FRAMES))]
+        return times, video.damaged

@@ -51,7 +51,8 @@ def test_200_is_json_with_everything_a_caller_needs(
 
 
 def logged(caplog: pytest.LogCaptureFixture, start: str) -> list[str]:
-    return [each.message for each in caplog.records if each.message.startswith(start)]
+    messages = [each.getMessage() for each in caplog.records]
+    return [each for each in messages if each.startswith(start)]
 
 
 def test_a_finished_video_is_one_line_with_the_id_of_answer_and_result(

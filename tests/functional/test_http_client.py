@@ -284,3 +284,14 @@ def test_a_proxy_is_used_with_its_login() -> None:
             assert get(client, "http://sns.example/x.pem") == b"pem"
     assert asked[0].startswith(b"GET http://sns.example/x.pem HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n" in asked[0]
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".org", "\u00fc" * 70])
+def test_a_malformed_host_is_no_answer(client: HttpClient, host: str) -> None:
+    with pytest.raises(NoAnswer, match="not a host name"):
+        get(client, f"http://{host}:9/")
+
+
+def test_a_path_in_any_script_is_encoded(client: HttpClient) -> None:
+    with pytest.raises(NoAnswer, match="Connect"):
+        get(client, "http://127.0.0.1:9/\u00fc a?q=\u00e9")

@@ -338,3 +338,16 @@ def test_a_subscription_is_confirmed_through_the_topics_region(
     monkeypatch.setattr(registration, "sns_client", client)
     confirm_subscription(Settings(), ARN, "t")
     assert calls == ["eu-west-1", {"TopicArn": ARN, "Token": "t"}]
+
+
+def test_aws_gets_one_topic_for_each_suffix(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto would take two, and AWS refuses them with a message that explains nothing."""
+    register(settings, URL, "sns")
+    before = notifications(settings)
+    on_aws = registration._Sns(settings)
+    monkeypatch.setattr(on_aws, "_settings", replace(settings, s3_endpoint_url=""))
+    with pytest.raises(SettingsError, match="run --unregister --via sns --advertise"):
+        on_aws.connect(registration.Target(OTHER_URL + "/events", settings.trigger_token))
+    assert notifications(settings) == before

@@ -123,7 +123,7 @@ def test_its_entry_runs_the_handler_under_the_runtime_client(function: LocalLamb
     assert json.loads(ignored.payload) == {
         "statusCode": 200,
         "status": "ignored",
-        "reason": "the event tells of no new object",
+        "reason": "the event does not report a new object",
     }
     refused = function.pool.run(b'{"what": "is this"}')
     assert json.loads(refused.payload)["statusCode"] == 400

@@ -91,6 +91,6 @@ def test_one_worker_for_each_call() -> None:
     environment = yaml.safe_load((REPOSITORY / "project3-fast.yml").read_text())["functions"][
         "face-recognition"
     ]["environment"]
-    assert re.findall(r"--workers (\d+)", dockerfile) == [str(environment["max_inflight"])]
+    assert re.findall(r"WEB_CONCURRENCY=(\d+)", dockerfile) == [str(environment["max_inflight"])]
     (timeout_s,) = re.findall(r"--timeout (\d+)", dockerfile)
     assert float(timeout_s) > seconds(environment["exec_timeout"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcall.core.errors import GalleryError
+from rollcall.core.errors import GalleryError, NameRefused
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.names import MAX_NAME_CHARS, UNKNOWN, checked_name
 from rollcall.core.types import ENCODING_SIZE, Match
@@ -124,8 +124,9 @@ def test_name_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", [None, 7, b"alice", ["alice"], ("alice",)])
 def test_name_that_is_no_text_is_refused(name: object) -> None:
-    with pytest.raises(GalleryError, match="text"):
+    with pytest.raises(GalleryError, match="name 1 of the gallery") as caught:
         Gallery([name], at()[None])  # type: ignore[list-item]
+    assert "text" in str(caught.value.__cause__)
 
 
 def test_name_is_not_printed_when_it_could_be_endless() -> None:
@@ -227,3 +228,11 @@ def test_single_precision_decides_nothing(scale: float, spread: float) -> None:
         match = nearest(found, point)
         assert match.distance == first == by_person[match.name]
         assert match.margin == second - first
+
+
+def test_an_error_about_a_name_does_not_hold_the_name() -> None:
+    """It goes into logs; a command shows the cause as well."""
+    with pytest.raises(GalleryError) as caught:
+        Gallery(["Ada\u202e"], at()[None])
+    assert "Ada" not in str(caught.value)
+    assert isinstance(caught.value.__cause__, NameRefused)

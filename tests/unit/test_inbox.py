@@ -600,3 +600,11 @@ def test_killed_in_the_middle_everything_acknowledged_is_there(tmp_path: Path) -
         assert inbox.take_back(everything=True) >= last
         assert inbox.unsettled("videos") >= {f"{number}.mp4" for number in range(last + 1)}
         inbox.close()
+
+
+def test_calls_with_ids_of_their_own_are_works_of_their_own(inbox: Inbox) -> None:
+    """A direct call has neither event nor sequencer that would tell it from an earlier one."""
+    first = VideoRef("b", "a.mp4", given_work_id="mine-1")
+    second = replace(first, given_work_id="mine-2")
+    assert [inbox.add([first]), inbox.add([first]), inbox.add([second])] == [1, 0, 1]
+    assert {each.work_id for each in inbox.latest(10)} == {"mine-1", "mine-2"}

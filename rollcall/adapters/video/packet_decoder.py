@@ -120,6 +120,7 @@ class PacketDecoder:
         if context.name != "hevc":
             return True
         trial = av.CodecContext.create("hevc", "r")
+        trial.thread_count = 1  # this process may not start threads
         trial.extradata = context.extradata
         trial.options = {"err_detect": "explode"}
         data = hide_pictures(bytes(packet), context.name, context.extradata)
