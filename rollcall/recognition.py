@@ -57,7 +57,7 @@ class OpenVideo(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SearchedTrack:
-    """What was seen on one video track. `frames` were searched for faces."""
+    """The faces of one video track. `frames` is the number of frames that were searched."""
 
     track: int
     tracks: int

@@ -1,4 +1,4 @@
-"""What a script says when it is started without its environment. Standard library alone."""
+"""The message of a script that is started without its environment. Standard library only."""
 
 from __future__ import annotations
 

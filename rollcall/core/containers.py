@@ -11,7 +11,7 @@ HEAD_BYTES = 4096
 
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _SMALL_MP4_BOXES = (b"styp", b"sidx", b"ssix", b"uuid", b"emsg", b"prft", b"pdin", b"moof", b"junk")
-"""What may stand before the first fragment of a DASH, CMAF or surveillance recording (ISO/IEC
+"""Boxes before the first fragment of a DASH, CMAF or surveillance recording (ISO/IEC
 14496-12, 23009-1). These are small, unlike a movie's index or data, so their size is checked."""
 
 _MAX_SMALL_BOX_BYTES = 1 << 24
@@ -74,7 +74,7 @@ def container_of(head: bytes) -> str | None:
 
 
 def kind_of(head: bytes) -> str:
-    """What a file that is not a video container is, for people."""
+    """Describes a file that is not a video container, for people."""
     if not head:
         return "empty"
     if head[:4] == b"RIFF" and head[8:12] in (b"WAVE", b"WEBP"):

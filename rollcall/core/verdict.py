@@ -56,7 +56,7 @@ class Verdict:
     stale_gallery: bool = False
     """Whether the function said that it uses an old gallery."""
     outcome_text: str = ""
-    """What the function found, for the log: status, number of people, where the result is."""
+    """The function's findings for the log: status, number of people, key of the result."""
 
 
 def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:

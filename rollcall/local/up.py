@@ -63,7 +63,7 @@ def run_up(
 
 
 def _refresh(chosen: Settings) -> dict[str, str]:
-    """Who is enrolled while it runs is known at once, unless the user has set another time."""
+    """New people are recognised at once while it runs, unless the user has set another time."""
     unset = chosen.encodings_refresh_s == Settings().encodings_refresh_s
     return {"ENCODINGS_REFRESH_S": "1"} if unset else {}
 

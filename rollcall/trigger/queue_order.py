@@ -23,7 +23,7 @@ LOOK_AHEAD = 32
 """How many works at the front of each line are compared."""
 
 RETRY_SHARE = 10
-"""Of so many calls, one is a retry if there is one, even while there is new work."""
+"""One call in so many is a retry, if one waits, even while there is new work."""
 
 HALF_LIFE_S = 600.0
 """The time that a prefix has used counts half as much after this time."""

@@ -135,7 +135,7 @@ class Registration:
 
 
 def _of_this_trigger(found: list[Registration], settings: Settings) -> list[Registration]:
-    """What has this trigger's token, and what sends events nowhere."""
+    """Registrations with this trigger's token, and those that send events nowhere."""
     token = settings.trigger_token
     broken = [each for each in found if not each.address]
     live = [(each, each.target) for each in found if each.target and each.address]

@@ -48,7 +48,7 @@ class PacketDecoder:
         self._key_seen = False
 
     def flush(self) -> list[av.VideoFrame]:
-        """What the decoder holds back. After it, decoding begins anew."""
+        """Frames that the decoder still held back. Decoding begins anew after this call."""
         found = self.decode(None)
         self._stream.codec_context.flush_buffers()
         return found
@@ -59,7 +59,7 @@ class PacketDecoder:
             self._note_key(packet)
         try:
             frames = self._decode_picture(packet)
-        except av.EOFError:  # it was told before that there is no more
+        except av.EOFError:  # the end was signalled before
             return []
         except av.FFmpegError:
             self.failures += 1

@@ -1,4 +1,4 @@
-"""What the decoder's process may ask of the kernel: nothing that reaches a file or a process.
+"""Filters the system calls of the decoder's process, so that it reaches no file or process.
 
 The filter is made by libseccomp, which Debian's images have, through ctypes: its Python binding on
 PyPI is not maintained. Without the library the other limits still hold (docs/security.md).
