@@ -498,7 +498,7 @@ def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) ->
     topics, s3 = topic_client(settings), s3_client(settings)
     s3.create_bucket(Bucket=settings.input_bucket)
     s3.create_bucket(Bucket="neighbour-in")
-    old = ceph_topic(topics, registration.OLD_TOPIC, Target("http://127.0.0.1:9/events", "t"))
+    old = ceph_topic(topics, registration.OLD_TOPIC, Target("http://127.0.0.1:9/events", "t" * 16))
     for bucket in (settings.input_bucket, "neighbour-in"):
         entry = {"Id": "rollcall-mp4", "TopicArn": old, "Events": ["s3:ObjectCreated:Put"]}
         s3.put_bucket_notification_configuration(
