@@ -292,7 +292,8 @@ def test_optional_fields_of_any_type_cost_no_video(tmp_path: Path, odd: Any) -> 
 
 
 def logged(caplog: pytest.LogCaptureFixture, start: str) -> list[str]:
-    return [each.message for each in caplog.records if each.message.startswith(start)]
+    messages = [each.getMessage() for each in caplog.records]
+    return [each for each in messages if each.startswith(start)]
 
 
 def test_a_finished_video_is_one_line_with_the_id_that_was_sent(
