@@ -11,7 +11,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from rollcall.core.errors import PhotoError
 from rollcall.core.types import Pixels
@@ -65,6 +65,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _decoded(data: bytes) -> Pixels:
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # face_recognition switches it on when imported
     try:
         with warnings.catch_warnings():
             # Pillow warns about large photos, for which we have a limit of our own, and about
