@@ -322,13 +322,21 @@ def test_many_connections_without_a_token_use_little(
         files, peak = temporary_files(), watch_peak()
         for _ in range(400):
             held.open(trigger.url, HELD[name])
-        assert trigger.post(event()).status_code == 200
+        wait_until(lambda: is_taken(trigger), "a sender with the token to get through")
         assert temporary_files() == files
         assert peak() < 48 << 20
         assert limits[0].unknown.taken_bytes <= http_server.UNKNOWN_TOTAL_BYTES
         assert sum(not cut_off(each) for each in held) <= http_server.CONNECTIONS + 1
         held.close()
         wait_until(lambda: limits[0].unknown.taken_bytes == 0, "the bodies to be dropped")
+
+
+def is_taken(trigger: Running) -> bool:
+    """While others flood the trigger a connection may be cut off; a store then sends again."""
+    try:
+        return trigger.post(event()).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_bodies_of_known_callers_have_a_budget_too(
