@@ -127,7 +127,7 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 @gallery.command()
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Replace NEW if it exists.")
+@click.option("--yes", is_flag=True, help="Replace NEW even if it holds other people or encodings.")
 @command_errors
 def convert(old: Path, new: Path, yes: bool) -> None:
     """Write the gallery OLD, a course's pickle for example, as the native NEW."""

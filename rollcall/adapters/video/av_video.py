@@ -156,9 +156,8 @@ class AvVideo:
         index, frame_s = self._stream.index, 1 / self._fps
         found = measure(container.opened, self._stream, frame_s, self._limits.seconds)
         self._may_seek = not found.jumps
-        track = container.reopen().streams[index]
-        assert isinstance(track, VideoStream)  # noqa: S101 - for the type checker
-        self._stream = track
+        container.reopen()
+        self._stream = container.track(index)
         return found.time_s, found.moving_s
 
     def _true_moving_s(self) -> float:
@@ -170,10 +169,9 @@ class AvVideo:
         if seen_s > self.moving_s / 2:
             return self.moving_s
         frame_s, max_s = 1 / self._fps, self._limits.seconds
-        container = self._file.reopen()
-        stream = container.streams[self._stream_index]
-        assert isinstance(stream, VideoStream)  # noqa: S101 - for the type checker
-        return measure(container, stream, frame_s, max_s).moving_s
+        self._file.reopen()
+        track = self._file.track(self._stream_index)
+        return measure(self._file.opened, track, frame_s, max_s).moving_s
 
     def _configure(self) -> None:
         """With the least work. More threads would spend more time of all cores, and on a walk the

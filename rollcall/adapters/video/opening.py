@@ -52,10 +52,16 @@ class VideoContainer:
         self._file = file
         self.opened = self._open()
 
-    def reopen(self) -> av.container.InputContainer:
+    def reopen(self) -> None:
+        """Tracks of before are of no use afterwards."""
         self.close()
         self.opened = self._open()
-        return self.opened
+
+    def track(self, index: int) -> VideoStream:
+        """A video track of the file as it is open now."""
+        track = self.opened.streams[index]
+        assert isinstance(track, VideoStream)  # noqa: S101 - for the type checker
+        return track
 
     def close(self) -> None:
         self.opened.close()

@@ -40,9 +40,7 @@ def choose_track(
         container.reopen()
     if number >= len(order):
         raise NotAVideo(f"the file has no more than {len(order)} video tracks")
-    track = container.opened.streams[order[number]]
-    assert isinstance(track, VideoStream)  # noqa: S101 - for the type checker
-    return track, 1 + sorted(order).index(order[number]), len(order)
+    return container.track(order[number]), 1 + sorted(order).index(order[number]), len(order)
 
 
 def usable_tracks(container: av.container.InputContainer) -> list[VideoStream]:
