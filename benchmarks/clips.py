@@ -18,6 +18,7 @@ from benchmarks.bench import Bench
 from benchmarks.measure import Cost, measure
 from benchmarks.reference import recognise as recognise_by_reference
 from rollcall.adapters.video.av_video import open_video
+from rollcall.core.scan import SCANS
 from rollcall.core.seams import VideoFile
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Video, VideoLimits
@@ -38,7 +39,7 @@ def run(bench: Bench) -> list[dict[str, Any]]:
         partial(_open_here, limits=limits),
         engine,
         tolerance=settings.tolerance,
-        scan=settings.scan,
+        scan=SCANS[settings.scan],
         most_s=settings.max_call_s,
     )
 

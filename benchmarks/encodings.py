@@ -1,4 +1,4 @@
-"""How far our encodings are from those of `face_recognition` for the same boxes."""
+"""How far our encodings are from those of `face_recognition` in the same squares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.bench import Bench
 from benchmarks.frames import rgb_frames
 from benchmarks.theirs import face_recognition
-from rollcall.core.types import Box, Pixels
+from rollcall.faces.dlib_encoder import square_of
 from rollcall.tools.demo import sample_folder
 from rollcall.wiring import build_engine
 
@@ -17,24 +17,18 @@ TITLE = "Encodings"
 
 
 def run(bench: Bench) -> dict[str, Any]:
-    """Over the faces of all frames, in the clips and in the demo's sample; but not those at an
-    edge, whose boxes are told without what lies outside: a reference would cut out others."""
+    """Over the faces of all frames, in the clips and in the demo's sample."""
     engine = build_engine(bench.settings)
     clips = [*bench.videos, *sorted((sample_folder(bench.folder) / "videos").iterdir())]
     differences = []
     for clip in clips:
         for rgb in rgb_frames(clip, bench.sizes.encodings_step):
-            for face in engine.faces(rgb):
-                if _at_edge(face.box, rgb):
-                    continue
-                (theirs,) = face_recognition.face_encodings(rgb, [tuple(face.box)])
-                differences.append(float(np.linalg.norm(theirs - face.encoding)))
+            found = engine.detect(rgb)
+            squares = [tuple(square_of(face)) for face in found]
+            theirs = face_recognition.face_encodings(rgb, squares)
+            for one, other in zip(engine.encode(rgb, found), theirs, strict=True):
+                differences.append(float(np.linalg.norm(one - other)))
     return {"clips": len(clips), "faces": len(differences), "largest_l2": max(differences)}
-
-
-def _at_edge(box: Box, rgb: Pixels) -> bool:
-    height, width = rgb.shape[:2]
-    return min(box.left, box.top) <= 0 or box.right >= width or box.bottom >= height
 
 
 def table(result: dict[str, Any]) -> str:

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from benchmarks import markdown
 from benchmarks.frames import rgb_frames
-from rollcall.adapters.faces.onnx_faces import OnnxFaces
+from benchmarks.people import Seen, look
 from rollcall.adapters.pillow_photo import read_photo
-from rollcall.core.face_quality import measure
-from rollcall.core.types import Box, Face, Landmarks, Pixels
+from rollcall.core.seams import FaceEngine
+from rollcall.core.types import Box, DetectedFace, Encodings, Landmarks, Pixels
+from rollcall.faces.engine import default_engine
 
 MIN_SOURCE_PX = 80
 """Smaller faces are bad already, so they are not made worse."""
@@ -42,14 +43,15 @@ NOSE, NOSE_WIDTH = 0.3, 0.25
 """A head as an ellipsoid with a nose, in distances between the eyes (63 mm in adults; heads are
 150 mm wide and 190 mm long)."""
 
-Encode = Callable[[Pixels, Box], Face]
+Look = Callable[[Pixels, Box], Seen | None]
 
 
 class Sample(NamedTuple):
     """A face with the picture around it."""
 
     pixels: Pixels
-    face: Face
+    face: DetectedFace
+    encoding: Encodings
 
 
 class Row(NamedTuple):
@@ -61,6 +63,8 @@ class Row(NamedTuple):
     turns: list[float]
 
     def cells(self) -> list[str]:
+        if not self.distances:
+            return [self.label, "0", *"----"]
         near, far = np.quantile(self.distances, [0.5, 0.9])
         spread = (min(self.sharpness), float(np.median(self.sharpness)), max(self.sharpness))
         return [
@@ -73,49 +77,49 @@ class Row(NamedTuple):
 HEAD = ("", "faces", "distance, median", "of nine in ten", "sharpness, least/median/most", "turn")
 
 
-def samples(paths: Sequence[Path], engine: OnnxFaces) -> Iterator[Sample]:
+def samples(paths: Sequence[Path], engine: FaceEngine) -> Iterator[Sample]:
     for path in paths:
         pixels = next(rgb_frames(path)) if path.suffix == ".mp4" else read_photo(path)
-        for face in engine.faces(pixels, thorough=True):
+        for face in engine.detect(pixels):
             if min(face.box.right - face.box.left, face.box.bottom - face.box.top) >= MIN_SOURCE_PX:
-                yield Sample(pixels, face)
+                yield Sample(pixels, face, engine.encode(pixels, [face])[0])
 
 
-def by_size(found: Sequence[Sample], encode: Encode) -> Iterator[Row]:
+def by_size(found: Sequence[Sample], look_at: Look) -> Iterator[Row]:
     for size_px in SIZES_PX:
         larger = [each for each in found if _width(each) >= 1.2 * size_px]
-        yield _row(f"{size_px} px", larger, partial(_scaled, size_px=size_px), encode)
+        yield _row(f"{size_px} px", larger, partial(_scaled, size_px=size_px), look_at)
 
 
-def by_blur(found: Sequence[Sample], encode: Encode, noise: float = 0.0) -> Iterator[Row]:
+def by_blur(found: Sequence[Sample], look_at: Look, noise: float = 0.0) -> Iterator[Row]:
     for blur in BLURS:
         label = f"{blur:g} of the width"
-        yield _row(label, found, partial(_blurred, blur=blur, noise=noise), encode)
+        yield _row(label, found, partial(_blurred, blur=blur, noise=noise), look_at)
 
 
-def enlarged(found: Sequence[Sample], encode: Encode) -> Iterator[Row]:
+def enlarged(found: Sequence[Sample], look_at: Look) -> Iterator[Row]:
     """A small picture that somebody made larger: its pixels are many, its detail is not."""
     for size_px in (16, 24, 32, 40, 50, 64):
         label = f"{size_px} px, enlarged to {ENLARGED_TO_PX}"
-        yield _row(label, found, partial(_enlarged, size_px=size_px), encode)
+        yield _row(label, found, partial(_enlarged, size_px=size_px), look_at)
 
 
-def by_turn(found: Sequence[Sample], encode: Encode) -> Iterator[Row]:
+def by_turn(found: Sequence[Sample], look_at: Look) -> Iterator[Row]:
     for degrees in TURNS_DEGREES:
-        yield _row(f"{degrees} degrees", found, partial(_turned, degrees=degrees), encode)
+        yield _row(f"{degrees} degrees", found, partial(_turned, degrees=degrees), look_at)
 
 
 def _row(
-    label: str, found: Sequence[Sample], change: Callable[[Sample], Sample], encode: Encode
+    label: str, found: Sequence[Sample], change: Callable[[Sample], Sample], look_at: Look
 ) -> Row:
+    """Faces that are not found any more are left out."""
     row = Row(label, [], [], [])
     for each in found:
         changed = change(each)
-        face = encode(changed.pixels, changed.face.box)
-        quality = measure(changed.pixels, face)
-        row.distances.append(float(np.linalg.norm(face.encoding - each.face.encoding)))
-        row.sharpness.append(quality.sharpness)
-        row.turns.append(quality.turn or 0.0)
+        if seen := look_at(changed.pixels, changed.face.box):
+            row.distances.append(float(np.linalg.norm(seen.encoding - each.encoding)))
+            row.sharpness.append(seen.quality.sharpness)
+            row.turns.append(seen.quality.turn)
     return row
 
 
@@ -128,7 +132,9 @@ def _scaled(sample: Sample, size_px: float) -> Sample:
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     pixels = cv2.resize(sample.pixels, None, fx=factor, fy=factor, interpolation=method)
     box = Box(*(round(side * factor) for side in sample.face.box))
-    return Sample(np.asarray(pixels, dtype=np.uint8), replace(sample.face, box=box))
+    return sample._replace(
+        pixels=np.asarray(pixels, dtype=np.uint8), face=replace(sample.face, box=box)
+    )
 
 
 def _enlarged(sample: Sample, size_px: int) -> Sample:
@@ -148,7 +154,7 @@ def _turned(sample: Sample, degrees: float) -> Sample:
     """The head turned on a model: no substitute for photos of people who turn their heads, which
     are not at hand, but the landmarks and the encoding see a turned face."""
     landmarks = sample.face.landmarks
-    if landmarks is None or not degrees:
+    if not degrees:
         return sample
     height, width = sample.pixels.shape[:2]
     depth, centre, eyes_px = _relief(landmarks, height, width)
@@ -168,32 +174,34 @@ def _turned(sample: Sample, degrees: float) -> Sample:
     shift = round(float(np.sin(angle)) * 0.5 * eyes_px)
     box = sample.face.box
     box = box._replace(left=box.left + shift, right=box.right + shift)
-    return Sample(np.asarray(pixels, dtype=np.uint8), replace(sample.face, box=box))
+    return sample._replace(
+        pixels=np.asarray(pixels, dtype=np.uint8), face=replace(sample.face, box=box)
+    )
 
 
 def _relief(
     landmarks: Landmarks, height: int, width: int
 ) -> tuple[NDArray[np.float64], float, float]:
     """Depth of each pixel in pixels, the head's middle column, the distance between the eyes."""
-    first, second = landmarks[:2].mean(axis=0), landmarks[2:4].mean(axis=0)
+    first, second = landmarks[0], landmarks[1]
     eyes_px = float(np.linalg.norm(second - first))
     x, y = (first + second) / 2
     columns = (np.arange(width) - x) / eyes_px
     rows = ((np.arange(height) - y) / eyes_px - 0.5)[:, None]
     inside = 1 - (columns / HALF_WIDTH) ** 2 - (rows / HALF_HEIGHT) ** 2
-    nose = (landmarks[4] - (x, y)) / eyes_px - (0, 0.5)
+    nose = (landmarks[2] - (x, y)) / eyes_px - (0, 0.5)
     bump = NOSE * np.exp(-((columns - nose[0]) ** 2 + (rows - nose[1]) ** 2) / (2 * NOSE_WIDTH**2))
     depth = np.where(inside > 0, HALF_DEPTH * np.sqrt(np.maximum(inside, 0)) + bump, 0.0)
     return depth * eyes_px, float(x), eyes_px
 
 
-def report(found: Sequence[Sample], encode: Encode) -> str:
+def report(found: Sequence[Sample], look_at: Look) -> str:
     parts = {
-        "Size": by_size(found, encode),
-        "Blur": by_blur(found, encode),
-        "Blur and noise": by_blur(found, encode, NOISE),
-        "Enlarged": enlarged(found, encode),
-        "Turn": by_turn(found, encode),
+        "Size": by_size(found, look_at),
+        "Blur": by_blur(found, look_at),
+        "Blur and noise": by_blur(found, look_at, NOISE),
+        "Enlarged": enlarged(found, look_at),
+        "Turn": by_turn(found, look_at),
     }
     tables = (
         f"## {title}\n\n{markdown.table(HEAD, (row.cells() for row in rows))}"
@@ -210,8 +218,8 @@ def main() -> None:
         each for path in given for each in (sorted(path.iterdir()) if path.is_dir() else [path])
     ]
     wanted = [path for path in files if path.suffix in (".mp4", ".jpg", ".png")]
-    engine = OnnxFaces(Path.home() / ".cache" / "rollcall")
-    print(report(list(samples(wanted, engine)), engine.encode_box))
+    engine = default_engine(Path.home() / ".cache" / "rollcall")
+    print(report(list(samples(wanted, engine)), partial(look, engine)))
 
 
 if __name__ == "__main__":

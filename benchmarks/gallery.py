@@ -17,8 +17,9 @@ from benchmarks import markdown
 from benchmarks.bench import Bench
 from benchmarks.measure import measure
 from benchmarks.theirs import face_recognition
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery
-from rollcall.core.types import ENCODING_SIZE, Encodings
+from rollcall.core.types import Encodings
 from rollcall.enrolment import save
 from rollcall.galleries import CachedGallery, FilePlace
 
@@ -56,7 +57,7 @@ def _size(bench: Bench, count: int) -> dict[str, float]:
 
 
 def _people(count: int) -> tuple[list[str], Encodings]:
-    encodings = np.random.default_rng(SEED).normal(size=(count, ENCODING_SIZE))
+    encodings = np.random.default_rng(SEED).normal(size=(count, DLIB.size))
     encodings *= LENGTH / np.linalg.norm(encodings, axis=1, keepdims=True)
     return [f"person_{n // PER_PERSON}" for n in range(count)], encodings
 

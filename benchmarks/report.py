@@ -9,9 +9,10 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks import (
+    auto,
     clips,
-    cnn,
     cold_start,
+    detector,
     encodings,
     gallery,
     growth,
@@ -25,12 +26,13 @@ from benchmarks import (
 SECTIONS: Mapping[str, ModuleType] = {
     "clips": clips,
     "encodings": encodings,
-    "cnn": cnn,
+    "detector": detector,
     "cold_start": cold_start,
     "stages": stages,
     "throughput": throughput,
     "memory": memory,
     "timeline": timeline,
+    "auto": auto,
     "growth": growth,
     "gallery": gallery,
     "ranged": ranged,

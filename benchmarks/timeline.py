@@ -18,16 +18,20 @@ SAMPLE_S = 0.05
 
 
 def run(bench: Bench) -> list[dict[str, float]]:
-    """Wall seconds from the start of the process, CPU seconds, and the most memory that it and
-    its children had at once."""
+    return walks(bench, "timeline")
+
+
+def walks(bench: Bench, scan: str) -> list[dict[str, float]]:
+    """For each length: wall seconds from the start of the process, CPU seconds, and the most memory
+    that the process and its children had at once."""
     lengths_s = bench.sizes.timeline_lengths_s
-    return [{"length_s": n, **_walk(bench, long_video(bench, n))} for n in lengths_s]
+    return [{"length_s": n, **_walk(bench, long_video(bench, n), scan)} for n in lengths_s]
 
 
-def _walk(bench: Bench, video: Path) -> dict[str, float]:
+def _walk(bench: Bench, video: Path, scan: str) -> dict[str, float]:
     argv = [
         *(sys.executable, "-W", "ignore", "-m", "rollcall", "recognise", str(video.resolve())),
-        *("--encodings", str(bench.encodings), "--scan", "timeline", "--json"),
+        *("--encodings", str(bench.encodings), "--scan", scan, "--json"),
     ]
     environ = {**bench.environ, "MAX_CALL_S": "3600"}
     quiet, started = subprocess.DEVNULL, time.perf_counter()

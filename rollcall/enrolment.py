@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from rollcall.core.errors import GalleryError, GalleryMissing, PhotoError
-from rollcall.core.face_quality import measure
+from rollcall.core.face_quality import measure, why_not_enrolled
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import is_native, render_gallery
 from rollcall.core.names import checked_name, checked_new_name
 from rollcall.core.seams import FaceEngine
-from rollcall.core.types import Encodings, Face, Pixels
-from rollcall.galleries import FilePlace, GalleryPlace, gallery_of
+from rollcall.core.types import DetectedFace, Encodings, Pixels
+from rollcall.galleries import FilePlace, GalleryPlace, check_space, gallery_of
 
 ReadPhoto = Callable[[Path], Pixels]
 
@@ -69,7 +69,7 @@ def enrol(
     read: ReadPhoto,
     tolerance: float,
 ) -> Enrolment:
-    """The gallery with one more encoding for each good photo.
+    """The gallery, of the engine's encoding space, with one more encoding for each good photo.
 
     Raises GalleryError for a name that nobody can have, or that looks like another one, before a
     photo is looked at.
@@ -96,7 +96,8 @@ def enrol_in(
     decided: list[Enrolment] = []
 
     def change(body: bytes | None) -> bytes | None:
-        done = _decide(_changeable(place, body), name, seen, tolerance)
+        gallery = check_space(place, _changeable(place, body), engine.space)
+        done = _decide(gallery, name, seen, tolerance)
         decided.append(done)
         return render_gallery(done.gallery) if done.added else None
 
@@ -155,7 +156,7 @@ class _Seen:
         self._looked_at.add(photo)
         try:
             pixels, quarters, faces = _upright(read(photo), engine)
-            self.faces[photo] = _only_good_face(photo, pixels, faces)
+            self.faces[photo] = _only_good_face(photo, pixels, faces, engine)
         except PhotoError as error:
             self.refused.append(str(error))
             return
@@ -170,29 +171,42 @@ def _look(photos: Iterable[Path], engine: FaceEngine, read: ReadPhoto) -> _Seen:
     return seen
 
 
-def _upright(pixels: Pixels, engine: FaceEngine) -> tuple[Pixels, int, tuple[Face, ...]]:
+def _upright(pixels: Pixels, engine: FaceEngine) -> tuple[Pixels, int, tuple[DetectedFace, ...]]:
     """The picture turned so that its faces are upright, by how many quarters, and its faces.
 
-    The quick detector finds upright faces only. When it finds none in all four positions, the
-    thorough one decides: it finds faces on their side too, but is most confident of upright ones.
+    The detector also finds faces on their side, so the landmarks decide: of the positions in which
+    the eyes are above the mouth, the one with the best score.
     """
+    found = engine.detect(pixels)
+    if any(map(_is_upright, found)):
+        return pixels, 0, found
     turned = [np.ascontiguousarray(np.rot90(pixels, quarters)) for quarters in range(4)]
-    for quarters, picture in enumerate(turned):
-        if faces := engine.faces(picture):
-            return picture, quarters, faces
-    found = [engine.faces(picture, thorough=True) for picture in turned]
-    best = max(range(4), key=lambda quarters: max((f.score for f in found[quarters]), default=0.0))
-    return turned[best], best, found[best]
+    faces = [found, *map(engine.detect, turned[1:])]
+    scores = [max((f.score for f in each if _is_upright(f)), default=0.0) for each in faces]
+    best = int(np.argmax(scores))
+    return turned[best], best, faces[best]
 
 
-def _only_good_face(photo: Path, pixels: Pixels, faces: Sequence[Face]) -> Encodings:
-    """Raises PhotoError, which names the photo and what is wrong with it."""
+def _is_upright(face: DetectedFace) -> bool:
+    """Whether the mouth is below the eyes by more than it is beside them."""
+    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
+    beside, below = mouth - eyes
+    return bool(below > abs(beside))
+
+
+def _only_good_face(
+    photo: Path, pixels: Pixels, faces: Sequence[DetectedFace], engine: FaceEngine
+) -> Encodings:
+    """Raises PhotoError, which names the photo and the reason."""
     if len(faces) != 1:
         found = "no face was" if not faces else f"{len(faces)} faces were"
         raise PhotoError(f"{found} found in {str(photo)!r}; use a photo that shows one person")
-    if problem := measure(pixels, faces[0]).problem():
+    (face,) = faces
+    quality = measure(pixels, face.box, face.landmarks, face.score)
+    if problem := why_not_enrolled(quality):
         raise PhotoError(f"{str(photo)!r} cannot be enrolled: {problem}")
-    return faces[0].encoding
+    encoding: Encodings = engine.encode(pixels, faces)[0]
+    return encoding
 
 
 def _decide(gallery: Gallery, name: str, seen: _Seen, tolerance: float) -> Enrolment:

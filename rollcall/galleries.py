@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.errors import (
     GalleryError,
     GalleryMissing,
@@ -20,7 +21,7 @@ from rollcall.core.errors import (
     VideoGone,
     VideoTooLarge,
 )
-from rollcall.core.gallery import Gallery
+from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import MAX_GALLERY_BYTES, parse_gallery
 from rollcall.core.seams import ObjectStore
 from rollcall.gallery_files import replace, sweep
@@ -187,9 +188,11 @@ class StorePlace:
         )
 
 
-def read_gallery(place: GalleryPlace) -> Gallery:
-    """Raises GalleryError, which names the place, and TransientError."""
-    return gallery_of(place, place.load())
+def read_gallery(place: GalleryPlace, space: EncodingSpace | None = None) -> Gallery:
+    """Raises GalleryError, which names the place, and TransientError. With `space`, a gallery of
+    another encoding space is a GalleryError too."""
+    gallery = gallery_of(place, place.load())
+    return check_space(place, gallery, space) if space else gallery
 
 
 def gallery_of(place: GalleryPlace, body: bytes) -> Gallery:
@@ -198,6 +201,23 @@ def gallery_of(place: GalleryPlace, body: bytes) -> Gallery:
         return parse_gallery(body)
     except GalleryError as error:
         raise GalleryError(f"the gallery {place} cannot be used: {error}") from error
+
+
+def check_space(place: GalleryPlace, gallery: Gallery, space: EncodingSpace) -> Gallery:
+    """The gallery, if its encodings are of the engine's space; an empty gallery takes any.
+
+    Raises GalleryError for any other: distances between two spaces mean nothing.
+    """
+    if not len(gallery):
+        return empty_gallery(space)
+    if (gallery.space, gallery.encodings.shape[1]) != (space.name, space.size):
+        raise GalleryError(
+            f"the gallery {place} has encodings of {gallery.space} ({gallery.encodings.shape[1]}"
+            f" numbers), and the engine makes encodings of {space.name} ({space.size} numbers);"
+            " set ENGINE to the engine that made the gallery, or enrol everybody again into a new"
+            " gallery (ENCODINGS)"
+        )
+    return gallery
 
 
 def default_gallery() -> FilePlace:
@@ -244,8 +264,11 @@ class CachedGallery:
         refresh_s: float,
         clock: Callable[[], float] = time.monotonic,
         memory_bytes: int | None = None,
+        space: EncodingSpace | None = None,
     ) -> None:
-        """`memory_bytes` is the memory limit of this process; a gallery beyond it is refused."""
+        """`memory_bytes` is the memory limit of this process; a gallery beyond it is refused, and
+        so is one of another encoding space than `space`."""
+        self._space = space
         self._place = place
         self._refresh_s = refresh_s
         self._clock = clock
@@ -271,6 +294,8 @@ class CachedGallery:
                 self.stale = False
                 return self._gallery
             gallery = gallery_of(self._place, self._fitting(self._place.load()))
+            if self._space:
+                gallery = check_space(self._place, gallery, self._space)
         except GalleryError as error:
             return self._kept(error, GalleryUnavailable(str(error)))
         except TransientError as error:

@@ -28,6 +28,7 @@ from rollcall.core.reports import (
 )
 from rollcall.core.result_messages import failure_message, result_message
 from rollcall.core.results import render_csv
+from rollcall.core.scan import SCANS
 from rollcall.core.seams import ObjectStore, StudentStore, VideoFile
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
@@ -162,7 +163,7 @@ class Pipeline:
 
     def _file(self, info: ObjectInfo, path: Path, watch: Stopwatch) -> VideoFile:
         """Large videos are read in ranges: a few frames need only a small part of the file."""
-        if self.settings.scan == "identify" and info.size_bytes >= RANGES_FROM_BYTES:
+        if not SCANS[self.settings.scan].walks and info.size_bytes >= RANGES_FROM_BYTES:
             return ObjectFile(self.store, info, path, watch)
         with watch.stage("download"):
             self.store.download(info, path)

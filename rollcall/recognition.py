@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sized
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
-import numpy as np
-
-from rollcall.core.errors import DecoderCrashed, NotAVideo, StoreUnavailable, VideoTooLarge
+from rollcall.core.decision import Decision
+from rollcall.core.errors import DecoderCrashed, NotAVideo
 from rollcall.core.gallery import Gallery
-from rollcall.core.plan import PLANS
+from rollcall.core.scan import Scan
 from rollcall.core.seams import FaceEngine, VideoFile
 from rollcall.core.stopwatch import Stopwatch
-from rollcall.core.types import Coverage, Frame, Recognition, Sighting, Video
-from rollcall.core.voting import is_clear, people
-
-THOROUGH_FRAMES = 4
-"""In the first frames without a face, `identify` also looks for turned and dark faces. More frames
-would make videos without faces the most expensive ones."""
+from rollcall.core.tolerance import decision_for
+from rollcall.core.types import Coverage, Recognition, Sighting, Video
+from rollcall.core.voting import people
+from rollcall.looking import FrameLook, Looker
+from rollcall.searching import Search, SearchLimits
 
 MIN_LEFT_S = 1.0
 """Minimum time left for decoding when the download used up the limit. The check after the first
 frame then reports the time-out."""
 
-IDENTIFY_CPU_S = 30.0
-IDENTIFY_CPU_S_PER_MB = 5.0
-"""Processor time that `identify` may take for a video, so that a small one cannot hold a replica
-for minutes. A still picture of ten minutes in 1080p (0.6 MB), in which nobody is, took 3 s; the
-real clips of two seconds take 0.03 to 0.1 s."""
+CPU_S = 30.0
+CPU_S_PER_MB = 5.0
+"""Processor time that a video may take where only some frames are looked at, so that a small file
+cannot hold a replica for minutes. A still picture of ten minutes in 1080p (0.6 MB), in which nobody
+is, took 3 s; the real clips of two seconds take 0.03 to 0.1 s."""
 
 MAX_SEARCHED_TRACKS = 3
 """Cameras and recorders write two or three. Each may take as long as the whole video."""
-
-MAX_SIGHTINGS = 100_000
-"""Each is kept to the end, with its encoding: two kilobytes."""
 
 log = logging.getLogger(__name__)
 
@@ -57,30 +53,17 @@ class OpenVideo(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SearchedTrack:
-    """The faces of one video track. `frames` is the number of frames that were searched."""
+    """The looks at one video track."""
 
     track: int
     tracks: int
     duration_s: float
     damaged: bool
-    frames: int
-    sightings: tuple[Sighting, ...]
+    looks: tuple[FrameLook, ...]
+    stopped_at_s: float | None
 
-
-class CpuBudget:
-    """Processor time that the search for faces may take in this thread, from now on."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._until_s = time.thread_time() + seconds
-
-    def check(self) -> None:
-        """Raises VideoTooLarge beyond it."""
-        if time.thread_time() > self._until_s:
-            raise VideoTooLarge(
-                f"looking for faces took more than {self.seconds:.0f} s of processor time, too much"
-                " for a video of this size; cut it, or use SCAN=timeline"
-            )
+    def sightings(self) -> tuple[Sighting, ...]:
+        return tuple(sighting for look in self.looks for sighting in look.sightings())
 
 
 class Recogniser:
@@ -91,10 +74,11 @@ class Recogniser:
         open_video: OpenVideo,
         engine: FaceEngine,
         *,
-        tolerance: float,
-        scan: str,
+        tolerance: float | None,
+        scan: Scan,
         most_s: float,
     ) -> None:
+        """`tolerance` None means the gallery's own. A video may take `most_s` seconds."""
         self.engine = engine
         self._open_video = open_video
         self._tolerance = tolerance
@@ -114,142 +98,96 @@ class Recogniser:
             raise NotAVideo("the video makes the decoder crash; convert it") from error
 
     def _recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
-        searched = self._search(file, gallery, watch)
-        best = next((each for each in searched if each.sightings), searched[0])
-        if not best.sightings and any(each.damaged for each in searched):
+        decision = decision_for(gallery, self._tolerance, self.engine.space)
+        limits = SearchLimits(watch, self._most_s, self._cpu_s(file))
+        search = Search(self._scan, Looker(self.engine, gallery, decision, watch), limits)
+        searched = self._search(file, search)
+        best = next((each for each in searched if each.sightings()), searched[0])
+        if not best.sightings() and any(each.damaged for each in searched):
             raise NotAVideo(
                 "the video is damaged, and what could be decoded shows nobody; upload it again"
             )
         with watch.stage("vote"):
-            found = people(best.sightings, self._tolerance)
-        frames = sum(each.frames for each in searched)
-        coverage = Coverage(best.track, best.tracks, len(searched))
-        return Recognition(found, best.sightings, frames, best.duration_s, coverage)
+            return _recognition(best, searched, decision)
 
-    def _search(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> list[SearchedTrack]:
+    def _search(self, file: VideoFile, search: Search) -> list[SearchedTrack]:
         """The tracks up to the first one with faces: a lecture may have its slides on one track and
         the camera on the next. A track that cannot be decoded is left out if another one can."""
         searched: list[SearchedTrack] = []
         refusals: list[NotAVideo] = []
-        budget = CpuBudget(self._cpu_s(file))
         for track in range(MAX_SEARCHED_TRACKS):
-            if searched and (searched[-1].sightings or track >= searched[-1].tracks):
+            if searched and (searched[-1].sightings() or track >= searched[-1].tracks):
                 break
             try:
-                searched.append(self._search_track(file, gallery, watch, budget, track))
+                searched.append(self._search_track(file, search, track))
             except NotAVideo as error:
                 refusals.append(error)
         if not searched:
             raise refusals[0]
         return searched
 
-    def _search_track(
-        self,
-        file: VideoFile,
-        gallery: Gallery,
-        watch: Stopwatch,
-        budget: CpuBudget,
-        track: int,
-    ) -> SearchedTrack:
+    def _search_track(self, file: VideoFile, search: Search, track: int) -> SearchedTrack:
         """Once more, with closer looks, where the video turns out far shorter than its header says:
         looks spread over hours would pass over everybody in a video of a minute."""
-        found, moving_s = self._look_through(file, gallery, watch, budget, track)
-        if moving_s is not None:
-            found, _ = self._look_through(file, gallery, watch, budget, track, moving_s)
+        found, planned_s, moving_s = self._look_through(file, search, track)
+        if found.stopped_at_s is None and self._scan.must_search_again(planned_s, moving_s):
+            found, _, _ = self._look_through(file, search, track, moving_s)
         return found
 
     def _look_through(
-        self,
-        file: VideoFile,
-        gallery: Gallery,
-        watch: Stopwatch,
-        budget: CpuBudget,
-        track: int,
-        moving_s: float | None = None,
-    ) -> tuple[SearchedTrack, float | None]:
-        """Also the true `moving_s` where the planned looks were too far apart, else None."""
-        sightings: list[Sighting] = []
-        number, settled = 0, False
-        with ExitStack() as stack:
-            with watch.stage("open"):
-                video = stack.enter_context(self._open(file, watch, budget, track))
-            planned_s = video.moving_s if moving_s is None else moving_s
-            frames = video.frames(PLANS[self._scan](planned_s))
-            while not settled and (frame := _next(frames, watch)) is not None:
-                number += 1
-                thorough = self._scan == "identify" and not sightings and number <= THOROUGH_FRAMES
-                seen = self._look(frame, gallery, watch, thorough)
-                sightings += seen
-                settled = self._scan == "identify" and self._is_settled(seen, sightings)
-                if not settled:
-                    self._check_time(watch, frame)
-                    budget.check()
-                    _check_crowd(sightings)
-            found = SearchedTrack(
-                video.track, video.tracks, video.duration_s, video.damaged, number, tuple(sightings)
-            )
-            too_far_apart = not settled and video.moving_s < planned_s / 2
-            again = self._scan == "identify" and too_far_apart and moving_s is None
-            return found, video.moving_s if again else None
+        self, file: VideoFile, search: Search, track: int, length_s: float | None = None
+    ) -> tuple[SearchedTrack, float, float]:
+        """Also the `moving_s` that the looks were planned for, and the true one."""
 
-    def _open(
-        self, file: VideoFile, watch: Stopwatch, budget: CpuBudget, track: int
-    ) -> AbstractContextManager[Video]:
-        left_s = max(MIN_LEFT_S, self._most_s - watch.elapsed_s())
-        return self._open_video(
-            file,
-            whole=self._scan == "timeline",
-            most_s=left_s,
-            cpu_s=budget.seconds,
-            track=track,
-        )
+        def open_track() -> AbstractContextManager[Video]:
+            return self._open_video(
+                file,
+                whole=self._scan.walks,
+                most_s=max(MIN_LEFT_S, self._most_s - search.limits.watch.elapsed_s()),
+                cpu_s=self._cpu_s(file),
+                track=track,
+            )
+
+        with ExitStack() as stack:
+            with search.limits.watch.stage("open"):
+                video = stack.enter_context(open_track())
+            planned_s = video.moving_s if length_s is None else length_s
+            found = search.through(video, planned_s, open_track)
+            searched = SearchedTrack(
+                video.track,
+                video.tracks,
+                video.duration_s,
+                found.damaged,
+                tuple(found.looks),
+                found.stopped_at_s,
+            )
+            return searched, planned_s, video.moving_s
 
     def _cpu_s(self, file: VideoFile) -> float:
         """Processor time for decoding, and as much again for the search for faces."""
-        if self._scan == "timeline":
+        if self._scan.walks:
             return self._most_s
-        megabytes = file.size_bytes / 1e6
-        return min(self._most_s, IDENTIFY_CPU_S + IDENTIFY_CPU_S_PER_MB * megabytes)
-
-    def _is_settled(self, seen: list[Sighting], sightings: list[Sighting]) -> bool:
-        """This frame leaves no doubt, and neither do those before it."""
-        if not is_clear(seen, self._tolerance):
-            return False
-        return all(person.name for person in people(sightings, self._tolerance))
-
-    def _check_time(self, watch: Stopwatch, frame: Frame) -> None:
-        """Beyond the time-out the caller is gone, and would send the same video again."""
-        if watch.elapsed_s() <= self._most_s:
-            return
-        if watch.seconds("download") > self._most_s / 2:
-            raise StoreUnavailable("the store took most of MAX_CALL_S to send the video")
-        raise VideoTooLarge(
-            f"after {self._most_s:g} s only {frame.time_s:.0f} s of the video were looked at;"
-            " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
-        )
-
-    def _look(
-        self, frame: Frame, gallery: Gallery, watch: Stopwatch, thorough: bool
-    ) -> list[Sighting]:
-        with watch.stage("faces"):
-            faces = self.engine.faces(frame.pixels, thorough=thorough)
-        if not faces:
-            return []
-        with watch.stage("match"):
-            matches = gallery.nearest(np.stack([face.encoding for face in faces]))
-        return [
-            Sighting(frame.time_s, face, match) for face, match in zip(faces, matches, strict=True)
-        ]
+        return min(self._most_s, CPU_S + CPU_S_PER_MB * file.size_bytes / 1e6)
 
 
-def _check_crowd(sightings: Sized) -> None:
-    if len(sightings) > MAX_SIGHTINGS:
-        raise VideoTooLarge(
-            f"the video shows more than {MAX_SIGHTINGS} faces in all; cut it, or use SCAN=identify"
-        )
-
-
-def _next(frames: Iterator[Frame], watch: Stopwatch) -> Frame | None:
-    """Decoding happens inside the iterator, so this is where its time goes by."""
-    with watch.stage("decode"):
-        return next(frames, None)
+def _recognition(
+    best: SearchedTrack, searched: Sequence[SearchedTrack], decision: Decision
+) -> Recognition:
+    sightings = best.sightings()
+    looks_s = [look.time_s for look in best.looks]
+    end_s = max([best.duration_s, *looks_s])
+    steps = (after - before for before, after in pairwise([*looks_s, end_s]))
+    coverage = Coverage(
+        track=best.track,
+        tracks=best.tracks,
+        searched=len(searched),
+        looks=len(looks_s),
+        longest_gap_s=max(steps, default=0.0),
+        faces=len(sightings),
+        not_judged=Counter(s.face.problem for s in sightings if s.face.problem),
+        stopped_at_s=best.stopped_at_s,
+    )
+    cuts_s = [look.cut_s for look in best.looks if look.cut_s is not None]
+    found = people(sightings, decision, looks_s, end_s, cuts_s)
+    frames = sum(len(each.looks) for each in searched)
+    return Recognition(found, sightings, frames, best.duration_s, coverage)

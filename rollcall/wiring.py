@@ -9,7 +9,9 @@ from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.adapters.s3 import S3Store
 from rollcall.adapters.sqs import SqsQueue
 from rollcall.adapters.video.pool import DecoderPool
+from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import SettingsError
+from rollcall.core.scan import SCANS
 from rollcall.core.seams import FaceEngine
 from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
@@ -24,7 +26,7 @@ def build_engine(settings: Settings) -> FaceEngine:
     """Imported here, because models take their time and not every command needs them."""
     if settings.engine == "face_recognition":
         try:
-            from rollcall.adapters.faces.dlib_faces import DlibFaces
+            from rollcall.faces.dlib_faces import DlibFaces
         except ModuleNotFoundError as error:
             raise SettingsError(
                 f"ENGINE=face_recognition needs the package {error.name}, which is not installed;"
@@ -32,9 +34,23 @@ def build_engine(settings: Settings) -> FaceEngine:
                 " or use ENGINE=onnx, which gives the same encodings"
             ) from error
         return DlibFaces()
-    from rollcall.adapters.faces.onnx_faces import OnnxFaces
+    try:
+        from rollcall.faces.engine import default_engine
+    except ImportError as error:
+        raise SettingsError(
+            f"the engine cannot be loaded ({error}); if a system library is missing, install it"
+            " (on Debian: apt-get install libgl1 libglib2.0-0), or replace OpenCV by the one that"
+            " needs none: pip install --force-reinstall --no-deps opencv-python-headless"
+        ) from error
 
-    return OnnxFaces(Path(settings.model_cache or Path.home() / ".cache" / "rollcall"))
+    cache = Path(settings.model_cache or Path.home() / ".cache" / "rollcall")
+    own_model = settings.engine.partition("onnx:")[2]
+    return default_engine(cache, Path(own_model) if own_model else None)
+
+
+def space_of(settings: Settings) -> EncodingSpace:
+    """The encoding space of the engine, which is loaded only if that has to be found out."""
+    return build_engine(settings).space if settings.engine.startswith("onnx:") else DLIB
 
 
 def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
@@ -43,7 +59,7 @@ def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
         DecoderPool(limits).open,
         engine,
         tolerance=settings.tolerance,
-        scan=settings.scan,
+        scan=SCANS[settings.scan],
         most_s=settings.max_call_s,
     )
 
@@ -63,15 +79,17 @@ def build_results(settings: Settings) -> SqsQueue | None:
 def build_pipeline(settings: Settings, processes: int = 1) -> Pipeline:
     """Once per process, before its first video. So many processes share the container's memory."""
     sweep()
+    engine = build_engine(settings)
     return Pipeline(
         settings,
         S3Store(s3_client(settings)),
         DynamoStudents(dynamodb_client(settings), settings.student_table),
-        build_recogniser(settings, build_engine(settings)),
+        build_recogniser(settings, engine),
         CachedGallery(
             build_place(settings),
             settings.encodings_refresh_s,
             memory_bytes=memory_limit_bytes(processes),
+            space=engine.space,
         ),
         build_results(settings),
     )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import VideoChanged, VideoGone, VideoTooLarge
 from rollcall.core.names import spellings
 from rollcall.core.seams import NO_METADATA
-from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, ObjectInfo, Pixels, Student
+from rollcall.core.types import Box, DetectedFace, Encodings, ObjectInfo, Pixels, Student
 
 
 class MemoryStore:
@@ -125,11 +126,13 @@ class MemoryQueue:
 class PaintedFaces:
     """FaceEngine for painted pictures: a patch of one of six colours is a face.
 
-    Colours are the corners of the RGB cube without grey, told apart even after lossy coding. The
-    encoding of a colour is a fixed vector; those of two colours lie about 1.4 apart.
+    Colours are the corners of the RGB cube without grey, told apart even after lossy coding; a
+    patch may be bright and less bright by turns, so that it has edges like a face. The encoding of
+    a colour is a fixed vector; those of two colours lie about 1.4 apart.
     """
 
     name = "painted"
+    space = DLIB
 
     COLOURS: Mapping[str, tuple[int, int, int]] = {
         "red": (255, 0, 0),
@@ -140,25 +143,37 @@ class PaintedFaces:
         "cyan": (0, 255, 255),
     }
     LEAST_PX = 64
+    FACE = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]])
+    """Landmarks in parts of the box."""
 
     @classmethod
     def encoding(cls, colour: str) -> Encodings:
         """The encoding, shape (128,), that a patch of this colour has."""
-        vector = np.zeros(ENCODING_SIZE)
+        vector = np.zeros(cls.space.size)
         vector[list(cls.COLOURS).index(colour)] = 1.0
         return vector
 
-    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
-        bright = pixels > 127
+    def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]:
         vivid = np.ptp(pixels.astype(np.int16), axis=2) > 127
-        found = [self._patch(name, bright, vivid) for name in self.COLOURS]
-        return tuple(sorted((face for face in found if face), key=lambda face: -face.box.area_px))
+        bright = pixels > 127
+        masks = [self._is(colour, bright) & vivid for colour in self.COLOURS]
+        faces = [self._face(mask) for mask in masks if mask.sum() >= self.LEAST_PX]
+        return tuple(sorted(faces, key=lambda face: -face.box.area_px))
 
-    def _patch(self, name: str, bright: NDArray[np.bool], vivid: NDArray[np.bool]) -> Face | None:
-        wanted = np.array(self.COLOURS[name]) > 127
-        mask = (bright == wanted).all(axis=2) & vivid
-        if mask.sum() < self.LEAST_PX:
-            return None
+    def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:
+        return np.array([self.encoding(self._colour(pixels, face.box)) for face in faces])
+
+    def _is(self, colour: str, bright: NDArray[np.bool]) -> NDArray[np.bool]:
+        same: NDArray[np.bool] = (bright == (np.array(self.COLOURS[colour]) > 127)).all(axis=2)
+        return same
+
+    def _face(self, mask: NDArray[np.bool]) -> DetectedFace:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = Box(int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1, int(columns[0]))
-        return Face(box, self.encoding(name))
+        corner, size = (box.left, box.top), (box.right - box.left, box.bottom - box.top)
+        return DetectedFace(box, corner + self.FACE * size, 1.0)
+
+    def _colour(self, pixels: Pixels, box: Box) -> str:
+        """The colour of most pixels in the box."""
+        bright = pixels[box.top : box.bottom, box.left : box.right] > 127
+        return max(self.COLOURS, key=lambda colour: self._is(colour, bright).sum())

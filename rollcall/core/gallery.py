@@ -9,29 +9,43 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from rollcall.core.encoding_space import DLIB, MAX_SIZE, NAME, EncodingSpace
 from rollcall.core.errors import GalleryError, NameRefused
 from rollcall.core.names import checked_name, normalise_name
-from rollcall.core.types import ENCODING_SIZE, Encodings, Match
+from rollcall.core.types import Encodings, Match
 
 LARGEST_COMPONENT = 100.0
 """Of an encoding; real ones stay below 1. Beyond, distances would lose their digits."""
 
 ROWS_AT_ONCE = 4096
-"""Encodings that are converted at once: 4 MiB."""
+"""Encodings that are converted at once: 4 MiB of dlib's."""
 
-ROUGH_ERROR = 2 * ENCODING_SIZE * float(np.finfo(np.float32).eps)
-"""Bound of what rounding does to a sum of so many products in single precision, as a part of the
-largest square (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)."""
+ROUGH_ERROR = 2 * float(np.finfo(np.float32).eps)
+"""Bound of what rounding does to a sum of products in single precision, as a part of the largest
+square, for each product (Higham, Accuracy and Stability of Numerical Algorithms, 3.1)."""
 
 
 class Gallery:
-    """Encodings, shape (n, 128), one name for each; a person may have several.
+    """Encodings, shape (n, size), one name for each; a person may have several.
 
     Raises GalleryError when names and encodings do not fit each other, or are not usable.
     """
 
-    def __init__(self, names: Sequence[str], encodings: Encodings) -> None:
-        _check(names, encodings)
+    def __init__(
+        self,
+        names: Sequence[str],
+        encodings: Encodings,
+        space: str = DLIB.name,
+        *,
+        fixed_tolerance: float | None = None,
+    ) -> None:
+        """`space` is the name of the encoding space that all encodings belong to.
+
+        `fixed_tolerance` replaces the tolerance that follows from the encodings.
+        """
+        _check(names, encodings, space)
+        self.space = space
+        self.fixed_tolerance = fixed_tolerance
         self.names = _checked_names(names)
         self.encodings = _frozen(encodings)
         self.people = tuple(sorted(set(self.names)))
@@ -47,7 +61,7 @@ class Gallery:
         return len(self.names)
 
     def nearest(self, encodings: Encodings) -> list[Match | None]:
-        """For each encoding of shape (k, 128) its nearest identity; None from an empty gallery.
+        """For each encoding of shape (k, size) its nearest identity; None from an empty gallery.
 
         A person is as near as the nearest of their encodings. One matrix product for all:
         |a - b|^2 = |a|^2 + |b|^2 - 2ab, in single precision, which halves the memory that is read;
@@ -62,11 +76,12 @@ class Gallery:
         return [self._match(encoding, row) for encoding, row in pairs]
 
     def with_face(self, name: str, encoding: Encodings) -> Gallery:
-        """This gallery and one more encoding, shape (128,)."""
-        return Gallery((*self.names, name), np.vstack([self.encodings, encoding[None]]))
+        """This gallery and one more encoding, shape (size,)."""
+        encodings = np.vstack([self.encodings, encoding[None]])
+        return Gallery((*self.names, name), encodings, self.space)
 
     def encodings_of(self, name: str) -> Encodings:
-        """The encodings of one person, shape (n, 128)."""
+        """The encodings of one person, shape (n, size)."""
         wanted = normalise_name(name)
         return self.encodings[[each == wanted for each in self.names]]
 
@@ -74,7 +89,7 @@ class Gallery:
         """This gallery without any encoding of that person."""
         gone = normalise_name(name)
         rest = [index for index, each in enumerate(self.names) if each != gone]
-        return Gallery([self.names[index] for index in rest], self.encodings[rest])
+        return Gallery([self.names[index] for index in rest], self.encodings[rest], self.space)
 
     def _match(self, encoding: Encodings, squares: NDArray[np.float32]) -> Match:
         """`squares` lack |a|^2, which is the same for all."""
@@ -95,7 +110,7 @@ class Gallery:
         rank = min(1, len(people) - 1)
         second = float(np.partition(people, rank)[rank])
         largest = float(encoding @ encoding) + self._largest_square
-        return second + 2 * ROUGH_ERROR * largest
+        return second + 2 * ROUGH_ERROR * len(encoding) * largest
 
     def _version(self) -> str:
         digest = hashlib.sha256("\x00".join(self.names).encode())
@@ -135,9 +150,9 @@ def _starts(sorted_names: Sequence[str]) -> NDArray[np.intp]:
     return np.array([i for i, (before, name) in pairs if before != name], dtype=np.intp)
 
 
-def empty_gallery() -> Gallery:
+def empty_gallery(space: EncodingSpace = DLIB) -> Gallery:
     """A gallery that knows nobody."""
-    return Gallery((), np.empty((0, ENCODING_SIZE)))
+    return Gallery((), np.empty((0, space.size)), space.name)
 
 
 def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
@@ -154,10 +169,13 @@ def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(checked[name] for name in names)
 
 
-def _check(names: Sequence[str], encodings: Encodings) -> None:
-    if encodings.ndim != 2 or encodings.shape != (len(names), ENCODING_SIZE):
+def _check(names: Sequence[str], encodings: Encodings, space: str) -> None:
+    if not NAME.fullmatch(space):
+        raise GalleryError("the gallery's encoding space has an odd name; enrol the people again")
+    size = DLIB.size if space == DLIB.name else encodings.shape[-1] if encodings.ndim else 0
+    if encodings.shape != (len(names), size) or not 0 < size <= MAX_SIZE:
         raise GalleryError(
-            f"{len(names)} names need encodings of shape ({len(names)}, {ENCODING_SIZE}),"
+            f"{len(names)} names need encodings of shape ({len(names)}, {size or 'size'}),"
             f" not {encodings.shape}"
         )
     if encodings.dtype.kind != "f" or not _is_small(encodings):

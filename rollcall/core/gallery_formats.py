@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_pickle import parse_pickle
@@ -20,6 +21,8 @@ MAX_GALLERY_BYTES = 1 << 30
 """A million encodings are just under this size."""
 
 MEMBERS = ("format", "names", "encodings")
+SPACE = "space"
+"""The member that names the encoding space. Galleries of older versions lack it and are dlib's."""
 
 MAX_RATIO = 8
 """Unpacked to packed. Encodings are noise, which does not shrink; only long names do, and numbers
@@ -32,7 +35,7 @@ PIECE_BYTES = 1 << 20
 """How much of a gallery is unpacked at once."""
 
 MAX_DIRECTORY_BYTES = 4096
-"""Three members need 200."""
+"""Four members need 260."""
 
 
 def parse_gallery(body: bytes) -> Gallery:
@@ -50,10 +53,11 @@ def is_native(body: bytes) -> bool:
 
 
 def render_gallery(gallery: Gallery) -> bytes:
-    """The native format: arrays `names`, `encodings` and `format`, no pickle inside."""
+    """The native format: arrays `names`, `encodings`, `space` and `format`, no pickle inside."""
     out = io.BytesIO()
     names = np.array(gallery.names, dtype=np.str_) if len(gallery) else np.empty(0, "U1")
-    np.savez(out, format=np.array(FORMAT), names=names, encodings=gallery.encodings)
+    space, form = np.array(gallery.space), np.array(FORMAT)
+    np.savez(out, format=form, space=space, names=names, encodings=gallery.encodings)
     return out.getvalue()
 
 
@@ -63,6 +67,8 @@ def _parse_npz(body: bytes) -> Gallery:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             _check_members(archive, len(body))
             form, names, encodings = (_member(archive, name) for name in MEMBERS)
+            has_space = f"{SPACE}.npy" in archive.namelist()
+            space = str(_member(archive, SPACE)) if has_space else DLIB.name
     except GalleryError:
         raise
     except Exception as error:  # zipfile, zlib and numpy have a dozen between them
@@ -71,7 +77,7 @@ def _parse_npz(body: bytes) -> Gallery:
         ) from None
     if str(form) != FORMAT or names.ndim != 1 or names.dtype.kind != "U":
         raise GalleryError(f"the gallery's format is not {FORMAT}")
-    return Gallery([str(name) for name in names], encodings)
+    return Gallery([str(name) for name in names], encodings, space)
 
 
 def _check_directory(body: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
 from rollcall.core.restricted_pickle import (
@@ -20,7 +21,7 @@ from rollcall.core.restricted_pickle import (
     load_pickle,
     text_of,
 )
-from rollcall.core.types import ENCODING_SIZE, Encodings
+from rollcall.core.types import Encodings
 
 NAME_KEYS = ("name", "names", "known_names", "known_face_names", "labels")
 ENCODING_KEYS = ("encoding", "encodings", "known_encodings", "known_face_encodings")
@@ -52,12 +53,12 @@ def _gallery_of(document: Any, size_bytes: int) -> Gallery:
     names = [name for name, _ in people]
     if rows is not None:
         _check_room(len(names), size_bytes)
-        return Gallery(names, _stack(rows, len(names)))
+        return Gallery(names, _stack(rows, len(names)), fixed_tolerance=DLIB.tolerance)
     counts = [_count(value, size_bytes) for _, value in people]
     _check_room(sum(counts), size_bytes)
     repeated = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
     blocks = [_stack(_rows(value), n) for (_, value), n in zip(people, counts, strict=True)]
-    return Gallery(repeated, np.vstack(blocks))
+    return Gallery(repeated, np.vstack(blocks), fixed_tolerance=DLIB.tolerance)
 
 
 def _columns(document: Any) -> tuple[list[tuple[Any, Any]], Any]:
@@ -118,8 +119,8 @@ def _count(value: Any, size_bytes: int) -> int:
         if not isinstance(shape, tuple) or len(shape) != 2:
             return 1
         count, width = shape
-        if type(count) is not int or not 0 < count <= size_bytes or width != ENCODING_SIZE:
-            raise GalleryError(f"a person has to have one encoding of {ENCODING_SIZE} or more")
+        if type(count) is not int or not 0 < count <= size_bytes or width != DLIB.size:
+            raise GalleryError(f"a person has to have one encoding of {DLIB.size} or more")
         return count
     rows = _rows(value)
     if not len(rows):
@@ -151,7 +152,7 @@ def _stack(rows: Any, count: int) -> Encodings:
         raise GalleryError("the encodings of a pickled gallery have to be a list or an array")
     if len(rows) != count:
         raise GalleryError(f"there are {count} names for {len(rows)} encodings")
-    stacked = np.empty((count, ENCODING_SIZE))
+    stacked = np.empty((count, DLIB.size))
     for index, row in enumerate(rows):
         stacked[index] = _encoding(row)
     return stacked
@@ -162,10 +163,10 @@ def _encoding(row: Any) -> Encodings:
     if isinstance(row, list | tuple) and len(row) == 1:
         row = row[0]  # face_encodings() returns a list, and some scripts keep that
     if isinstance(row, PickledArray):
-        if row.shape() in ((ENCODING_SIZE,), (1, ENCODING_SIZE)):
-            return row.values().reshape(ENCODING_SIZE)
+        if row.shape() in ((DLIB.size,), (1, DLIB.size)):
+            return row.values().reshape(DLIB.size)
     elif not isinstance(row, list | tuple):
         raise GalleryError("an encoding has to be an array or a list of numbers")
-    elif len(row) == ENCODING_SIZE and all(type(cell) in (int, float) for cell in row):
+    elif len(row) == DLIB.size and all(type(cell) in (int, float) for cell in row):
         return np.array(row, dtype=np.float64)
-    raise GalleryError(f"every encoding has to be {ENCODING_SIZE} numbers")
+    raise GalleryError(f"every encoding has to be {DLIB.size} numbers")

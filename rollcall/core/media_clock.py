@@ -21,16 +21,19 @@ whoever is on it has been seen, and the time is better spent on other pictures."
 class MediaClock:
     """Counts from the first frame, in two ways. Stamps and results are in seconds.
 
-    `time_s` is where a player shows the frame. `moving_s` leaves out what is longer than MAX_HOLD_S
+    `time_s` is where a player shows the frame. `moving_s` leaves out what is longer than `hold_s`
     between two frames; looks are spread over it, so neither a still picture nor a clock that jumps
     takes looks away from the rest. `frame_s` is how long a frame lasts where stamps do not say it.
     """
 
-    def __init__(self, frame_s: float, start_s: float | None = None) -> None:
+    def __init__(
+        self, frame_s: float, start_s: float | None = None, hold_s: float = MAX_HOLD_S
+    ) -> None:
         self.jumps = 0
         """How often the stamps jumped so far."""
         self.moving_s = -1.0
         self._frame_s = frame_s
+        self._hold_s = hold_s
         self._start_s = start_s
         self._time_s: float | None = None
         self._wanted_s = self._wanted_moving_s = 0.0
@@ -48,11 +51,11 @@ class MediaClock:
         if self._time_s is None:
             self._time_s = self._first(stamp_s)
             late_s = self._time_s - self._wanted_s
-            self.moving_s = max(0.0, self._wanted_moving_s + min(late_s, MAX_HOLD_S))
+            self.moving_s = max(0.0, self._wanted_moving_s + min(late_s, self._hold_s))
         else:
             step_s = self._step(self._time_s, stamp_s)
             self._time_s += step_s
-            self.moving_s += min(step_s, MAX_HOLD_S)
+            self.moving_s += min(step_s, self._hold_s)
         return self._time_s
 
     def stamp_s(self, time_s: float) -> float:

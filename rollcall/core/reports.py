@@ -7,8 +7,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollcall.core.errors import RollcallError
+from rollcall.core.face_quality import MIN_JUDGED_PX
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.types import Coverage, Person, Recognition, Sighting, Student, VideoRef
+
+WHY_NOT_JUDGED = {
+    "too small": f"smaller than {MIN_JUDGED_PX} px",
+    "blurred": "too blurred",
+    "turned": "turned too far away",
+}
+PROBLEMS = tuple(WHY_NOT_JUDGED)
+
+LONG_GAP_S = 11.0
+"""Looks of `auto` are ten seconds apart, and up to a second more where frames are rare."""
 
 MAX_SHOWN_CHARS = 1100
 """Longer than any key."""
@@ -26,14 +37,26 @@ def person_document(person: Person, students: Mapping[str, Student]) -> dict[str
         "year": student.year,
         "first_seen_s": round(person.first_seen_s, 2),
         "last_seen_s": round(person.last_seen_s, 2),
+        "intervals": intervals_document(person),
         "frames": person.frames,
         "distance": None if person.distance is None else round(person.distance, 3),
+        "certainty": person.certainty or None,
     }
 
 
+def intervals_document(person: Person) -> list[list[float]]:
+    """`[[start_s, end_s], ...]`"""
+    return [[round(start_s, 2), round(end_s, 2)] for start_s, end_s in person.intervals]
+
+
 def coverage_document(coverage: Coverage) -> dict[str, Any]:
-    """Which of the file's video tracks was used, how many there are, how many were searched."""
+    """What was looked at, and which faces could not be judged and why."""
     return {
+        "looks": coverage.looks,
+        "longest_gap_s": round(coverage.longest_gap_s, 2),
+        "stopped_at_s": None if coverage.stopped_at_s is None else round(coverage.stopped_at_s, 2),
+        "faces": coverage.faces,
+        "not_judged": {problem: coverage.not_judged.get(problem, 0) for problem in PROBLEMS},
         "video_track": coverage.track,
         "video_tracks": coverage.tracks,
         "video_tracks_searched": coverage.searched,
@@ -41,12 +64,21 @@ def coverage_document(coverage: Coverage) -> dict[str, Any]:
 
 
 def limits_of(coverage: Coverage) -> list[str]:
-    """Sentences about what limits the answer; none for a file with one video track."""
-    if coverage.tracks == 1:
-        return []
-    unsearched = coverage.tracks - coverage.searched
-    rest = f"; {unsearched} of them not searched" if unsearched else ""
-    return [f"used video track {coverage.track} of {coverage.tracks}{rest}"]
+    """What limits the answer, each as a sentence without a full stop."""
+    found = []
+    if coverage.tracks > 1:
+        unsearched = coverage.tracks - coverage.searched
+        rest = f"; {unsearched} of them not searched" if unsearched else ""
+        found.append(f"used video track {coverage.track} of {coverage.tracks}{rest}")
+    if coverage.stopped_at_s is not None:
+        found.append(f"stopped after the first clear frame at {coverage.stopped_at_s:.3g} s")
+    elif coverage.longest_gap_s > LONG_GAP_S:
+        found.append(f"no look at the video for {coverage.longest_gap_s:.0f} s in a row")
+    for problem in PROBLEMS:
+        if count := coverage.not_judged.get(problem, 0):
+            faces, were = ("face", "was") if count == 1 else ("faces", "were")
+            found.append(f"{count} {faces} {WHY_NOT_JUDGED[problem]} {were} not judged")
+    return found
 
 
 def report_document(answer: Mapping[str, Any], recognition: Recognition) -> dict[str, Any]:
@@ -124,6 +156,7 @@ def _face_document(sighting: Sighting) -> dict[str, Any]:
     return {
         "time_s": round(sighting.time_s, 3),
         "box_px": sighting.face.box._asdict(),
+        "not_judged": sighting.face.problem or None,
         "nearest": match.name if match else None,
         "distance": round(match.distance, 3) if match else None,
     }

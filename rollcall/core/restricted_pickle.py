@@ -22,9 +22,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.names import MAX_RAW_CHARS
-from rollcall.core.types import ENCODING_SIZE, Encodings
+from rollcall.core.types import Encodings
 
 MAX_PICKLE_BYTES = 64 << 20
 """Sixty thousand encodings."""
@@ -32,7 +33,7 @@ MAX_PICKLE_BYTES = 64 << 20
 MAX_STEPS = 2_000_000
 """Opcodes: an encoding needs about twenty as an array, and 130 as a list of numbers."""
 
-LEAST_ROW_BYTES = 2 * ENCODING_SIZE
+LEAST_ROW_BYTES = 2 * DLIB.size
 """No pickle writes a number in less than two bytes."""
 
 MAX_TEXTS = MAX_PICKLE_BYTES // LEAST_ROW_BYTES

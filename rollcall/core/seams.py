@@ -6,12 +6,13 @@ runs against both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from rollcall.core.types import Face, ObjectInfo, Pixels, Student
+from rollcall.core.encoding_space import EncodingSpace
+from rollcall.core.types import DetectedFace, Encodings, ObjectInfo, Pixels, Student
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -102,17 +103,37 @@ class ObjectStore(Protocol):
         ...
 
 
-class FaceEngine(Protocol):
-    """Finds and encodes faces. Safe for threads."""
+class Detector(Protocol):
+    """Finds faces. Safe for threads."""
 
     name: str
 
-    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
-        """The faces of an RGB picture, shape (height, width, 3), largest first.
-
-        `thorough` allows to spend much more on a picture that seems to hold none.
-        """
+    def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]:
+        """The faces of an RGB picture, shape (height, width, 3), largest first."""
         ...
+
+
+class Encoder(Protocol):
+    """Encodes faces. Safe for threads."""
+
+    name: str
+    space: EncodingSpace
+
+    def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:
+        """The encodings of faces of that picture, shape (faces, space.size)."""
+        ...
+
+
+class FaceEngine(Protocol):
+    """A detector and an encoder."""
+
+    name: str
+    """Both names; it becomes metadata of results."""
+    space: EncodingSpace
+
+    def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]: ...
+
+    def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings: ...
 
 
 class StudentStore(Protocol):

@@ -14,12 +14,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollcall.core.errors import SettingsError
+from rollcall.core.scan import SCANS
 
 PLACEHOLDER = "CHANGE_ME"
 """What `credentials.env`, the template of `.env`, holds where a person has to fill something in."""
 
-SCANS = ("identify", "timeline")
 ENGINES = ("onnx", "face_recognition")
+
+AUTO = "auto"
+"""How users write None, where a setting follows from something else."""
 
 LEAST_KEY_CHARS = 32
 
@@ -40,6 +43,23 @@ def _number(kind: type[int] | type[float], least: float, most: float) -> Callabl
             raise SettingsError(f"has to be {noun} of {least:g} to {most:g}") from error
         if not least <= number <= most:
             raise SettingsError(f"has to be {least:g} to {most:g}")
+        return number
+
+    return parse
+
+
+def _number_or_auto(least: float, most: float) -> Callable[[str], float | None]:
+    """`auto` is None."""
+
+    def parse(value: str) -> float | None:
+        if value == AUTO:
+            return None
+        try:
+            number: float = _number(float, least, most)(value)
+        except SettingsError as error:
+            raise SettingsError(
+                f"has to be {AUTO}, or a number of {least:g} to {most:g}"
+            ) from error
         return number
 
     return parse
@@ -93,6 +113,12 @@ def _key(value: str) -> str:
     return value
 
 
+def _engine(value: str) -> str:
+    if value not in ENGINES and not re.fullmatch(r"onnx:.+\.onnx", value):
+        raise SettingsError(f"has to be one of {', '.join(ENGINES)}, onnx:/path/to/model.onnx")
+    return value
+
+
 def _setting(
     default: Any, meaning: str, parse: Callable[[str], Any] = _text, *, secret: bool = False
 ) -> Any:
@@ -125,20 +151,23 @@ class Settings:
     encodings_refresh_s: float = _setting(
         60.0, "seconds before a gallery is checked for changes again", _number(float, 0, 86400)
     )
-    tolerance: float = _setting(
-        0.6,
-        "largest distance accepted as the same person; smaller is stricter",
-        _number(float, 0.01, 2),
+    tolerance: float | None = _setting(
+        None,
+        "largest distance accepted as the same person; smaller is stricter; `auto`: chosen so that"
+        " at most 1 in 100 strangers gets a name (0.6 for a pickled gallery)",
+        _number_or_auto(0.01, 2),
     )
     scan: str = _setting(
-        "identify",
-        "`identify`: stop when it is clear who is there; `timeline`: look at the whole video",
+        "auto",
+        "`auto`: a look at least every 10 s; `timeline`: every second, with exact intervals;"
+        " `identify`: stop at the first frame in which every face is clear",
         _choice(*SCANS),
     )
     engine: str = _setting(
         "onnx",
-        "`onnx`: dlib's networks in onnxruntime; `face_recognition`: the same by dlib, much slower",
-        _choice(*ENGINES),
+        "`onnx`: the encodings of face_recognition, fast; `face_recognition`: that library itself,"
+        " for comparison; `onnx:/path/to/model.onnx`: an encoder of your own (docs/own-encoder.md)",
+        _engine,
     )
     model_cache: str = _setting("", "folder of converted models; empty: `~/.cache/rollcall`")
     openfaas_gateway: str = _setting("http://127.0.0.1:8080", "where functions are called", _url)
@@ -214,7 +243,8 @@ def setting_names() -> tuple[str, ...]:
 def changed_settings(settings: Settings) -> dict[str, str]:
     """Settings that differ from their defaults, as texts by name, for `parse_settings`."""
     changed = [item for item in fields(settings) if getattr(settings, item.name) != item.default]
-    return {item.name.upper(): str(getattr(settings, item.name)) for item in changed}
+    values = {item.name.upper(): getattr(settings, item.name) for item in changed}
+    return {name: AUTO if value is None else str(value) for name, value in values.items()}
 
 
 def parse_settings(values: Mapping[str, str]) -> Settings:
@@ -283,6 +313,7 @@ def settings_table() -> str:
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for item in fields(Settings):
         default = f"{item.default:g}" if isinstance(item.default, float) else item.default
+        default = AUTO if default is None else default
         shown = f"`{default}`" if default != "" else ""
         rows.append(f"| `{item.name.upper()}` | {shown} | {item.metadata['meaning']} |")
     return "\n".join(rows) + "\n"

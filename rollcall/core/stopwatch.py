@@ -30,6 +30,11 @@ class Stopwatch:
             self._seconds[name] = self._seconds.get(name, 0.0) + spent_s - self._inner_s
             self._inner_s = before_s + spent_s
 
+    def add(self, other: Stopwatch) -> None:
+        """Adds the stages of a watch that ran beside this one."""
+        for name, seconds in other._seconds.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
     def elapsed_s(self) -> float:
         """Since the watch was made."""
         return time.perf_counter() - self._started

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,8 @@ from rollcall.core.work_ids import GIVEN_ID, work_id_of
 Pixels = NDArray[np.uint8]
 Encodings = NDArray[np.float64]
 Landmarks = NDArray[np.float64]
-"""Shape (5, 2), x and y in pixels: two points of each eye, then the base of the nose (dlib)."""
-
-ENCODING_SIZE = 128
-"""Length of an encoding: the output of dlib's face recognition ResNet."""
+"""Shape (5, 2), x and y in pixels of the picture: the eye on the left of the picture, the eye on
+the right, the tip of the nose, the left and the right corner of the mouth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +95,43 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
-    """A face in a frame and its encoding, shape (128,)."""
+class DetectedFace:
+    """Where a face is in a picture."""
 
     box: Box
-    encoding: Encodings
-    landmarks: Landmarks | None = None
-    """None where the engine finds none."""
-    score: float = 0.0
-    """The detector's confidence; 0 where it gives none."""
+    landmarks: Landmarks
+    score: float
+    """The detector's confidence, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceQuality:
+    """How well a face can be judged, independent of who it is."""
+
+    size_px: int
+    """Shorter side of the face's box, in pixels of the picture it was found in."""
+
+    sharpness: float
+    """Energy of the edges over that of the grey values; blur makes it smaller."""
+
+    turn: float
+    """Sideways distance of the nose from the middle of the eyes, in distances between the eyes:
+    0 for a face that looks into the camera."""
+
+    score: float
+    """The detector's confidence, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face in a frame. `encoding`, shape (n,), is None for a face that cannot be judged."""
+
+    box: Box
+    landmarks: Landmarks
+    quality: FaceQuality
+    encoding: Encodings | None
+    problem: str = ""
+    """Why the face cannot be judged: "too small", "blurred" or "turned"; empty if it can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +151,12 @@ class Sighting:
     time_s: float
     face: Face
     match: Match | None
+    followed: bool = False
+    """Whether encoding and match are those of an earlier look, because the face hardly moved."""
+
+
+Certainty = Literal["", "clear", "likely", "doubtful"]
+"""How sure a name is; empty for a person without a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +167,32 @@ class Person:
     first_seen_s: float
     last_seen_s: float
     frames: int
+    """How many looks showed them."""
     distance: float | None
+    intervals: tuple[tuple[float, float], ...] = ()
+    """Start and end of each, in seconds."""
+    certainty: Certainty = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Which of a file's video tracks the result is about."""
+    """What was looked at, and which faces could not be judged."""
 
     track: int = 1
-    """Number of the track whose faces are told, from 1."""
+    """Number of the video track that the result is about, from 1."""
     tracks: int = 1
     searched: int = 1
     """How many tracks were searched for faces."""
+    looks: int = 0
+    """Frames that were searched for faces, of that track."""
+    longest_gap_s: float = 0.0
+    """The longest part of the video between two looks."""
+    faces: int = 0
+    """Faces that were found; one that is seen on ten looks counts ten times."""
+    not_judged: Mapping[str, int] = field(default_factory=dict)
+    """How many of them could not be judged, by `Face.problem`."""
+    stopped_at_s: float | None = None
+    """Where the search stopped early, because every face there was clear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +246,29 @@ class Video(Protocol):
         """Whether something could not be decoded, as far as the frames were read."""
         ...
 
+    @property
+    def divisible(self) -> bool:
+        """Whether `frames` may begin anywhere, so that parts can be read side by side."""
+        ...
+
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """For each time, in `moving_s`, the first frame that is not before it; times only grow."""
+        ...
+
+    def key_frames(self, step_s: float) -> Iterator[Frame]:
+        """Frames of the whole video, at most `step_s` of `moving_s` apart: key frames as far apart
+        as that allows, and other frames only where key frames are too rare."""
+        ...
+
+    def cut_between(self, after_s: float, before_s: float) -> float | None:
+        """The `Frame.time_s` of the first frame behind the cut between two times; None where there
+        is not exactly one, and as for `kept_frame`."""
+        ...
+
+    def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
+        """Of the frames that were decoded in the last two steps of `frames`, the one nearest to the
+        middle between two times (of `Frame.time_s`, both excluded); None where there is none.
+
+        Only for a video that was opened to be looked at as a whole.
+        """
         ...

@@ -1,38 +1,31 @@
 """From faces in single frames to people in a video.
 
 1. *Tracks*: sightings whose encodings are nearly equal are one face, seen several times.
-2. *Vote*: in each track, every sighting within the tolerance votes for its nearest identity. Half
-   of the sightings have to agree, or one has to be far within the tolerance.
+2. *Decision*: the looks at one track together name a person, or nobody (`core/decision.py`).
 3. Two faces in one frame are two people: of two tracks of one name that meet in a frame, the nearer
    keeps it, unless both are far within the tolerance (a speaker and the screen behind).
-4. A track without a name that lies within the tolerance of another track, and never meets it in a
-   frame, is the same person, seen badly.
+4. A track without a name that is near enough to another track, and never meets it in a frame, is
+   the same person, seen badly.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from rollcall.core.decision import Decision, Look
 from rollcall.core.errors import VideoTooLarge
-from rollcall.core.types import Encodings, Match, Person, Sighting
-
-SAME_FACE_DISTANCE = 0.45
-"""Two sightings of one face within a video. Measured on eight real clips, half a second apart:
-0.08 to 0.44; different people never came below 0.64."""
+from rollcall.core.presence import intervals_of
+from rollcall.core.types import Certainty, Encodings, Person, Sighting
 
 MAX_TRACKS = 2000
-"""Of one video. Who shows more, or noise that passes for faces, is told so."""
+"""Of one video. A video with more different faces is refused, and so is noise that passes for
+faces."""
 
-CLEAR_MARGIN = 0.1
-"""An identity that is this much nearer than the next one needs no second frame, and one that is
-this far within the tolerance needs no majority."""
-
-LEAST_MARGIN = 0.02
-"""Below, two identities are equally near, and naming one of them would be a guess."""
+CERTAINTIES: tuple[Certainty, ...] = ("clear", "likely", "doubtful", "")
+"""From the surest on."""
 
 
 @dataclass(slots=True)
@@ -42,9 +35,9 @@ class Track:
     sightings: list[Sighting] = field(default_factory=list)
     total: Encodings = field(default_factory=lambda: np.zeros(0))
     name: str = ""
+    certainty: Certainty = ""
 
-    def add(self, sighting: Sighting) -> None:
-        encoding = sighting.face.encoding
+    def add(self, sighting: Sighting, encoding: Encodings) -> None:
         self.total = self.total + encoding if self.sightings else encoding
         self.sightings.append(sighting)
 
@@ -60,54 +53,62 @@ class Track:
         return {sighting.time_s for sighting in self.sightings}
 
 
-def accepted(match: Match | None, tolerance: float) -> bool:
-    """Whether the nearest identity is near enough to be the same person, and no toss-up."""
-    return match is not None and match.distance <= tolerance and match.margin >= LEAST_MARGIN
+def is_clear(sightings: Sequence[Sighting], decision: Decision) -> bool:
+    """Whether a frame answers the question alone: every face in it that can be judged is clear, and
+    there is at least one."""
+    judged = [s for s in sightings if s.face.encoding is not None]
+    return bool(judged) and all(decision.is_clear(Look(s.match, s.face.quality)) for s in judged)
 
 
-def is_clear(sightings: Sequence[Sighting], tolerance: float) -> bool:
-    """Whether a frame answers the question alone: faces, and no doubt about any of them."""
-    return bool(sightings) and all(
-        s.match is not None and accepted(s.match, tolerance) and s.match.margin >= CLEAR_MARGIN
-        for s in sightings
-    )
+def people(
+    sightings: Iterable[Sighting],
+    decision: Decision,
+    looks_s: Sequence[float],
+    end_s: float,
+    cuts_s: Sequence[float] = (),
+) -> tuple[Person, ...]:
+    """Who is in the video: most frames first, then the nearest.
 
-
-def people(sightings: Iterable[Sighting], tolerance: float) -> tuple[Person, ...]:
-    """Who is in the video: most frames first, then the nearest. `sightings` in order of time."""
-    tracks = _tracks(sightings)
+    `sightings` and `looks_s`, the times of all looks, are in order of time; `end_s` and `cuts_s`
+    are as for `intervals_of`. Faces that cannot be judged are left out.
+    """
+    tracks = _tracks(sightings, decision.space.same_face_distance)
     for track in tracks:
-        track.name = _vote(track, tolerance)
-    _part_lookalikes(tracks, tolerance)
-    return tuple(sorted((_person(group) for group in _groups(tracks, tolerance)), key=_rank))
+        looks = [Look(s.match, s.face.quality) for s in track.sightings if not s.followed]
+        track.name, track.certainty = decision.decide(looks)
+    _part_lookalikes(tracks, decision.tolerance - decision.space.clear_margin)
+    groups = _groups(tracks, decision.space.tolerance)
+    found = [_person(group, looks_s, end_s, cuts_s) for group in groups]
+    return tuple(sorted(found, key=_rank))
 
 
 class _Tracks:
-    """All of a video, found by one matrix of their means."""
+    """All tracks of a video, found by one matrix of their means."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, same_face_distance: float) -> None:
         self.all: list[Track] = []
+        self._same_face_distance = same_face_distance
         self._means = np.empty((8, size))
         self._last_s = np.empty(8)
 
-    def add(self, sighting: Sighting) -> None:
+    def add(self, sighting: Sighting, encoding: Encodings) -> None:
         """To the nearest track, or to a new one. Raises VideoTooLarge."""
-        index = self._nearest(sighting)
+        index = self._nearest(sighting.time_s, encoding)
         if index is None:
             index = self._begin()
         track = self.all[index]
-        track.add(sighting)
+        track.add(sighting, encoding)
         self._means[index], self._last_s[index] = track.mean(), sighting.time_s
 
-    def _nearest(self, sighting: Sighting) -> int | None:
+    def _nearest(self, time_s: float, encoding: Encodings) -> int | None:
         """Not one that was already seen in this frame: nobody is in a picture twice."""
         if not self.all:
             return None
         count = len(self.all)
-        distances = np.linalg.norm(self._means[:count] - sighting.face.encoding, axis=1)
-        distances[self._last_s[:count] == sighting.time_s] = np.inf
+        distances = np.linalg.norm(self._means[:count] - encoding, axis=1)
+        distances[self._last_s[:count] == time_s] = np.inf
         best = int(distances.argmin())
-        return best if distances[best] <= SAME_FACE_DISTANCE else None
+        return best if distances[best] <= self._same_face_distance else None
 
     def _begin(self) -> int:
         count = len(self.all)
@@ -120,30 +121,25 @@ class _Tracks:
         return count
 
 
-def _tracks(sightings: Iterable[Sighting]) -> list[Track]:
+def _tracks(sightings: Iterable[Sighting], same_face_distance: float) -> list[Track]:
     found: _Tracks | None = None
     for sighting in sightings:
-        found = found or _Tracks(sighting.face.encoding.size)
-        found.add(sighting)
+        encoding = sighting.face.encoding
+        if encoding is None:
+            continue
+        found = found or _Tracks(encoding.size, same_face_distance)
+        found.add(sighting, encoding)
     return found.all if found else []
 
 
-def _vote(track: Track, tolerance: float) -> str:
-    """The name with most votes, of two with as many the nearer; empty without enough of them."""
-    matches = [s.match for s in track.sightings if s.match and accepted(s.match, tolerance)]
-    votes = Counter(match.name for match in matches)
-    name = min(votes, key=lambda each: (-votes[each], track.nearest_to(each)), default="")
-    enough = 2 * votes[name] >= len(track.sightings)
-    return name if enough or track.nearest_to(name) <= tolerance - CLEAR_MARGIN else ""
-
-
-def _part_lookalikes(tracks: Sequence[Track], tolerance: float) -> None:
+def _part_lookalikes(tracks: Sequence[Track], far_within: float) -> None:
+    """`far_within` is a distance that leaves no doubt about a name."""
     taken: dict[str, set[float]] = {}
     for track in sorted(tracks, key=lambda each: each.nearest_to(each.name)):
         times = taken.setdefault(track.name, set())
-        doubtful = track.nearest_to(track.name) > tolerance - CLEAR_MARGIN
+        doubtful = track.nearest_to(track.name) > far_within
         if track.name and doubtful and times & track.times():
-            track.name = ""
+            track.name, track.certainty = "", ""
         else:
             times |= track.times()
 
@@ -184,12 +180,23 @@ def _times(tracks: Iterable[Track]) -> set[float]:
     return set[float]().union(*(track.times() for track in tracks))
 
 
-def _person(tracks: Sequence[Track]) -> Person:
+def _person(
+    tracks: Sequence[Track], looks_s: Sequence[float], end_s: float, cuts_s: Sequence[float]
+) -> Person:
     sightings = [sighting for track in tracks for sighting in track.sightings]
     times = {sighting.time_s for sighting in sightings}
     name = max(track.name for track in tracks)
     distances = [s.match.distance for s in sightings if s.match and name in ("", s.match.name)]
-    return Person(name, min(times), max(times), len(times), min(distances, default=None))
+    intervals = intervals_of(times, looks_s, end_s, cuts_s)
+    return Person(
+        name,
+        intervals[0][0],
+        intervals[-1][1],
+        len(times),
+        min(distances, default=None),
+        intervals,
+        min((track.certainty for track in tracks), key=CERTAINTIES.index),
+    )
 
 
 def _rank(person: Person) -> tuple[int, float, float, str]:

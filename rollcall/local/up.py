@@ -13,6 +13,7 @@ from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.gallery_formats import render_gallery
 from rollcall.core.settings import Settings, setting_names
+from rollcall.core.tolerance import gallery_tolerance
 from rollcall.galleries import FilePlace, default_gallery, described, read_gallery
 from rollcall.local.aws_profile import aws_commands, write_private
 from rollcall.local.build_context import REPOSITORY, check_checkout
@@ -20,6 +21,7 @@ from rollcall.local.openfaas_stack import OpenFaasStack
 from rollcall.local.processes import StartFailed
 from rollcall.local.stores import StoreName
 from rollcall.terminal import say, say_block
+from rollcall.wiring import space_of
 
 
 def run_up(
@@ -43,7 +45,12 @@ def run_up(
     except OSError as error:
         raise StartFailed(f"{str(folder)!r} cannot be made: {error.strerror}") from error
     place = _gallery(encodings)
-    say_block(described(place, read_gallery(place)), err=True)
+    settings = chosen or Settings()
+    space = space_of(settings)
+    known = read_gallery(place, space)
+    say_block(described(place, known), err=True)
+    if len(known):
+        say(str(gallery_tolerance(known, space, settings.tolerance)), err=True)
     earlier = folder / "gallery.npz"
     if not encodings and earlier.is_file():
         say(

@@ -13,26 +13,32 @@ from typing import Any, Literal
 import click
 
 from rollcall import __version__
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
 from rollcall.core.names import UNKNOWN, checked_name, checked_new_name, look_of
-from rollcall.core.reports import coverage_document, limits_of
-from rollcall.core.settings import SCANS, Settings
+from rollcall.core.reports import coverage_document, intervals_document, limits_of
+from rollcall.core.scan import SCANS
+from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
+from rollcall.core.tolerance import decision_for, gallery_tolerance
 from rollcall.core.types import Recognition
 from rollcall.enrolment import Enrolment, convert_to, enrol_in, load_for_change
-from rollcall.galleries import FilePlace, GalleryPlace, read_gallery
+from rollcall.galleries import FilePlace, GalleryPlace, check_space, read_gallery
 from rollcall.recognition import Recogniser
 from rollcall.terminal import Group, say, say_json
 from rollcall.tools.entry import FOUND_WRONG, command_errors, settings, tell_gallery
 from rollcall.tools.forget import remove
 from rollcall.trigger.inbox import Inbox
 from rollcall.video_files import WholeFile
-from rollcall.wiring import build_engine, build_place, build_recogniser
+from rollcall.wiring import build_engine, build_place, build_recogniser, space_of
 
 encodings_option = click.option(
     "--encodings", metavar="FILE", help="The gallery, in place of the setting ENCODINGS."
 )
+MAX_SHOWN_INTERVALS = 5
+"""Of a person on one line; `--json` has all of them."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -45,7 +51,7 @@ def main() -> None:
 @main.command()
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @encodings_option
-@click.option("--scan", type=click.Choice(SCANS), help="In place of the setting SCAN.")
+@click.option("--scan", type=click.Choice(list(SCANS)), help="In place of the setting SCAN.")
 @json_option
 @command_errors
 def recognise(
@@ -54,9 +60,10 @@ def recognise(
     """Recognise the people in each of VIDEOS; exit 1 when one cannot be read."""
     chosen = _settings(encodings, scan)
     place = build_place(chosen)
-    gallery = read_gallery(place)
+    engine = build_engine(chosen)
+    gallery = read_gallery(place, engine.space)
     tell_gallery(place, gallery)
-    recogniser = build_recogniser(chosen, build_engine(chosen))
+    recogniser = build_recogniser(chosen, engine)
     failed = False
     for video in videos:
         document = _recognise(recogniser, video, gallery)
@@ -86,11 +93,16 @@ def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) ->
     known = load_for_change(place)
     tell_gallery(place, known)
     checked_new_name(name, known.people)
-    done = enrol_in(place, name, photos, build_engine(chosen), read_photo, chosen.tolerance)
+    engine = build_engine(chosen)
+    known = check_space(place, known, engine.space)
+    tolerance = decision_for(known, chosen.tolerance, engine.space).tolerance
+    done = enrol_in(place, name, photos, engine, read_photo, tolerance)
     for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
         for sentence in sentences:
             say(kind + sentence, err=True)
     _tell_stored(name, done, place)
+    if len(done.gallery):
+        say(str(gallery_tolerance(done.gallery, engine.space, chosen.tolerance)))
     sys.exit(FOUND_WRONG if done.refused else 0)
 
 
@@ -113,13 +125,24 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
         if encodings or as_json:
             raise click.UsageError("put --encodings and --json after the subcommand")
         return
-    place = build_place(_settings(encodings))
+    chosen = _settings(encodings)
+    place = build_place(chosen)
     known = read_gallery(place)
     tell_gallery(place, known)
     people = {name: known.names.count(name) for name in known.people}
+    space = space_of(chosen)
+    rates: dict[str, Any] = {}
+    if known.space == space.name or not people:
+        tolerance = gallery_tolerance(known, space, chosen.tolerance)
+        rates = {name: round(value, 4) for name, value in tolerance._asdict().items()}
+        shown = str(tolerance)
+    else:
+        shown = f"encodings of {known.space}: set ENGINE to the engine that made them"
     if as_json:
-        say_json({"version": known.version, "people": people})
+        say_json({"version": known.version, "space": known.space, "people": people, **rates})
         return
+    if people:
+        say(shown, err=True)
     for line in [f"{name}: {count}" for name, count in people.items()] or ["nobody"]:
         say(line)
 
@@ -135,6 +158,9 @@ def convert(old: Path, new: Path, yes: bool) -> None:
     for name, near in _look_alikes(known.people).items():
         say(f"warning: {name!r} looks like {near!r}; is it the same person?", err=True)
     say(f"{len(known)} encodings of {len(known.people)} people are in {new}")
+    if known.space == DLIB.name:
+        native = Gallery(known.names, known.encodings)
+        say(str(gallery_tolerance(native, DLIB)))
 
 
 def _look_alikes(people: Sequence[str]) -> dict[str, str]:
@@ -236,6 +262,8 @@ def _people(found: Recognition) -> list[dict[str, Any]]:
             "first_seen_s": round(person.first_seen_s, 3),
             "last_seen_s": round(person.last_seen_s, 3),
             "frames": person.frames,
+            "intervals": intervals_document(person),
+            "certainty": person.certainty or None,
         }
         for person in found.people
     ]
@@ -244,10 +272,19 @@ def _people(found: Recognition) -> list[dict[str, Any]]:
 def _sentence(document: dict[str, Any]) -> str:
     if document["error"]:
         return f"{document['video']}: error: {document['error']}"
-    texts = [
-        f"{person['name']} (distance {person['distance']}, {person['first_seen_s']:g} to"
-        f" {person['last_seen_s']:g} s)"
-        for person in document["people"]
-    ]
+    texts = [_person_text(person) for person in document["people"]]
     limits = "".join(f"; {limit}" for limit in document["limits"])
     return f"{document['video']}: {', '.join(texts) or 'nobody'}{limits}"
+
+
+def _person_text(person: dict[str, Any]) -> str:
+    """Name, how sure it is, distance and intervals."""
+    facts = [person["certainty"]] if person["certainty"] else []
+    facts.append(f"distance {person['distance']}")
+    spans = [f"{start:g} to {end:g} s" for start, end in person["intervals"]]
+    shown = (
+        spans
+        if len(spans) <= MAX_SHOWN_INTERVALS
+        else [*spans[:MAX_SHOWN_INTERVALS], f"{len(spans) - MAX_SHOWN_INTERVALS} more intervals"]
+    )
+    return f"{person['name']} ({', '.join(facts + shown)})"

@@ -54,12 +54,15 @@ RESULTS: dict[str, Any] = {
         for name, found in (("one", "ada"), ("two", "bob"))
     ],
     "encodings": {"clips": 1, "faces": 2, "largest_l2": 1.2e-6},
-    "cnn": {
-        "frames": 1,
-        "faces": 1,
-        "cpu_ms": {"rollcall": 60.0, "dlib": 1200.0},
-        "largest_px": 0,
-        "largest_score": 1e-6,
+    "detector": {
+        "detectors": {
+            "Rollcall": {"found": 24, "faces": 24, "false": 0, "cpu_ms": 20.0},
+            "dlib's HOG": {"found": 20, "faces": 24, "false": 1, "cpu_ms": 30.0},
+        },
+        "sizes": {
+            "as it is": {"found": {"28": 97, "36": 100}, "cpu_ms": 21.0},
+            "0.50 of the width": {"found": {"28": 60, "36": 93}, "cpu_ms": 15.0},
+        },
     },
     "cold_start": {"rollcall_first_answer": 990.0, "reference_import": 1100.0},
     "stages": {
@@ -74,6 +77,7 @@ RESULTS: dict[str, Any] = {
         {"videos": 1000, "rss_mb": 306.0, "cpu_ms": 60.0},
     ],
     "timeline": [{"length_s": 60, "wall_s": 4.0, "cpu_s": 5.0, "peak_mb": 240.0}],
+    "auto": [{"length_s": 60, "wall_s": 1.2, "cpu_s": 1.5, "peak_mb": 210.0}],
     "growth": [
         {"scan": scan, "length_s": length_s, "cpu_ms": cpu_ms, "wall_ms": cpu_ms}
         for scan, length_s, cpu_ms in (

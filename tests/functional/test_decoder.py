@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from rollcall.adapters.memory import MemoryStore
 from rollcall.adapters.video.decoder import DecodedVideo, Decoder, _shared_file
 from rollcall.adapters.video.pool import DecoderPool
-from rollcall.adapters.video.wire import PLACES
+from rollcall.adapters.video.wire import ALL_PLACES
 from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, NotAVideo, VideoTooLarge
 from rollcall.core.seams import VideoFile
 from rollcall.core.stopwatch import Stopwatch
@@ -179,7 +179,7 @@ def saying(message: bytes) -> Callable[[DecodedVideo], object]:
     return say
 
 
-PICTURES = [(PLACES, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
+PICTURES = [(ALL_PLACES, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_child_that_reads_nothing_does_not_block_us(video: WholeFile) -> None:
     def fill(opened: DecodedVideo) -> None:
         os.kill(pid_of(opened), signal.SIGSTOP)
         while True:
-            decoder_of(opened).ask(1.0)
+            decoder_of(opened).ask({"next": 1.0})
 
     with pytest.raises(VideoTooLarge):
         spoil(pool, video, fill, most_s=2)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from support.gallery_commands import LARGE_FACE
 from support.pictures import astronaut, cat, resized
 
-from rollcall.adapters.faces.onnx_faces import OnnxFaces
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError, PhotoError
 from rollcall.core.gallery import Gallery, empty_gallery
-from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, Pixels
+from rollcall.core.types import DetectedFace, Encodings, Pixels
 from rollcall.enrolment import Enrolment, enrol
+from rollcall.faces.engine import Engine, default_engine
 
 TOLERANCE = 0.6
 
 
 @pytest.fixture(scope="module")
-def engine() -> OnnxFaces:
-    return OnnxFaces(Path.home() / ".cache" / "rollcall")
+def engine() -> Engine:
+    return default_engine(Path.home() / ".cache" / "rollcall")
 
 
 def portrait() -> Pixels:
@@ -29,18 +31,18 @@ def portrait() -> Pixels:
     return np.ascontiguousarray(astronaut()[:280, 80:380])
 
 
-def enrolled(engine: OnnxFaces, **pictures: Pixels) -> Enrolment:
+def enrolled(engine: Engine, **pictures: Pixels) -> Enrolment:
     photos = {Path(f"{name}.png"): pixels for name, pixels in pictures.items()}
     return enrol(empty_gallery(), "eileen", photos, engine, photos.__getitem__, TOLERANCE)
 
 
-def distance(done: Enrolment, engine: OnnxFaces) -> float:
-    (whole,) = engine.faces(portrait())
-    return float(np.linalg.norm(done.gallery.encodings[0] - whole.encoding))
+def distance(done: Enrolment, engine: Engine) -> float:
+    (whole,) = engine.encode(portrait(), engine.detect(portrait()))
+    return float(np.linalg.norm(done.gallery.encodings[0] - whole))
 
 
 @pytest.mark.parametrize("width", [40, 70, 110, 140])
-def test_a_small_face_is_refused(engine: OnnxFaces, width: int) -> None:
+def test_a_small_face_is_refused(engine: Engine, width: int) -> None:
     pixels = portrait()
     done = enrolled(
         engine, small=resized(pixels, width, width * pixels.shape[0] // pixels.shape[1])
@@ -51,14 +53,14 @@ def test_a_small_face_is_refused(engine: OnnxFaces, width: int) -> None:
     assert "pixels wide, and 50 are needed" in reason or "no face was found" in reason
 
 
-def test_a_face_of_seventy_pixels_is_enrolled(engine: OnnxFaces) -> None:
+def test_a_face_of_seventy_pixels_is_enrolled(engine: Engine) -> None:
     done = enrolled(engine, fair=resized(portrait(), 220, 205))
     assert (done.added, done.refused) == (1, [])
     assert distance(done, engine) < 0.2
 
 
 @pytest.mark.parametrize("noise", [0.0, 8.0])
-def test_a_blurred_face_is_refused(engine: OnnxFaces, noise: float) -> None:
+def test_a_blurred_face_is_refused(engine: Engine, noise: float) -> None:
     soft = cv2.GaussianBlur(portrait().astype(float), (0, 0), 3)
     soft = soft + np.random.default_rng(1).normal(0, noise, soft.shape)
     done = enrolled(engine, soft=np.clip(soft, 0, 255).astype(np.uint8))
@@ -69,7 +71,7 @@ def test_a_blurred_face_is_refused(engine: OnnxFaces, noise: float) -> None:
 
 @pytest.mark.parametrize("shade", [0.15, 1.0])
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_photo_on_its_side_is_turned(engine: OnnxFaces, quarters: int, shade: float) -> None:
+def test_a_photo_on_its_side_is_turned(engine: Engine, quarters: int, shade: float) -> None:
     turned = np.ascontiguousarray(np.rot90((portrait() * shade).astype(np.uint8), quarters))
     done = enrolled(engine, turned=turned)
     assert (done.added, done.refused) == (1, [])
@@ -77,7 +79,7 @@ def test_a_photo_on_its_side_is_turned(engine: OnnxFaces, quarters: int, shade: 
     assert distance(done, engine) < 0.35
 
 
-def test_good_photos_are_kept_and_each_bad_one_has_its_reason(engine: OnnxFaces) -> None:
+def test_good_photos_are_kept_and_each_bad_one_has_its_reason(engine: Engine) -> None:
     two = np.hstack([portrait()] * 2)
     done = enrolled(engine, cat=cat(), good=portrait(), two=two, tiny=resized(portrait(), 60, 56))
     assert (done.added, done.gallery.people) == (1, ("eileen",))
@@ -86,7 +88,7 @@ def test_good_photos_are_kept_and_each_bad_one_has_its_reason(engine: OnnxFaces)
     assert "tiny.png" in done.refused[2]
 
 
-def test_the_same_picture_counts_once(engine: OnnxFaces) -> None:
+def test_the_same_picture_counts_once(engine: Engine) -> None:
     photos = {Path("a.png"): portrait(), Path("copy.png"): portrait()}
     given = [Path("a.png"), Path("copy.png"), Path("a.png")]
     done = enrol(empty_gallery(), "eileen", given, engine, photos.__getitem__, TOLERANCE)
@@ -101,7 +103,7 @@ def test_the_same_picture_counts_once(engine: OnnxFaces) -> None:
 
 
 def at(*coordinates: float) -> Encodings:
-    point = np.zeros(ENCODING_SIZE)
+    point = np.zeros(DLIB.size)
     point[: len(coordinates)] = coordinates
     return point
 
@@ -110,6 +112,7 @@ class Points:
     """FaceEngine that knows whom each photo shows; every face is large and sharp."""
 
     name = "points"
+    space = DLIB
 
     def __init__(self, points: Mapping[str, Encodings]) -> None:
         self.points = dict(points)
@@ -123,9 +126,11 @@ class Points:
         pixels[0, 0, 0] = list(self.points).index(str(photo))
         return pixels
 
-    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
-        point = list(self.points.values())[pixels[0, 0, 0]]
-        return (Face(Box(0, 80, 80, 0), point),)
+    def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]:
+        return (LARGE_FACE,)
+
+    def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:
+        return np.array([list(self.points.values())[pixels[0, 0, 0]] for _ in faces])
 
 
 BOB = Gallery(["bob", "carol"], np.array([at(1.0), at(0.0, 5.0)]))

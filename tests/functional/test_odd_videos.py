@@ -19,7 +19,7 @@ from rollcall import recognition
 from rollcall.adapters.video.av_video import open_video
 from rollcall.core.errors import VideoTooLarge
 from rollcall.core.seams import VideoFile
-from rollcall.core.types import Face, Pixels, Video, VideoLimits, VideoRef
+from rollcall.core.types import DetectedFace, Pixels, Video, VideoLimits, VideoRef
 from rollcall.function.service import FunctionService
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n"
@@ -171,8 +171,8 @@ def test_a_video_that_takes_too_long_is_refused_before_the_caller_gives_up(
     home = make_home(SCAN="timeline", MAX_CALL_S="1")
     home.put("a.mkv", stamped_video(tmp_path / "a.mkv", range(0, 600_000, 1000), 10**9))
     engine = home.recogniser.engine
-    faces = engine.faces
-    engine.faces = lambda pixels, thorough: (time.sleep(0.2), faces(pixels))[1]  # type: ignore[method-assign]
+    detect = engine.detect
+    engine.detect = lambda pixels: (time.sleep(0.2), detect(pixels))[1]  # type: ignore[method-assign]
     with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
         home.pipeline.run(VideoRef(IN, "a.mkv"))
 
@@ -181,15 +181,15 @@ def test_a_small_video_gets_little_processor_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a few kilobytes could hold a replica for as long as any video may take."""
-    monkeypatch.setattr(recognition, "IDENTIFY_CPU_S", 0.3)
+    monkeypatch.setattr(recognition, "CPU_S", 0.3)
     home = make_home(MAX_CALL_S="60")
     home.put("a.mkv", stamped_video(tmp_path / "a.mkv", range(0, 600_000, 500), 10**9))
-    home.recogniser.engine.faces = burn_processor_time  # type: ignore[method-assign]
+    home.recogniser.engine.detect = burn_processor_time  # type: ignore[method-assign]
     with pytest.raises(VideoTooLarge, match="processor time"):
         home.pipeline.run(VideoRef(IN, "a.mkv"))
 
 
-def burn_processor_time(pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+def burn_processor_time(pixels: Pixels) -> tuple[DetectedFace, ...]:
     until_s = time.thread_time() + 0.1
     while time.thread_time() < until_s:
         pass
@@ -210,4 +210,4 @@ def test_decoding_gets_the_same_processor_time(
     home.recogniser._open_video = note
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     home.pipeline.run(VideoRef(IN, "a.mp4"))
-    assert asked == [pytest.approx(recognition.IDENTIFY_CPU_S, abs=0.1)]
+    assert asked == [pytest.approx(recognition.CPU_S, abs=0.1)]

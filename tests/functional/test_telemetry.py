@@ -30,7 +30,7 @@ MARGIN_S = 5.0
 CONTROL = "import onnxruntime, time; time.sleep(600)"
 OURS = """
 import pathlib, sys, time
-from rollcall.adapters.faces.onnx_models import encoder_model, single_thread_session
+from rollcall.faces.onnx_models import encoder_model, single_thread_session
 single_thread_session(encoder_model(pathlib.Path(sys.argv[1])))
 print("ready", flush=True)
 time.sleep(600)

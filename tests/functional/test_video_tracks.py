@@ -22,7 +22,8 @@ def run(path: Path, scan: str = "identify") -> tuple[list[str], dict[str, Any]]:
     answer = home.pipeline.run(VideoRef(IN, path.name))
     report = json.loads(home.store.read("reports", f"{path.name}.json", 1 << 20))
     assert report["coverage"] == answer["coverage"]
-    return [person["name"] for person in answer["people"]], answer["coverage"]
+    tracks = {name: value for name, value in answer["coverage"].items() if "track" in name}
+    return [person["name"] for person in answer["people"]], tracks
 
 
 def told(track: int, tracks: int, searched: int) -> dict[str, int]:

@@ -10,27 +10,38 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from rollcall.core.types import ENCODING_SIZE, Box, Encodings, Face, Pixels
+from rollcall.core.encoding_space import DLIB
+from rollcall.core.types import Box, DetectedFace, Encodings, Pixels
 from rollcall.tools import cli
+
+LARGE_FACE = DetectedFace(
+    Box(0, 80, 80, 0), np.array([(25.0, 30), (55, 30), (40, 45), (28, 60), (52, 60)]), 1.0
+)
+"""Fills the pictures of `photo`, upright and looking into the camera."""
 
 
 class NumberedFaces:
     """FaceEngine that finds one large, sharp face in each picture, told apart by its number."""
 
     name = "numbered"
+    space = DLIB
 
-    def faces(self, pixels: Pixels, *, thorough: bool = False) -> tuple[Face, ...]:
-        return (Face(Box(0, 80, 80, 0), encoding(int(pixels[0, 0, 0]))),)
+    def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]:
+        return (LARGE_FACE,)
+
+    def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:
+        return np.array([encoding(int(pixels[0, 0, 0])) for _ in faces])
 
 
 def encoding(number: int) -> Encodings:
-    return np.random.default_rng(number).normal(0, 0.1, ENCODING_SIZE)
+    return np.random.default_rng(number).normal(0, 0.1, DLIB.size)
 
 
 def photo(folder: Path, number: int) -> Path:

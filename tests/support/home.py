@@ -8,6 +8,7 @@ from pathlib import Path
 from rollcall.adapters.memory import MemoryStore, MemoryStudents, PaintedFaces
 from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.gallery import Gallery
+from rollcall.core.scan import SCANS
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Student, VideoLimits
 from rollcall.function.service import FunctionService
@@ -43,7 +44,7 @@ class Home:
             decoders(limits).open,
             PaintedFaces(),
             tolerance=settings.tolerance,
-            scan=settings.scan,
+            scan=SCANS[settings.scan],
             most_s=settings.max_call_s,
         )
         gallery = FixedGallery(painted_gallery(alice="red", bob="blue"))

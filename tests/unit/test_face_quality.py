@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from rollcall.core.face_quality import (
-    MAX_TURN,
-    MIN_FACE_PX,
-    MIN_SHARPNESS,
-    FaceQuality,
+    MAX_ENROLLED_TURN,
+    MAX_JUDGED_TURN,
+    MIN_ENROLLED_PX,
+    MIN_ENROLLED_SHARPNESS,
+    MIN_JUDGED_PX,
+    MIN_JUDGED_SHARPNESS,
     measure,
     sharpness_of,
     turn_of,
+    why_not_enrolled,
+    why_not_judged,
 )
-from rollcall.core.types import ENCODING_SIZE, Box, Face, Pixels
+from rollcall.core.types import Box, FaceQuality, Landmarks, Pixels
 
 CENTRE = 100.0
 
@@ -57,7 +63,7 @@ def sharpness(pixels: Pixels) -> float:
 def test_blur_makes_it_smaller_step_by_step() -> None:
     values = [sharpness(blurred(drawing(), times)) for times in (0, 2, 6, 20, 60)]
     assert values == sorted(values, reverse=True)
-    assert values[0] > MIN_SHARPNESS > values[-1]
+    assert values[0] > MIN_JUDGED_SHARPNESS > values[-1]
 
 
 def test_contrast_and_size_change_little() -> None:
@@ -69,8 +75,8 @@ def test_contrast_and_size_change_little() -> None:
 @pytest.mark.parametrize("deviation", [4.0, 10.0])
 def test_noise_does_not_look_sharp(deviation: float) -> None:
     soft = blurred(drawing(), 60)
-    assert sharpness(noisy(soft, deviation)) < MIN_SHARPNESS
-    assert sharpness(noisy(drawing(), deviation)) > MIN_SHARPNESS
+    assert sharpness(noisy(soft, deviation)) < MIN_ENROLLED_SHARPNESS
+    assert sharpness(noisy(drawing(), deviation)) > MIN_ENROLLED_SHARPNESS
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
@@ -83,9 +89,9 @@ def test_a_plain_area_has_no_sharpness(value: int) -> None:
     assert sharpness(np.full((80, 80, 3), value, dtype=np.uint8)) == pytest.approx(0, abs=1e-9)
 
 
-def landmarks(nose: float, degrees: float = 0.0) -> np.ndarray:
-    """Eyes 40 pixels apart, the nose so far to the side, the head tilted."""
-    points = np.array([[24, 0], [16, 0], [-24, 0], [-16, 0], [nose * 40, 30]], dtype=np.float64)
+def landmarks(nose: float, degrees: float = 0.0) -> Landmarks:
+    """Eyes 40 pixels apart, the nose so far to the side, the mouth below, the head tilted."""
+    points = np.array([[-20, 0], [20, 0], [nose * 40, 30], [-15, 50], [15, 50]], dtype=np.float64)
     angle = np.deg2rad(degrees)
     tilt = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return points @ tilt.T + CENTRE
@@ -103,29 +109,43 @@ def test_eyes_in_one_place_do_not_divide_by_zero() -> None:
     assert turn_of(np.zeros((5, 2))) == 0.0
 
 
-GOOD = FaceQuality(MIN_FACE_PX, MIN_SHARPNESS, MAX_TURN)
+JUDGED = FaceQuality(MIN_JUDGED_PX, MIN_JUDGED_SHARPNESS, MAX_JUDGED_TURN, 0.5)
+ENROLLED = FaceQuality(MIN_ENROLLED_PX, MIN_ENROLLED_SHARPNESS, MAX_ENROLLED_TURN, 0.5)
 
 
 def test_a_face_at_its_limits_is_good() -> None:
-    assert GOOD.problem() == ""
-    assert FaceQuality(MIN_FACE_PX, MIN_SHARPNESS, None).problem() == ""
+    assert why_not_judged(JUDGED) == ""
+    assert why_not_enrolled(ENROLLED) == ""
 
 
 @pytest.mark.parametrize(
-    ("quality", "problem"),
+    ("changed", "problem", "sentence"),
     [
-        (FaceQuality(MIN_FACE_PX - 1, 1.0, 0.0), "only 49 pixels wide, and 50 are needed"),
-        (FaceQuality(500, MIN_SHARPNESS / 2, 0.0), "is blurred"),
-        (FaceQuality(500, 1.0, MAX_TURN + 0.01), "is turned away"),
+        ({"size_px": 31}, "too small", "only 31 pixels wide, and 50 are needed"),
+        ({"sharpness": 0.003}, "blurred", "is blurred"),
+        ({"turn": 0.61}, "turned", "is turned away"),
     ],
 )
-def test_a_face_beyond_a_limit_has_a_reason(quality: FaceQuality, problem: str) -> None:
-    assert problem in quality.problem()
-    assert "; use a" in quality.problem()
+def test_a_face_beyond_a_limit_has_a_reason(
+    changed: dict[str, float], problem: str, sentence: str
+) -> None:
+    assert why_not_judged(replace(JUDGED, **changed)) == problem
+    refusal = why_not_enrolled(replace(ENROLLED, **changed))
+    assert sentence in refusal
+    assert "; use a" in refusal
+
+
+def test_enrolment_is_stricter_than_recognition() -> None:
+    assert why_not_enrolled(JUDGED)
 
 
 def test_the_shorter_side_of_the_box_counts() -> None:
-    face = Face(Box(10, 110, 50, 20), np.zeros(ENCODING_SIZE), landmarks(-0.3))
-    quality = measure(drawing(), face)
-    assert (quality.size_px, quality.turn) == (40, pytest.approx(0.3))
-    assert measure(drawing(), Face(face.box, face.encoding)).turn is None
+    quality = measure(drawing(), Box(10, 110, 50, 20), landmarks(-0.3), 0.9)
+    assert (quality.size_px, quality.turn, quality.score) == (40, pytest.approx(0.3), 0.9)
+
+
+def test_a_box_may_reach_beyond_the_picture() -> None:
+    inside = measure(drawing(), Box(0, 128, 128, 0), landmarks(0), 0.9)
+    beyond = measure(drawing(), Box(-9, 150, 140, -20), landmarks(0), 0.9)
+    assert beyond.sharpness == inside.sharpness
+    assert beyond.size_px == 149

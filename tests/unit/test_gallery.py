@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
+import tokenize
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rollcall.core
+from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import GalleryError, NameRefused
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.names import MAX_NAME_CHARS, UNKNOWN, checked_name
-from rollcall.core.types import ENCODING_SIZE, Match
+from rollcall.core.types import Match
 
 
 def at(*coordinates: float) -> np.ndarray:
     """A point of encoding space: these coordinates, the others 0."""
-    point = np.zeros(ENCODING_SIZE)
+    point = np.zeros(DLIB.size)
     point[: len(coordinates)] = coordinates
     return point
 
@@ -59,11 +64,11 @@ def test_empty_gallery_matches_nobody() -> None:
     found = empty_gallery()
     assert len(found) == 0
     assert found.people == ()
-    assert found.nearest(np.zeros((2, ENCODING_SIZE))) == [None, None]
+    assert found.nearest(np.zeros((2, DLIB.size))) == [None, None]
 
 
 def test_no_faces_no_matches() -> None:
-    empty = np.empty((0, ENCODING_SIZE))
+    empty = np.empty((0, DLIB.size))
     assert gallery(("alice", at())).nearest(empty) == []
     assert empty_gallery().nearest(empty) == []
 
@@ -75,7 +80,7 @@ def test_one_match_for_each_face_in_order() -> None:
 
 
 def test_an_encoding_of_the_gallery_is_at_distance_0() -> None:
-    points = np.random.default_rng(1).normal(0, 0.12, (50, ENCODING_SIZE))
+    points = np.random.default_rng(1).normal(0, 0.12, (50, DLIB.size))
     found = Gallery([f"p{index}" for index in range(50)], points)
     for index, match in enumerate(found.nearest(points)):
         assert match is not None
@@ -99,8 +104,8 @@ def brute_force(names: Sequence[str], points: np.ndarray, face: np.ndarray) -> M
 )
 def test_agrees_with_brute_force(names: list[str], seed: int) -> None:
     random = np.random.default_rng(seed)
-    points = random.normal(0, 0.12, (len(names), ENCODING_SIZE))
-    faces = random.normal(0, 0.12, (4, ENCODING_SIZE))
+    points = random.normal(0, 0.12, (len(names), DLIB.size))
+    faces = random.normal(0, 0.12, (4, DLIB.size))
     for face, match in zip(faces, Gallery(names, points).nearest(faces), strict=True):
         expected = brute_force(names, points, face)
         assert match is not None
@@ -159,7 +164,7 @@ def test_one_row_of_128_for_each_name(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("dtype", ["i8", "u1", "?", "c16", "U1", "O", "M8[s]"])
 def test_encodings_are_floats(dtype: str) -> None:
     with pytest.raises(GalleryError):
-        Gallery(["alice"], np.zeros((1, ENCODING_SIZE)).astype(dtype))
+        Gallery(["alice"], np.zeros((1, DLIB.size)).astype(dtype))
 
 
 def test_float32_becomes_float64() -> None:
@@ -187,6 +192,28 @@ def test_version_is_that_of_the_content() -> None:
         empty_gallery(),
     ]
     assert len({first.version, *(other.version for other in others)}) == 6
+
+
+OTHER = EncodingSpace("other-1", 3, 1.0, 0.7, 0.1, 0.02)
+
+
+def test_a_gallery_keeps_its_encoding_space() -> None:
+    grown = empty_gallery(OTHER).with_face("ada", np.ones(3)).with_face("bob", np.zeros(3))
+    assert (grown.space, grown.without("ada").space) == (OTHER.name, OTHER.name)
+    assert nearest(grown, np.full(3, 0.1)).name == "bob"
+    assert gallery(("ada", at())).space == DLIB.name
+
+
+@pytest.mark.parametrize("space", ["", "a b", "x" * 65, "\u202e"])
+def test_the_space_has_a_plain_name(space: str) -> None:
+    with pytest.raises(GalleryError, match="encoding space"):
+        Gallery(["ada"], np.zeros((1, 3)), space)
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (1, 4097), (2, 3), (3,), ()])
+def test_encodings_of_another_space_have_a_sensible_shape(shape: tuple[int, ...]) -> None:
+    with pytest.raises(GalleryError, match="shape"):
+        Gallery(["ada"], np.zeros(shape), OTHER.name)
 
 
 def test_with_face_leaves_the_old_gallery_as_it_was() -> None:
@@ -217,8 +244,8 @@ def test_an_encoding_of_absurd_size_is_refused(value: float) -> None:
 def test_single_precision_decides_nothing(scale: float, spread: float) -> None:
     """Encodings so near each other that only double precision tells them apart."""
     random = np.random.default_rng(7)
-    middle = random.normal(size=ENCODING_SIZE) / 12
-    points = np.clip(scale * (middle + spread * random.normal(size=(300, ENCODING_SIZE))), -99, 99)
+    middle = random.normal(size=DLIB.size) / 12
+    points = np.clip(scale * (middle + spread * random.normal(size=(300, DLIB.size))), -99, 99)
     names = [f"person {index // 3}" for index in range(300)]
     found = Gallery(names, points)
     for point in (points[5], scale * middle, points[7] + scale * spread * 0.1):
@@ -236,3 +263,19 @@ def test_an_error_about_a_name_does_not_hold_the_name() -> None:
         Gallery(["Ada\u202e"], at()[None])
     assert "Ada" not in str(caught.value)
     assert isinstance(caught.value.__cause__, NameRefused)
+
+
+def test_the_core_has_dlibs_numbers_in_one_module() -> None:
+    """The size of an encoding stands in `encoding_space.py` alone."""
+    core = Path(rollcall.core.__file__).parent
+    others = [path for path in sorted(core.glob("*.py")) if path.name != "encoding_space.py"]
+    assert len(others) > 20
+    assert [path.name for path in others if re.search(r"\b128\b", _code(path))] == []
+
+
+def _code(path: Path) -> str:
+    """Without strings and comments."""
+    with path.open("rb") as file:
+        tokens = list(tokenize.tokenize(file.readline))
+    kept = (tokenize.NAME, tokenize.NUMBER, tokenize.OP)
+    return " ".join(token.string for token in tokens if token.type in kept)

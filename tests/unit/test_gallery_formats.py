@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from support.needs import classroom_folder
 
 from rollcall.core import gallery_formats, restricted_pickle
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_formats import FORMAT, is_native, parse_gallery, render_gallery
@@ -38,6 +39,28 @@ def refused(body: bytes) -> str:
 
 
 # --- the native format
+
+
+def test_the_file_carries_the_encoding_space() -> None:
+    parsed = parse_gallery(render_gallery(Gallery(["ada"], np.ones((1, 512)), "arcface-r50")))
+    assert (parsed.space, parsed.encodings.shape) == ("arcface-r50", (1, 512))
+
+
+def test_a_file_without_an_encoding_space_is_dlibs() -> None:
+    body = io.BytesIO()
+    np.savez(body, format=np.array(FORMAT), names=np.array(["ada"]), encodings=np.ones((1, 128)))
+    assert parse_gallery(body.getvalue()).space == DLIB.name
+
+
+def test_a_pickle_is_dlibs() -> None:
+    assert parse_gallery(pickled(POINTS)).space == DLIB.name
+
+
+def test_the_file_cannot_claim_dlibs_space_for_other_encodings() -> None:
+    body = io.BytesIO()
+    arrays = {"names": np.array(["ada"]), "encodings": np.ones((1, 512))}
+    np.savez(body, format=np.array(FORMAT), space=np.array(DLIB.name), **arrays)
+    assert "shape" in refused(body.getvalue())
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,11 @@ MIDDLE = (
     "enrolment",
     "forgetting",
     "locks",
+    "looking",
     "memory_limit",
+    "refining",
     "scratch",
+    "searching",
     "video_files",
 )
 TOP = ("trigger", "worker", "local", "tools", "function")
@@ -40,7 +43,7 @@ SHARED = ("core", "adapters.boto", "adapters.whole_answers")
 VIDEO_VENDORS = {"numpy", "av"}
 FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}
 READ_THE_ENVIRONMENT = {
-    "rollcall/adapters/faces/runtime.py",  # sets a variable, and reads none
+    "rollcall/faces/runtime.py",  # sets a variable, and reads none
     "rollcall/tools/entry.py",
     "rollcall/tools/cli.py",
     "rollcall/tools/demo.py",
@@ -126,9 +129,9 @@ def test_the_decoder_imports_core_and_ffmpeg(path: Path) -> None:
     assert others(path) <= VIDEO_VENDORS
 
 
-@pytest.mark.parametrize("path", below("adapters/faces"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", below("faces"), ids=lambda path: path.name)
 def test_an_engine_imports_core_and_what_sees_faces(path: Path) -> None:
-    assert all(within(name, "core", "adapters.faces") for name in ours(path))
+    assert all(within(name, "core", "faces") for name in ours(path))
     assert others(path) <= FACE_VENDORS
 
 
@@ -142,7 +145,7 @@ EVERYWHERE = [
 
 def test_onnxruntime_is_imported_in_one_place_which_switches_its_telemetry_off() -> None:
     direct = [path for path in EVERYWHERE if "onnxruntime" in {i.split(".")[0] for i in _all(path)}]
-    assert relative(direct) == ["rollcall/adapters/faces/runtime.py"]
+    assert relative(direct) == ["rollcall/faces/runtime.py"]
 
 
 def _all(path: Path) -> Iterator[str]:

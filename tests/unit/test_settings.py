@@ -49,15 +49,23 @@ def test_defaults_that_users_know() -> None:
     assert settings.student_table == "student_table"
     assert settings.aws_region == "us-east-1"
     assert settings.openfaas_function == "face-recognition"
-    assert settings.tolerance == 0.6
-    assert settings.scan == "identify"
+    assert settings.tolerance is None
+    assert settings.scan == "auto"
 
 
 @pytest.mark.parametrize("item", fields(Settings), ids=lambda item: item.name)
 def test_every_default_is_a_value_that_parses(item: object) -> None:
     name, default = item.name, item.default  # type: ignore[attr-defined]
-    parsed = getattr(parse_settings({name.upper(): str(default)}), name)
+    text = "auto" if default is None else str(default)
+    parsed = getattr(parse_settings({name.upper(): text}), name)
     assert (parsed, type(parsed)) == (default, type(default))
+
+
+def test_the_tolerance_is_a_number_or_auto() -> None:
+    assert parse_settings({"TOLERANCE": "auto"}).tolerance is None
+    assert parse_settings({"TOLERANCE": "0.5"}).tolerance == 0.5
+    for wrong in ("none", "0", "3", "nan"):
+        assert "TOLERANCE has to be auto, or a number of 0.01 to 2" in refused(TOLERANCE=wrong)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\t\n"])
@@ -210,7 +218,7 @@ def test_table_has_a_row_for_every_setting() -> None:
     rows = settings_table().splitlines()[2:]
     assert [row.split("`")[1] for row in rows] == list(setting_names())
     assert all(row.count(" | ") == 2 for row in rows)
-    assert "| `TOLERANCE` | `0.6` |" in settings_table()
+    assert "| `TOLERANCE` | `auto` |" in settings_table()
     assert "| `REPORT_BUCKET` |  |" in settings_table()
 
 

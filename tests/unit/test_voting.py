@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from rollcall.core.decision import Decision
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import VideoTooLarge
-from rollcall.core.types import Box, Face, Match, Person, Recognition, Sighting
-from rollcall.core.voting import (
-    CLEAR_MARGIN,
-    MAX_TRACKS,
-    SAME_FACE_DISTANCE,
-    accepted,
-    is_clear,
-    people,
-)
+from rollcall.core.types import Box, Face, FaceQuality, Match, Person, Recognition, Sighting
+from rollcall.core.voting import MAX_TRACKS, is_clear, people
 
-TOLERANCE = 0.6
-BOX = Box(0, 10, 10, 0)
+DECISION = Decision(DLIB, 0.6)
+SAME_FACE_DISTANCE, CLEAR_MARGIN = DLIB.same_face_distance, DLIB.clear_margin
+BOX = Box(0, 200, 200, 0)
+GOOD = FaceQuality(200, 0.3, 0.0, 1.0)
 FAR = 5.0
 
 
@@ -30,20 +28,36 @@ def seen(
     distance: float = 0.4,
     margin: float = 0.3,
     y: float = 0.0,
+    *,
+    followed: bool = False,
 ) -> Sighting:
-    """A face at the point (x, y) of encoding space, nearest to `name`."""
+    """A good face at the point (x, y) of encoding space, nearest to `name`."""
     encoding = np.zeros(128)
     encoding[:2] = x, y
     match = None if name is None else Match(name, distance, margin)
-    return Sighting(time_s, Face(BOX, encoding), match)
+    return Sighting(time_s, Face(BOX, np.zeros((5, 2)), GOOD, encoding), match, followed)
+
+
+def not_judged(time_s: float) -> Sighting:
+    return Sighting(time_s, Face(BOX, np.zeros((5, 2)), GOOD, None, "blurred"), None)
 
 
 def stranger(time_s: float, x: float, distance: float = 0.7) -> Sighting:
     return seen(time_s, x, "alice", distance)
 
 
+def found_in(sightings: Sequence[Sighting], decision: Decision = DECISION) -> tuple[Person, ...]:
+    """In a video that ends with its last look; a second lies between two looks."""
+    looks_s = sorted({sighting.time_s for sighting in sightings})
+    return people(sightings, decision, looks_s, looks_s[-1] if looks_s else 0.0)
+
+
+def summary(sightings: Sequence[Sighting]) -> list[tuple[str, float, float, int]]:
+    return [(p.name, p.first_seen_s, p.last_seen_s, p.frames) for p in found_in(sightings)]
+
+
 def names(*sightings: Sighting) -> list[str]:
-    return [person.name for person in people(sightings, TOLERANCE)]
+    return [person.name for person in found_in(sightings)]
 
 
 # --- tolerance
@@ -55,25 +69,23 @@ def names(*sightings: Sighting) -> list[str]:
 )
 def test_tolerance_is_the_largest_distance_accepted(distance: float, name: str) -> None:
     assert names(seen(0, 0, "alice", distance)) == [name]
-    assert accepted(Match("alice", distance, 0.1), TOLERANCE) == bool(name)
 
 
 def test_nobody_is_accepted_from_an_empty_gallery() -> None:
-    assert not accepted(None, TOLERANCE)
-    assert people([seen(0, 0)], TOLERANCE) == (Person("", 0, 0, 1, None),)
+    assert found_in([seen(0, 0)]) == (Person("", 0, 0, 1, None, ((0, 0),)),)
 
 
 # --- one face over time
 
 
 def test_one_face_is_one_person_from_first_to_last() -> None:
-    found = people([seen(t, 0.01 * t, "alice", 0.5 - 0.01 * t) for t in range(5)], TOLERANCE)
-    assert found == (Person("alice", 0, 4, 5, pytest.approx(0.46)),)
+    (person,) = found_in([seen(t, 0.01 * t, "alice", 0.5 - 0.01 * t) for t in range(5)])
+    assert person == Person("alice", 0, 4, 5, pytest.approx(0.46), ((0, 4),), "clear")
 
 
 def test_one_wrong_frame_is_outvoted_however_near_it_is() -> None:
     sightings = [seen(0, 0, "alice"), seen(1, 0, "bob", 0.2), seen(2, 0, "alice")]
-    assert people(sightings, TOLERANCE) == (Person("alice", 0, 2, 3, 0.4),)
+    assert summary(sightings) == [("alice", 0, 2, 3)]
 
 
 def test_frames_beyond_the_tolerance_have_no_vote() -> None:
@@ -111,16 +123,15 @@ def test_a_tie_goes_to_the_nearer(nearer: str) -> None:
 
 def test_distance_is_that_of_the_name_that_won() -> None:
     sightings = [seen(0, 0, "bob", 0.1), seen(1, 0, "alice", 0.5), seen(2, 0, "alice", 0.4)]
-    (person,) = people(sightings, TOLERANCE)
+    (person,) = found_in(sightings)
     assert (person.name, person.distance) == ("alice", 0.4)
 
 
 def test_someone_who_comes_back_is_one_person() -> None:
     sightings = [seen(0, 0, "alice"), seen(1, FAR, "bob"), seen(2, 1, "alice", 0.3)]
-    assert people(sightings, TOLERANCE) == (
-        Person("alice", 0, 2, 2, 0.3),
-        Person("bob", 1, 1, 1, 0.4),
-    )
+    alice, bob = found_in(sightings)
+    assert (alice.name, alice.intervals) == ("alice", ((0, 0), (2, 2)))
+    assert (bob.name, bob.intervals) == ("bob", ((1, 1),))
 
 
 # --- bad views
@@ -128,13 +139,11 @@ def test_someone_who_comes_back_is_one_person() -> None:
 
 def test_a_blurred_view_belongs_to_the_person_it_could_be() -> None:
     blurred = stranger(1, SAME_FACE_DISTANCE + 0.1)
-    assert people([seen(0, 0, "alice"), blurred, seen(2, 0, "alice")], TOLERANCE) == (
-        Person("alice", 0, 2, 3, 0.4),
-    )
+    assert summary([seen(0, 0, "alice"), blurred, seen(2, 0, "alice")]) == [("alice", 0, 2, 3)]
 
 
 def test_a_blurred_view_goes_to_the_nearer_of_two() -> None:
-    found = people([seen(0, 0, "alice"), seen(0, 1.0, "bob"), stranger(1, 0.48)], TOLERANCE)
+    found = found_in([seen(0, 0, "alice"), seen(0, 1.0, "bob"), stranger(1, 0.48)])
     assert [(person.name, person.frames) for person in found] == [("alice", 2), ("bob", 1)]
 
 
@@ -149,14 +158,14 @@ def test_nobody_is_in_a_picture_twice() -> None:
 
 def test_of_two_bad_views_in_a_picture_the_nearer_is_taken() -> None:
     sightings = [seen(0, 0, "alice"), stranger(1, 0.55), seen(1, 0, "alice", 0.65, y=-0.5)]
-    found = people(sightings, TOLERANCE)
+    found = found_in(sightings)
     assert [(person.name, person.frames) for person in found] == [("alice", 2), ("", 1)]
     assert found[1].distance == pytest.approx(0.7)
 
 
 def test_a_bad_view_beside_an_absorbed_one_is_somebody_else() -> None:
     views = [seen(1, 0.0, "alice", 0.65, y=0.5), stranger(1, 0.5), stranger(2, 0.5)]
-    found = people([seen(0, 0, "alice"), *views], TOLERANCE)
+    found = found_in([seen(0, 0, "alice"), *views])
     assert sum(person.frames for person in found) == 4
     assert len(found) == 2
 
@@ -165,8 +174,8 @@ def test_a_bad_view_beside_an_absorbed_one_is_somebody_else() -> None:
 
 
 def test_a_stranger_stays_unknown() -> None:
-    assert people([stranger(t, 0.0, 0.7 + t / 100) for t in range(3)], TOLERANCE) == (
-        Person("", 0, 2, 3, 0.7),
+    assert found_in([stranger(t, 0.0, 0.7 + t / 100) for t in range(3)]) == (
+        Person("", 0, 2, 3, 0.7, ((0, 2),)),
     )
 
 
@@ -177,15 +186,12 @@ def test_two_strangers_are_two_rows() -> None:
 def test_faces_of_one_picture_are_never_one_track() -> None:
     """However alike two strangers are."""
     sightings = [stranger(t, x) for t in range(3) for x in (0.0, 0.1)]
-    assert [person.frames for person in people(sightings, TOLERANCE)] == [3, 3]
+    assert [person.frames for person in found_in(sightings)] == [3, 3]
 
 
 def test_two_known_people_in_every_picture() -> None:
     pairs = [(seen(t, 0, "alice"), seen(t, 0.3, "bob", 0.5)) for t in range(3)]
-    assert people([s for pair in pairs for s in pair], TOLERANCE) == (
-        Person("alice", 0, 2, 3, 0.4),
-        Person("bob", 0, 2, 3, 0.5),
-    )
+    assert summary([s for pair in pairs for s in pair]) == [("alice", 0, 2, 3), ("bob", 0, 2, 3)]
 
 
 def test_same_face_distance_is_a_border() -> None:
@@ -210,7 +216,7 @@ def test_most_frames_first_then_the_nearest() -> None:
 
 
 def test_nobody() -> None:
-    assert people([], TOLERANCE) == ()
+    assert found_in([]) == ()
 
 
 @pytest.mark.parametrize(
@@ -222,7 +228,7 @@ def test_nobody() -> None:
     ],
 )
 def test_status(sightings: list[Sighting], status: str) -> None:
-    found = people(sightings, TOLERANCE)
+    found = found_in(sightings)
     assert Recognition(found, tuple(sightings), 1, 1.0).status == status
 
 
@@ -233,21 +239,46 @@ def test_status(sightings: list[Sighting], status: str) -> None:
     ("sightings", "clear"),
     [
         ([], False),
-        ([seen(0, 0, "alice", 0.6, CLEAR_MARGIN)], True),
+        ([seen(0, 0, "alice", 0.57, CLEAR_MARGIN)], True),
+        ([seen(0, 0, "alice", 0.58, CLEAR_MARGIN)], False),
         ([seen(0, 0, "alice", 0.3, math.inf)], True),
         ([seen(0, 0, "alice", 0.61, 0.3)], False),
         ([seen(0, 0, "alice", 0.3, CLEAR_MARGIN - 0.001)], False),
         ([seen(0, 0)], False),
         ([seen(0, 0, "alice"), seen(0, FAR, "bob")], True),
         ([seen(0, 0, "alice"), stranger(0, FAR)], False),
+        ([seen(0, 0, "alice"), not_judged(0)], True),
+        ([not_judged(0)], False),
     ],
 )
 def test_clear(sightings: list[Sighting], clear: bool) -> None:
-    assert is_clear(sightings, TOLERANCE) is clear
+    assert is_clear(sightings, DECISION) is clear
 
 
 def test_a_crowd_has_an_end() -> None:
     crowd = [seen(0, FAR * n) for n in range(MAX_TRACKS)]
-    assert len(people(crowd, TOLERANCE)) == MAX_TRACKS
+    assert len(found_in(crowd)) == MAX_TRACKS
     with pytest.raises(VideoTooLarge, match=str(MAX_TRACKS)):
-        people([*crowd, seen(0, -FAR)], TOLERANCE)
+        found_in([*crowd, seen(0, -FAR)])
+
+
+# --- evidence
+
+
+def test_a_face_that_cannot_be_judged_is_nobody() -> None:
+    assert found_in([not_judged(0), seen(1, 0, "alice")])[0].frames == 1
+    assert found_in([not_judged(0)]) == ()
+
+
+def test_a_followed_face_extends_the_interval_and_has_no_vote() -> None:
+    """Its encoding is that of an earlier look, so it is not new evidence."""
+    followed = [seen(t, 0, "alice", followed=True) for t in (1, 2, 3)]
+    others = [seen(t, 0, "bob", 0.55) for t in (4, 5)]
+    (person,) = found_in([seen(0, 0, "alice", 0.5), *followed, *others])
+    assert (person.name, person.frames) == ("bob", 6)
+
+
+def test_a_stricter_tolerance_names_fewer() -> None:
+    sightings = [seen(0, 0, "alice", 0.55), seen(0, FAR, "bob", 0.45)]
+    strict = found_in(sightings, Decision(DLIB, 0.5))
+    assert [person.name for person in strict] == ["bob", ""]

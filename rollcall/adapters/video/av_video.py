@@ -11,13 +11,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import dropwhile, islice
+from functools import cached_property
+from itertools import chain, dropwhile, islice
 from typing import BinaryIO
 
 import av
 from av.video.stream import VideoStream
 
 from rollcall.adapters.video.content_length import claimed_s, claims_too_much, measure
+from rollcall.adapters.video.kept_frames import KeptFrames
+from rollcall.adapters.video.key_index import IndexedKeys, KeyIndex, read_key_index
+from rollcall.adapters.video.key_looks import KeyLooks, Look
 from rollcall.adapters.video.opening import (
     HAS_KEY_INDEX,
     HAS_WHOLE_INDEX,
@@ -25,7 +29,8 @@ from rollcall.adapters.video.opening import (
     VideoContainer,
     packets_of,
 )
-from rollcall.adapters.video.packet_decoder import PacketDecoder
+from rollcall.adapters.video.packet_decoder import MAX_DAMAGED_PACKETS, PacketDecoder
+from rollcall.adapters.video.read_ahead import ReadAhead
 from rollcall.adapters.video.shown_frames import Screen
 from rollcall.adapters.video.tracks import choose_track
 from rollcall.core.errors import NotAVideo, VideoTooLarge
@@ -59,22 +64,28 @@ next one is a tenth of a second away."""
 REORDERED_FRAMES = 16
 """Frames that are decoded before others and shown after them: H.264's and HEVC's limit."""
 
-MAX_DAMAGED_PACKETS = 1000
-"""In a row. After so many there is nothing more to come."""
+
+NOTHING_DECODED = "no frame of the video can be decoded; convert it, or upload it again"
 
 
 @contextmanager
 def open_video(
-    file: BinaryIO, limits: VideoLimits, *, whole: bool = False, track: int = 0
+    file: BinaryIO,
+    limits: VideoLimits,
+    *,
+    whole: bool = False,
+    track: int = 0,
+    kept_bytes: int = 0,
 ) -> Iterator[AvVideo]:
     """The video in a seekable file, whose name means nothing: its first bytes decide.
 
-    `whole` says that all of it will be looked at, and not only some frames. `track` counts the
-    video tracks in the order in which they are worth looking at. Raises NotAVideo or VideoTooLarge.
+    `whole` says that all of it will be looked at, and not only some frames; then up to `kept_bytes`
+    of decoded frames are kept for `kept_frame`. `track` counts the video tracks in the order in
+    which they are worth looking at. Raises NotAVideo or VideoTooLarge.
     """
     container = VideoContainer(file)
     try:
-        video = AvVideo(container, limits, whole=whole, track=track)
+        video = AvVideo(container, limits, whole=whole, track=track, kept_bytes=kept_bytes)
         try:
             yield video
         finally:
@@ -87,7 +98,13 @@ class AvVideo:
     """Implements `rollcall.core.types.Video`."""
 
     def __init__(
-        self, container: VideoContainer, limits: VideoLimits, *, whole: bool, track: int
+        self,
+        container: VideoContainer,
+        limits: VideoLimits,
+        *,
+        whole: bool,
+        track: int,
+        kept_bytes: int,
     ) -> None:
         self._limits = limits
         self._whole = whole
@@ -113,36 +130,114 @@ class AvVideo:
         self._packets = packets_of(self._container, self._stream)
         self._again: deque[AnyPacket] = deque()
         self._ready: deque[av.VideoFrame] = deque()
+        self._kept = KeptFrames(1 / self._fps, kept_bytes if whole else 0)
         self._configure()
 
     @property
     def damaged(self) -> bool:
         return self._decoder.damaged
 
+    @property
+    def pixels(self) -> int:
+        """Of a frame, as the header claims."""
+        return self._stream.width * self._stream.height
+
+    @property
+    def divisible(self) -> bool:
+        """Only a video that is opened as a whole is searched for this."""
+        return self._whole and self._may_seek and self._index is not None and self._index.divisible
+
+    @cached_property
+    def _index(self) -> KeyIndex | None:
+        return read_key_index(self._stream, self._demuxer, 1 / self._fps)
+
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
         """For each time the first frame that is not before it; times only grow.
 
-        The times are `MediaClock.moving_s`. Raises NotAVideo when not even the first frame can be
-        decoded. A video that is cut off ends with its last good frame.
+        The times are `MediaClock.moving_s`. Decoding begins at the last key frame before the first
+        of them, in a video that can be sought in. Raises NotAVideo when not even the first frame
+        can be decoded. A video that is cut off ends with its last good frame.
         """
         seen_any = False
         for time_s in times_s:
             found = self._frame_at(time_s)
             if found is None:
                 self.moving_s = self._true_moving_s()
+                self._ended_at(self._clock.time_s)
                 break
             seen_any = True
             self._check_pixels(found.width, found.height)
             yield Frame(self._clock.time_s, self._screen.show(found))
         if not seen_any:
-            raise NotAVideo("no frame of the video can be decoded; convert it, or upload it again")
+            raise NotAVideo(NOTHING_DECODED)
+
+    def key_frames(self, step_s: float) -> Iterator[Frame]:
+        """Frames of the whole video, at most `step_s` apart; where key frames lie close enough,
+        nothing else is decoded. A picture that stands still for longer is looked at once.
+
+        Raises NotAVideo as `frames` does.
+        """
+        seen: list[AnyPacket] = []
+        unseen, self._packets = self._packets, _noted(self._packets, seen)
+        found = self._frame_at(0.0)
+        if found is None:
+            raise NotAVideo(NOTHING_DECODED)
+        last = first = Look(found, self._clock.time_s, self._clock.moving_s)
+        if self._fps >= DENSE_FPS:
+            self._stream.codec_context.skip_frame = "NONREF"
+        keys = self._keys(seen, unseen, step_s)
+        looks = KeyLooks(
+            keys,
+            self._decoder,
+            frame_s=1 / self._fps,
+            tick_s=self._tick_s,
+            step_s=step_s,
+            duration_s=self.duration_s,
+        )
+        for last in looks.after(first):
+            self._check_length(last.time_s)
+            self._check_pixels(last.frame.width, last.frame.height)
+            yield Frame(last.time_s, self._screen.show(last.frame))
+        if keys.end is not None:
+            self._ended_at(keys.end.time_s)
+        if keys.end is not None and keys.end.moving_s - last.moving_s > step_s + 1 / self._fps:
+            self.moving_s = last.moving_s + 1 / self._fps  # the file is cut off
+
+    def _ended_at(self, last_s: float) -> None:
+        """Corrects the length by the time of the last frame, except where an index says how long
+        the video was before it was cut off."""
+        if last_s > 0 and self._demuxer not in HAS_WHOLE_INDEX:
+            self.duration_s = last_s + 1 / self._fps
+
+    def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
+        """Of the frames decoded lately, the one nearest to the middle between two times."""
+        found = self._kept.nearest(after_s, before_s)
+        return found and Frame(found.time_s, self._screen.show(found.frame))
+
+    def cut_between(self, after_s: float, before_s: float) -> float | None:
+        """The time of the first frame behind a cut between two frames that were decoded lately."""
+        return self._kept.cut_between(after_s, before_s)
 
     def let_go(self) -> None:
         """Drops pictures and packets: a generator of ours refers to us, and such circles live on
         until Python looks for them."""
         self._ready.clear()
         self._again.clear()
+        self._kept.clear()
         self._packets = iter(())
+
+    def _keys(
+        self, seen: list[AnyPacket], unseen: Iterator[AnyPacket], hold_s: float
+    ) -> IndexedKeys | ReadAhead:
+        """From the index, where that is complete; or else from the packets, from the first one."""
+        frame_s, start_s = 1 / self._fps, self._clock.stamp_s(0.0)
+        stamps = [(each.pts, each.dts) for each in seen if each.is_keyframe]
+        late = [pts - dts for pts, dts in stamps if pts is not None and dts is not None]
+        shift = late[0] if late else 0
+        index = read_key_index(self._stream, self._demuxer, frame_s, hold_s, shift)
+        if index is not None and index.keys and self._may_seek:
+            return IndexedKeys(index, self._container, self._stream)
+        return ReadAhead(chain(seen, unseen), self._tick_s, frame_s, start_s, hold_s)
 
     def _length(self, container: VideoContainer) -> tuple[float, float]:
         """Seconds of content, and without what stands still: as the header claims, or measured
@@ -191,11 +286,13 @@ class AvVideo:
         recordings of screens and browsers plainly wrong."""
         if not self._begun:
             self._begun = True
-            if not self._whole:
+            if time_s > 0 and self._may_skip_to(time_s):
+                return self._frame_after_seek(time_s)
+            if not self._whole and time_s <= 0:
                 self._hurry_first()
             return self._frame_from(time_s)
         repeats, self._first_is_repeated = self._first_is_repeated, False
-        if self._may_skip_to(time_s):
+        if not self._whole and self._may_skip_to(time_s):
             return self._frame_after_seek(time_s)
         if repeats:
             self._clock.seek(0.0, 0.0)
@@ -207,6 +304,8 @@ class AvVideo:
             now_s = self._clock.at(None if stamp is None else self._seconds(stamp))
             self._may_seek &= not self._clock.jumps
             self._check_length(now_s)
+            if self._whole:
+                self._kept.add(frame, now_s)
             if self._clock.moving_s >= time_s - 0.5 / self._fps:
                 return frame
         return None
@@ -364,3 +463,9 @@ def _rate(stream: VideoStream) -> float:
 
 def _is_key_from(packet: AnyPacket, stamp: int) -> bool:
     return packet.is_keyframe and (packet.pts is None or packet.pts >= stamp)
+
+
+def _noted(packets: Iterator[AnyPacket], seen: list[AnyPacket]) -> Iterator[AnyPacket]:
+    for packet in packets:
+        seen.append(packet)
+        yield packet

@@ -27,7 +27,17 @@ import numpy as np
 
 from rollcall.adapters.video.av_video import AvVideo, open_video
 from rollcall.adapters.video.system_calls import limit_system_calls
-from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, Wire
+from rollcall.adapters.video.wire import (
+    ALL_PLACES,
+    CHANNELS,
+    KEPT_PLACE,
+    LARGE_PX,
+    PLACES,
+    PLACES_WHEN_LARGE,
+    Message,
+    PeerGone,
+    Wire,
+)
 from rollcall.core.errors import RollcallError
 from rollcall.core.types import Frame, VideoLimits
 
@@ -44,6 +54,11 @@ IMPORTED_LATE = (
 a file. By then not even a module can be opened."""
 
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+KEPT_BYTES = 256 << 20
+KEPT_SHARE = 8
+"""Decoded frames that are kept for a second look: at most so many bytes, and at most this part of
+the container's memory. Half a minute of 360p, five seconds of 720p, two seconds of 4K."""
 
 OWN_BYTES = 1 << 30
 """Address space for Python, numpy and FFmpeg themselves; most of it is never touched."""
@@ -102,8 +117,8 @@ class PartFile(io.RawIOBase):
 class Child:
     """Serves the parent until it hangs up.
 
-    To every `open` there is one last answer, `end` or `error`; requests that the parent sent
-    before it had read that are passed over.
+    Every `open` gets one last answer: `end`, after the parent asked to `close` the video, or
+    `error`. Requests that the parent sent before it read an error are ignored.
     """
 
     def __init__(
@@ -114,6 +129,8 @@ class Child:
         self._memory = memory
         self._limits = limits
         self._waiting: deque[Message] = deque()
+        self._kept_bytes = kept_bytes()
+        self._wanted_s = 0.0
 
     def serve(self) -> None:
         """Raises PeerGone when the parent has ended."""
@@ -136,12 +153,14 @@ class Child:
                     self._limits,
                     whole=request["whole"],
                     track=request["track"],
+                    kept_bytes=self._kept_bytes,
                 ) as video,
             ):
-                self._wire.send(
-                    {"video": [video.duration_s, video.moving_s, video.track, video.tracks]}
-                )
-                self._frames(video, PLACES if request["whole"] else 1)
+                places = PLACES if video.pixels <= LARGE_PX else PLACES_WHEN_LARGE
+                facts = [video.duration_s, video.moving_s, video.track, video.tracks]
+                self._wire.send({"video": [*facts, video.divisible, places]})
+                self._serve_video(video, places)
+                self._wire.send({"end": True})
         except RollcallError as error:
             self._wire.send({"error": error.code, "message": str(error)})
         except MemoryError:
@@ -152,25 +171,51 @@ class Child:
         _, (number,), _, _ = socket.recv_fds(self._files, 1, 1)
         return number
 
-    def _frames(self, video: AvVideo, places: int) -> None:
-        for number, frame in enumerate(video.frames(self._times())):
-            self._show(frame, number % places)
-        self._wire.send({"end": video.moving_s, "damaged": video.damaged})
+    def _serve_video(self, video: AvVideo, places: int) -> None:
+        """Until the parent asks to close the video. After the last frame, every further request
+        for the next one is answered `over`."""
+        frames, number = video.frames(self._wanted_times()), 0
+        while "close" not in (request := self._request()):
+            if "key_frames" in request:
+                frames = video.key_frames(request["key_frames"])
+            elif "kept" in request:
+                kept = video.kept_frame(*request["kept"])
+                self._wire.send({"kept": kept and self._placed(kept, KEPT_PLACE)})
+            elif "cut" in request:
+                self._wire.send({"cut": video.cut_between(*request["cut"])})
+            elif "next" not in request:
+                continue  # bytes that nobody waits for
+            elif (frame := self._at(request["next"], frames)) is not None:
+                placed = self._placed(frame, number % places)
+                self._wire.send({**placed, "damaged": video.damaged})
+                number += 1
+            else:
+                lengths = [video.moving_s, video.duration_s]
+                self._wire.send({"over": lengths, "damaged": video.damaged})
 
-    def _times(self) -> Iterator[float]:
-        """As the parent asks for them, until it wants no more."""
-        while (time_s := self._request().get("next")) is not None:
-            yield time_s
+    def _at(self, time_s: float, frames: Iterator[Frame]) -> Frame | None:
+        self._wanted_s = time_s
+        return next(frames, None)
+
+    def _wanted_times(self) -> Iterator[float]:
+        while True:
+            yield self._wanted_s
 
     def _request(self) -> Message:
-        return self._waiting.popleft() if self._waiting else self._wire.receive()
+        """The parent waits for what it asks for besides the next frames, so that comes first."""
+        while not self._waiting or self._wire.has_more():
+            self._waiting.append(self._wire.receive())
+        first = next((each for each in self._waiting if "next" not in each), self._waiting[0])
+        self._waiting.remove(first)
+        return first
 
-    def _show(self, frame: Frame, place: int) -> None:
+    def _placed(self, frame: Frame, place: int) -> Message:
+        """What to tell the parent of a frame that now lies in the shared memory."""
         height, width = frame.pixels.shape[:2]
         offset = place * self._limits.pixels * CHANNELS
         target = np.frombuffer(self._memory, np.uint8, frame.pixels.size, offset)
-        target[:] = frame.pixels.reshape(-1)
-        self._wire.send({"frame": frame.time_s, "place": place, "height": height, "width": width})
+        target.reshape(frame.pixels.shape)[:] = frame.pixels
+        return {"frame": frame.time_s, "place": place, "height": height, "width": width}
 
     def _need(self, start: int, end: int) -> tuple[int, int]:
         """Asked ahead, requests for frames may lie before the answer in the pipe."""
@@ -197,11 +242,15 @@ def limit_memory(limits: VideoLimits) -> None:
 
     Should memory be short all the same, the kernel is to end this process, and not the function's.
     """
-    pictures = limits.pixels * CHANNELS * (DECODER_PICTURES + PLACES)
-    most = min(OWN_BYTES + pictures, container_bytes())
+    pictures = limits.pixels * CHANNELS * (DECODER_PICTURES + ALL_PLACES)
+    most = min(OWN_BYTES + pictures + kept_bytes(), container_bytes())
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("500")
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def kept_bytes() -> int:
+    return min(KEPT_BYTES, container_bytes() // KEPT_SHARE)
 
 
 def container_bytes() -> int:
@@ -235,7 +284,7 @@ def main(arguments: list[str]) -> None:
         signal.signal(number, signal.SIG_IGN)  # the parent finishes what runs, then hangs up
     memory_fd, files_fd, seconds, pixels = arguments
     limits = VideoLimits(float(seconds), int(pixels))
-    memory = mmap.mmap(int(memory_fd), limits.pixels * CHANNELS * PLACES)
+    memory = mmap.mmap(int(memory_fd), limits.pixels * CHANNELS * ALL_PLACES)
     os.close(int(memory_fd))
     files = socket.socket(fileno=int(files_fd))
     threading.Thread(target=end_with_parent, daemon=True).start()

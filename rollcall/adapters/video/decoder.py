@@ -15,12 +15,22 @@ import sys
 import tempfile
 import time
 import weakref
+from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import IO, cast
+from itertools import repeat
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 
-from rollcall.adapters.video.wire import CHANNELS, PLACES, Message, PeerGone, PeerSlow, Wire
+from rollcall.adapters.video.wire import (
+    ALL_PLACES,
+    CHANNELS,
+    PLACES,
+    Message,
+    PeerGone,
+    PeerSlow,
+    Wire,
+)
 from rollcall.core.errors import (
     DecoderCrashed,
     DecoderUnavailable,
@@ -49,12 +59,24 @@ END_S = 2.0
 log = logging.getLogger(__name__)
 
 
+class Facts(NamedTuple):
+    """What the child knows of a video once it is open. `places` is how many frames may be asked
+    for ahead."""
+
+    duration_s: float
+    moving_s: float
+    track: int
+    tracks: int
+    divisible: bool
+    places: int
+
+
 class Decoder:
     """One child process, for one video at a time."""
 
     def __init__(self, limits: VideoLimits) -> None:
         self._limits = limits
-        size = limits.pixels * CHANNELS * PLACES
+        size = limits.pixels * CHANNELS * ALL_PLACES
         shared = _shared_file(size)
         self._memory = mmap.mmap(shared, size)
         self._files, theirs = socket.socketpair()
@@ -98,7 +120,7 @@ class Decoder:
         with open(file.path, "rb") as opened:
             self._send({**request, **limits, "whole": whole})
             self._send_file(opened.fileno())
-        return DecodedVideo(self, file, self._facts(self.answer(file)), ahead=whole)
+        return DecodedVideo(self, file, self._facts(self.answer(file)), whole=whole)
 
     def _await_ready(self) -> None:
         """What goes wrong before is not a video's fault. Raises DecoderUnavailable."""
@@ -113,15 +135,15 @@ class Decoder:
             ) from error
         self._ready = True
 
-    def ask(self, time_s: float) -> None:
-        """For the frame at that time; its answer is fetched later."""
-        self._send({"next": time_s})
+    def ask(self, request: Message) -> None:
+        """The answer is fetched later."""
+        self._send(request)
 
     def finish(self, file: VideoFile) -> None:
-        """Leaves the video; the caller has what it wanted, so what still goes wrong is nothing."""
+        """Leaves the video. The caller has what it wanted, so a late error does not matter."""
         try:
             if not self.in_step:
-                self._send({"next": None})
+                self._send({"close": True})
             while not self.in_step:
                 self.answer(file)
         except RollcallError as error:
@@ -157,7 +179,7 @@ class Decoder:
         try:
             place, height, width = (int(message[name]) for name in ("place", "height", "width"))
             time_s = float(message["frame"])
-            fits = 0 <= place < PLACES and height > 0 < width and math.isfinite(time_s)
+            fits = 0 <= place < ALL_PLACES and height > 0 < width and math.isfinite(time_s)
             if not fits or height * width > self._limits.pixels:
                 raise ValueError("a picture that does not fit")
         except (KeyError, OverflowError, TypeError, ValueError) as error:
@@ -166,15 +188,29 @@ class Decoder:
         flat = np.frombuffer(self._memory, np.uint8, height * width * CHANNELS, offset)
         return Frame(time_s, flat.reshape(height, width, CHANNELS))
 
-    def _facts(self, message: Message) -> tuple[float, float, int, int]:
-        """Duration and moving seconds, number of the track, and how many tracks there are."""
+    def _facts(self, message: Message) -> Facts:
         try:
-            duration_s, moving_s, track, tracks = message["video"]
-            if not math.isfinite(duration_s + moving_s) or not 1 <= track <= tracks <= MAX_TRACKS:
+            duration_s, moving_s, track, tracks, divisible, places = message["video"]
+            seconds = (float(duration_s), float(moving_s))
+            facts = Facts(*seconds, int(track), int(tracks), bool(divisible), int(places))
+            finite = math.isfinite(facts.duration_s + facts.moving_s)
+            numbered = 1 <= facts.track <= facts.tracks <= MAX_TRACKS
+            if not (finite and numbered and 1 <= facts.places <= PLACES):
                 raise ValueError("facts that no video has")
-            return float(duration_s), float(moving_s), int(track), int(tracks)
+            return facts
         except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise self._crash(error) from error
+
+    def check(self, sane: bool, problem: str) -> None:
+        """Raises DecoderCrashed for a child that talks nonsense."""
+        if not sane:
+            raise self._crash(ValueError(problem))
+
+    def lengths(self, values: object) -> tuple[float, float]:
+        """Two finite numbers of the child's."""
+        if isinstance(values, list) and len(values) == 2:
+            return self.seconds(values[0]), self.seconds(values[1])
+        raise self._crash(ValueError("lengths that are not two numbers"))
 
     def seconds(self, value: object) -> float:
         """A finite number of the child's."""
@@ -211,51 +247,84 @@ class Decoder:
 
 
 class DecodedVideo:
-    """Implements `rollcall.core.types.Video`; a frame's pixels are good until the next frame."""
+    """Implements `rollcall.core.types.Video`.
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        file: VideoFile,
-        facts: tuple[float, float, int, int],
-        *,
-        ahead: bool,
-    ) -> None:
+    A frame's pixels are good until the next frame is asked for, and a kept frame's until the next
+    kept frame. Frames are read one way only: by `frames`, or by `key_frames`.
+    """
+
+    def __init__(self, decoder: Decoder, file: VideoFile, facts: Facts, *, whole: bool) -> None:
         self.damaged = False
+        self.duration_s, self.moving_s, self.track, self.tracks = facts[:4]
+        self.divisible = bool(facts.divisible)
         self._decoder = decoder
         self._file = file
-        self._ahead = ahead
+        self._whole = whole
+        self._places = int(facts.places)
         self._asked = 0
-        self.duration_s, self.moving_s, self.track, self.tracks = facts
+        self._over = False
+        self._early: deque[Message] = deque()
+        """Answers about the next frames that came while a kept frame was waited for."""
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
-        """With `ahead`, the child decodes the next frames while the caller looks at this one."""
-        times = iter(times_s)
-        while (frame := self._next(times)) is not None:
+        """In a video that is opened as a whole, the child decodes the next frames while the caller
+        looks at this one."""
+        return self._frames(iter(times_s), self._places if self._whole else 1)
+
+    def key_frames(self, step_s: float) -> Iterator[Frame]:
+        """The child decodes ahead."""
+        self._decoder.ask({"key_frames": step_s})
+        return self._frames(repeat(0.0), self._places)
+
+    def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
+        """May be called for the time between the last two frames, however many were asked for
+        ahead."""
+        kept = self._ask_beside("kept", after_s, before_s)
+        return None if kept is None else self._decoder.frame(kept)
+
+    def cut_between(self, after_s: float, before_s: float) -> float | None:
+        """May be called for the time between the last two frames, as `kept_frame`."""
+        cut_s = self._ask_beside("cut", after_s, before_s)
+        return None if cut_s is None else self._decoder.seconds(cut_s)
+
+    def _ask_beside(self, what: str, after_s: float, before_s: float) -> Any:
+        """The child's answer to a question that comes before the frames that were asked for ahead;
+        None where it keeps no frames."""
+        if not self._whole or self._decoder.in_step:
+            return None
+        self._decoder.ask({what: [after_s, before_s]})
+        while what not in (message := self._decoder.answer(self._file)):
+            self._early.append(message)
+            self._decoder.check(len(self._early) <= self._asked, "more frames than were asked for")
+        return message[what]
+
+    def _frames(self, times: Iterator[float], ahead: int) -> Iterator[Frame]:
+        while (frame := self._next(times, ahead)) is not None:
             yield frame
 
-    def _next(self, times: Iterator[float]) -> Frame | None:
-        while self._asked < (PLACES if self._ahead else 1):
+    def _next(self, times: Iterator[float], ahead: int) -> Frame | None:
+        while self._asked < ahead and not self._over:
             time_s = next(times, None)
             if time_s is None:
                 break
-            self._decoder.ask(time_s)
+            self._decoder.ask({"next": time_s})
             self._asked += 1
-        if not self._asked:
+        if not self._asked or self._over:
             return None
-        message = self._decoder.answer(self._file)
+        message = self._early.popleft() if self._early else self._decoder.answer(self._file)
         self._asked -= 1
-        if not self._decoder.in_step:
-            return self._decoder.frame(message)
         self.damaged = bool(message.get("damaged"))
-        self.moving_s = self._decoder.seconds(message.get("end"))
+        if "over" not in message:
+            return self._decoder.frame(message)
+        self._over = True
+        self.moving_s, self.duration_s = self._decoder.lengths(message["over"])
         return None
 
 
 def _too_slow() -> VideoTooLarge:
     return VideoTooLarge(
-        "decoding the video takes too long for its size; convert it to H.264, or use SCAN=timeline"
-        " and raise MAX_CALL_S together with the function's time-outs"
+        "decoding the video takes too long; convert it to H.264, or raise MAX_CALL_S together with"
+        " the function's time-outs"
     )
 
 

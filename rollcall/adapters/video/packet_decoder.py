@@ -22,6 +22,10 @@ GREY_WITHOUT_KEY = {"mpeg4", "msmpeg4", "msmpeg4v1", "msmpeg4v2", "h263", "h263i
 others show nothing before a key frame or recovery point."""
 
 
+MAX_DAMAGED_PACKETS = 1000
+"""In a row. After so many there is nothing more to come."""
+
+
 class PacketDecoder:
     """Decodes the packets of one track, from a key frame on."""
 
@@ -39,13 +43,25 @@ class PacketDecoder:
         self._damaged_stamp: int | None = None
         self._lost = False
         self._may_miss_frames = False
-        self._sound = stream.codec_context.name not in GREY_WITHOUT_KEY
+        self._sound = self._shows_nothing_before_key()
         self._metadata_is_damaged = False
 
     def begin_anew(self) -> None:
         """The next packets are from another place of the video."""
         self.first_key = None
         self._key_seen = False
+
+    def restart(self) -> None:
+        """The next packet is a key frame, and maybe an earlier one than the last. What the decoder
+        still holds is dropped."""
+        self._stream.codec_context.flush_buffers()
+        self.begin_anew()
+        self._sound = self._shows_nothing_before_key()
+        self._last_key_before_damage = None
+        self._lost = False
+
+    def _shows_nothing_before_key(self) -> bool:
+        return self._stream.codec_context.name not in GREY_WITHOUT_KEY
 
     def flush(self) -> list[av.VideoFrame]:
         """Frames that the decoder still held back. Decoding begins anew after this call."""

@@ -16,6 +16,16 @@ from typing import Any
 PLACES = 4
 """Buffer size between decoder and detector. It evens out seconds that take longer than others."""
 
+PLACES_WHEN_LARGE = 2
+LARGE_PX = 1280 * 800
+"""Of larger pictures fewer are decoded ahead, because the child keeps the frames between them."""
+
+KEPT_PLACE = PLACES
+"""One more place in the shared memory, which only kept frames use: a kept frame overwrites neither
+the frame that the parent looks at nor those that were decoded ahead."""
+
+ALL_PLACES = PLACES + 1
+
 CHANNELS = 3
 MAX_MESSAGE_BYTES = 1 << 16
 
@@ -55,6 +65,10 @@ class Wire:
         left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
         if not select.select([], [self._outgoing], [], left_s)[1]:
             raise PeerSlow
+
+    def has_more(self) -> bool:
+        """Whether the other side has said something that was not received yet."""
+        return b"\n" in self._buffer or bool(select.select([self._incoming], [], [], 0)[0])
 
     def receive(self, deadline_s: float | None = None) -> Message:
         """The next message, waited for up to that point of `time.monotonic`.

