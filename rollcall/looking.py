@@ -20,7 +20,7 @@ class SeenFace:
 
     sighting: Sighting
     patch: Patch
-    """Of the look at which the face was encoded, so that a face cannot change bit by bit."""
+    """The pixels of the look that encoded the face, so that a face cannot change bit by bit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from rollcall.core.types import Encodings, Video
 from rollcall.looking import FrameLook, Looker
 
 MAX_EXTRA_LOOKS = 4
-"""On average, for each planned look. Faces that come and go all the time,
-for example because they are hardly visible, must not make a walk many times slower."""
+"""Average for each planned look. Faces that come and go all the time, for example because they are
+hardly visible, must not make a walk many times slower."""
 
 SPARE_LOOKS = 40
 

@@ -59,7 +59,7 @@ class SearchLimits:
         if self.watch.seconds("download") > self._most_s / 2:
             raise StoreUnavailable("the store took most of MAX_CALL_S to send the video")
         raise VideoTooLarge(
-            f"after {self._most_s:g} s only {look.time_s:.0f} s of the video were looked at;"
+            f"the time limit of {self._most_s:g} s was reached at {look.time_s:.0f} s of the video;"
             " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
         )
 
@@ -121,7 +121,7 @@ class Search:
             self.limits.check(look, faces)
 
     def _decoded(self, frames: Iterator[Frame]) -> Frame | None:
-        """Decoding happens inside the iterator, so this is where its time goes by."""
+        """The next frame. Decoding happens inside the iterator, so its time counts here."""
         with self.looker.watch.stage("decode"):
             return next(frames, None)
 
@@ -150,8 +150,8 @@ class Search:
             except BaseException:
                 failed.set()
                 raise
-            if looks[-1:] != [opening] and looks[-1].time_s < opening.time_s:
-                looks.append(opening)  # the first part ends early
+            if looks[-1].time_s < opening.time_s:  # the first part ended early
+                looks.append(opening)
             looks += rest.result()
         self.limits.watch.add(watch)
         return Found(looks, first.damaged or second.damaged)

@@ -27,12 +27,12 @@ PATCH_PX = 12
 """Side of the patches that are compared."""
 
 MIN_OVERLAP = 0.6
-"""Of two boxes, as intersection over union. Somebody else may be near, but not there."""
+"""Intersection over union of two boxes. Somebody else may be near, but not at the same place."""
 
 MIN_CORRELATION = 0.96
 
 READ_PX = 8 * PATCH_PX
-"""Of a larger box only every nth pixel is read."""
+"""Larger boxes are sampled: only every nth pixel is read."""
 
 Patch = NDArray[np.float32]
 

@@ -29,7 +29,7 @@ STALE_GALLERY = "X-Rollcall-Gallery-Stale"
 
 
 def person_document(person: Person, students: Mapping[str, Student]) -> dict[str, Any]:
-    """What the function answers about one person."""
+    """One person in the answer of the function."""
     student = students.get(person.name, Student(person.name))
     return {
         "name": person.name or UNKNOWN,
@@ -50,7 +50,7 @@ def intervals_document(person: Person) -> list[list[float]]:
 
 
 def coverage_document(coverage: Coverage) -> dict[str, Any]:
-    """What was looked at, and which faces could not be judged and why."""
+    """Looks, gaps, and the faces that could not be judged, by reason."""
     return {
         "looks": coverage.looks,
         "longest_gap_s": round(coverage.longest_gap_s, 2),
@@ -64,7 +64,7 @@ def coverage_document(coverage: Coverage) -> dict[str, Any]:
 
 
 def limits_of(coverage: Coverage) -> list[str]:
-    """What limits the answer, each as a sentence without a full stop."""
+    """The limits of the answer, each as a sentence without a full stop."""
     found = []
     if coverage.tracks > 1:
         unsearched = coverage.tracks - coverage.searched

@@ -21,7 +21,7 @@ from rollcall.core.presence import intervals_of
 from rollcall.core.types import Certainty, Encodings, Person, Sighting
 
 MAX_TRACKS = 2000
-"""Of one video. A video with more different faces is refused, and so is noise that passes for
+"""Limit for one video. One with more different faces is refused, and so is noise that passes for
 faces."""
 
 CERTAINTIES: tuple[Certainty, ...] = ("clear", "likely", "doubtful", "")

@@ -37,7 +37,7 @@ encodings_option = click.option(
     "--encodings", metavar="FILE", help="The gallery, in place of the setting ENCODINGS."
 )
 MAX_SHOWN_INTERVALS = 5
-"""Of a person on one line; `--json` has all of them."""
+"""Intervals of one person on one line; `--json` has all of them."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

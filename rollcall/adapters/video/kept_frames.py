@@ -105,7 +105,7 @@ def _bytes_of(frame: av.VideoFrame) -> int:
 
 
 def _samples(frame: av.VideoFrame) -> NDArray[np.float32]:
-    """Of the first plane, which is brightness in nearly all videos; 0 to 255."""
+    """Samples of the first plane, which is brightness in nearly all videos; 0 to 255."""
     plane, bits = frame.planes[0], frame.format.components[0].bits
     values = np.frombuffer(plane, np.uint8 if bits <= 8 else np.uint16)  # type: ignore[call-overload]
     rows = values.reshape(plane.height, -1)
