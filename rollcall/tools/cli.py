@@ -281,7 +281,10 @@ def _person_text(person: dict[str, Any]) -> str:
     """Name, how sure it is, distance and intervals."""
     facts = [person["certainty"]] if person["certainty"] else []
     facts.append(f"distance {person['distance']}")
-    spans = [f"{start:g} to {end:g} s" for start, end in person["intervals"]]
+    spans = [
+        f"{start:g} s" if start == end else f"{start:g} to {end:g} s"
+        for start, end in person["intervals"]
+    ]
     shown = (
         spans
         if len(spans) <= MAX_SHOWN_INTERVALS

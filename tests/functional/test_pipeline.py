@@ -14,6 +14,7 @@ from support.ffmpeg import H264, ffmpeg, moving_card
 from support.home import IN, OUT, REPORTS, Home, make_home
 from support.videos import paint_video
 
+from rollcall import pipeline
 from rollcall.core.errors import (
     BucketNotAllowed,
     DecoderCrashed,
@@ -87,6 +88,17 @@ def test_a_long_video_is_looked_at_to_its_end(home: Home, tmp_path: Path) -> Non
     assert {person["name"] for person in answer["people"]} == {"alice", "bob"}  # type: ignore[attr-defined, index]
     assert answer["coverage"]["longest_gap_s"] <= 10.1  # type: ignore[index]
     assert answer["coverage"]["stopped_at_s"] is None  # type: ignore[index]
+
+
+def test_a_long_video_is_looked_at_in_ranges(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = ["red"], ["red", "blue"], ["green"]
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", *scenes, frames_each=110))
+    whole = run(home)
+    monkeypatch.setattr(pipeline, "RANGES_FROM_BYTES", 1)
+    parts = run(home)
+    assert (parts["people"], parts["coverage"]) == (whole["people"], whole["coverage"])
 
 
 @pytest.mark.parametrize("scan", ["auto", "identify"])
