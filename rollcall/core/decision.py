@@ -1,10 +1,11 @@
 """Whether looks at a face name a person, and how sure that is.
 
 *One look* names the nearest person when the distance is accepted and nobody else is equally near.
-The accepted distance is the tolerance; for a face that can hardly be judged it is a part of it,
-because such faces come nearer to everybody. Measured with looks at 134 faces and 60 people, faces
-of 36 pixels and more: the distance to the nearest wrong person that 95 in 100 looks exceed, and how
-often a wrong person is within 0.55 and within 0.60.
+The accepted distance is the tolerance; for a face that can hardly be judged it is at most a part of
+the space's largest tolerance, because such faces come nearer to everybody. A gallery whose own
+tolerance is smaller than that is strict enough already. Measured with looks at 134 faces and 60
+people, faces of 36 pixels and more: the distance to the nearest wrong person that 95 in 100 looks
+exceed, and how often a wrong person is within 0.55 and within 0.60.
 
 | look | nearest wrong person | within 0.55 | within 0.60 | part of the tolerance |
 | --- | --- | --- | --- | --- |
@@ -39,8 +40,8 @@ SIZE_PARTS = ((32, 48), (0.93, 1.0))
 SHARPNESS_PARTS = ((0.008, 0.03), (0.94, 1.0))
 TURN_PARTS = ((0.35, 0.6), (1.0, 0.95))
 SCORE_PARTS = ((0.5, 0.8), (0.92, 1.0))
-"""Measures of a face, and the part of the tolerance that one look at such a face is accepted at;
-linear in between, and constant outside. The least part counts."""
+"""Measures of a face, and the part of the space's tolerance up to which one look at such a face is
+accepted; linear in between, and constant outside. The least part counts."""
 
 CLEAR_INSIDE = 0.25
 """A clear look is nearer than the accepted distance by this part of the space's clear margin.
@@ -73,7 +74,8 @@ class Decision:
             np.interp(quality.turn, *TURN_PARTS),
             np.interp(quality.score, *SCORE_PARTS),
         )
-        return self.tolerance * float(min(parts))
+        most = max(self.tolerance, self.space.tolerance) * float(min(parts))
+        return min(self.tolerance, most)
 
     def accepts(self, look: Look) -> bool:
         """Whether this look alone names the person that it is nearest to."""

@@ -58,9 +58,12 @@ def test_a_face_that_can_hardly_be_judged_has_to_be_nearer(worse: dict[str, floa
     assert DECISION.accepted_distance(GOOD) == 0.6
 
 
-def test_accepted_distances_are_parts_of_the_tolerance() -> None:
-    half = Decision(DLIB, 0.3).accepted_distance(SMALL)
-    assert half == pytest.approx(DECISION.accepted_distance(SMALL) / 2)
+def test_a_strict_gallery_is_not_made_stricter_for_faces_that_are_hard_to_judge() -> None:
+    largest = DECISION.accepted_distance(SMALL)
+    assert largest < DLIB.tolerance
+    assert Decision(DLIB, 0.5).accepted_distance(SMALL) == 0.5 < largest
+    assert Decision(DLIB, 0.59).accepted_distance(SMALL) == largest
+    assert Decision(DLIB, 0.9).accepted_distance(SMALL) == pytest.approx(1.5 * largest)
 
 
 @pytest.mark.parametrize("distance", [0.566, 0.58, 0.597])
