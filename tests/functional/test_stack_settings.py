@@ -26,6 +26,7 @@ OTHER_VALUES = {
     "SNS_TOPIC_ARNS": "arn:aws:sns:eu-central-1:1:topic",
     "SNS_VERIFY": "no",
     "STUDENT_TABLE": "my_students",
+    "TOLERANCE": "0.55",
     "TRIGGER_LISTEN": "0.0.0.0:1234",
     "TRIGGER_TOKEN": "my-token-for-the-trigger",
 }
