@@ -18,13 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import cv2
 import httpx
-import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
 from support.gallery_writers import at_once, enrol_and_remove
+from support.videos import paint_video
 
 from rollcall.adapters.boto import delete_notification, s3_client, topic_client
 from rollcall.adapters.memory import PaintedFaces
@@ -209,15 +208,8 @@ def clips(folder: Path) -> dict[str, bytes]:
 
 
 def painted_clip(path: Path, colour: str) -> bytes:
-    """Five frames, 96x64, with a patch of the colour in the middle."""
-    fourcc: Any = cv2.VideoWriter.fourcc(*"mp4v")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, fourcc, 10, (96, 64))
-    frame = np.full((64, 96, 3), 90, np.uint8)
-    frame[16:48, 32:64] = PaintedFaces.COLOURS[colour][::-1]
-    for _ in range(5):
-        writer.write(frame)
-    writer.release()
-    return path.read_bytes()
+    """Five frames with a painted face."""
+    return paint_video(path, [colour], frames_each=5).read_bytes()
 
 
 def padded(clip: bytes, size_bytes: int) -> bytes:
