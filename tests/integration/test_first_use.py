@@ -166,7 +166,7 @@ def test_without_its_extra_an_engine_says_how_to_get_it(
     words = ("recognise", "--encodings", sample / "encoding", "video.mp4")
     done = rollcall(installed, tmp_path, *words, ENGINE="face_recognition")
     assert done.returncode == 2
-    _, sentence = done.stderr.splitlines()
+    (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("error: ENGINE=face_recognition needs the package ")
     assert "pip install --no-deps face_recognition==1.3.0" in sentence
 

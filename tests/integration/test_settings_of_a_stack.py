@@ -95,7 +95,7 @@ def test_reports_and_details_follow_the_settings(flow: str, data: Path, tmp_path
             url = stack.values["TRIGGER_LISTEN"]
             page = httpx.get(f"http://{url}/", auth=("any", chosen.trigger_token))
             assert page.status_code == 200
-    assert rows[1].startswith("president_obama,electrical_engineering,senior,0.00,1.")
+    assert rows[1].startswith("president_obama,electrical_engineering,senior,0.00,2.00,3,")
     assert b"president_obama" in report
     assert list((tmp_path / "models").glob("*.onnx"))
 
