@@ -219,7 +219,7 @@ def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
     """Ours come from the environment alone there."""
     running = LambdaStack(tmp_path, os.environ)
     running.values["TOLERANCE"] = "high"
-    with pytest.raises(StartFailed, match="TOLERANCE has to be a number"), running:
+    with pytest.raises(StartFailed, match="TOLERANCE has to be auto, or a number"), running:
         pass
     assert running.dead() == []
 
