@@ -6,7 +6,6 @@ of them with a gallery of all other photos, at the tolerance that the gallery ge
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,14 +13,13 @@ import cv2
 import numpy as np
 
 from benchmarks import markdown
-from benchmarks.people import HELP, Photo, Seen, look, nearest, photos, shrunk
+from benchmarks.people import Photo, Seen, look, nearest, photos, run_on_pictures, shrunk
 from rollcall.core.decision import Decision, Look
 from rollcall.core.face_quality import why_not_judged
 from rollcall.core.gallery import Gallery
 from rollcall.core.seams import FaceEngine
 from rollcall.core.tolerance import decision_for
 from rollcall.core.types import Pixels
-from rollcall.faces.engine import default_engine
 
 SIZES_PX = (20, 28, 36, 48, 64, 96)
 JPEG_QUALITY = 40
@@ -93,12 +91,5 @@ def _compressed(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(np.asarray(bgr, dtype=np.uint8)[..., ::-1])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="+", type=Path, help=HELP)
-    engine = default_engine(Path.home() / ".cache" / "rollcall")
-    print(report(parser.parse_args().pictures, engine))
-
-
 if __name__ == "__main__":
-    main()
+    run_on_pictures(report, __doc__)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,10 @@ import numpy as np
 from benchmarks.frames import rgb_frames
 from rollcall.adapters.pillow_photo import read_photo
 from rollcall.core.face_quality import measure
+from rollcall.core.following import overlap
 from rollcall.core.seams import FaceEngine
 from rollcall.core.types import Box, DetectedFace, Encodings, FaceQuality, Match, Pixels
+from rollcall.faces.engine import default_engine
 
 PICTURES = (".jpg", ".jpeg", ".png", ".mp4")
 SURROUNDINGS = 2
@@ -71,8 +74,8 @@ def shrunk(photo: Photo, size_px: int) -> tuple[Pixels, Box]:
 
 def look(engine: FaceEngine, pixels: Pixels, box: Box) -> Seen | None:
     """What the engine makes of the face in that place; None where it finds none."""
-    face = max(engine.detect(pixels), key=lambda each: _shared(each.box, box), default=None)
-    if face is None or _shared(face.box, box) < 0.3:
+    face = max(engine.detect(pixels), key=lambda each: overlap(each.box, box), default=None)
+    if face is None or overlap(face.box, box) < 0.3:
         return None
     quality = measure(pixels, face.box, face.landmarks, face.score)
     return Seen(quality, engine.encode(pixels, [face])[0])
@@ -105,10 +108,9 @@ def _cut_out(pixels: Pixels, face: DetectedFace) -> tuple[Pixels, Box]:
     return around, Box(box.top - top, box.right - left, box.bottom - top, box.left - left)
 
 
-def _shared(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    height = min(one.bottom, other.bottom) - max(one.top, other.top)
-    width = min(one.right, other.right) - max(one.left, other.left)
-    if height <= 0 or width <= 0:
-        return 0.0
-    return height * width / (one.area_px + other.area_px - height * width)
+def run_on_pictures(report: Callable[[Sequence[Path], FaceEngine], str], about: str | None) -> None:
+    """The command line of a script that prints a report about pictures of people."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("pictures", nargs="+", type=Path, help=HELP)
+    engine = default_engine(Path.home() / ".cache" / "rollcall")
+    print(report(parser.parse_args().pictures, engine))

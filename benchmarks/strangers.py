@@ -7,7 +7,6 @@ compressed; nobody is recognised by the photo that the look was made of.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +16,13 @@ from numpy.typing import NDArray
 
 from benchmarks import markdown
 from benchmarks.face_sizes import JPEG_QUALITY, look_at
-from benchmarks.people import HELP, Photo, Seen, nearest, photos
+from benchmarks.people import Photo, Seen, nearest, photos, run_on_pictures
 from rollcall.core.decision import Look
 from rollcall.core.face_quality import why_not_judged
 from rollcall.core.gallery import Gallery
 from rollcall.core.seams import FaceEngine
 from rollcall.core.tolerance import decision_for, gallery_tolerance
 from rollcall.core.types import Encodings
-from rollcall.faces.engine import default_engine
 
 GALLERIES = (5, 20, 100, 1000)
 PHOTOS = (1, 2, 4)
@@ -181,12 +179,5 @@ def _enrolled(
     return chosen
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("pictures", nargs="+", type=Path, help=HELP)
-    engine = default_engine(Path.home() / ".cache" / "rollcall")
-    print(report(parser.parse_args().pictures, engine))
-
-
 if __name__ == "__main__":
-    main()
+    run_on_pictures(report, __doc__)

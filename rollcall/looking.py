@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from rollcall.core.decision import Decision, Look
+from rollcall.core.decision import Decision
 from rollcall.core.face_quality import measure, why_not_judged
 from rollcall.core.following import Patch, is_same, patch_of
 from rollcall.core.gallery import Gallery
 from rollcall.core.seams import FaceEngine
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import DetectedFace, Face, Frame, Pixels, Sighting
+from rollcall.core.voting import is_clear
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,50 +57,41 @@ class Looker:
         clear there, is not encoded again."""
         with self.watch.stage("faces"):
             detected = self._engine.detect(frame.pixels)
-            known = [face for look in others for face in look.faces if self._is_clear(face)]
-            seen = [self._followed(frame, each, known) for each in detected]
-            new = [each for each, face in zip(detected, seen, strict=True) if face is None]
+            found = [(each, patch_of(frame.pixels, each.box)) for each in detected]
+            faces = [face for look in others for face in look.faces]
+            known = [face for face in faces if is_clear([face.sighting], self.decision)]
+            seen = [self._followed(frame.time_s, *each, known) for each in found]
+            new = [each for each, face in zip(found, seen, strict=True) if face is None]
             encoded = iter(self._judged(frame, new))
         return FrameLook(frame.time_s, tuple(face or next(encoded) for face in seen))
 
-    def _is_clear(self, face: SeenFace) -> bool:
-        sighting = face.sighting
-        return sighting.face.encoding is not None and self.decision.is_clear(
-            Look(sighting.match, sighting.face.quality)
-        )
-
     def _followed(
-        self, frame: Frame, detected: DetectedFace, known: Sequence[SeenFace]
+        self, time_s: float, detected: DetectedFace, patch: Patch, known: Sequence[SeenFace]
     ) -> SeenFace | None:
         """The face as an earlier look encoded it; None if it is not surely the same."""
-        if not known:
-            return None
-        patch = patch_of(frame.pixels, detected.box)
         for each in known:
             face = each.sighting.face
             if is_same(face.box, each.patch, detected.box, patch):
                 moved = replace(face, box=detected.box, landmarks=detected.landmarks)
-                sighting = Sighting(frame.time_s, moved, each.sighting.match, followed=True)
+                sighting = Sighting(time_s, moved, each.sighting.match, followed=True)
                 return SeenFace(sighting, each.patch)
         return None
 
-    def _judged(self, frame: Frame, detected: Sequence[DetectedFace]) -> list[SeenFace]:
+    def _judged(self, frame: Frame, found: Sequence[tuple[DetectedFace, Patch]]) -> list[SeenFace]:
         """All of them, encoded where they can be judged."""
-        faces = [_measured(frame.pixels, each) for each in detected]
-        good = [each for each, face in zip(detected, faces, strict=True) if not face.problem]
+        faces = [_measured(frame.pixels, each) for each, _ in found]
+        good = [each for (each, _), face in zip(found, faces, strict=True) if not face.problem]
         if good:
             encodings = self._engine.encode(frame.pixels, good)
             with self.watch.stage("match"):
                 matches = iter(self._gallery.nearest(encodings))
             rows = iter(encodings)
         seen = []
-        for face in faces:
+        for face, (_, patch) in zip(faces, found, strict=True):
             match = None
             if not face.problem:
                 face, match = replace(face, encoding=next(rows)), next(matches)
-            seen.append(
-                SeenFace(Sighting(frame.time_s, face, match), patch_of(frame.pixels, face.box))
-            )
+            seen.append(SeenFace(Sighting(frame.time_s, face, match), patch))
         return seen
 
 

@@ -23,7 +23,7 @@ class Refiner:
 
     def __init__(self, looker: Looker) -> None:
         self._looker = looker
-        self._same_face_distance = looker.decision.space.same_face_distance
+        self._space = looker.decision.space
         self._left = SPARE_LOOKS
 
     def between(self, video: Video, before: FrameLook, after: FrameLook) -> list[FrameLook]:
@@ -68,15 +68,12 @@ class Refiner:
 
     def _near(self, first: FrameLook, second: FrameLook) -> NDArray[np.bool_]:
         """Which faces of the two looks are the same, shape (faces, faces)."""
-        some, others = _encodings(first), _encodings(second)
-        near = np.zeros((len(some), len(others)), dtype=bool)
-        for row, encoding in enumerate(some):
-            for column, other in enumerate(others):
-                distance = float(np.linalg.norm(encoding - other))
-                near[row, column] = distance <= self._same_face_distance
+        some, others = self._encodings(first), self._encodings(second)
+        distances = np.linalg.norm(some[:, None] - others[None], axis=2)
+        near: NDArray[np.bool_] = distances <= self._space.same_face_distance
         return near
 
-
-def _encodings(look: FrameLook) -> list[Encodings]:
-    """Of the faces that can be judged."""
-    return [s.face.encoding for s in look.sightings() if s.face.encoding is not None]
+    def _encodings(self, look: FrameLook) -> Encodings:
+        """Those of the faces that can be judged, shape (faces, size); there may be none."""
+        found = [s.face.encoding for s in look.sightings() if s.face.encoding is not None]
+        return np.array(found).reshape(len(found), self._space.size)
