@@ -1,4 +1,4 @@
-"""Whom looks at small faces are taken for, by the size of the face.
+"""Right, wrong and unknown names for small faces, by the size of the face.
 
 `python -m benchmarks.face_sizes PICTURES...` makes photos smaller step by step and recognises each
 of them with a gallery of all other photos, at the tolerance that the gallery gets by itself.
@@ -23,7 +23,7 @@ from rollcall.core.types import Pixels
 
 SIZES_PX = (20, 28, 36, 48, 64, 96)
 JPEG_QUALITY = 40
-"""Of the second table: about what is left of small faces in compressed video."""
+"""JPEG quality of the second table. Small faces in compressed video look about as bad."""
 
 HEAD = (
     *("face", "looks", "not found", "not judged", "right", "wrong", "unknown"),

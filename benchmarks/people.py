@@ -73,7 +73,7 @@ def shrunk(photo: Photo, size_px: int) -> tuple[Pixels, Box]:
 
 
 def look(engine: FaceEngine, pixels: Pixels, box: Box) -> Seen | None:
-    """What the engine makes of the face in that place; None where it finds none."""
+    """The engine's look at the face in that place; None where it finds none."""
     face = max(engine.detect(pixels), key=lambda each: overlap(each.box, box), default=None)
     if face is None or overlap(face.box, box) < 0.3:
         return None
@@ -82,7 +82,7 @@ def look(engine: FaceEngine, pixels: Pixels, box: Box) -> Seen | None:
 
 
 def nearest(encoding: Encodings, names: Sequence[str], encodings: Encodings) -> Match | None:
-    """As `Gallery.nearest`, without the work of making a gallery."""
+    """Does what `Gallery.nearest` does, without the work of making a gallery."""
     if not names:
         return None
     distances = np.linalg.norm(encodings - encoding, axis=1)

@@ -41,7 +41,7 @@ HEAD = (
 
 
 class Population(NamedTuple):
-    """What made-up people are drawn from."""
+    """The statistics that made-up people are drawn from."""
 
     mean: Encodings
     covariance: NDArray[np.float64]
@@ -83,7 +83,7 @@ def population(known: Sequence[Photo]) -> Population:
 
 
 class Counts:
-    """Of all galleries of one kind."""
+    """Counts over all galleries of one kind."""
 
     def __init__(self) -> None:
         self.tolerances: list[float] = []

@@ -89,7 +89,7 @@ class Decision:
         )
 
     def decide(self, looks: Sequence[Look]) -> tuple[str, Certainty]:
-        """Who several looks at one face show, empty for unknown, and how sure that is.
+        """The person that several looks at one face show, empty for unknown, and how sure that is.
 
         - *clear*: a look is clear, and no look speaks for somebody else.
         - *likely*: a look names the person alone.

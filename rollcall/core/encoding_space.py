@@ -1,4 +1,4 @@
-"""What the numbers of an encoding mean depends on the model that made it."""
+"""Encoding spaces. The numbers of an encoding mean nothing without the model that made it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Of a space: letters, digits, dots, dashes and underscores."""
+"""Names of spaces have letters, digits, dots, dashes and underscores."""
 
 MAX_SIZE = 4096
 """Numbers in an encoding; face models have 128 to 1024."""

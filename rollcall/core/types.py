@@ -176,7 +176,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What was looked at, and which faces could not be judged."""
+    """The looks at a video, and the faces that could not be judged."""
 
     track: int = 1
     """Number of the video track that the result is about, from 1."""

@@ -64,7 +64,6 @@ next one is a tenth of a second away."""
 REORDERED_FRAMES = 16
 """Frames that are decoded before others and shown after them: H.264's and HEVC's limit."""
 
-
 NOTHING_DECODED = "no frame of the video can be decoded; convert it, or upload it again"
 
 
@@ -139,7 +138,7 @@ class AvVideo:
 
     @property
     def pixels(self) -> int:
-        """Of a frame, as the header claims."""
+        """Pixels of a frame, as the header claims."""
         return self._stream.width * self._stream.height
 
     @property
@@ -152,7 +151,7 @@ class AvVideo:
         return read_key_index(self._stream, self._demuxer, 1 / self._fps)
 
     def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
-        """For each time the first frame that is not before it; times only grow.
+        """Yields, for each time, the first frame that is not before it; times only grow.
 
         The times are `MediaClock.moving_s`. Decoding begins at the last key frame before the first
         of them, in a video that can be sought in. Raises NotAVideo when not even the first frame
@@ -210,7 +209,7 @@ class AvVideo:
             self.duration_s = last_s + 1 / self._fps
 
     def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
-        """Of the frames decoded lately, the one nearest to the middle between two times."""
+        """The frame nearest to the middle between two times, among those decoded lately."""
         found = self._kept.nearest(after_s, before_s)
         return found and Frame(found.time_s, self._screen.show(found.frame))
 

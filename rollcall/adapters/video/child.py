@@ -210,7 +210,7 @@ class Child:
         return first
 
     def _placed(self, frame: Frame, place: int) -> Message:
-        """What to tell the parent of a frame that now lies in the shared memory."""
+        """Puts a frame into the shared memory, and returns the message that tells the parent."""
         height, width = frame.pixels.shape[:2]
         offset = place * self._limits.pixels * CHANNELS
         target = np.frombuffer(self._memory, np.uint8, frame.pixels.size, offset)

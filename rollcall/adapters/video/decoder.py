@@ -60,8 +60,8 @@ log = logging.getLogger(__name__)
 
 
 class Facts(NamedTuple):
-    """What the child knows of a video once it is open. `places` is how many frames may be asked
-    for ahead."""
+    """Facts that the child knows about a video once it is open. `places` is the number of frames
+    that may be asked for ahead."""
 
     duration_s: float
     moving_s: float

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 EVERY_S = 0.1
-"""Interval ends are told to a tenth of a second."""
+"""Ends of intervals are given to a tenth of a second."""
 
 MAX_KEPT = 64
 """Five seconds: the interval that the parent looks at, and those that were decoded ahead."""
-
 
 SAMPLES = (18, 32)
 """Rows and columns of the samples of brightness by which two frames are compared."""

@@ -17,7 +17,7 @@ from rollcall.core.media_clock import MAX_HOLD_S, MediaClock
 
 
 class MediaTime(NamedTuple):
-    """As `MediaClock` counts it."""
+    """A time in both counts of `MediaClock`."""
 
     time_s: float
     moving_s: float

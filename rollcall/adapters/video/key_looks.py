@@ -49,7 +49,7 @@ class Keys(Protocol):
 
     @property
     def end(self) -> MediaTime | None:
-        """Of the last frame, once it is known."""
+        """The time of the last frame, once it is known."""
         ...
 
 

@@ -18,7 +18,7 @@ PLACES = 4
 
 PLACES_WHEN_LARGE = 2
 LARGE_PX = 1280 * 800
-"""Of larger pictures fewer are decoded ahead, because the child keeps the frames between them."""
+"""Fewer frames are decoded ahead if they are larger, because the child keeps those in between."""
 
 KEPT_PLACE = PLACES
 """One more place in the shared memory, which only kept frames use: a kept frame overwrites neither
