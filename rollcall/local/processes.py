@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,7 +30,10 @@ class StartFailed(PermanentError):
 
 
 class Process:
-    """One child, at work in `folder`, its output in `NAME.log` there."""
+    """A child process that works in `folder` and writes its output to `NAME.log` there.
+
+    When we are killed and cannot stop the child, it gets `parent_death_signal`.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Process:
         env: Mapping[str, str],
         folder: Path,
         pass_fds: Sequence[int] = (),
+        parent_death_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
@@ -51,7 +56,7 @@ class Process:
                 cwd=folder,
                 pass_fds=pass_fds,
                 process_group=0,
-                preexec_fn=_die_with_parent,
+                preexec_fn=partial(_die_with_parent, parent_death_signal),
             )
 
     @property
@@ -136,7 +141,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
             cwd=folder,
             timeout=COMMAND_TIMEOUT_S,
             process_group=0,
-            preexec_fn=_die_with_parent,
+            preexec_fn=partial(_die_with_parent, signal.SIGTERM),
         )
     except subprocess.TimeoutExpired as error:
         raise StartFailed(f"{argv[0]} did not end; logs are in {folder}") from error
@@ -167,7 +172,10 @@ def answers(url: str) -> Callable[[], bool]:
     return ready
 
 
-def _die_with_parent() -> None:
-    """Even when the parent is killed and can stop nobody (Linux). The parent is the *thread* that
-    started it: that thread has to live as long as the child should."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _die_with_parent(death_signal: signal.Signals) -> None:
+    """Ask Linux to send this child `death_signal` when its parent ends, even if it is killed.
+
+    For Linux the parent is the *thread* that started the child, so that thread has to live as
+    long as the child should.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)
