@@ -43,7 +43,7 @@ heat: .venv-heat/.ready
 	touch $@
 
 demo: setup
-	$(BIN)/python -m rollcall.tools.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python -m devstack.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data "$(DATA)")
 
 test: dev
 	$(BIN)/coverage erase

@@ -3,10 +3,10 @@
 
 import sys
 
-from rollcall.start import explain_missing_packages
+from rollcall.cli.missing_packages import explain_missing_packages
 
 with explain_missing_packages():
-    from rollcall.tools.workload import main
+    from rollcall.cli.workload import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ from typing import Any
 
 from rollcall.config import load_settings
 from rollcall.function.aws_lambda import answer_event
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
 from rollcall.logs import set_up_logs
 from rollcall.wiring import build_pipeline
 

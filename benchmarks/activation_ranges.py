@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rollcall.adapters.pillow_photo import read_photo
 from rollcall.core.errors import PhotoError
 from rollcall.faces.centerface import resized
 from rollcall.faces.centerface_graph import INPUT, centerface_graph
 from rollcall.faces.int8 import activations
 from rollcall.faces.onnx_models import centerface_path, single_thread_session
+from rollcall.gallery.photos import read_photo
 
 WIDTHS_PX = (256, 512, 960)
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from devstack.store_servers import StoreName
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import is_native, parse_gallery
 from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
-from rollcall.local.stores import StoreName
+from rollcall.gallery.gallery_formats import is_native, parse_gallery
 
 
 @dataclass(frozen=True, slots=True)

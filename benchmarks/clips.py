@@ -17,13 +17,13 @@ from benchmarks.bare import Bare
 from benchmarks.bench import Bench
 from benchmarks.measure import Cost, measure
 from benchmarks.reference import recognise as recognise_by_reference
-from rollcall.adapters.video.av_video import open_video
-from rollcall.core.scan import SCANS
-from rollcall.core.seams import VideoFile
+from rollcall.core.protocols import VideoFile
+from rollcall.core.sampling import SCANS
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Video, VideoLimits
-from rollcall.recognition import Recogniser
-from rollcall.video_files import WholeFile
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.video.av_video import open_video
+from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_recogniser
 
 TITLE = "CPU per clip"

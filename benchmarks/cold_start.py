@@ -10,7 +10,7 @@ from statistics import median
 
 from benchmarks.bench import Bench
 from benchmarks.measure import measure
-from rollcall.local.build_context import REPOSITORY
+from devstack.build_context import REPOSITORY
 
 TITLE = "Cold start"
 

@@ -22,10 +22,10 @@ from benchmarks import markdown
 from benchmarks.bench import Bench
 from benchmarks.measure import measure
 from benchmarks.theirs import face_recognition
-from rollcall.adapters.pillow_photo import read_photo
 from rollcall.core.types import Box, Pixels
 from rollcall.faces.centerface import CenterFace, scale_of
 from rollcall.faces.dlib_weights import model_path
+from rollcall.gallery.photos import read_photo
 
 TITLE = "Detector"
 

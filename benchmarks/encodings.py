@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.bench import Bench
 from benchmarks.frames import rgb_frames
 from benchmarks.theirs import face_recognition
+from devstack.demo import sample_folder
 from rollcall.faces.dlib_encoder import square_of
-from rollcall.tools.demo import sample_folder
 from rollcall.wiring import build_engine
 
 TITLE = "Encodings"

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from benchmarks import markdown
 from benchmarks.frames import rgb_frames
 from benchmarks.people import Seen, look
-from rollcall.adapters.pillow_photo import read_photo
-from rollcall.core.seams import FaceEngine
+from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Box, DetectedFace, Encodings, Landmarks, Pixels
 from rollcall.faces.engine import default_engine
+from rollcall.gallery.photos import read_photo
 
 MIN_SOURCE_PX = 80
 """Smaller faces are bad already, so they are not made worse."""

@@ -17,7 +17,7 @@ from benchmarks.people import Photo, Seen, look, nearest, photos, run_on_picture
 from rollcall.core.decision import Decision, Look
 from rollcall.core.face_quality import why_not_judged
 from rollcall.core.gallery import Gallery
-from rollcall.core.seams import FaceEngine
+from rollcall.core.protocols import FaceEngine
 from rollcall.core.tolerance import decision_for
 from rollcall.core.types import Pixels
 

@@ -20,8 +20,8 @@ from benchmarks.theirs import face_recognition
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery
 from rollcall.core.types import Encodings
-from rollcall.enrolment import save
-from rollcall.galleries import CachedGallery, FilePlace
+from rollcall.gallery.enrolment import save
+from rollcall.gallery.gallery_places import CachedGallery, FilePlace
 
 TITLE = "Size of the gallery"
 SEED = 128

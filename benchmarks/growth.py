@@ -13,8 +13,8 @@ from benchmarks.long_videos import long_video
 from benchmarks.measure import measure
 from rollcall.core.gallery import Gallery
 from rollcall.core.stopwatch import Stopwatch
-from rollcall.recognition import Recogniser
-from rollcall.video_files import WholeFile
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_recogniser
 
 TITLE = "Length of the video"

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 
 from benchmarks.frames import rgb_frames
-from rollcall.adapters.pillow_photo import read_photo
 from rollcall.core.face_quality import measure
 from rollcall.core.following import overlap
-from rollcall.core.seams import FaceEngine
+from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Box, DetectedFace, Encodings, FaceQuality, Match, Pixels
 from rollcall.faces.engine import default_engine
+from rollcall.gallery.photos import read_photo
 
 PICTURES = (".jpg", ".jpeg", ".png", ".mp4")
 SURROUNDINGS = 2

@@ -19,10 +19,10 @@ from benchmarks.bench import Bench
 from benchmarks.long_videos import long_video
 from benchmarks.stacks import store_alone
 from rollcall import pipeline
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
 from rollcall.core.settings import Settings
 from rollcall.core.types import VideoRef
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_pipeline
 
 TITLE = "Large objects"

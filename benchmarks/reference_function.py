@@ -17,10 +17,10 @@ from typing import Any
 from flask import Flask, request
 
 from benchmarks.reference import recognise
-from rollcall.adapters.boto import dynamodb_resource, s3_client
 from rollcall.config import load_settings
 from rollcall.core.keys import result_key
 from rollcall.core.settings import Settings
+from rollcall.stores.boto import dynamodb_resource, s3_client
 
 
 class ReferenceFunction:

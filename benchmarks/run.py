@@ -15,8 +15,8 @@ import click
 from benchmarks.bench import Bench, Sizes
 from benchmarks.plot import draw
 from benchmarks.report import SECTIONS, merge, report, write_block
-from rollcall.local.build_context import REPOSITORY
-from rollcall.local.stores import StoreName
+from devstack.build_context import REPOSITORY
+from devstack.store_servers import StoreName
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 FORMAT = 2

@@ -13,15 +13,15 @@ from typing import Any
 import httpx
 
 from benchmarks.bench import Bench
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from devstack.build_context import REPOSITORY
+from devstack.openfaas_stack import OpenFaasStack
+from devstack.processes import Processes
+from devstack.store_servers import Place, build_store
+from rollcall.cli.students import upload_students
+from rollcall.cli.workload import upload_videos
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.local.build_context import REPOSITORY
-from rollcall.local.openfaas_stack import OpenFaasStack
-from rollcall.local.processes import Processes
-from rollcall.local.stores import Place, build_store
-from rollcall.tools.students import upload_students
-from rollcall.tools.workload import upload_videos
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 OURS = OpenFaasStack.app
 REFERENCE = "benchmarks.reference_function:from_environment()"

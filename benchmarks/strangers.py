@@ -20,7 +20,7 @@ from benchmarks.people import Photo, Seen, nearest, photos, run_on_pictures
 from rollcall.core.decision import Look
 from rollcall.core.face_quality import why_not_judged
 from rollcall.core.gallery import Gallery
-from rollcall.core.seams import FaceEngine
+from rollcall.core.protocols import FaceEngine
 from rollcall.core.tolerance import decision_for, gallery_tolerance
 from rollcall.core.types import Encodings
 

@@ -17,11 +17,11 @@ from typing import Any
 from benchmarks import markdown, processes
 from benchmarks.bench import Bench
 from benchmarks.stacks import OURS, REFERENCE, BenchStack
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from rollcall.cli.mapping import read_mapping
 from rollcall.core.expectations import agrees
 from rollcall.core.keys import result_key
-from rollcall.tools.mapping import read_mapping
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 TITLE = "Throughput of the whole flow"
 MAX_RESULT_BYTES = 1 << 20

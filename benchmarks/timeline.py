@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import markdown, processes
 from benchmarks.bench import Bench
 from benchmarks.long_videos import long_video
-from rollcall.local.build_context import REPOSITORY
+from devstack.build_context import REPOSITORY
 
 TITLE = "Every second of a long video"
 SAMPLE_S = 0.05

@@ -20,6 +20,7 @@ from rollcall.core.errors import (
 )
 from rollcall.core.gallery import Gallery
 from rollcall.core.keys import report_key, result_key
+from rollcall.core.protocols import ObjectStore, StudentStore, VideoFile
 from rollcall.core.reports import (
     coverage_document,
     error_document,
@@ -28,14 +29,13 @@ from rollcall.core.reports import (
 )
 from rollcall.core.result_messages import failure_message, result_message
 from rollcall.core.results import render_csv
-from rollcall.core.scan import SCANS
-from rollcall.core.seams import ObjectStore, StudentStore, VideoFile
+from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo, Recognition, Student, VideoRef
-from rollcall.recognition import Recogniser
-from rollcall.scratch import video_folder
-from rollcall.video_files import ObjectFile, WholeFile
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.video.video_files import ObjectFile, WholeFile
+from rollcall.video.video_folder import video_folder
 
 log = logging.getLogger(__name__)
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rollcall.adapters.boto import dynamodb_client, s3_client, sqs_client
-from rollcall.adapters.dynamodb import DynamoStudents
-from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import SqsQueue
-from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import SettingsError
-from rollcall.core.scan import SCANS
-from rollcall.core.seams import FaceEngine
+from rollcall.core.protocols import FaceEngine
+from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
-from rollcall.galleries import CachedGallery, GalleryPlace, place_of
-from rollcall.memory_limit import memory_limit_bytes
+from rollcall.gallery.gallery_places import CachedGallery, GalleryPlace, place_of
 from rollcall.pipeline import Pipeline
-from rollcall.recognition import Recogniser
-from rollcall.scratch import sweep
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.stores.boto import dynamodb_client, s3_client, sqs_client
+from rollcall.stores.dynamodb import DynamoStudents
+from rollcall.stores.s3 import S3Store
+from rollcall.stores.sqs import SqsQueue
+from rollcall.video.memory_limit import memory_limit_bytes
+from rollcall.video.pool import DecoderPool
+from rollcall.video.video_folder import sweep
 
 
 def build_engine(settings: Settings) -> FaceEngine:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from support.needs import REPOSITORY, classroom_folder, need
 
-from rollcall.local.ceph import ProgramsMissing, check_programs
-from rollcall.local.processes import Process, Processes, answers, free_port
-from rollcall.tools.demo import sample_folder
+from devstack.ceph import ProgramsMissing, check_programs
+from devstack.demo import sample_folder
+from devstack.processes import Process, Processes, answers, free_port
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
 from rollcall.function.shutdown import drain_on_sigterm
 from rollcall.logs import set_up_logs
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollcall.core.errors import SettingsError
-from rollcall.core.scan import SCANS
+from rollcall.core.sampling import SCANS
 
 PLACEHOLDER = "CHANGE_ME"
 """What `credentials.env`, the template of `.env`, holds where a person has to fill something in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rollcall.core.seams import Detector, Encoder
+from rollcall.core.protocols import Detector, Encoder
 from rollcall.core.types import DetectedFace, Encodings, Pixels
 from rollcall.faces.centerface import CenterFace
 from rollcall.faces.dlib_encoder import DlibEncoder

@@ -15,7 +15,7 @@ from typing import Any
 
 from rollcall.core.errors import TransientError
 from rollcall.core.printable import printable
-from rollcall.function.service import Answer, FunctionService
+from rollcall.function.function_service import Answer, FunctionService
 
 log = logging.getLogger(__name__)
 

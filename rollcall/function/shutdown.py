@@ -9,7 +9,7 @@ import threading
 import time
 from types import FrameType
 
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import re
 import time
 from urllib.parse import SplitResult, urlsplit
 
-from rollcall.adapters.http_client import HttpClient, NoAnswer
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
+from rollcall.http_client import HttpClient, NoAnswer
 
 EVENTS = "/events"
 PROBE_TIMEOUT_S = 5.0

@@ -20,8 +20,8 @@ from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.printable import printable
 from rollcall.core.reports import describe_error
 from rollcall.logs import LogLimit
+from rollcall.queues.inbox import Inbox
 from rollcall.trigger.access import DOORS, Access
-from rollcall.trigger.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
 

@@ -7,12 +7,12 @@ import time
 from dataclasses import replace
 from urllib.parse import quote
 
-from rollcall.adapters.http_client import HttpClient, NoAnswer
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.event_records import call_document
 from rollcall.core.reports import STALE_GALLERY
-from rollcall.core.verdict import Verdict, judge
-from rollcall.trigger.inbox import Work
+from rollcall.core.retry import Verdict, judge
+from rollcall.http_client import HttpClient, NoAnswer
+from rollcall.queues.inbox import Work
 
 MAX_ANSWER_BYTES = 1 << 20
 

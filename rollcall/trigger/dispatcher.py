@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from rollcall.core.errors import INTERNAL, InboxUnavailable
-from rollcall.core.verdict import (
+from rollcall.core.retry import (
     BUSY_DELAY_S,
     FEW_ATTEMPTS,
     Verdict,
@@ -19,7 +19,7 @@ from rollcall.core.verdict import (
     limited,
     metric_code,
 )
-from rollcall.trigger.inbox import Inbox, Work
+from rollcall.queues.inbox import Inbox, Work
 from rollcall.trigger.metrics import Metrics
 
 log = logging.getLogger(__name__)

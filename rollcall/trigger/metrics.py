@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.trigger.inbox import Inbox
+from rollcall.queues.inbox import Inbox
 
 _CALL_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 

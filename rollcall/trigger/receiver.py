@@ -11,7 +11,7 @@ from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.keys import is_video_key
 from rollcall.core.types import VideoRef
 from rollcall.logs import LogLimit
-from rollcall.trigger.inbox import Inbox
+from rollcall.queues.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.sns import SnsGate
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
-from rollcall.core.seams import ObjectStore
+from rollcall.core.protocols import ObjectStore
 from rollcall.core.types import ObjectInfo
-from rollcall.trigger.inbox import Inbox
+from rollcall.queues.inbox import Inbox
 
 log = logging.getLogger(__name__)
 

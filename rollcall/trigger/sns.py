@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from rollcall.adapters.http_client import HttpClient, NoAnswer, TooLong
 from rollcall.core.errors import BadEvent, StoreUnavailable
 from rollcall.core.event_records import plain_text
 from rollcall.core.events import decode
+from rollcall.http_client import HttpClient, NoAnswer, TooLong
 
 log = logging.getLogger(__name__)
 

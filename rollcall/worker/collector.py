@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from rollcall.adapters.sqs import Message
 from rollcall.core.errors import BadEvent, PermanentError, TransientError, VideoGone
+from rollcall.core.protocols import ObjectStore
 from rollcall.core.result_messages import ResultMessage, parse_result
 from rollcall.core.results import render_error, safe_csv
-from rollcall.core.seams import ObjectStore
+from rollcall.core.retry import Verdict
 from rollcall.core.settings import Settings
-from rollcall.core.verdict import Verdict
+from rollcall.stores.sqs import Message
 from rollcall.worker.counters import Counters
 from rollcall.worker.result_files import ResultFiles
 

@@ -7,10 +7,10 @@ import time
 import uuid
 from collections.abc import Mapping
 
-from rollcall.adapters.sqs import SENT_MS, Message, SqsQueue, too_long
 from rollcall.core.errors import StoreMisconfigured
 from rollcall.core.result_messages import MAX_MESSAGE_BYTES
-from rollcall.core.verdict import Verdict
+from rollcall.core.retry import Verdict
+from rollcall.stores.sqs import SENT_MS, Message, SqsQueue, too_long
 from rollcall.worker.counters import Counters
 
 log = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ import logging
 import time
 from typing import Any
 
-from rollcall.adapters.lambda_function import Answer, LambdaFunction
-from rollcall.adapters.sqs import Message
 from rollcall.core.errors import INTERNAL, BadEvent, FunctionBusy, TransientError
 from rollcall.core.event_records import call_document
 from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.retry import BUSY_DELAY_S, FEW_ATTEMPTS, Verdict, judge
 from rollcall.core.types import VideoRef
-from rollcall.core.verdict import BUSY_DELAY_S, FEW_ATTEMPTS, Verdict, judge
+from rollcall.stores.sqs import Message
 from rollcall.worker.counters import Counters
+from rollcall.worker.lambda_function import Answer, LambdaFunction
 
 log = logging.getLogger(__name__)
 

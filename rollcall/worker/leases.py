@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from rollcall.adapters.sqs import Message, SqsQueue
 from rollcall.core.errors import RollcallError
+from rollcall.stores.sqs import Message, SqsQueue
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rollcall.adapters.sqs import MOST_AT_ONCE, Message, SqsQueue
 from rollcall.core.errors import RollcallError
-from rollcall.core.verdict import FEW_ATTEMPTS, Verdict, backoff_s, interrupted, limited
+from rollcall.core.retry import FEW_ATTEMPTS, Verdict, backoff_s, interrupted, limited
+from rollcall.stores.sqs import MOST_AT_ONCE, Message, SqsQueue
 from rollcall.worker.dead_letters import DeadLetters
 from rollcall.worker.leases import Leases
 

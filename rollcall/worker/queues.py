@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollcall.adapters.boto import sqs_client
-from rollcall.adapters.sqs import SqsQueue
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
+from rollcall.stores.boto import sqs_client
+from rollcall.stores.sqs import SqsQueue
 
 NAMES = ("INPUT_QUEUE_URL", "RESULT_QUEUE_URL", "DEAD_LETTER_QUEUE_URL")
 

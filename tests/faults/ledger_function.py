@@ -16,13 +16,13 @@ from typing import Any
 from flask import Flask
 from painted_function import painted_pipeline
 
-from rollcall.adapters.boto import dynamodb_client
-from rollcall.adapters.dynamodb import DynamoStudents
 from rollcall.config import load_settings
 from rollcall.core.settings import Settings
+from rollcall.function.function_service import FunctionService
 from rollcall.function.python3_http import Context, Event, create_app
-from rollcall.function.service import FunctionService
 from rollcall.pipeline import Pipeline
+from rollcall.stores.boto import dynamodb_client
+from rollcall.stores.dynamodb import DynamoStudents
 
 
 def app() -> Flask:

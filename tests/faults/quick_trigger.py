@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rollcall.core.verdict import backoff_s
-from rollcall.tools.trigger import main
+from rollcall.cli.trigger_command import main
+from rollcall.core.retry import backoff_s
 from rollcall.trigger import dispatcher
 
 dispatcher.backoff_s = lambda *given: backoff_s(*given) / 10  # type: ignore[assignment]

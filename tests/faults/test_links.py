@@ -11,7 +11,7 @@ from support.fault_workload import Workload
 from support.faulty_flow import FaultyFlow
 from support.invariant import Verdict
 
-from rollcall.core.verdict import FEW_ATTEMPTS
+from rollcall.core.retry import FEW_ATTEMPTS
 
 
 def endure(flow: FaultyFlow, link: str, kinds: Sequence[str], contents: list[str]) -> Verdict:

@@ -11,11 +11,11 @@ import pytest
 from support.home import IN, OUT, Home, make_home
 from support.videos import paint_video
 
-from rollcall.adapters.memory import MemoryQueue
 from rollcall.core.errors import StoreUnavailable, TransientError
 from rollcall.core.result_messages import MAX_MESSAGE_BYTES, parse_result
 from rollcall.function.aws_lambda import answer_event
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
+from rollcall.stores.memory import MemoryQueue
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.needs import REPOSITORY
 
-from rollcall.local.build_context import assemble
+from devstack.build_context import assemble
 
 SCRIPT = """
 import sys
@@ -68,7 +68,7 @@ def test_the_functions_requirements_cover_what_it_imports(context: Path) -> None
     script = (
         SCRIPT
         + """
-import rollcall.adapters.video.child
+import rollcall.video.child
 from rollcall.wiring import build_pipeline
 from rollcall.core.settings import parse_settings
 for engine in ("onnx", "face_recognition"):

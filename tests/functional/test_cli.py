@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 from skimage import data, io
 
+from rollcall.cli.main import main
 from rollcall.core.errors import DecoderUnavailable
-from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.types import Recognition, VideoRef
-from rollcall.recognition import Recogniser
-from rollcall.tools.cli import main
-from rollcall.trigger.inbox import Inbox
+from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.queues.inbox import Inbox
+from rollcall.recognition.recogniser import Recogniser
 
 MODELS = Path.home() / ".cache" / "rollcall"
 

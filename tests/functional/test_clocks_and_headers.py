@@ -10,8 +10,8 @@ from support.ffmpeg import H264, ffmpeg
 from support.home import IN, answer, make_home
 from support.videos import paint_video
 
-from rollcall.adapters.video.av_video import open_video
 from rollcall.core.types import VideoLimits, VideoRef
+from rollcall.video.av_video import open_video
 
 LIMITS = VideoLimits(14_400, 1 << 20)
 SECONDS = 6

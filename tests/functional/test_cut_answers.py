@@ -12,12 +12,12 @@ from support.faulty_proxy import FaultyProxy
 from support.servers import serve_bytes
 from support.settings import embedded_settings
 
-from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client, sqs_client
-from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
-from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import SqsQueue, create_queue
 from rollcall.core.errors import StoreUnavailable, VideoChanged
 from rollcall.core.types import ObjectInfo
+from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client, sqs_client
+from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
+from rollcall.stores.s3 import S3Store
+from rollcall.stores.sqs import SqsQueue, create_queue
 
 STEP_BYTES = 7
 NAME = f"cut-{uuid.uuid4().hex[:12]}"

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from rollcall.adapters.video.kept_frames import KeptFrames
+from rollcall.video.kept_frames import KeptFrames
 
 FRAME_S = 0.04
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from support.ffmpeg import H264, ffmpeg, moving_card, with_units
 
-from rollcall.adapters.video.av_video import open_video
-from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.types import VideoLimits
-from rollcall.video_files import WholeFile
+from rollcall.video.av_video import open_video
+from rollcall.video.pool import DecoderPool
+from rollcall.video.video_files import WholeFile
 
 LIMITS = VideoLimits(60, 1 << 20)
 FRAMES = 50

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from support.queues import Queues
 
-from rollcall.adapters.boto import sqs_client
-from rollcall.adapters.sqs import Message, SqsQueue
 from rollcall.core.errors import StoreMisconfigured
 from rollcall.core.result_messages import MAX_MESSAGE_BYTES
-from rollcall.core.verdict import Verdict
+from rollcall.core.retry import Verdict
+from rollcall.stores.boto import sqs_client
+from rollcall.stores.sqs import Message, SqsQueue
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters, replay
 from rollcall.worker.result_files import ResultFiles

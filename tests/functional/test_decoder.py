@@ -14,18 +14,18 @@ from support.needs import need
 from support.videos import paint_video
 from support.waiting import wait_until
 
-from rollcall.adapters.memory import MemoryStore
-from rollcall.adapters.video.decoder import DecodedVideo, Decoder, _shared_file
-from rollcall.adapters.video.pool import DecoderPool
-from rollcall.adapters.video.wire import ALL_PLACES
 from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, NotAVideo, VideoTooLarge
-from rollcall.core.seams import VideoFile
+from rollcall.core.protocols import VideoFile
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import VideoLimits
-from rollcall.video_files import ObjectFile, WholeFile
+from rollcall.stores.memory import MemoryStore
+from rollcall.video.decoder import DecodedVideo, Decoder, _shared_file
+from rollcall.video.pool import DecoderPool
+from rollcall.video.video_files import ObjectFile, WholeFile
+from rollcall.video.wire import ALL_PLACES
 
 LIMITS = VideoLimits(60, 1 << 16)
-SYSTEM_CALLS = "rollcall.adapters.video.system_calls"
+SYSTEM_CALLS = "rollcall.video.system_calls"
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ def in_limits(script: str, *, filtered: bool = True) -> str:
     lines = [
         "import socket, sys",
         "import resource",
-        "from rollcall.adapters.video.child import limit_cpu, limit_files, limit_memory",
+        "from rollcall.video.child import limit_cpu, limit_files, limit_memory",
         "from rollcall.core.types import VideoLimits",
         "import os, signal, threading",
         f"from {SYSTEM_CALLS} import limit_system_calls",
@@ -359,9 +359,9 @@ def test_a_decoder_ends_when_its_parent_is_killed(video: WholeFile, tmp_path: Pa
     script = f"""
 import os, signal
 from pathlib import Path
-from rollcall.adapters.video.pool import DecoderPool
+from rollcall.video.pool import DecoderPool
 from rollcall.core.types import VideoLimits
-from rollcall.video_files import WholeFile
+from rollcall.video.video_files import WholeFile
 with DecoderPool(VideoLimits(60, 1 << 16)).open(
     WholeFile(Path({str(video.path)!r})), whole=False, most_s=60
 ) as opened:

@@ -10,12 +10,12 @@ import pytest
 from support.pictures import astronaut, first_frames
 
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import parse_gallery
-from rollcall.core.seams import FaceEngine
+from rollcall.core.protocols import FaceEngine
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import DetectedFace, Match, Pixels
-from rollcall.video_files import WholeFile
+from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_recogniser
 
 pytest.importorskip("face_recognition")

@@ -15,8 +15,8 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError, PhotoError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.types import DetectedFace, Encodings, Pixels
-from rollcall.enrolment import Enrolment, enrol
 from rollcall.faces.engine import Engine, default_engine
+from rollcall.gallery.enrolment import Enrolment, enrol
 
 TOLERANCE = 0.6
 

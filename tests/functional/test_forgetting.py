@@ -15,21 +15,21 @@ from click.testing import CliRunner, Result
 from support.settings import embedded_values
 from support.videos import painted_gallery
 
-from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
-from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
-from rollcall.adapters.memory import MemoryStore
-from rollcall.adapters.s3 import S3Store
+from rollcall.cli.main import main
 from rollcall.core.errors import VideoChanged
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import is_native, parse_gallery, render_gallery
 from rollcall.core.results import parse_csv, render_csv, render_error, text_file_without
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import ObjectInfo, Person
-from rollcall.forgetting import MAX_NAMING_BYTES, Forgetting, results_in
-from rollcall.tools.cli import main
-from rollcall.trigger.inbox import Inbox
+from rollcall.gallery.forgetting import MAX_NAMING_BYTES, Forgetting, results_in
+from rollcall.gallery.gallery_formats import is_native, parse_gallery, render_gallery
+from rollcall.queues.inbox import Inbox
+from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
+from rollcall.stores.memory import MemoryStore
+from rollcall.stores.s3 import S3Store
 from rollcall.trigger.reconciler import Reconciler
-from rollcall.worker.forgetting import in_files
+from rollcall.worker.forgotten_results import in_files
 from rollcall.worker.result_files import ResultFiles
 
 METADATA = {"source-version": "7", "gallery": "abc", "engine": "onnx"}
@@ -362,7 +362,7 @@ def test_a_text_file_that_changes_meanwhile(
             files.write("a.mp4", csv_of("alice", "bob"), 9000 - writes.pop())
         return text_file_without(body, name)
 
-    monkeypatch.setattr("rollcall.worker.forgetting.text_file_without", meanwhile)
+    monkeypatch.setattr("rollcall.worker.forgotten_results.text_file_without", meanwhile)
     traces = in_files(Forgetting("alice", really=True), tmp_path)
     if times > 1:
         with pytest.raises(VideoChanged, match="later"):

@@ -15,10 +15,10 @@ from support.videos import paint_video, painted_gallery
 
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.errors import StoreUnavailable
-from rollcall.core.gallery_formats import render_gallery
 from rollcall.core.reports import STALE_GALLERY
-from rollcall.function.service import FunctionService
-from rollcall.galleries import CachedGallery, FilePlace
+from rollcall.function.function_service import FunctionService
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.gallery.gallery_places import CachedGallery, FilePlace
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from support.servers import done, serve_wsgi
 from support.settings import TOKEN
 from support.waiting import wait_until
 
+from devstack.processes import Process, Processes, answers, free_port
 from rollcall.core.events import MAX_BODY_BYTES
-from rollcall.local.processes import Process, Processes, answers, free_port
 from rollcall.trigger import http_server
 from tests.functional.test_trigger import Running, event, running
 
@@ -434,7 +434,7 @@ def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder, port = tmp_path_factory.mktemp("function"), free_port()
     (folder / "echo.py").write_text(
         "from rollcall.function.python3_http import create_app\n"
-        "from rollcall.function.service import FunctionService\n"
+        "from rollcall.function.function_service import FunctionService\n"
         "def nothing(): raise OSError('no pipeline here')\n"
         "service = FunctionService(nothing)\n"
         "def handle(event, context):\n"

@@ -14,21 +14,21 @@ from support.servers import serve_wsgi
 from support.settings import TOKEN, embedded_settings, embedded_values
 from support.videos import painted_gallery
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.memory import MemoryStore
-from rollcall.adapters.s3 import S3Store
+from rollcall.cli import check
+from rollcall.cli.main import main
 from rollcall.core.errors import NotAVideo, TransientError
-from rollcall.core.gallery_formats import render_gallery
 from rollcall.core.names import UNKNOWN
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import VideoRef
 from rollcall.function.aws_lambda import answer_event
-from rollcall.function.service import FunctionService
-from rollcall.tools import check
-from rollcall.tools.cli import main
+from rollcall.function.function_service import FunctionService
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.queues.inbox import Inbox
+from rollcall.stores.boto import s3_client
+from rollcall.stores.memory import MemoryStore
+from rollcall.stores.s3 import S3Store
 from rollcall.trigger.caller import FunctionCaller
-from rollcall.trigger.inbox import Inbox
-from rollcall.trigger.service import Trigger
+from rollcall.trigger.trigger_service import Trigger
 
 TRICK = "a\x1b]0;owned\x07\x9b2J\u202e"
 SHOWN = r"a\x1b]0;owned\x07\x9b2J\u202e"

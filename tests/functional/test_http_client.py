@@ -15,13 +15,13 @@ from support.memory import watch_peak
 from support.servers import serve_bytes
 from support.settings import embedded_settings
 
-from rollcall.adapters.http_client import HttpClient, NoAnswer, TooLong
+from devstack.processes import answers
 from rollcall.core.errors import SettingsError, StoreUnavailable
 from rollcall.core.types import VideoRef
-from rollcall.local.processes import answers
+from rollcall.http_client import HttpClient, NoAnswer, TooLong
+from rollcall.queues.inbox import Inbox, Work
 from rollcall.trigger import advertised, sns
 from rollcall.trigger.caller import FunctionCaller
-from rollcall.trigger.inbox import Inbox, Work
 
 MB = 1 << 20
 TIMEOUT_S = 1.0

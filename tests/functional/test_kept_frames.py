@@ -11,14 +11,14 @@ import pytest
 from support.ffmpeg import H264, moving_card
 from support.odd_videos import stamped_video
 
-from rollcall.adapters.video.av_video import open_video
-from rollcall.adapters.video.child import KEPT_BYTES
-from rollcall.adapters.video.kept_frames import MAX_KEPT
-from rollcall.adapters.video.pool import DecoderPool
-from rollcall.adapters.video.wire import LARGE_PX, PLACES
 from rollcall.core.errors import DecoderCrashed
 from rollcall.core.types import Pixels, VideoLimits
-from rollcall.video_files import WholeFile
+from rollcall.video.av_video import open_video
+from rollcall.video.child import KEPT_BYTES
+from rollcall.video.kept_frames import MAX_KEPT
+from rollcall.video.pool import DecoderPool
+from rollcall.video.video_files import WholeFile
+from rollcall.video.wire import LARGE_PX, PLACES
 
 LIMITS = VideoLimits(3600, 1 << 21)
 SECONDS = 8

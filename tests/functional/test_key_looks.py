@@ -10,11 +10,11 @@ import pytest
 from support.ffmpeg import H264, ffmpeg, moving_card
 from support.odd_videos import stamped_video
 
-from rollcall.adapters.video.av_video import AvVideo, open_video
-from rollcall.adapters.video.opening import AnyPacket
-from rollcall.adapters.video.packet_decoder import PacketDecoder
-from rollcall.adapters.video.read_ahead import ReadAhead
 from rollcall.core.types import Pixels, VideoLimits
+from rollcall.video.av_video import AvVideo, open_video
+from rollcall.video.opening import AnyPacket
+from rollcall.video.packet_decoder import PacketDecoder
+from rollcall.video.read_ahead import ReadAhead
 
 LIMITS = VideoLimits(3600, 1 << 22)
 STEP_S = 2.0
@@ -203,7 +203,7 @@ def test_little_is_read_ahead(
     whole: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[AnyPacket | None]
 ) -> None:
     """Where packets are large, the looks lie closer together rather than fill the memory."""
-    monkeypatch.setattr("rollcall.adapters.video.read_ahead.MAX_AHEAD_BYTES", 20_000)
+    monkeypatch.setattr("rollcall.video.read_ahead.MAX_AHEAD_BYTES", 20_000)
     most = 0
     read = ReadAhead._read
 

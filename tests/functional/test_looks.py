@@ -11,8 +11,8 @@ import pytest
 from support.ffmpeg import H264, ffmpeg, moving_card
 from support.needs import classroom_folder
 
-from rollcall.adapters.video.av_video import open_video
 from rollcall.core.types import Pixels, VideoLimits
+from rollcall.video.av_video import open_video
 
 LIMITS = VideoLimits(3600, 1 << 22)
 TIMES_S = [0.0, 0.5, 1.0, 3.0, 7.5, 8.0, 13.3, 14.0, 99.0]

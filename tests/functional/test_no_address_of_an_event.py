@@ -16,9 +16,9 @@ from support.servers import done
 from support.settings import TOKEN, embedded_settings
 from support.sns import TOPIC, Signer
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_pipeline
 from tests.functional.test_trigger import IN, running
 

@@ -15,12 +15,12 @@ from support.home import IN, Home, answer, make_home
 from support.odd_videos import stamped_video, with_duration
 from support.videos import paint_frame, paint_video
 
-from rollcall import recognition
-from rollcall.adapters.video.av_video import open_video
 from rollcall.core.errors import VideoTooLarge
-from rollcall.core.seams import VideoFile
+from rollcall.core.protocols import VideoFile
 from rollcall.core.types import DetectedFace, Pixels, Video, VideoLimits, VideoRef
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
+from rollcall.recognition import recogniser as recognition
+from rollcall.video.av_video import open_video
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nother.mp4\n#EXT-X-ENDLIST\n"
 CONCAT = b"ffconcat version 1.0\nfile 'other.mp4'\n"

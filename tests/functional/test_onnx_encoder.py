@@ -13,17 +13,17 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from support.pictures import astronaut
 
+from rollcall.cli.main import main
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError, SettingsError
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import parse_gallery, render_gallery
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Box, DetectedFace
-from rollcall.enrolment import enrol_in
 from rollcall.faces.dlib_encoder import DlibEncoder
 from rollcall.faces.onnx_encoder import TEMPLATE, OnnxEncoder, aligned, similarity
-from rollcall.galleries import FilePlace, read_gallery
-from rollcall.tools.cli import main
+from rollcall.gallery.enrolment import enrol_in
+from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
+from rollcall.gallery.gallery_places import FilePlace, read_gallery
 from rollcall.wiring import build_engine
 
 DESCRIPTION = {

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image, ImageFile
 from support.pictures import astronaut
 
-from rollcall.adapters.pillow_photo import LONGEST_SIDE_PX, MAX_PHOTO_BYTES, read_photo
 from rollcall.core.errors import PhotoError
 from rollcall.core.types import Pixels
+from rollcall.gallery.photos import LONGEST_SIDE_PX, MAX_PHOTO_BYTES, read_photo
 
 STORED = {
     1: None,

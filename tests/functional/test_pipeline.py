@@ -25,7 +25,7 @@ from rollcall.core.errors import (
     VideoGone,
     VideoTooLarge,
 )
-from rollcall.core.seams import VideoFile
+from rollcall.core.protocols import VideoFile
 from rollcall.core.types import DetectedFace, ObjectInfo, Pixels, Student, Video, VideoRef
 
 HEADER = "name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"

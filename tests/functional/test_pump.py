@@ -9,9 +9,9 @@ import pytest
 from support.queues import Queues
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import sqs_client
-from rollcall.adapters.sqs import Message, SqsQueue
-from rollcall.core.verdict import Verdict
+from rollcall.core.retry import Verdict
+from rollcall.stores.boto import sqs_client
+from rollcall.stores.sqs import Message, SqsQueue
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters
 from rollcall.worker.leases import Leases

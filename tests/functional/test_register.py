@@ -12,14 +12,15 @@ import pytest
 from support.servers import serve_wsgi
 from support.settings import embedded_settings
 
-from rollcall.adapters.boto import s3_client, topic_client
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
-from rollcall.trigger import advertised, registration
-from rollcall.trigger.inbox import Inbox
+from rollcall.queues.inbox import Inbox
+from rollcall.stores.boto import s3_client, topic_client
+from rollcall.trigger import advertised
+from rollcall.trigger import notifications as registration
 from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.notifications import check, confirm_subscription, register, unregister
 from rollcall.trigger.receiver import Receiver
-from rollcall.trigger.registration import check, confirm_subscription, register, unregister
 from rollcall.trigger.sns import SnsGate
 
 ARN = "arn:aws:sns:eu-west-1:123456789012:videos"

@@ -11,8 +11,8 @@ import pytest
 from support.needs import REPOSITORY
 from support.settings import embedded_settings
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 FOLDER = REPOSITORY / "deploy" / "lifecycle"
 

@@ -20,11 +20,6 @@ from support.settings import embedded_settings
 from support.videos import paint_frame
 from urllib3 import HTTPResponse
 
-from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
-from rollcall.adapters.dynamodb import DynamoStudents, ensure_table, put_items
-from rollcall.adapters.memory import MemoryStore, MemoryStudents, PaintedFaces
-from rollcall.adapters.pillow_photo import read_photo
-from rollcall.adapters.s3 import S3Store
 from rollcall.core.errors import (
     StoreMisconfigured,
     StoreUnavailable,
@@ -32,9 +27,14 @@ from rollcall.core.errors import (
     VideoGone,
     VideoTooLarge,
 )
-from rollcall.core.seams import FaceEngine, ObjectStore, StudentStore
+from rollcall.core.protocols import FaceEngine, ObjectStore, StudentStore
 from rollcall.core.settings import Settings
 from rollcall.core.types import DetectedFace, Encodings, Pixels, Student
+from rollcall.gallery.photos import read_photo
+from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
+from rollcall.stores.memory import MemoryStore, MemoryStudents, PaintedFaces
+from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_engine
 
 ODD_KEYS = ["a b", "a+b %41", 'é "q".mp4', "日本/語.mp4", "x" * 1024, "<&>"]

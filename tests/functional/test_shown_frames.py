@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from support.ffmpeg import H264, ffmpeg, with_matrix
 
-from rollcall.adapters.video.av_video import open_video
 from rollcall.core.types import Pixels, VideoLimits
+from rollcall.video.av_video import open_video
 
 LIMITS = VideoLimits(60, 1 << 22)
 SIZE = (160, 96)

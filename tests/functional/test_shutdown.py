@@ -18,11 +18,11 @@ import pytest
 from support.videos import painted_gallery
 from support.waiting import wait_until
 
-from rollcall.enrolment import save
+from devstack.build_context import assemble
+from devstack.processes import free_port
 from rollcall.function.shutdown import LINGER_S
-from rollcall.galleries import FilePlace
-from rollcall.local.build_context import assemble
-from rollcall.local.processes import free_port
+from rollcall.gallery.enrolment import save
+from rollcall.gallery.gallery_places import FilePlace
 
 INDEX = """
 import sys, waitress

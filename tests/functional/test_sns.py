@@ -18,11 +18,11 @@ from support.settings import embedded_settings
 from support.sns import CERTIFICATE_URL, NOW, TOPIC, Signer, certificate
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import topic_client
-from rollcall.adapters.sns_signature import MOST_CERTIFICATES, SnsSignatures
 from rollcall.core.errors import BadEvent, StoreUnavailable
+from rollcall.stores.boto import topic_client
 from rollcall.trigger import sns
 from rollcall.trigger.sns import SnsGate, fetch_certificate
+from rollcall.trigger.sns_signature import MOST_CERTIFICATES, SnsSignatures
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from devstack.flows import FLOWS
+from devstack.stack import OWN_SETTINGS, LocalStack
 from rollcall.core.settings import Settings, changed_settings, parse_settings, setting_names
-from rollcall.local.flows import FLOWS
-from rollcall.local.stack import OWN_SETTINGS, LocalStack
 
 OTHER_VALUES = {
     "AWS_REGION": "eu-central-1",

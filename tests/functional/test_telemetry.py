@@ -20,8 +20,8 @@ from support.needs import REPOSITORY, need
 from support.videos import paint_video, painted_gallery
 from support.waiting import wait_until
 
-from rollcall.enrolment import save
-from rollcall.galleries import FilePlace
+from rollcall.gallery.enrolment import save
+from rollcall.gallery.gallery_places import FilePlace
 
 DEADLINE_S = 90.0
 MARGIN_S = 5.0

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from rollcall.cli.main import main
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import render_gallery
-from rollcall.tools.cli import main
+from rollcall.gallery.gallery_formats import render_gallery
 
 
 @pytest.fixture(autouse=True)

@@ -17,13 +17,13 @@ from support.needs import REPOSITORY
 from support.settings import embedded_values
 from support.videos import paint_video
 
-from rollcall.adapters.boto import dynamodb_client, s3_client
-from rollcall.adapters.dynamodb import DynamoStudents
-from rollcall.adapters.s3 import S3Store
+from rollcall.cli import check, students, workload
 from rollcall.core.results import render_csv
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Person, Student
-from rollcall.tools import check, students, workload
+from rollcall.stores.boto import dynamodb_client, s3_client
+from rollcall.stores.dynamodb import DynamoStudents
+from rollcall.stores.s3 import S3Store
 
 
 class Place:

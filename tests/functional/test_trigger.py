@@ -22,8 +22,7 @@ from support.servers import Reply, done, refused, serve_function, serve_wsgi
 from support.settings import TOKEN, embedded_settings
 from support.waiting import wait_until
 
-from rollcall.adapters.memory import MemoryStore
-from rollcall.core import verdict as verdict_module
+from rollcall.core import retry as verdict_module
 from rollcall.core.call_signature import check_signature
 from rollcall.core.errors import (
     CallNotSigned,
@@ -35,10 +34,11 @@ from rollcall.core.errors import (
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.settings import Settings
 from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.queues.inbox import Inbox
+from rollcall.stores.memory import MemoryStore
 from rollcall.trigger import dispatcher as dispatcher_module
 from rollcall.trigger.caller import FunctionCaller
-from rollcall.trigger.inbox import Inbox
-from rollcall.trigger.service import Trigger
+from rollcall.trigger.trigger_service import Trigger
 
 IN, OUT = "input-bucket-video", "output-bucket-vid"
 

@@ -22,18 +22,19 @@ from support.gallery_writers import at_once, enrol_and_remove
 from support.needs import REPOSITORY
 from support.settings import embedded_settings
 
-from rollcall import gallery_files, gallery_objects, locks
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.memory import MemoryStore
-from rollcall.adapters.s3 import S3Store
+from devstack.up import run_up
+from rollcall import locks
+from rollcall.cli import main as cli
 from rollcall.core.errors import GalleryError, StoreMisconfigured, StoreUnavailable, VideoChanged
 from rollcall.core.gallery import Gallery, empty_gallery
-from rollcall.core.gallery_formats import parse_gallery, render_gallery
-from rollcall.core.seams import NO_METADATA, ObjectStore
-from rollcall.forgetting import Forgetting
-from rollcall.galleries import FilePlace, StorePlace, read_gallery
-from rollcall.local.up import run_up
-from rollcall.tools import cli
+from rollcall.core.protocols import NO_METADATA, ObjectStore
+from rollcall.gallery import gallery_files, gallery_objects
+from rollcall.gallery.forgetting import Forgetting
+from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
+from rollcall.gallery.gallery_places import FilePlace, StorePlace, read_gallery
+from rollcall.stores.boto import s3_client
+from rollcall.stores.memory import MemoryStore
+from rollcall.stores.s3 import S3Store
 
 
 def gallery_of(*names: str) -> Gallery:
@@ -126,8 +127,8 @@ def test_an_input_output_error_is_not_an_empty_gallery(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr("rollcall.galleries.Path.stat", once(Path.stat, "stat"))
-        patch.setattr("rollcall.galleries.open", once(open, "open"), raising=False)
+        patch.setattr("rollcall.gallery.gallery_places.Path.stat", once(Path.stat, "stat"))
+        patch.setattr("rollcall.gallery.gallery_places.open", once(open, "open"), raising=False)
         result = enrol("bob", photo(tmp_path, 1), path)
     assert result.exit_code == 1
     assert "Input/output error" in result.output
@@ -158,7 +159,7 @@ def test_the_folder_is_on_disk_too(path: Path, monkeypatch: pytest.MonkeyPatch) 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from rollcall.galleries import FilePlace
+from rollcall.gallery.gallery_places import FilePlace
 os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
 FilePlace(Path(sys.argv[1])).save(b"PK\\x03\\x04 with encodings")
 """
@@ -249,8 +250,8 @@ def test_up_replaces_no_gallery_that_came_meanwhile(
     def stop(*args: Any) -> Any:
         raise Stopped
 
-    monkeypatch.setattr("rollcall.galleries.locked", late)
-    monkeypatch.setattr("rollcall.local.up.OpenFaasStack", stop)
+    monkeypatch.setattr("rollcall.gallery.gallery_places.locked", late)
+    monkeypatch.setattr("devstack.up.OpenFaasStack", stop)
     with pytest.raises(Stopped):
         run_up(tmp_path / "up", {}, "", lambda: None)
     assert read_gallery(FilePlace(path)).people == ("alice",)
@@ -285,7 +286,7 @@ def test_a_near_name_that_another_command_enrols_meanwhile(
         path.write_bytes(render_gallery(gallery_of("ada")))
         return real(folder)
 
-    monkeypatch.setattr("rollcall.galleries.locked", late)
+    monkeypatch.setattr("rollcall.gallery.gallery_places.locked", late)
     result = enrol("Ada", photo(tmp_path, 2), path)
     assert (result.exit_code, "looks like 'ada'" in result.stderr) == (1, True)
     assert read_gallery(FilePlace(path)).people == ("ada",)

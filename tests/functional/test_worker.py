@@ -19,17 +19,17 @@ from support.queues import Queues, StandInLambda, csv_of, function_error
 from support.servers import Reply, serve_function
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import sqs_client
-from rollcall.core import verdict as verdict_module
+from rollcall.core import retry as verdict_module
 from rollcall.core.errors import SettingsError
+from rollcall.core.retry import Verdict
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.core.verdict import Verdict
+from rollcall.stores.boto import sqs_client
 from rollcall.worker import pump as pump_module
 from rollcall.worker import result_files
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters, replay
 from rollcall.worker.result_files import ResultFiles
-from rollcall.worker.service import Worker
+from rollcall.worker.worker_service import Worker
 
 Before = Callable[[int, str], Reply | None]
 

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from support.queues import Queues, csv_of
 
-from rollcall.adapters.boto import s3_client, sqs_client
+from rollcall.cli import check
+from rollcall.cli import worker_command as worker
 from rollcall.core.file_names import file_of_key
-from rollcall.tools import check, worker
+from rollcall.stores.boto import s3_client, sqs_client
 from rollcall.worker.result_files import ResultFiles
 
 KEYS = ("a.mp4", "b.mp4")

@@ -15,9 +15,9 @@ with atheris.instrument_imports(include=["rollcall"]):
     from rollcall.core.errors import BadEvent, CallNotSigned, GalleryError
     from rollcall.core.events import BadRecords, opaque_tokens, parse_events
     from rollcall.core.expectations import MappingError, parse_mapping
-    from rollcall.core.gallery_formats import parse_gallery
     from rollcall.core.reports import report_without
     from rollcall.core.results import csv_without
+    from rollcall.core.retry import judge
     from rollcall.core.student_records import (
         StudentFileError,
         TableKey,
@@ -27,7 +27,7 @@ with atheris.instrument_imports(include=["rollcall"]):
     )
     from rollcall.core.texts import TextError, decode_text
     from rollcall.core.types import VideoRef
-    from rollcall.core.verdict import judge
+    from rollcall.gallery.gallery_formats import parse_gallery
 
 
 def read_event(data: bytes) -> None:

@@ -12,16 +12,16 @@ from typing import Any
 
 from flask import Flask
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.memory import MemoryStudents, PaintedFaces
-from rollcall.adapters.s3 import S3Store
 from rollcall.config import load_settings
 from rollcall.core.settings import Settings
 from rollcall.core.types import Student
+from rollcall.function.function_service import FunctionService
 from rollcall.function.python3_http import Context, Event, create_app
-from rollcall.function.service import FunctionService
-from rollcall.galleries import CachedGallery
+from rollcall.gallery.gallery_places import CachedGallery
 from rollcall.pipeline import Pipeline
+from rollcall.stores.boto import s3_client
+from rollcall.stores.memory import MemoryStudents, PaintedFaces
+from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_place, build_recogniser
 
 

@@ -25,28 +25,28 @@ from click.testing import CliRunner
 from support.gallery_writers import at_once, enrol_and_remove
 from support.videos import paint_video
 
-from rollcall.adapters.boto import delete_notification, s3_client, topic_client
-from rollcall.adapters.memory import PaintedFaces
-from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.topics import Target, ceph_topic
+from devstack.build_context import REPOSITORY
+from devstack.ceph import Ceph, Certificate
+from devstack.processes import Process, Processes, answers, free_port
+from devstack.stack import INHERITED
+from rollcall.cli.trigger_command import main as trigger_command
 from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable, VideoGone
 from rollcall.core.gallery import empty_gallery
-from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv, render_csv
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Person
-from rollcall.enrolment import save
-from rollcall.forgetting import Forgetting, results_in
-from rollcall.galleries import FilePlace
-from rollcall.local.build_context import REPOSITORY
-from rollcall.local.ceph import Ceph, Certificate
-from rollcall.local.processes import Process, Processes, answers, free_port
-from rollcall.local.stack import INHERITED
-from rollcall.tools.trigger import main as trigger_command
-from rollcall.trigger import registration
-from rollcall.trigger.inbox import Inbox, Work
-from rollcall.trigger.registration import topic_name
+from rollcall.gallery.enrolment import save
+from rollcall.gallery.forgetting import Forgetting, results_in
+from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.gallery.gallery_places import FilePlace
+from rollcall.queues.inbox import Inbox, Work
+from rollcall.stores.boto import delete_notification, s3_client, topic_client
+from rollcall.stores.memory import PaintedFaces
+from rollcall.stores.s3 import S3Store
+from rollcall.stores.topics import Target, ceph_topic
+from rollcall.trigger import notifications as registration
+from rollcall.trigger.notifications import topic_name
 
 DEADLINE_S = 120.0
 """Generous: a gateway that was started anew takes 30 s to its first event."""

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.local.ceph import INSTALL, PROGRAMS, Ceph, ProgramsMissing
-from rollcall.local.processes import Processes, StartFailed
+from devstack.ceph import INSTALL, PROGRAMS, Ceph, ProgramsMissing
+from devstack.processes import Processes, StartFailed
 
 OWNER = """
 import os, signal, sys, time
 from pathlib import Path
-from rollcall.local.ceph import Ceph
-from rollcall.local.processes import Processes
+from devstack.ceph import Ceph
+from devstack.processes import Processes
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 with Processes() as running:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rollcall.core.gallery import empty_gallery
-from rollcall.core.gallery_formats import render_gallery
+from rollcall.gallery.gallery_formats import render_gallery
 
 DEADLINE_S = 120.0
 BIN = str(Path(sys.executable).parent)

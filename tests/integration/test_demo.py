@@ -11,7 +11,7 @@ from support.needs import REPOSITORY
 
 
 def demo(folder: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "rollcall.tools.demo", "--folder", folder, *args]
+    argv = [sys.executable, "-m", "devstack.demo", "--folder", folder, *args]
     return subprocess.run(
         [str(word) for word in argv], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )

@@ -64,7 +64,7 @@ def test_an_old_python_is_named(tmp_path: Path) -> None:
 
 
 def test_without_network_the_sample_says_what_to_do(tmp_path: Path) -> None:
-    argv = [sys.executable, "-m", "rollcall.tools.demo", "--folder", str(tmp_path)]
+    argv = [sys.executable, "-m", "devstack.demo", "--folder", str(tmp_path)]
     done = subprocess.run(
         argv, cwd=REPOSITORY, env=os.environ | NO_INDEX, capture_output=True, text=True
     )

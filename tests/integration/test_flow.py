@@ -14,15 +14,15 @@ import pytest
 from support.videos import paint_video
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from devstack.openfaas_stack import OpenFaasStack
+from rollcall.cli.check import Checker, Row
+from rollcall.cli.students import upload_students
+from rollcall.cli.workload import clear_buckets
 from rollcall.core.errors import TransientError
 from rollcall.core.expectations import Expectation, parse_mapping
 from rollcall.core.keys import result_key
-from rollcall.local.openfaas_stack import OpenFaasStack
-from rollcall.tools.check import Checker, Row
-from rollcall.tools.students import upload_students
-from rollcall.tools.workload import clear_buckets
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 DEADLINE_S = 240.0
 

@@ -15,21 +15,21 @@ import pytest
 from support.settings import embedded_settings
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import lambda_client, s3_client, sqs_client
-from rollcall.adapters.lambda_function import Answer, LambdaFunction
-from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import SqsQueue, create_queue
+from devstack.event_source import EventSourceMapping, QueueSource, failed_messages
+from devstack.flows import FLOWS
+from devstack.lambda_api import LocalLambda
+from devstack.lambda_environment import LocalFunction
+from devstack.lambda_stack import LambdaStack
+from devstack.processes import StartFailed
+from rollcall.cli.check import Checker
+from rollcall.cli.students import upload_students
 from rollcall.core.errors import SettingsError
 from rollcall.core.expectations import parse_mapping
 from rollcall.core.result_messages import parse_result
-from rollcall.local.event_source import EventSourceMapping, QueueSource, failed_messages
-from rollcall.local.flows import FLOWS
-from rollcall.local.lambda_api import LocalLambda
-from rollcall.local.lambda_environment import LocalFunction
-from rollcall.local.lambda_stack import LambdaStack
-from rollcall.local.processes import StartFailed
-from rollcall.tools.check import Checker
-from rollcall.tools.students import upload_students
+from rollcall.stores.boto import lambda_client, s3_client, sqs_client
+from rollcall.stores.s3 import S3Store
+from rollcall.stores.sqs import SqsQueue, create_queue
+from rollcall.worker.lambda_function import Answer, LambdaFunction
 
 DEADLINE_S = 240.0
 SENT = {"a", "b"}

@@ -18,13 +18,13 @@ import pytest
 from support.leaks import leaks, traces_of_encodings, traces_of_secret
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from devstack.openfaas_stack import OpenFaasStack
+from rollcall.cli.students import upload_students
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import parse_gallery
-from rollcall.local.openfaas_stack import OpenFaasStack
-from rollcall.tools.students import upload_students
+from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 REPORTS = "rollcall-reports"
 VIDEOS = ("lecture_1.mp4", "stranger.mp4", "cat.mp4")

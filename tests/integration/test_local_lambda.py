@@ -18,8 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from support.waiting import wait_until
 
-from rollcall.local.lambda_api import LocalLambda
-from rollcall.local.lambda_environment import LocalFunction
+from devstack.lambda_api import LocalLambda
+from devstack.lambda_environment import LocalFunction
 
 HANDLER = '''
 import os, pathlib, time

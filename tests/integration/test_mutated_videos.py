@@ -16,11 +16,11 @@ from support.memory import watch_peak
 
 from rollcall.core.errors import NotAVideo, VideoTooLarge
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import parse_gallery
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
-from rollcall.recognition import Recogniser
-from rollcall.video_files import WholeFile
+from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_recogniser
 
 MUTATIONS = int(os.environ.get("MUTATIONS", "1000"))

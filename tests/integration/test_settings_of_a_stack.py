@@ -12,14 +12,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.needs import REPOSITORY
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from devstack.flows import FLOWS
+from rollcall.cli.check import Checker
+from rollcall.cli.students import upload_students
 from rollcall.core.expectations import parse_mapping
 from rollcall.core.settings import parse_settings, setting_names
-from rollcall.local.flows import FLOWS
-from rollcall.tools.check import Checker
-from rollcall.tools.students import upload_students
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 CREDENTIALS = """\
 AWS_ACCESS_KEY_ID=AKIAFILLEDIN
@@ -56,9 +57,14 @@ def test_a_demo_honours_a_half_filled_credentials_file(
     flow: str, data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "credentials.env").write_text(CREDENTIALS)
-    argv = [sys.executable, "-m", "rollcall.tools.demo", "--flow", flow, "--data", str(data)]
+    argv = [sys.executable, "-m", "devstack.demo", "--flow", flow, "--data", str(data)]
     done = subprocess.run(
-        argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+        argv,
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Not used, because this stack has its own: S3_ENDPOINT_URL." in done.stdout

@@ -16,11 +16,11 @@ from click.testing import CliRunner
 from support.needs import REPOSITORY
 from support.waiting import wait_until
 
-from rollcall.adapters.boto import s3_client, topic_client
+from devstack.processes import Process, Processes, answers, free_port
+from rollcall.cli.trigger_command import main
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.local.processes import Process, Processes, answers, free_port
-from rollcall.tools.trigger import main
-from rollcall.trigger.registration import register, unregister
+from rollcall.stores.boto import s3_client, topic_client
+from rollcall.trigger.notifications import register, unregister
 
 
 class Taker(BaseHTTPRequestHandler):

@@ -24,13 +24,13 @@ from support.servers import Reply, serve_function
 from support.videos import paint_video, painted_gallery
 from support.waiting import wait_until
 
-from rollcall.core.gallery_formats import render_gallery
+from devstack.processes import Process, Processes
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv
 from rollcall.function.aws_lambda import answer_event
-from rollcall.function.service import FunctionService
-from rollcall.local.processes import Process, Processes
-from rollcall.worker.registration import register
+from rollcall.function.function_service import FunctionService
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.worker.queue_registration import register
 
 COLOURS = ("red", "green", "blue", "yellow")
 Before = Callable[[int], Reply | None]

@@ -14,8 +14,8 @@ import pytest
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, install
 
-from rollcall.local.build_context import assemble
-from rollcall.local.processes import free_port
+from devstack.build_context import assemble
+from devstack.processes import free_port
 
 FOLDER = REPOSITORY / "OpenFaas" / "project3"
 DOCKERFILE = FOLDER / "Dockerfile"

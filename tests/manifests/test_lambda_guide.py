@@ -29,7 +29,7 @@ def test_the_shell_can_read_them(commands: str) -> None:
 def test_files_exist(commands: str) -> None:
     paths = set(re.findall(r"\b(aws_lambda/[\w.]+|\w+\.py)\b", commands + GUIDE))
     generated = {"aws_lambda/gallery.npz"}
-    modules = {path.name for path in (REPOSITORY / "rollcall" / "local").glob("*.py")}
+    modules = {path.name for path in (REPOSITORY / "devstack").glob("*.py")}
     assert len(paths) > 5
     for path in paths - generated - modules:
         assert (REPOSITORY / path).exists(), path

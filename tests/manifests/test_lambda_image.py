@@ -14,14 +14,14 @@ from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
 from support.settings import embedded_settings, embedded_values
 
-from rollcall.adapters.boto import s3_client
-from rollcall.adapters.s3 import S3Store
+from devstack.build_context import DOCKERFILE, assemble_image
+from devstack.lambda_api import LocalLambda
+from devstack.lambda_environment import LocalFunction
+from devstack.lambda_stack import make_buckets
+from rollcall.cli.students import upload_students
 from rollcall.core.settings import Settings
-from rollcall.local.build_context import DOCKERFILE, assemble_image
-from rollcall.local.lambda_api import LocalLambda
-from rollcall.local.lambda_environment import LocalFunction
-from rollcall.local.lambda_stack import make_buckets
-from rollcall.tools.students import upload_students
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
 
 FOLDER = REPOSITORY / "aws_lambda"
 TEXT = (REPOSITORY / DOCKERFILE).read_text()

@@ -13,9 +13,9 @@ from manifests.checks import REPOSITORY, load, parse
 from manifests.names import Manifests
 from manifests.stack import seconds, shutdown_problems, stack_problems, timeout_problems
 
+from devstack.build_context import assemble
 from rollcall.core.settings import Settings
 from rollcall.function.shutdown import LINGER_S
-from rollcall.local.build_context import assemble
 
 STACKS = ("project3.yml", "project3-fast.yml")
 

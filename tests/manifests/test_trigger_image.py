@@ -13,7 +13,7 @@ import pytest
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
 
-from rollcall.local.processes import free_port
+from devstack.processes import free_port
 
 FOLDER = REPOSITORY / "deploy" / "trigger"
 DOCKERFILE = FOLDER / "Dockerfile"

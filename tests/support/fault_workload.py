@@ -14,9 +14,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rollcall.cli.workload import clear_buckets
 from rollcall.core.errors import RollcallError
 from rollcall.core.keys import result_key
-from rollcall.tools.workload import clear_buckets
 from support.faulty_flow import FaultyFlow
 from support.invariant import Sent, Verdict, check_invariant
 from support.proxied_flow import PEOPLE, RECORDS

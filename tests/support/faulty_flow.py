@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rollcall.local.stores import CephStore
+from devstack.store_servers import CephStore
 from support.proxied_flow import ProxiedFlow
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rollcall.cli import main as cli
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.types import Box, DetectedFace, Encodings, Pixels
-from rollcall.tools import cli
 
 LARGE_FACE = DetectedFace(
     Box(0, 80, 80, 0), np.array([(25.0, 30), (55, 30), (40, 45), (28, 60), (52, 60)]), 1.0

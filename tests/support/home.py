@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from rollcall.adapters.memory import MemoryStore, MemoryStudents, PaintedFaces
-from rollcall.adapters.video.pool import DecoderPool
 from rollcall.core.gallery import Gallery
-from rollcall.core.scan import SCANS
+from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Student, VideoLimits
-from rollcall.function.service import FunctionService
+from rollcall.function.function_service import FunctionService
 from rollcall.pipeline import Pipeline
-from rollcall.recognition import Recogniser
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.stores.memory import MemoryStore, MemoryStudents, PaintedFaces
+from rollcall.video.pool import DecoderPool
 from support.videos import painted_gallery
 
 IN, OUT, REPORTS = "input-bucket-video", "output-bucket-vid", "reports"

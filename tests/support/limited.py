@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from rollcall.core.errors import GalleryError
-from rollcall.core.gallery_formats import parse_gallery
+from rollcall.gallery.gallery_formats import parse_gallery
 
 MEMORY_BYTES = 1 << 30
 CPU_S = 120

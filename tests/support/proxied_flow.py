@@ -13,16 +13,16 @@ from typing import Self
 
 import httpx
 
-from rollcall.adapters.boto import dynamodb_client, dynamodb_resource, s3_client
-from rollcall.adapters.dynamodb import ensure_table, put_items
-from rollcall.adapters.s3 import S3Store
+from devstack.build_context import REPOSITORY
+from devstack.processes import Process, Processes, StartFailed, answers, free_port
+from devstack.stack import INHERITED
+from devstack.store_servers import Place, StoreName, build_store
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.enrolment import save
-from rollcall.galleries import FilePlace
-from rollcall.local.build_context import REPOSITORY
-from rollcall.local.processes import Process, Processes, StartFailed, answers, free_port
-from rollcall.local.stack import INHERITED
-from rollcall.local.stores import Place, StoreName, build_store
+from rollcall.gallery.enrolment import save
+from rollcall.gallery.gallery_places import FilePlace
+from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.stores.dynamodb import ensure_table, put_items
+from rollcall.stores.s3 import S3Store
 from support.faulty_proxy import FaultyProxy
 from support.inbox_rows import Row, read_rows
 from support.videos import painted_gallery

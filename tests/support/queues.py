@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rollcall.adapters.boto import s3_client, sqs_client
-from rollcall.adapters.s3 import S3Store
-from rollcall.adapters.sqs import Message, SqsQueue, create_queue
 from rollcall.core.file_names import key_of_file
 from rollcall.core.keys import result_key
 from rollcall.core.results import render_csv
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import Person, Student
+from rollcall.stores.boto import s3_client, sqs_client
+from rollcall.stores.s3 import S3Store
+from rollcall.stores.sqs import Message, SqsQueue, create_queue
 from rollcall.worker.result_files import result_files
 from support.servers import Reply
 from support.settings import embedded_values

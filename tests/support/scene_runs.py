@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 from click.testing import CliRunner
 
+from rollcall.cli.main import main
 from rollcall.core.names import UNKNOWN
-from rollcall.tools.cli import main
 from support.scenes import Portrait, Scene, photo
 
 

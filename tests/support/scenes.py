@@ -19,9 +19,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from devstack.sample import PRESIDENTS, fetch_pictures
 from rollcall.core.face_quality import MIN_JUDGED_PX
 from rollcall.core.types import Pixels
-from rollcall.local.sample import PRESIDENTS, fetch_pictures
 from support.needs import REPOSITORY, classroom_folder, need
 from support.pictures import astronaut
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rollcall.adapters.memory import PaintedFaces
 from rollcall.core.gallery import Gallery
+from rollcall.stores.memory import PaintedFaces
 
 FPS = 10
 

@@ -7,7 +7,7 @@ import pytest
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.trigger.advertised import checked_url, normal_url
-from rollcall.trigger.registration import topic_name
+from rollcall.trigger.notifications import topic_name
 
 HERE = parse_settings({"S3_ENDPOINT_URL": "http://127.0.0.1:9000"})
 ELSEWHERE = parse_settings({"S3_ENDPOINT_URL": "https://ceph.example.org"})

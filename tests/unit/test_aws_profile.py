@@ -6,8 +6,8 @@ import configparser
 import shlex
 from pathlib import Path
 
+from devstack.aws_profile import aws_commands, write_private
 from rollcall.core.settings import parse_settings
-from rollcall.local.aws_profile import aws_commands, write_private
 
 
 def read(path: str) -> configparser.RawConfigParser:

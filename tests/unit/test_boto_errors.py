@@ -12,8 +12,8 @@ import pytest
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollcall.adapters.boto import _THROTTLING, boto_errors, error_code
 from rollcall.core.errors import StoreMisconfigured, StoreUnavailable, TransientError
+from rollcall.stores.boto import _THROTTLING, boto_errors, error_code
 
 NO_ANSWER = """
     ChecksumError ConnectTimeoutError ConnectionClosedError ConnectionError

@@ -20,7 +20,7 @@ from support.needs import REPOSITORY, need
 
 from rollcall.core.events import parse_events
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import render_gallery
+from rollcall.gallery.gallery_formats import render_gallery
 
 RUNS = 60_000
 SEED = 17

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 from support.needs import REPOSITORY
 
-from rollcall import galleries
-from rollcall.adapters.memory import MemoryStore
 from rollcall.core.errors import (
     GalleryError,
     GalleryUnavailable,
@@ -24,8 +22,10 @@ from rollcall.core.errors import (
     TransientError,
 )
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import render_gallery
-from rollcall.galleries import CachedGallery, FilePlace, StorePlace, place_of
+from rollcall.gallery import gallery_places as galleries
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.gallery.gallery_places import CachedGallery, FilePlace, StorePlace, place_of
+from rollcall.stores.memory import MemoryStore
 
 REFRESH_S = 60.0
 
@@ -199,7 +199,7 @@ def test_a_gallery_that_would_not_fit_into_memory_is_not_loaded(
 MEASURE = """
 import sys, tracemalloc
 from pathlib import Path
-from rollcall.galleries import CachedGallery, FilePlace
+from rollcall.gallery.gallery_places import CachedGallery, FilePlace
 place = FilePlace(Path(sys.argv[1]))
 tracemalloc.start()
 cached = CachedGallery(place, 0)
@@ -307,7 +307,7 @@ def test_too_large_a_gallery_is_not_too_large_a_video(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every video would be refused for ever with 413."""
-    monkeypatch.setattr("rollcall.galleries.MAX_GALLERY_BYTES", 10)
+    monkeypatch.setattr("rollcall.gallery.gallery_places.MAX_GALLERY_BYTES", 10)
     place = StorePlace(store, "galleries", "g.npz")
     place.save(body("alice"))
     with pytest.raises(GalleryUnavailable):

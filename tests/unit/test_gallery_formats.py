@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.needs import classroom_folder
 
-from rollcall.core import gallery_formats, restricted_pickle
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery, empty_gallery
-from rollcall.core.gallery_formats import FORMAT, is_native, parse_gallery, render_gallery
+from rollcall.gallery import gallery_formats, restricted_pickle
+from rollcall.gallery.gallery_formats import FORMAT, is_native, parse_gallery, render_gallery
 
 PEOPLE = ["alice", "bob", "alice"]
 POINTS = np.random.default_rng(7).normal(0, 0.12, (3, 128))

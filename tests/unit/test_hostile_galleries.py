@@ -21,8 +21,8 @@ import pytest
 from support.needs import REPOSITORY
 
 from rollcall.core.gallery import Gallery
-from rollcall.core.gallery_formats import render_gallery
-from rollcall.core.gallery_pickle import MAX_PICKLE_BYTES, parse_pickle
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.gallery.gallery_pickle import MAX_PICKLE_BYTES, parse_pickle
 
 MB = 1 << 20
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"

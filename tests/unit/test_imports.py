@@ -1,61 +1,61 @@
-"""Section 1 of the design: who may import whom, read from the sources."""
+"""Who may import whom, read from the sources."""
 
 from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.needs import REPOSITORY
 
-MODULES = sorted((REPOSITORY / "rollcall").rglob("*.py"))
-HOMES = [path for home in ("OpenFaas", "aws_lambda") for path in (REPOSITORY / home).rglob("*.py")]
-SCRIPTS = sorted([*REPOSITORY.glob("*.py"), *HOMES])
-MIDDLE = (
-    "recognition",
-    "pipeline",
-    "galleries",
-    "gallery_files",
-    "gallery_objects",
-    "enrolment",
-    "forgetting",
-    "locks",
-    "looking",
-    "memory_limit",
-    "refining",
-    "scratch",
-    "searching",
-    "video_files",
-)
-TOP = ("trigger", "worker", "local", "tools", "function")
-VENDORS = {
-    "boto": {"boto3", "botocore"},
-    "dynamodb": {"botocore"},
-    "http_client": {"httpcore"},
-    "pillow_photo": {"PIL"},
-    "sns_signature": {"cryptography"},
-    "whole_answers": {"botocore"},
+# CONTRIBUTING.md quotes this table. Each folder of `rollcall` may import itself and what is named.
+MAY_IMPORT = {
+    "core": "numpy",
+    "faces": "core numpy cv2 dlib face_recognition onnx onnxruntime",
+    "video": "core numpy av",
+    "gallery": "core locks numpy PIL",
+    "stores": "core numpy boto3 botocore",
+    "queues": "core",
+    "recognition": "core numpy",
+    "function": "core pipeline logs flask werkzeug",
+    "trigger": "core stores queues http_client logs"
+    " flask werkzeug markupsafe waitress prometheus_client cryptography",
+    "worker": "core stores queues gallery locks",
 }
-SHARED = ("core", "adapters.boto", "adapters.whole_answers")
-"""What adapters may import."""
-VIDEO_VENDORS = {"numpy", "av"}
-FACE_VENDORS = {"numpy", "cv2", "dlib", "face_recognition", "onnx", "onnxruntime"}
+ONE_VENDOR_EACH = ("gallery", "stores")
 READ_THE_ENVIRONMENT = {
     "rollcall/faces/runtime.py",  # sets a variable, and reads none
-    "rollcall/tools/entry.py",
-    "rollcall/tools/cli.py",
-    "rollcall/tools/demo.py",
-    "rollcall/local/python3_http.py",
+    "rollcall/cli/entry.py",
+    "rollcall/cli/main.py",
+    "devstack/demo.py",
+    "devstack/function_server.py",
     "OpenFaas/project3/awss3.py",
     "aws_lambda/handler.py",
 }
+
+PACKAGE = sorted((REPOSITORY / "rollcall").rglob("*.py"))
+SHIPPED = [
+    *PACKAGE,
+    *sorted(REPOSITORY.glob("*.py")),
+    *(path for home in ("OpenFaas", "aws_lambda") for path in (REPOSITORY / home).rglob("*.py")),
+]
+EVERYWHERE = [
+    *SHIPPED,
+    *REPOSITORY.glob("devstack/*.py"),
+    *REPOSITORY.glob("tests/**/*.py"),
+    *REPOSITORY.glob("bench*/*.py"),
+]
 
 
 def name_of(path: Path) -> str:
     parts = path.relative_to(REPOSITORY).with_suffix("").parts
     return ".".join(parts).removesuffix(".__init__")
+
+
+NAMES = {name_of(path) for path in PACKAGE}
 
 
 def relative(paths: list[Path]) -> list[str]:
@@ -67,135 +67,124 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of modules; `from a import b` counts as a and, where that is a module, a.b."""
+    """Full names of modules; `from a import b` counts as a.b where that is a module, else as a."""
     found: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= set(_from(node))
+            module = node.module or ""
+            inner = {f"{module}.{alias.name}" for alias in node.names} & NAMES
+            found |= inner or {module}
     return found
 
 
-def _from(node: ast.ImportFrom) -> Iterator[str]:
-    assert not node.level, "rollcall imports by full names"
-    assert node.module
-    inner = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES
-    yield from inner or {node.module}
+def parts_and_vendors(path: Path) -> set[str]:
+    """First names of other people's packages; of ours the name below `rollcall`."""
+    found = set()
+    for name in imported(path):
+        first, _, rest = name.partition(".")
+        found.add(rest.partition(".")[0] if first == "rollcall" else first)
+    return found - set(sys.stdlib_module_names)
 
 
-NAMES = {name_of(path) for path in MODULES}
+FOLDERS = [path for path in PACKAGE if path.parent.name in MAY_IMPORT]
 
 
-def ours(path: Path) -> set[str]:
-    return {name for name in imported(path) if name.split(".")[0] == "rollcall"}
+@pytest.mark.parametrize("path", FOLDERS, ids=relative(FOLDERS))
+def test_a_folder_imports_what_the_table_allows(path: Path) -> None:
+    folder = path.parent.name
+    assert parts_and_vendors(path) <= {folder, *MAY_IMPORT[folder].split()}
 
 
-def others(path: Path) -> set[str]:
-    """First names of what is neither ours nor of the standard library."""
-    first = {name.split(".")[0] for name in imported(path) - ours(path)}
-    return first - set(sys.stdlib_module_names)
+def test_every_folder_has_a_line_in_the_table() -> None:
+    folders = {path.parent.name for path in PACKAGE} - {"rollcall"}
+    assert folders - {"cli"} == set(MAY_IMPORT)  # the commands may import everything
 
 
-def below(folder: str) -> list[Path]:
-    return sorted((REPOSITORY / "rollcall" / folder).glob("*.py"))
+def test_contributing_quotes_the_table() -> None:
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    lines = [f"{folder:<12} {allowed}" for folder, allowed in MAY_IMPORT.items()]
+    assert "\n".join(lines) in text
 
 
-def within(name: str, *packages: str) -> bool:
-    return any(f"{name}.".startswith(f"rollcall.{package}.") for package in packages)
+@pytest.mark.parametrize("folder", ONE_VENDOR_EACH)
+def test_a_module_speaks_to_one_vendor(folder: str) -> None:
+    vendors = set(MAY_IMPORT[folder].split()) - {"core", "locks", "numpy"}
+    for path in (REPOSITORY / "rollcall" / folder).glob("*.py"):
+        found = parts_and_vendors(path) & vendors
+        assert len(found - {"boto3"}) <= 1, path  # boto3 is the other half of botocore
 
 
-@pytest.mark.parametrize("path", below("core"), ids=lambda path: path.name)
-def test_core_imports_core_the_standard_library_and_numpy(path: Path) -> None:
-    assert all(within(name, "core") for name in ours(path))
-    assert others(path) <= {"numpy"}
+CORE = sorted((REPOSITORY / "rollcall" / "core").glob("*.py"))
 
 
-@pytest.mark.parametrize("path", below("core"), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
 def test_core_has_no_io(path: Path) -> None:
     forbidden = {"os", "pathlib", "socket", "subprocess", "sqlite3", "tempfile", "threading"}
-    assert not (imported(path) & forbidden) - ({"pathlib"} if path.name == "seams.py" else set())
+    if path.name == "protocols.py":  # a store downloads to a path
+        forbidden.remove("pathlib")
+    assert not imported(path) & forbidden
 
 
-@pytest.mark.parametrize("path", below("adapters"), ids=lambda path: path.name)
-def test_an_adapter_imports_core_and_one_vendor(path: Path) -> None:
-    assert all(within(name, *SHARED) for name in ours(path))
-    assert others(path) - {"numpy"} == VENDORS.get(path.stem, set())
+LOWER = [path for path in PACKAGE if path.parent.name not in ("cli", "trigger", "worker")]
 
 
-@pytest.mark.parametrize("path", below("adapters/video"), ids=lambda path: path.name)
-def test_the_decoder_imports_core_and_ffmpeg(path: Path) -> None:
-    assert all(within(name, "core", "adapters.video") for name in ours(path))
-    assert others(path) <= VIDEO_VENDORS
+@pytest.mark.parametrize("path", LOWER, ids=relative(LOWER))
+def test_nothing_below_imports_the_hosts(path: Path) -> None:
+    if path.name == "__main__.py":
+        return
+    hosts = {"cli", "trigger", "worker", "function"} - {path.parent.name}
+    assert not parts_and_vendors(path) & hosts
 
 
-@pytest.mark.parametrize("path", below("faces"), ids=lambda path: path.name)
-def test_an_engine_imports_core_and_what_sees_faces(path: Path) -> None:
-    assert all(within(name, "core", "faces") for name in ours(path))
-    assert others(path) <= FACE_VENDORS
+@pytest.mark.parametrize("path", SHIPPED, ids=relative(SHIPPED))
+def test_nothing_that_ships_imports_the_workshop(path: Path) -> None:
+    assert not parts_and_vendors(path) & {"devstack", "benchmarks", "tests", "support"}
 
 
-EVERYWHERE = [
-    *MODULES,
-    *SCRIPTS,
-    *REPOSITORY.glob("tests/**/*.py"),
-    *REPOSITORY.glob("bench*/*.py"),
-]
+@pytest.mark.parametrize("path", PACKAGE, ids=relative(PACKAGE))
+def test_imports_are_absolute_and_the_package_has_one_identity(path: Path) -> None:
+    """`function.rollcall` would be another module, and `except` would stop matching."""
+    relative_ones = [
+        node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not relative_ones
+    assert not [name for name in imported(path) if name.startswith("function.rollcall")]
+
+
+def test_file_names_are_unique_within_the_package() -> None:
+    names = Counter(path.name for path in PACKAGE if path.name != "__init__.py")
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_onnxruntime_is_imported_in_one_place_which_switches_its_telemetry_off() -> None:
-    direct = [path for path in EVERYWHERE if "onnxruntime" in {i.split(".")[0] for i in _all(path)}]
+    direct = [path for path in EVERYWHERE if "onnxruntime" in set(_first_names(path))]
     assert relative(direct) == ["rollcall/faces/runtime.py"]
 
 
-def _all(path: Path) -> Iterator[str]:
-    """First arguments of every import, relative ones of other folders included."""
+def _first_names(path: Path) -> Iterator[str]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-
-
-@pytest.mark.parametrize("name", MIDDLE)
-def test_the_story_imports_core_alone(name: str) -> None:
-    path = REPOSITORY / "rollcall" / f"{name}.py"
-    assert all(within(each, "core", *MIDDLE) for each in ours(path))
-    assert others(path) <= {"numpy"}
+            yield (node.module or "").split(".")[0]
 
 
 def test_one_module_speaks_http() -> None:
     """Any other client would have to keep the limits of answers anew. boto3 has its own tests."""
     clients = {"httpx", "httpcore", "requests", "urllib3", "aiohttp"}
-    found = [path for path in MODULES if others(path) & clients or "http.client" in imported(path)]
-    assert relative(found) == ["rollcall/adapters/http_client.py"]
-    opened = [path for path in MODULES if "urlopen" in path.read_text(encoding="utf-8")]
-    assert opened == []
-
-
-LOWER = [path for path in MODULES if not within(name_of(path), *TOP, "__main__")]
-
-
-@pytest.mark.parametrize("path", LOWER, ids=relative(LOWER))
-def test_nothing_below_imports_the_top(path: Path) -> None:
-    assert not [name for name in ours(path) if within(name, *TOP)]
-
-
-@pytest.mark.parametrize("folder", ["function", "trigger", "worker"])
-def test_servers_import_neither_each_other_nor_tools(folder: str) -> None:
-    rest = [each for each in TOP if each != folder]
-    for path in below(folder):
-        assert not [name for name in ours(path) if within(name, *rest)]
-
-
-@pytest.mark.parametrize("path", MODULES, ids=relative(MODULES))
-def test_the_package_never_has_a_second_identity(path: Path) -> None:
-    """`function.rollcall` would be another module, and `except` would stop matching."""
-    assert not [name for name in imported(path) if name.startswith("function.rollcall")]
+    found = [
+        path
+        for path in PACKAGE
+        if parts_and_vendors(path) & clients or "http.client" in imported(path)
+    ]
+    assert relative(found) == ["rollcall/http_client.py"]
+    assert not [path for path in PACKAGE if "urlopen" in path.read_text(encoding="utf-8")]
 
 
 def reads_environment(path: Path) -> bool:
-    """`os.environ`, `os.getenv` and what is like them, however it was imported."""
+    """Whether it uses `os.environ`, `os.getenv` or the like, however it was imported."""
     names = {"environ", "environb", "getenv", "getenvb", "putenv", "load_dotenv"}
     for node in ast.walk(tree(path)):
         match node:
@@ -207,5 +196,6 @@ def reads_environment(path: Path) -> bool:
 
 
 def test_only_entry_points_read_the_environment() -> None:
-    found = {path for path in [*MODULES, *SCRIPTS] if reads_environment(path)}
+    paths = [*SHIPPED, *sorted(REPOSITORY.glob("devstack/*.py"))]
+    found = {path for path in paths if reads_environment(path)}
     assert set(relative(sorted(found))) == READ_THE_ENVIRONMENT

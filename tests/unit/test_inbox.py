@@ -17,9 +17,9 @@ import pytest
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
-from rollcall.trigger import inbox as module
-from rollcall.trigger.inbox import KEEP_BAD_BYTES, KEEP_DONE_S, Inbox, Work
-from rollcall.trigger.inbox_file import InboxOwner
+from rollcall.queues import inbox as module
+from rollcall.queues.inbox import KEEP_BAD_BYTES, KEEP_DONE_S, Inbox, Work
+from rollcall.queues.inbox_file import InboxOwner
 
 T0 = 1_795_237_499.0
 LEASE_S = 100.0
@@ -569,8 +569,8 @@ CHILD = """
 import sys
 from pathlib import Path
 from rollcall.core.types import VideoRef
-from rollcall.trigger.inbox import Inbox
-from rollcall.trigger.inbox_file import InboxOwner
+from rollcall.queues.inbox import Inbox
+from rollcall.queues.inbox_file import InboxOwner
 
 with InboxOwner(Path(sys.argv[1])):
     inbox = Inbox(Path(sys.argv[1]))

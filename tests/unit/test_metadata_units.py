@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollcall.adapters.video.metadata_units import KEPT_MESSAGES, hide_metadata, restarts
+from rollcall.video.metadata_units import KEPT_MESSAGES, hide_metadata, restarts
 
 SLICE, IDR, SEI, RECOVERY, FILLER = b"\x41abc", b"\x65abc", b"\x06\x05xyz", b"\x06\x06\x01\x84", 12
 AVC = bytes([1, 100, 0, 31, 0xFF, 0xE1])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rollcall.core.types import VideoRef
-from rollcall.trigger import queue_order
-from rollcall.trigger.inbox import Inbox, Work
-from rollcall.trigger.queue_order import RETRY_SHARE, FairOrder, prefix_of
+from rollcall.queues import queue_order
+from rollcall.queues.inbox import Inbox, Work
+from rollcall.queues.queue_order import RETRY_SHARE, FairOrder, prefix_of
 from tests.unit.test_inbox import T0, Clock, claim, claimed, listed, states, video
 
 MANY = 100_000

@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 import pytest
 
+from rollcall.cli import check, students, workload
+from rollcall.cli import trigger_command as trigger
+from rollcall.cli import worker_command as worker
+from rollcall.cli.main import main
 from rollcall.core.settings import setting_names, settings_table
-from rollcall.tools import check, students, trigger, worker, workload
-from rollcall.tools.cli import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"

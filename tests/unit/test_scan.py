@@ -7,7 +7,7 @@ from itertools import islice, pairwise, takewhile
 
 import pytest
 
-from rollcall.core.scan import (
+from rollcall.core.sampling import (
     LAST_LOOK_S,
     SCANS,
     SHORT_S,

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.scratch import sweep, video_folder
+from rollcall.video.video_folder import sweep, video_folder
 
 LEAVES_ONE_BEHIND = """
 import os, signal
-from rollcall.scratch import video_folder
+from rollcall.video.video_folder import video_folder
 with video_folder() as folder:
     (folder / "video").write_bytes(b"1")
     os.kill(os.getpid(), signal.SIGKILL)

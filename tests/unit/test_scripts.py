@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.needs import REPOSITORY
 
-from rollcall.start import explain_missing_packages
+from rollcall.cli.missing_packages import explain_missing_packages
 
 SCRIPTS = [path.name for path in sorted(REPOSITORY.glob("*.py"))]
 

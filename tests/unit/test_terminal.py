@@ -1,4 +1,4 @@
-"""Everything that a command prints goes through `rollcall.terminal`."""
+"""Everything that a command prints goes through `rollcall.cli.terminal`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,26 @@ import pytest
 from click.testing import CliRunner
 from support.needs import REPOSITORY
 
-from rollcall import terminal
-from rollcall.tools import check, demo, students, trigger, worker, workload
-from rollcall.tools.cli import main
-from rollcall.tools.entry import command_errors
+from devstack import demo
+from rollcall.cli import check, students, terminal, workload
+from rollcall.cli import trigger_command as trigger
+from rollcall.cli import worker_command as worker
+from rollcall.cli.entry import command_errors
+from rollcall.cli.main import main
 
+COMMANDS = REPOSITORY / "rollcall" / "cli"
 OWN = {
-    REPOSITORY / "rollcall" / "terminal.py",
-    REPOSITORY / "rollcall" / "start.py",  # runs without packages, and prints no text of others
+    COMMANDS / "terminal.py",
+    COMMANDS / "missing_packages.py",  # runs without packages, and prints no text of others
 }
-SOURCES = sorted({*(REPOSITORY / "rollcall").rglob("*.py"), *REPOSITORY.glob("*.py")} - OWN)
+SOURCES = sorted(
+    {
+        *(REPOSITORY / "rollcall").rglob("*.py"),
+        *REPOSITORY.glob("devstack/*.py"),
+        *REPOSITORY.glob("*.py"),
+    }
+    - OWN
+)
 PRINTERS = {"print", "pprint", "echo", "secho", "echo_via_pager", "confirm", "prompt"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
 TRICK = "a\x1b]0;owned\x07\x9b\u202e\r\nb"
@@ -50,7 +60,11 @@ def test_no_other_module_prints(path: Path) -> None:
 
 
 def test_the_search_finds_what_prints() -> None:
-    assert set(prints(REPOSITORY / "rollcall" / "terminal.py")) >= {"echo", "confirm", "rich"}
+    assert set(prints(COMMANDS / "terminal.py")) >= {
+        "echo",
+        "confirm",
+        "rich",
+    }
 
 
 def commands(command: click.Command) -> list[click.Command]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rollcall.core.errors import PermanentError, RollcallError, TransientError
 from rollcall.core.reports import describe_error
-from rollcall.core.verdict import (
+from rollcall.core.retry import (
     FEW_ATTEMPTS,
     FIRST_DELAY_S,
     MOST_BUSY_DELAY_S,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from rollcall.adapters.memory import MemoryStore
-from rollcall.adapters.video.child import PartFile
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo
-from rollcall.video_files import LARGEST_RANGE_BYTES, ObjectFile, WholeFile
+from rollcall.stores.memory import MemoryStore
+from rollcall.video.child import PartFile
+from rollcall.video.video_files import LARGEST_RANGE_BYTES, ObjectFile, WholeFile
 
 MIB = 1 << 20
 

@@ -1,0 +1,93 @@
+"""Ceph's or moto's notification -> trigger -> the OpenFaaS function's workers.
+
+Events take the product's own push path: S3 -> notification -> HTTP -> inbox.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from pathlib import Path
+
+from devstack.build_context import REPOSITORY, assemble
+from devstack.processes import Process, free_port
+from devstack.stack import WORKERS, LocalStack
+from rollcall.core.settings import Settings
+from rollcall.queues.inbox_file import InboxOwner
+from rollcall.trigger.advertised import normal_url
+from rollcall.trigger.notifications import topic_name
+
+
+class OpenFaasStack(LocalStack):
+    """A store, the function's workers, and the trigger."""
+
+    parts = "store, function and trigger"
+
+    app = "devstack.function_server:from_environment()"
+    """What the workers serve."""
+
+    workers = WORKERS
+
+    @property
+    def trigger_url(self) -> str:
+        return f"http://127.0.0.1:{self._trigger_port}"
+
+    @property
+    def topic(self) -> str:
+        return topic_name(self.settings.input_bucket, normal_url(self.trigger_url))
+
+    def start_function(self) -> Process:
+        """The socket stays ours, so calls wait in it while the workers are restarted."""
+        fd = self._socket.fileno()
+        argv = [
+            *("-m", "gunicorn", "--workers", str(self.workers)),
+            *("--bind", f"fd://{fd}", "--timeout", str(self.call_limit_s)),
+            *("--no-control-socket", self.app),
+        ]
+        # A worker is one of several already: as many threads in each only wait for each other.
+        extra = {
+            "FUNCTION_CONTEXT": str(self.folder / "context"),
+            "OPENBLAS_NUM_THREADS": "1",
+            # The environment has `rollcall` installed, but not `devstack`.
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, (str(REPOSITORY), self._environ.get("PYTHONPATH")))
+            ),
+        }
+        return self._start("function", argv, self._gateway + "/healthz", extra, (fd,))
+
+    def start_trigger(self) -> Process:
+        script = str(REPOSITORY / "trigger_openfaas.py")
+        argv = [script, "--register", "--via", self._store.via, "--advertise", self.trigger_url]
+        return self._start("trigger", argv, self.trigger_url + "/healthz")
+
+    def _flow_defaults(self) -> dict[str, str]:
+        return {
+            "OPENFAAS_FUNCTION": Settings().openfaas_function,
+            "FUNCTION_HMAC_KEY": secrets.token_hex(32),
+            "TRIGGER_TOKEN": secrets.token_hex(16),
+            "MAX_INFLIGHT": str(self.workers),
+        }
+
+    def _flow_settings(self) -> dict[str, str]:
+        self._trigger_port = free_port()
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._running.callback(self._socket.close)
+        return {
+            "OPENFAAS_GATEWAY": self._gateway,
+            "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
+            "INBOX": str(self.folder / "inbox.sqlite3"),
+        }
+
+    def _prepare(self) -> None:
+        with InboxOwner(Path(self.values["INBOX"])):
+            pass  # nobody else works in this folder
+        assemble(self.folder / "context")
+
+    def _start_flow(self) -> None:
+        self.function = self.start_function()
+        self.trigger = self.start_trigger()
+
+    @property
+    def _gateway(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
