@@ -40,7 +40,7 @@ def run(bench: Bench) -> list[dict[str, Any]]:
         engine,
         tolerance=settings.tolerance,
         scan=SCANS[settings.scan],
-        most_s=settings.max_call_s,
+        max_s=settings.max_call_s,
     )
 
     def names(recogniser: Recogniser, video: Path) -> str:
@@ -58,7 +58,7 @@ def run(bench: Bench) -> list[dict[str, Any]]:
 
 @contextmanager
 def _open_here(
-    file: VideoFile, *, whole: bool, most_s: float, cpu_s: float, track: int, limits: VideoLimits
+    file: VideoFile, *, whole: bool, max_s: float, cpu_s: float, track: int, limits: VideoLimits
 ) -> Iterator[Video]:
     """In this process, where a hostile video could do what we can."""
     with (

@@ -91,17 +91,15 @@ class _Refused(Exception):
         self.response = response
 
 
-def _payload(most_bytes: int) -> bytes:
+def _payload(max_bytes: int) -> bytes:
     """The body, read to its end even when it is refused: else the caller sees a broken connection
     in the place of the answer."""
     body = bytearray()
     while chunk := request.stream.read(_CHUNK_BYTES):
-        if len(body) <= most_bytes:
+        if len(body) <= max_bytes:
             body += chunk
-    if len(body) > most_bytes:
-        message = (
-            f"Request must be smaller than {most_bytes} bytes for the InvokeFunction operation"
-        )
+    if len(body) > max_bytes:
+        message = f"Request must be smaller than {max_bytes} bytes for the InvokeFunction operation"
         raise _Refused(_refusal(413, "RequestTooLargeException", message))
     try:
         json.loads(body or b"{}")

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from rollcall.core.errors import (
     BucketNotAllowed,
+    ObjectChanged,
+    ObjectNotFound,
     PermanentError,
     RollcallError,
     ScratchUnavailable,
-    VideoChanged,
-    VideoGone,
     VideoTooLarge,
 )
 from rollcall.core.gallery import Gallery
@@ -124,7 +124,7 @@ class Pipeline:
         """
         try:
             info = self.store.head(video.bucket, video.key)
-        except VideoGone:
+        except ObjectNotFound:
             if video.event_name == "ObjectCreated:Post":
                 return None
             raise
@@ -145,9 +145,9 @@ class Pipeline:
 
     def _check_unchanged(self, info: ObjectInfo) -> None:
         """A slow call for an old upload must not overwrite the result of a newer one, nor write one
-        for a video that is gone. Raises VideoChanged or VideoGone."""
+        for a video that is gone. Raises ObjectChanged or ObjectNotFound."""
         if self.store.head(info.bucket, info.key).etag != info.etag:
-            raise VideoChanged(f"{info.key!r} was replaced while it was looked at")
+            raise ObjectChanged(f"{info.key!r} was replaced while it was looked at")
 
     def _recognise(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """The key never becomes a file name, and the folder holds nothing else."""

@@ -60,7 +60,7 @@ def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
         engine,
         tolerance=settings.tolerance,
         scan=SCANS[settings.scan],
-        most_s=settings.max_call_s,
+        max_s=settings.max_call_s,
     )
 
 

@@ -43,7 +43,7 @@ def facts(settings: Settings, mapping: Mapping[str, Expectation]) -> list[Fact]:
     keys = [info.key for info in store.list_objects(settings.input_bucket)]
     put, made = len(keys), sum(1 for _ in store.list_objects(settings.output_bucket))
     files, right = len(result_files(folder)), _right(folder, mapping, keys)
-    events, calls, most = counts["events"], counts["invoked"], counts["most_at_once"]
+    events, calls, most = counts["events"], counts["invoked"], counts["max_at_once"]
     polled = counts["written"] + counts["outdated"]
     return [
         Fact("both buckets were empty at first", counts["buckets_empty_at_first"] is True),

@@ -15,7 +15,7 @@ from rollcall.cli.entry import FOUND_WRONG, command_errors, settings, tell_galle
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.names import near_names, normalise_name
 from rollcall.core.settings import Settings
-from rollcall.gallery.forgetting import Forgetting, Trace, reports_in, results_in
+from rollcall.gallery.forgetting import Forgetting, Mention, reports_in, results_in
 from rollcall.gallery.gallery_formats import is_native
 from rollcall.gallery.gallery_places import GalleryPlace, gallery_of
 from rollcall.stores.boto import dynamodb_client, s3_client
@@ -78,7 +78,7 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
 
 def _traces(
     forgetting: Forgetting, chosen: Settings, place: GalleryPlace, everywhere: bool
-) -> Iterator[Trace]:
+) -> Iterator[Mention]:
     """The gallery goes first, so that nothing new names them."""
     yield from forgetting.in_gallery(place)
     if not everywhere:
@@ -92,7 +92,7 @@ def _traces(
     yield from in_files(forgetting, Path(chosen.results_folder))
 
 
-def _sentence(trace: Trace, done: bool) -> str:
+def _sentence(trace: Mention, done: bool) -> str:
     if trace.problem:
         return f"not read, and left as it is: {_where(trace)}: {trace.problem}"
     if trace.version:
@@ -101,11 +101,11 @@ def _sentence(trace: Trace, done: bool) -> str:
     return f"{verb}: {trace.count} {_UNITS[trace.kind]} {_where(trace)}"
 
 
-def _where(trace: Trace) -> str:
+def _where(trace: Mention) -> str:
     return f"old version {trace.version} of {trace.where}" if trace.version else trace.where
 
 
-def _document(trace: Trace, done: bool) -> dict[str, Any]:
+def _document(trace: Mention, done: bool) -> dict[str, Any]:
     return {**dataclasses.asdict(trace), "removed": done and not trace.problem}
 
 

@@ -79,7 +79,7 @@ class Decision:
 
     def accepts(self, look: Look) -> bool:
         """Whether this look alone names the person that it is nearest to."""
-        return self._names(look, self.accepted_distance(look.quality), self.space.least_margin)
+        return self._names(look, self.accepted_distance(look.quality), self.space.min_margin)
 
     def is_clear(self, look: Look) -> bool:
         """Whether this look answers the question, so that a second one is not needed."""
@@ -96,9 +96,7 @@ class Decision:
         - *doubtful*: the looks name the person only together, or against a majority of looks that
           are too far from everybody.
         """
-        votes = [
-            look for look in looks if self._names(look, self.tolerance, self.space.least_margin)
-        ]
+        votes = [look for look in looks if self._names(look, self.tolerance, self.space.min_margin)]
         name = _winner(votes)
         own = [look for look in votes if look.match and look.match.name == name]
         agreed = 2 * len(own) >= len(looks)

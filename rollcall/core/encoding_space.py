@@ -42,7 +42,7 @@ class EncodingSpace:
     clear_margin: float
     """An identity that is this much nearer than the next one needs no second look."""
 
-    least_margin: float
+    min_margin: float
     """Below this margin two identities are equally near, and naming one would be a guess."""
 
     strangers: Spread | None = None
@@ -58,7 +58,7 @@ DLIB = EncodingSpace(
     tolerance=0.6,
     same_face_distance=0.45,
     clear_margin=0.1,
-    least_margin=0.02,
+    min_margin=0.02,
     strangers=Spread(0.85, 0.095),
     same_person=Spread(0.45, 0.075),
 )

@@ -7,7 +7,7 @@ RollcallError
 │   ├── BadEvent            400  the body is not an event that we know
 │   ├── BucketNotAllowed    400  the event names a bucket that is not ours to read
 │   ├── KeyNotUsable        400  no result key can be made from the video's key
-│   ├── VideoGone           404  the object does not exist (any more)
+│   ├── ObjectNotFound           404  the object does not exist (any more)
 │   ├── VideoTooLarge       413  more bytes, seconds or pixels than the limits
 │   ├── NotAVideo           422  nothing in it can be decoded
 │   ├── PhotoError          422  a photo cannot be enrolled
@@ -21,7 +21,7 @@ RollcallError
     ├── CallNotSigned       401  FUNCTION_HMAC_KEY differs, or it is not our trigger
     ├── FunctionBusy             all places of the function are taken
     ├── GalleryUnavailable       no gallery could be loaded yet
-    ├── VideoChanged             the object was replaced while it was read
+    ├── ObjectChanged             the object was replaced while it was read
     ├── DecoderCrashed           the decoder's process ended while it read a video
     ├── DecoderUnavailable       the decoder's process cannot start, or was killed from outside
     ├── ScratchUnavailable       the disk for videos is full, or cannot be written
@@ -62,7 +62,7 @@ class KeyNotUsable(PermanentError):
     status = 400
 
 
-class VideoGone(PermanentError):
+class ObjectNotFound(PermanentError):
     code = "gone"
     status = 404
 
@@ -150,7 +150,7 @@ class GalleryUnavailable(TransientError):
         super().__init__(message, retry_after_s=retry_after_s)
 
 
-class VideoChanged(TransientError):
+class ObjectChanged(TransientError):
     code = "changed"
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:

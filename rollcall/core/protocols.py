@@ -24,7 +24,7 @@ class VideoFile(Protocol):
     size_bytes: int
     complete: bool
 
-    def need(self, start: int, end: int) -> tuple[int, int]:
+    def ensure_range(self, start: int, end: int) -> tuple[int, int]:
         """Fetches these bytes, or the first of them; the range that is there afterwards.
 
         It may fetch more, and runs while the decoder waits: the time does not count for it.
@@ -36,31 +36,31 @@ class ObjectStore(Protocol):
     """Buckets of objects. Every method raises StoreUnavailable or StoreMisconfigured."""
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
-        """The current version. Raises VideoGone when there is no such object."""
+        """The current version. Raises ObjectNotFound when there is no such object."""
         ...
 
     def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
-        """User metadata, names in lower case. Raises VideoGone."""
+        """User metadata, names in lower case. Raises ObjectNotFound."""
         ...
 
     def download(self, info: ObjectInfo, path: Path) -> None:
         """Writes the bytes of exactly this etag to `path`.
 
-        Raises VideoGone, or VideoChanged when the object has another etag by now.
+        Raises ObjectNotFound, or ObjectChanged when the object has another etag by now.
         """
         ...
 
     def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
         """Bytes `start` to `end` (excluded) of exactly this etag.
 
-        Raises VideoGone or VideoChanged, also when there are fewer.
+        Raises ObjectNotFound or ObjectChanged, also when there are fewer.
         """
         ...
 
     def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
         """The current version, or the given one.
 
-        Raises VideoGone, or VideoTooLarge past `max_bytes`.
+        Raises ObjectNotFound, or VideoTooLarge past `max_bytes`.
         """
         ...
 
@@ -85,7 +85,7 @@ class ObjectStore(Protocol):
     ) -> None:
         """Replaces the object with this etag; with an empty one, creates an object.
 
-        Raises VideoChanged when the object has another etag by now, is gone, or is there already.
+        Raises ObjectChanged when the object has another etag by now, is gone, or is there already.
         Some stores ignore the condition (`rollcall.gallery.gallery_objects` finds out).
         """
         ...

@@ -11,11 +11,11 @@ from rollcall.core.errors import INTERNAL, PermanentError, RollcallError, Transi
 from rollcall.core.reports import outcome_text
 
 FIRST_DELAY_S = 2.0
-MOST_DELAY_S = 600.0
+MAX_DELAY_S = 600.0
 """Twenty attempts last through an outage of an hour and a half."""
 
 BUSY_DELAY_S = 1.0
-MOST_BUSY_DELAY_S = 30.0
+MAX_BUSY_DELAY_S = 30.0
 FEW_ATTEMPTS = 3
 """Attempts after the function's own 500: an error that we did not foresee seldom goes away."""
 
@@ -52,7 +52,7 @@ class Verdict:
     retry_after_s: float = 0.0
     counts: bool = True
     """Whether it uses up an attempt: being busy does not."""
-    most_attempts: int | None = None
+    max_attempts: int | None = None
     stale_gallery: bool = False
     """Whether the function said that it uses an old gallery."""
     outcome_text: str = ""
@@ -79,7 +79,7 @@ def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
         return Verdict("retry", f"http_{status}", _foreign(status, body), delay_s)
     code, message = error
     if code == INTERNAL:
-        return Verdict("retry", code, message, delay_s, most_attempts=FEW_ATTEMPTS)
+        return Verdict("retry", code, message, delay_s, max_attempts=FEW_ATTEMPTS)
     _, retryable = _KNOWN[code]
     if not retryable:
         return Verdict("dead", code, message)
@@ -103,7 +103,7 @@ def interrupted(attempts: int, max_attempts: int) -> Verdict | None:
 
 def limited(verdict: Verdict, attempts: int, max_attempts: int) -> Verdict:
     """Returns the verdict unchanged, or "dead" when this was the last attempt that it allows."""
-    most = min(max_attempts, verdict.most_attempts or max_attempts)
+    most = min(max_attempts, verdict.max_attempts or max_attempts)
     if verdict.outcome != "retry" or not verdict.counts or attempts < most:
         return verdict
     return Verdict("dead", verdict.code, f"after {attempts} attempts: {verdict.message}")
@@ -114,9 +114,9 @@ def backoff_s(verdict: Verdict, attempts: int, calls: int, jitter: random.Random
 
     Being busy uses up no attempt, so there the calls are counted, and the wait stays short.
     """
-    number, most_s = (attempts, MOST_DELAY_S) if verdict.counts else (calls, MOST_BUSY_DELAY_S)
-    planned_s = min(most_s, FIRST_DELAY_S * 2.0 ** min(number - 1, 20))
-    return max(planned_s * jitter.uniform(0.5, 1.0), min(verdict.retry_after_s, MOST_DELAY_S))
+    number, max_s = (attempts, MAX_DELAY_S) if verdict.counts else (calls, MAX_BUSY_DELAY_S)
+    planned_s = min(max_s, FIRST_DELAY_S * 2.0 ** min(number - 1, 20))
+    return max(planned_s * jitter.uniform(0.5, 1.0), min(verdict.retry_after_s, MAX_DELAY_S))
 
 
 def _document(body: bytes) -> dict[str, Any]:

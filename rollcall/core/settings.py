@@ -24,7 +24,7 @@ ENGINES = ("onnx", "face_recognition")
 AUTO = "auto"
 """How users write None, where a setting follows from something else."""
 
-LEAST_KEY_CHARS = 32
+MIN_KEY_CHARS = 32
 
 _PASSWORD = re.compile(r"//[^/]*@")
 """User and password inside a URL."""
@@ -106,9 +106,9 @@ def _listen(value: str) -> str:
 
 
 def _key(value: str) -> str:
-    if len(value) < LEAST_KEY_CHARS:
+    if len(value) < MIN_KEY_CHARS:
         raise SettingsError(
-            f"has to have {LEAST_KEY_CHARS} characters or more; make one with: openssl rand -hex 32"
+            f"has to have {MIN_KEY_CHARS} characters or more; make one with: openssl rand -hex 32"
         )
     return value
 

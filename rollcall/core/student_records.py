@@ -206,7 +206,7 @@ def _number_problems(number: Decimal) -> Iterator[str]:
 
 def _key_problems(record: Mapping[str, Any], keys: Sequence[TableKey]) -> Iterator[str]:
     limits = (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES)
-    for key, most_bytes in zip(keys, limits, strict=False):
+    for key, max_bytes in zip(keys, limits, strict=False):
         value = record.get(key.name)
         kinds = {"S": str, "N": Decimal}
         if key.type not in kinds:
@@ -217,9 +217,9 @@ def _key_problems(record: Mapping[str, Any], keys: Sequence[TableKey]) -> Iterat
             yield f"field {key.name!r} is a key of the table, and has to be {_KEY_TYPES[key.type]}"
         elif value == "":
             yield f"field {key.name!r} is empty, and it is a key of the table"
-        elif isinstance(value, str) and len(value.encode()) > most_bytes:
+        elif isinstance(value, str) and len(value.encode()) > max_bytes:
             size_bytes = len(value.encode())
-            yield f"field {key.name!r} has {size_bytes} bytes, and a key has at most {most_bytes}"
+            yield f"field {key.name!r} has {size_bytes} bytes, and a key has at most {max_bytes}"
 
 
 def _size_bytes(value: Any) -> int:

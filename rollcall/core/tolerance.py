@@ -139,10 +139,10 @@ def _false_name_rates(gallery: Gallery, space: EncodingSpace, grid: Values) -> V
     if not people:
         return np.zeros(len(grid))
     trial = _trial(gallery, space)
-    model = _model_rates(people, _strangers(gallery, space, trial), space.least_margin, grid)
+    model = _model_rates(people, _strangers(gallery, space, trial), space.min_margin, grid)
     if trial is None or len(gallery) > MAX_ENCODINGS:
         return model
-    named = np.sort(trial.near[trial.margins >= space.least_margin])
+    named = np.sort(trial.near[trial.margins >= space.min_margin])
     counts = np.searchsorted(named, grid, side="right")
     return (counts + MODEL_STRANGERS * model) / (len(trial.near) + MODEL_STRANGERS)
 

@@ -36,7 +36,7 @@ MAX_JSON_BYTES = 1 << 16
 MAX_INPUT_PX = 448
 
 REQUIRED = ("space", "tolerance", "input_size", "mean", "scale", "channels")
-OPTIONAL = {"same_face_distance": 0.75, "clear_margin": 1 / 6, "least_margin": 1 / 30}
+OPTIONAL = {"same_face_distance": 0.75, "clear_margin": 1 / 6, "min_margin": 1 / 30}
 """Default of each as a part of the tolerance: what they are in dlib's space."""
 
 
@@ -173,5 +173,5 @@ def _space(file: Path, fields: Mapping[str, Any], size: int) -> EncodingSpace:
     distances = (float(fields.get(name, part * tolerance)) for name, part in OPTIONAL.items())
     same_face, clear, least = distances
     if least > clear:
-        raise SettingsError(f"ENGINE: least_margin in {str(file)!r} is larger than clear_margin")
+        raise SettingsError(f"ENGINE: min_margin in {str(file)!r} is larger than clear_margin")
     return EncodingSpace(fields["space"], size, tolerance, same_face, clear, least)

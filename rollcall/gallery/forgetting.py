@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from rollcall.core.errors import PermanentError, VideoChanged, VideoGone
+from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
 from rollcall.core.names import checked_name
 from rollcall.core.protocols import ObjectStore, StudentStore
 from rollcall.core.reports import report_without
@@ -26,7 +26,7 @@ Without = Callable[[bytes, str], tuple[bytes, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class Mention:
     """One place that names the person, or that nobody can tell of."""
 
     kind: str
@@ -72,10 +72,10 @@ class Forgetting:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", checked_name(self.name))
 
-    def in_gallery(self, place: GalleryPlace) -> Iterator[Trace]:
+    def in_gallery(self, place: GalleryPlace) -> Iterator[Mention]:
         """The old versions go last: the one that was current is among them by then."""
         if count := self._out_of(place):
-            yield Trace("gallery", str(place), count)
+            yield Mention("gallery", str(place), count)
         if isinstance(place, StorePlace):
             listed = place.store.old_versions(place.bucket, place.key)
             old = (info for info in listed if info.key == place.key)
@@ -95,7 +95,7 @@ class Forgetting:
         place.change(change)
         return max(counts)
 
-    def in_bucket(self, store: ObjectStore, named: Named) -> Iterator[Trace]:
+    def in_bucket(self, store: ObjectStore, named: Named) -> Iterator[Mention]:
         """Results or reports, whose other entries, metadata and number stay."""
         for info in store.list_objects(named.bucket):
             if info.key.endswith(named.ending):
@@ -104,13 +104,13 @@ class Forgetting:
         old = (info for info in listed if info.key.endswith(named.ending))
         yield from self._old(store, named.kind, old, named.without)
 
-    def in_students(self, students: StudentStore, table: str) -> Iterator[Trace]:
+    def in_students(self, students: StudentStore, table: str) -> Iterator[Mention]:
         count = students.remove(self.name) if self.really else students.count(self.name)
         if count:
-            yield Trace("record", f"table {table}", count)
+            yield Mention("record", f"table {table}", count)
 
-    def _current(self, store: ObjectStore, named: Named, info: ObjectInfo) -> Iterator[Trace]:
-        trace = Trace(named.kind, f"s3://{info.bucket}/{info.key}", 0)
+    def _current(self, store: ObjectStore, named: Named, info: ObjectInfo) -> Iterator[Mention]:
+        trace = Mention(named.kind, f"s3://{info.bucket}/{info.key}", 0)
         try:
             for _ in range(TRIES):
                 body = store.read(info.bucket, info.key, MAX_NAMING_BYTES)
@@ -121,12 +121,12 @@ class Forgetting:
                     yield replace(trace, count=count)
                     return
                 info = store.head(info.bucket, info.key)
-        except VideoGone:
+        except ObjectNotFound:
             return  # deleted since the listing: it names nobody any more
         except (ValueError, PermanentError) as error:
             yield replace(trace, problem=str(error))
             return
-        raise VideoChanged(f"{trace.where} is being written all the time; do this again later")
+        raise ObjectChanged(f"{trace.where} is being written all the time; do this again later")
 
     def _replaced(
         self, store: ObjectStore, named: Named, info: ObjectInfo, rest: bytes, count: int
@@ -140,7 +140,7 @@ class Forgetting:
         where, kind = (info.bucket, info.key), named.content_type
         try:
             store.write_if(*where, rest, kind, info.etag, metadata)
-        except VideoChanged:
+        except ObjectChanged:
             if store.head(*where).etag != info.etag:
                 return False
             store.write(*where, rest, kind, metadata)  # this store cannot compare etags
@@ -148,7 +148,7 @@ class Forgetting:
 
     def _old(
         self, store: ObjectStore, kind: str, infos: Iterable[ObjectInfo], without: Without
-    ) -> Iterator[Trace]:
+    ) -> Iterator[Mention]:
         """Deletes after the listing: not every store finds its place again in a list from which
         the last version that it told of is missing."""
         looked = (self._old_trace(store, kind, info, without) for info in infos)
@@ -159,12 +159,12 @@ class Forgetting:
 
     def _old_trace(
         self, store: ObjectStore, kind: str, info: ObjectInfo, without: Without
-    ) -> tuple[ObjectInfo, Trace] | None:
-        trace = Trace(kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
+    ) -> tuple[ObjectInfo, Mention] | None:
+        trace = Mention(kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
         most = MAX_GALLERY_BYTES if kind == "gallery" else MAX_NAMING_BYTES
         try:
             _, count = without(store.read(info.bucket, info.key, most, info.version_id), self.name)
-        except VideoGone:
+        except ObjectNotFound:
             return None  # another removal, or a lifecycle rule, has deleted it since the listing
         except (ValueError, PermanentError) as error:
             return info, replace(trace, problem=str(error))

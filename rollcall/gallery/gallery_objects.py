@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from rollcall.core.errors import GalleryError, StoreMisconfigured, VideoChanged, VideoGone
+from rollcall.core.errors import GalleryError, ObjectChanged, ObjectNotFound, StoreMisconfigured
 from rollcall.core.protocols import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ Read = Callable[[], tuple[bytes | None, str]]
 
 
 def change_object(store: ObjectStore, bucket: str, key: str, read: Read, change: Change) -> None:
-    """Raises VideoChanged when others keep coming first, and GalleryError for a lock that stays."""
+    """Raises ObjectChanged when others keep writing first, GalleryError for a lock that stays."""
     if _compares_etags(store, bucket, key):
         _change_compared(store, bucket, key, read, change)
         return
@@ -64,9 +64,9 @@ def _change_compared(store: ObjectStore, bucket: str, key: str, read: Read, chan
         try:
             store.write_if(bucket, key, written, CONTENT_TYPE, etag)
             return
-        except VideoChanged:
+        except ObjectChanged:
             _pause(tried)
-    raise VideoChanged(f"s3://{bucket}/{key} is being written all the time; do this again later")
+    raise ObjectChanged(f"s3://{bucket}/{key} is being written all the time; do this again later")
 
 
 def _pause(tried: int) -> None:
@@ -80,7 +80,7 @@ def _compares_etags(store: ObjectStore, bucket: str, key: str) -> bool:
     def accepts(etag: str) -> bool:
         try:
             store.write_if(bucket, probe, b"", CONTENT_TYPE, etag)
-        except VideoChanged:
+        except ObjectChanged:
             return False
         return True
 
@@ -104,7 +104,7 @@ def _remove(store: ObjectStore, bucket: str, key: str) -> None:
     with suppress(StoreMisconfigured):
         for info in list(store.old_versions(bucket, key)):
             store.delete(bucket, key, info.version_id)
-        with suppress(VideoGone):
+        with suppress(ObjectNotFound):
             store.delete(bucket, key, store.head(bucket, key).version_id)
 
 

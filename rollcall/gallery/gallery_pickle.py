@@ -16,8 +16,8 @@ from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
 from rollcall.core.types import Encodings
 from rollcall.gallery.restricted_pickle import (
-    LEAST_ROW_BYTES,
     MAX_PICKLE_BYTES,
+    MIN_ROW_BYTES,
     PickledArray,
     load_pickle,
     text_of,
@@ -139,7 +139,7 @@ def _rows(value: Any) -> Any:
 
 
 def _check_room(count: int, size_bytes: int) -> None:
-    if count * LEAST_ROW_BYTES > size_bytes:
+    if count * MIN_ROW_BYTES > size_bytes:
         raise GalleryError(f"{count} encodings do not fit into {size_bytes} bytes")
 
 

@@ -17,8 +17,8 @@ from rollcall.core.errors import (
     GalleryError,
     GalleryMissing,
     GalleryUnavailable,
+    ObjectNotFound,
     TransientError,
-    VideoGone,
     VideoTooLarge,
 )
 from rollcall.core.gallery import Gallery, empty_gallery
@@ -154,7 +154,7 @@ class StorePlace:
     def stamp(self) -> str:
         try:
             return self.store.head(self.bucket, self.key).etag
-        except VideoGone as error:
+        except ObjectNotFound as error:
             raise self._missing() from error
 
     def load(self) -> bytes:
@@ -175,7 +175,7 @@ class StorePlace:
     def _tagged(self) -> tuple[bytes, str]:
         try:
             return self.store.read_tagged(self.bucket, self.key, MAX_GALLERY_BYTES)
-        except VideoGone as error:
+        except ObjectNotFound as error:
             raise self._missing() from error
         except VideoTooLarge as error:
             raise GalleryError(

@@ -33,10 +33,10 @@ MAX_PICKLE_BYTES = 64 << 20
 MAX_STEPS = 2_000_000
 """Opcodes: an encoding needs about twenty as an array, and 130 as a list of numbers."""
 
-LEAST_ROW_BYTES = 2 * DLIB.size
+MIN_ROW_BYTES = 2 * DLIB.size
 """No pickle writes a number in less than two bytes."""
 
-MAX_TEXTS = MAX_PICKLE_BYTES // LEAST_ROW_BYTES
+MAX_TEXTS = MAX_PICKLE_BYTES // MIN_ROW_BYTES
 """Names in one array. No pickle has room for more encodings."""
 
 MAX_TEXT_BYTES = 4 * MAX_RAW_CHARS

@@ -191,7 +191,7 @@ class Inbox:
             )
             self._ended(db, work, changed.rowcount)
 
-    def take_back(self, *, everything: bool = False) -> int:
+    def requeue_expired(self, *, everything: bool = False) -> int:
         """Queues running work whose lease has ended, or all of it when its process is dead."""
         now = self._clock()
         with self._transaction() as db:

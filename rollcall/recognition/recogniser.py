@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class OpenVideo(Protocol):
-    """Opens a video; `whole` says that all of it will be looked at, for `most_s` seconds at most.
+    """Opens a video; `whole` says that all of it will be looked at, for `max_s` seconds at most.
 
     `cpu_s` is how much processor time decoding may take. `track` counts its video tracks in the
     order in which they are worth looking at. Raises NotAVideo, VideoTooLarge, DecoderCrashed or
@@ -47,7 +47,7 @@ class OpenVideo(Protocol):
     """
 
     def __call__(
-        self, file: VideoFile, *, whole: bool, most_s: float, cpu_s: float, track: int
+        self, file: VideoFile, *, whole: bool, max_s: float, cpu_s: float, track: int
     ) -> AbstractContextManager[Video]: ...
 
 
@@ -76,17 +76,17 @@ class Recogniser:
         *,
         tolerance: float | None,
         scan: Scan,
-        most_s: float,
+        max_s: float,
     ) -> None:
-        """`tolerance` None means the gallery's own. A video may take `most_s` seconds."""
+        """`tolerance` None means the gallery's own. A video may take `max_s` seconds."""
         self.engine = engine
         self._open_video = open_video
         self._tolerance = tolerance
         self._scan = scan
-        self._most_s = most_s
+        self._max_s = max_s
 
     def recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
-        """Raises NotAVideo, or VideoTooLarge, also when it takes longer than `most_s` seconds
+        """Raises NotAVideo, or VideoTooLarge, also when it takes longer than `max_s` seconds
         from the start of the watch."""
         try:
             return self._recognise(file, gallery, watch)
@@ -99,7 +99,7 @@ class Recogniser:
 
     def _recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         decision = decision_for(gallery, self._tolerance, self.engine.space)
-        limits = SearchLimits(watch, self._most_s, self._cpu_s(file))
+        limits = SearchLimits(watch, self._max_s, self._cpu_s(file))
         search = Search(self._scan, Looker(self.engine, gallery, decision, watch), limits)
         searched = self._search(file, search)
         best = next((each for each in searched if each.sightings()), searched[0])
@@ -143,7 +143,7 @@ class Recogniser:
             return self._open_video(
                 file,
                 whole=self._scan.walks,
-                most_s=max(MIN_LEFT_S, self._most_s - search.limits.watch.elapsed_s()),
+                max_s=max(MIN_LEFT_S, self._max_s - search.limits.watch.elapsed_s()),
                 cpu_s=self._cpu_s(file),
                 track=track,
             )
@@ -166,8 +166,8 @@ class Recogniser:
     def _cpu_s(self, file: VideoFile) -> float:
         """Processor time for decoding, and as much again for the search for faces."""
         if self._scan.walks:
-            return self._most_s
-        return min(self._most_s, CPU_S + CPU_S_PER_MB * file.size_bytes / 1e6)
+            return self._max_s
+        return min(self._max_s, CPU_S + CPU_S_PER_MB * file.size_bytes / 1e6)
 
 
 def _recognition(

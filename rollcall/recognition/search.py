@@ -33,11 +33,11 @@ OpenAgain = Callable[[], AbstractContextManager[Video]]
 class SearchLimits:
     """How long the search may take, and how many faces it may find."""
 
-    def __init__(self, watch: Stopwatch, most_s: float, cpu_s: float = math.inf) -> None:
-        """`most_s` counts from the start of the watch, `cpu_s` is processor time that this thread
+    def __init__(self, watch: Stopwatch, max_s: float, cpu_s: float = math.inf) -> None:
+        """`max_s` counts from the start of the watch, `cpu_s` is processor time that this thread
         may take from now on."""
         self.watch = watch
-        self._most_s = most_s
+        self._max_s = max_s
         self._cpu_s = cpu_s
         self._until_s = time.thread_time() + cpu_s
 
@@ -54,12 +54,12 @@ class SearchLimits:
                 f"the video shows more than {MAX_SIGHTINGS} faces in all; cut it, or use"
                 " SCAN=identify"
             )
-        if self.watch.elapsed_s() <= self._most_s:
+        if self.watch.elapsed_s() <= self._max_s:
             return
-        if self.watch.seconds("download") > self._most_s / 2:
+        if self.watch.seconds("download") > self._max_s / 2:
             raise StoreUnavailable("the store took most of MAX_CALL_S to send the video")
         raise VideoTooLarge(
-            f"the time limit of {self._most_s:g} s was reached at {look.time_s:.0f} s of the video;"
+            f"the time limit of {self._max_s:g} s was reached at {look.time_s:.0f} s of the video;"
             " raise MAX_CALL_S together with the function's time-outs, or use SCAN=identify"
         )
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollcall.core.encoding_space import DLIB
-from rollcall.core.errors import VideoChanged, VideoGone, VideoTooLarge
+from rollcall.core.errors import ObjectChanged, ObjectNotFound, VideoTooLarge
 from rollcall.core.names import spellings
 from rollcall.core.protocols import NO_METADATA
 from rollcall.core.types import Box, DetectedFace, Encodings, ObjectInfo, Pixels, Student
@@ -35,7 +35,7 @@ class MemoryStore:
     def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
         body = self._unchanged(info)
         if len(body) != info.size_bytes:
-            raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
+            raise ObjectChanged(f"{info.key!r} has not the length that its HEAD said")
         return body[start:end]
 
     def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
@@ -66,7 +66,7 @@ class MemoryStore:
     ) -> None:
         stored = self._objects.get((bucket, key))
         if (stored[0].etag if stored else "") != etag:
-            raise VideoChanged(f"{bucket}/{key!r} was replaced meanwhile")
+            raise ObjectChanged(f"{bucket}/{key!r} was replaced meanwhile")
         self.write(bucket, key, body, content_type, metadata)
 
     def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
@@ -83,14 +83,14 @@ class MemoryStore:
     def _unchanged(self, info: ObjectInfo) -> bytes:
         now, body, _ = self._get(info.bucket, info.key)
         if now.etag != info.etag:
-            raise VideoChanged(f"{info.key!r} was replaced meanwhile")
+            raise ObjectChanged(f"{info.key!r} was replaced meanwhile")
         return body
 
     def _get(self, bucket: str, key: str) -> tuple[ObjectInfo, bytes, dict[str, str]]:
         try:
             return self._objects[bucket, key]
         except KeyError as error:
-            raise VideoGone(f"{bucket}/{key} does not exist (any more)") from error
+            raise ObjectNotFound(f"{bucket}/{key} does not exist (any more)") from error
 
 
 class MemoryStudents:
@@ -142,7 +142,7 @@ class PaintedFaces:
         "magenta": (255, 0, 255),
         "cyan": (0, 255, 255),
     }
-    LEAST_PX = 64
+    MIN_PX = 64
     FACE = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.35, 0.75], [0.65, 0.75]])
     """Landmarks in parts of the box."""
 
@@ -157,7 +157,7 @@ class PaintedFaces:
         vivid = np.ptp(pixels.astype(np.int16), axis=2) > 127
         bright = pixels > 127
         masks = [self._is(colour, bright) & vivid for colour in self.COLOURS]
-        faces = [self._face(mask) for mask in masks if mask.sum() >= self.LEAST_PX]
+        faces = [self._face(mask) for mask in masks if mask.sum() >= self.MIN_PX]
         return tuple(sorted(faces, key=lambda face: -face.box.area_px))
 
     def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollcall.core.errors import (
+    ObjectChanged,
+    ObjectNotFound,
     RollcallError,
     StoreUnavailable,
-    VideoChanged,
-    VideoGone,
     VideoTooLarge,
 )
 from rollcall.core.protocols import NO_METADATA
@@ -73,7 +73,7 @@ class S3Store:
             for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
                 received += len(chunk)
                 if received > info.size_bytes:
-                    raise VideoChanged(f"{info.key!r} is longer than its HEAD said")
+                    raise ObjectChanged(f"{info.key!r} is longer than its HEAD said")
                 file.write(chunk)
 
     def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
@@ -83,7 +83,7 @@ class S3Store:
             content = read_body(answer["Body"], end - start)
         _, _, whole = answer.get("ContentRange", "").rpartition("/")
         if len(content) != end - start or whole not in ("", "*", str(info.size_bytes)):
-            raise VideoChanged(f"{info.key!r} has not the length that its HEAD said")
+            raise ObjectChanged(f"{info.key!r} has not the length that its HEAD said")
         return content
 
     def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
@@ -119,7 +119,7 @@ class S3Store:
             return
         try:
             self._write_if(bucket, key, **given, IfMatch=f'"{etag}"')
-        except VideoChanged:
+        except ObjectChanged:
             if not self._still_has(bucket, key, etag):
                 raise
             self._write_if(bucket, key, **given, IfMatch=etag)
@@ -167,13 +167,13 @@ class S3Store:
     def _write_if(self, bucket: str, key: str, **arguments: Any) -> None:
         try:
             self._read("put_object", bucket, key, **arguments)
-        except VideoGone as error:  # AWS says so where If-Match finds no object
-            raise VideoChanged(str(error)) from error
+        except ObjectNotFound as error:  # AWS says so where If-Match finds no object
+            raise ObjectChanged(str(error)) from error
 
     def _still_has(self, bucket: str, key: str, etag: str) -> bool:
         try:
             return self.head(bucket, key).etag == etag
-        except VideoGone:
+        except ObjectNotFound:
             return False
 
     def _content(self, answer: Any, bucket: str, key: str, max_bytes: int) -> bytes:
@@ -197,7 +197,7 @@ class S3Store:
         return answer
 
     def _ask_whether_gone(self, bucket: str, key: str) -> None:
-        """Raises VideoGone, or what else the store says in an answer that has a body."""
+        """Raises ObjectNotFound, or what else the store says in an answer that has a body."""
         answer = self._read("get_object", bucket, key)
         answer["Body"].close()
         raise StoreUnavailable(f"{bucket}/{key!r} was not there, and now it is")
@@ -209,9 +209,9 @@ class S3Store:
         except RollcallError as error:
             code = refusal_code(error)
             if code in _GONE:
-                raise VideoGone(f"{bucket}/{key!r} does not exist (any more)") from error
+                raise ObjectNotFound(f"{bucket}/{key!r} does not exist (any more)") from error
             if code in _CHANGED:
-                raise VideoChanged(f"{bucket}/{key!r} was replaced meanwhile") from error
+                raise ObjectChanged(f"{bucket}/{key!r} was replaced meanwhile") from error
             raise
         except ValueError as error:  # half a date among the headers
             raise StoreUnavailable(f"{operation} {bucket}/{key!r}: no complete answer") from error

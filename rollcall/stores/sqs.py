@@ -11,7 +11,7 @@ from typing import Any
 from rollcall.core.errors import RollcallError
 from rollcall.stores.boto import boto_errors, refusal_code
 
-MOST_AT_ONCE = 10
+MAX_AT_ONCE = 10
 """Messages in one answer; SQS gives no more."""
 
 
@@ -58,7 +58,7 @@ class SqsQueue:
         gets them for `visibility_s` seconds."""
         answer = self._call(
             "receive_message",
-            MaxNumberOfMessages=min(most, MOST_AT_ONCE),
+            MaxNumberOfMessages=min(most, MAX_AT_ONCE),
             WaitTimeSeconds=wait_s,
             VisibilityTimeout=visibility_s,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
@@ -66,7 +66,7 @@ class SqsQueue:
         )
         return [_message(each) for each in answer.get("Messages", ())]
 
-    def hold(self, message: Message, seconds: int) -> None:
+    def change_visibility(self, message: Message, seconds: int) -> None:
         """Nobody else gets it for so long from now on; 0 gives it back."""
         self._call(
             "change_message_visibility", ReceiptHandle=message.receipt, VisibilityTimeout=seconds

@@ -166,7 +166,7 @@ def notify(
         _replace(s3, bucket, earlier, ours)
 
 
-def silence(s3: Any, bucket: str, ids: Collection[str]) -> None:
+def remove_notification(s3: Any, bucket: str, ids: Collection[str]) -> None:
     """Removes these entries from the bucket's notifications."""
     if ids:
         with boto_errors(f"removing the notification of {bucket}"):
@@ -195,8 +195,11 @@ def ceph_notify(
         delete(stray)
 
 
-def ceph_silence(s3: Any, bucket: str, ids: Collection[str], delete: DeleteEntry) -> None:
-    """`silence` for Ceph's gateway, where an empty configuration is refused or removes others'.
+def remove_ceph_notification(
+    s3: Any, bucket: str, ids: Collection[str], delete: DeleteEntry
+) -> None:
+    """`remove_notification` for Ceph's gateway, which refuses an empty configuration, or removes
+    those of others.
 
     Ceph 16 shares a record between entries of two buckets that have the same id and topic. Once one
     bucket has removed its entry, the other can only remove its own after setting it again.

@@ -113,7 +113,7 @@ class Dispatcher:
         try:
             if time.monotonic() >= self._take_back_at:
                 self._take_back_at = time.monotonic() + TAKE_BACK_S
-                self._inbox.take_back()
+                self._inbox.requeue_expired()
             if self._halted or time.monotonic() < self._hold_until:
                 return None
             return self._inbox.claim(self._lease_s)
@@ -144,7 +144,7 @@ class Dispatcher:
         except Exception:
             log.exception("the call for %r failed unexpectedly", work.key)
             text = "unexpected error in the trigger; see its log"
-            verdict = Verdict("retry", INTERNAL, text, most_attempts=FEW_ATTEMPTS)
+            verdict = Verdict("retry", INTERNAL, text, max_attempts=FEW_ATTEMPTS)
         self._metrics.call_s.observe(time.perf_counter() - started)
         self._metrics.stale_gallery.set(verdict.stale_gallery)
         return verdict

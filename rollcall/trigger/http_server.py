@@ -129,7 +129,7 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         super().__init__(adjustments)
         self._limits = limits
         self._budget = limits.unknown
-        self._most_bytes = UNKNOWN_BODY_BYTES
+        self._max_bytes = UNKNOWN_BODY_BYTES
         self._held_bytes = 0
         self._closed = False
 
@@ -158,12 +158,12 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
 
     def _check(self, in_body: bool) -> None:
         if not in_body and self.headers_finished:
-            self._most_bytes, self._budget = self._limits.of(self.headers)
+            self._max_bytes, self._budget = self._limits.of(self.headers)
             if len(self.headers) > MAX_HEADERS:
                 self.error = RequestHeaderFieldsTooLarge(f"more than {MAX_HEADERS} fields")
         size = max(self.content_length, self.body_bytes_received)
-        if self.error is None and size > self._most_bytes:
-            self.error = RequestEntityTooLarge(_too_large(self._most_bytes))
+        if self.error is None and size > self._max_bytes:
+            self.error = RequestEntityTooLarge(_too_large(self._max_bytes))
         if self.error is None and not self._hold(self.body_bytes_received - self._held_bytes):
             self.error = _TooManyBodies(f"too many bodies at once; try again in {RETRY_AFTER_S} s")
 
@@ -175,9 +175,9 @@ class _Request(HTTPRequestParser):  # type: ignore[misc]
         return taken
 
 
-def _too_large(most_bytes: int) -> str:
-    hint = "" if most_bytes == MAX_BODY_BYTES else "; with the token in a header it may have 1 MiB"
-    return f"a body may have {most_bytes} bytes{hint}"
+def _too_large(max_bytes: int) -> str:
+    hint = "" if max_bytes == MAX_BODY_BYTES else "; with the token in a header it may have 1 MiB"
+    return f"a body may have {max_bytes} bytes{hint}"
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]

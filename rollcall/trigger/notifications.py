@@ -256,7 +256,7 @@ class _Ceph(_Registry):
         return adapter.ceph_target(self._topics, arn)
 
     def _remove_entries(self, ids: tuple[str, ...]) -> None:
-        adapter.ceph_silence(self._s3, self._bucket, ids, self._delete)
+        adapter.remove_ceph_notification(self._s3, self._bucket, ids, self._delete)
 
 
 class _Sns(_Registry):
@@ -287,7 +287,7 @@ class _Sns(_Registry):
         return adapter.sns_target(self._topics, arn)
 
     def _remove_entries(self, ids: tuple[str, ...]) -> None:
-        adapter.silence(self._s3, self._bucket, ids)
+        adapter.remove_notification(self._s3, self._bucket, ids)
 
     def _remove_topic(self, arn: str) -> None:
         adapter.remove_subscriptions(self._topics, arn)

@@ -39,7 +39,7 @@ _HASHES = {"1": SHA1, "2": SHA256}
 _CERTIFICATE_URL = re.compile(
     r"https://sns\.([a-z0-9-]{1,40})\.amazonaws\.com(?:\.cn)?/[\w.-]{1,200}\.pem", re.A
 )
-MOST_CERTIFICATES = 16
+MAX_CERTIFICATES = 16
 
 Fetch = Callable[[str], bytes]
 """The certificate at an address of AWS. Raises TransientError."""
@@ -76,7 +76,7 @@ class SnsSignatures:
         if certificate is None:
             certificate = _parsed(self._fetch(url))
             with self._lock:
-                if len(self._known) >= MOST_CERTIFICATES:
+                if len(self._known) >= MAX_CERTIFICATES:
                     self._known.clear()
                 self._known[url] = certificate
         if not certificate.not_valid_before_utc <= self._clock() <= certificate.not_valid_after_utc:

@@ -65,7 +65,7 @@ class Trigger:
 
     def start(self) -> None:
         """Work of a process that died is queued again before anything else."""
-        orphans = self.inbox.take_back(everything=True)
+        orphans = self.inbox.requeue_expired(everything=True)
         if orphans:
             log.warning("%d calls were cut off by the last stop; they are repeated", orphans)
         self.dispatcher.start()

@@ -272,9 +272,9 @@ def end_with_parent() -> None:
 def limit_cpu(more_s: float) -> None:
     """From now on; beyond it the kernel ends the process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    most_s = int(usage.ru_utime + usage.ru_stime + more_s) + 1
+    max_s = int(usage.ru_utime + usage.ru_stime + more_s) + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (most_s, hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (max_s, hard))
 
 
 def main(arguments: list[str]) -> None:

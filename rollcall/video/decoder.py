@@ -102,21 +102,21 @@ class Decoder:
         file: VideoFile,
         *,
         whole: bool,
-        most_s: float,
+        max_s: float,
         cpu_s: float = math.inf,
         track: int = 0,
     ) -> DecodedVideo:
         """Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable.
 
-        `most_s` is how long the video may take from now on; fetching its bytes does not count.
+        `max_s` is how long the video may take from now on; fetching its bytes does not count.
         `cpu_s` is how much processor time decoding may take.
         """
         self._await_ready()
-        self.deadline_s = time.monotonic() + most_s
+        self.deadline_s = time.monotonic() + max_s
         self.in_step = False
         self._requests = 0
         request = {"open": True, "bytes": file.size_bytes, "complete": file.complete}
-        limits = {"cpu_s": min(cpu_s, most_s), "track": track}
+        limits = {"cpu_s": min(cpu_s, max_s), "track": track}
         with open(file.path, "rb") as opened:
             self._send({**request, **limits, "whole": whole})
             self._send_file(opened.fileno())
@@ -156,7 +156,7 @@ class Decoder:
                 start, end = message["need"]
                 self._count_request(file)
                 began_s = time.monotonic()
-                there = file.need(int(start), int(end))
+                there = file.ensure_range(int(start), int(end))
                 self.deadline_s += time.monotonic() - began_s
                 self.wire.send({"have": there}, self.deadline_s)
         except PeerSlow as error:

@@ -26,7 +26,7 @@ class DecoderPool:
         file: VideoFile,
         *,
         whole: bool,
-        most_s: float,
+        max_s: float,
         cpu_s: float = math.inf,
         track: int = 0,
     ) -> Iterator[DecodedVideo]:
@@ -39,7 +39,7 @@ class DecoderPool:
         """
         decoder = self._take()
         try:
-            yield decoder.open(file, whole=whole, most_s=most_s, cpu_s=cpu_s, track=track)
+            yield decoder.open(file, whole=whole, max_s=max_s, cpu_s=cpu_s, track=track)
             decoder.finish(file)
         finally:
             if decoder.in_step:

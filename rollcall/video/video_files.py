@@ -33,7 +33,7 @@ class WholeFile:
             self.size_bytes = os.fstat(file.fileno()).st_size
         self.path = path
 
-    def need(self, start: int, end: int) -> tuple[int, int]:
+    def ensure_range(self, start: int, end: int) -> tuple[int, int]:
         return 0, self.size_bytes
 
 
@@ -55,11 +55,11 @@ class ObjectFile:
         self._range_bytes = FIRST_RANGE_BYTES
         self._last_start = self._last_end = 0
         self._fetched_bytes = 0
-        self._most_bytes = 4 * info.size_bytes + LARGEST_RANGE_BYTES
+        self._max_bytes = 4 * info.size_bytes + LARGEST_RANGE_BYTES
         path.touch()
         os.truncate(path, info.size_bytes)
 
-    def need(self, start: int, end: int) -> tuple[int, int]:
+    def ensure_range(self, start: int, end: int) -> tuple[int, int]:
         """Raises what `ObjectStore.read_range` raises, and ValueError for a reader that does not
         come to an end.
 
@@ -83,7 +83,7 @@ class ObjectFile:
 
     def _fetch(self, start: int, end: int) -> None:
         self._fetched_bytes += end - start
-        if not start < end or self._fetched_bytes > self._most_bytes:
+        if not start < end or self._fetched_bytes > self._max_bytes:
             raise ValueError("bytes that are not there, or the same again and again")
         with self._watch.stage("download"), open(self.path, "r+b") as file:
             file.seek(start)

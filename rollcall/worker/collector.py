@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from rollcall.core.errors import BadEvent, PermanentError, TransientError, VideoGone
+from rollcall.core.errors import BadEvent, ObjectNotFound, PermanentError, TransientError
 from rollcall.core.protocols import ObjectStore
 from rollcall.core.result_messages import ResultMessage, parse_result
 from rollcall.core.results import render_error, safe_csv
@@ -74,4 +74,4 @@ class Collector:
 def _says_gone(result: ResultMessage) -> bool:
     """Counts as sent before everything else. An event that comes twice finds its video deleted
     the second time, and its result, whichever of both arrives first, is the one to keep."""
-    return result.status == "failed" and result.error_code == VideoGone.code
+    return result.status == "failed" and result.error_code == ObjectNotFound.code

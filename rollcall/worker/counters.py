@@ -33,7 +33,7 @@ class Counters:
         self._running = 0
         self._counts: dict[str, Any] = {
             **dict.fromkeys(COUNTED, 0),
-            "most_at_once": 0,
+            "max_at_once": 0,
             "buckets_empty_at_first": None,
             **_counted_before(folder),
         }
@@ -60,7 +60,7 @@ class Counters:
         """Around a call: how many run at once."""
         with self._lock:
             self._running += 1
-            self._counts["most_at_once"] = max(self._counts["most_at_once"], self._running)
+            self._counts["max_at_once"] = max(self._counts["max_at_once"], self._running)
         try:
             yield
         finally:

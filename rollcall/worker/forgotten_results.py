@@ -6,19 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rollcall.core.errors import VideoChanged
+from rollcall.core.errors import ObjectChanged
 from rollcall.core.results import text_file_without
-from rollcall.gallery.forgetting import MAX_NAMING_BYTES, TRIES, Forgetting, Trace
+from rollcall.gallery.forgetting import MAX_NAMING_BYTES, TRIES, Forgetting, Mention
 from rollcall.worker.result_files import result_files, rewrite
 
 
-def in_files(forgetting: Forgetting, folder: Path) -> Iterator[Trace]:
+def in_files(forgetting: Forgetting, folder: Path) -> Iterator[Mention]:
     """Other people's rows and the files' times stay, so an earlier result still replaces nothing.
 
-    The worker may go on meanwhile. Raises VideoChanged for a file that is written all the time.
+    The worker may go on meanwhile. Raises ObjectChanged for a file that is written all the time.
     """
     for path in result_files(folder):
-        trace = Trace("file", str(folder / path), 0)
+        trace = Mention("file", str(folder / path), 0)
         try:
             count = _taken_out(forgetting, folder / path)
         except FileNotFoundError:
@@ -38,4 +38,4 @@ def _taken_out(forgetting: Forgetting, path: Path) -> int:
         rest, count = text_file_without(path.read_bytes(), forgetting.name)
         if not count or not forgetting.really or rewrite(path, before, rest):
             return count
-    raise VideoChanged(f"{str(path)!r} is being written all the time; do this again later")
+    raise ObjectChanged(f"{str(path)!r} is being written all the time; do this again later")

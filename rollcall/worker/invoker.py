@@ -98,7 +98,7 @@ def _judged(answer: Answer) -> Verdict:
         text = answer.payload[:500].decode(errors="replace")
         few = FEW_ATTEMPTS if _is_unexpected(document) else None
         message = f"{answer.function_error}: {text}"
-        return Verdict("retry", "function_error", message, most_attempts=few)
+        return Verdict("retry", "function_error", message, max_attempts=few)
     status = document.get("statusCode")
     if type(status) is not int:
         text = (

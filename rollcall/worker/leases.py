@@ -66,7 +66,7 @@ class Leases:
             return
         try:
             if own in self._held:
-                self._queue.hold(message, self.visibility_s)
+                self._queue.change_visibility(message, self.visibility_s)
         except RollcallError as error:
             log.warning("others may get a message that is worked on: %s", error)
         except Exception:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from rollcall.core.errors import RollcallError
 from rollcall.core.retry import FEW_ATTEMPTS, Verdict, backoff_s, interrupted, limited
-from rollcall.stores.sqs import MOST_AT_ONCE, Message, SqsQueue
+from rollcall.stores.sqs import MAX_AT_ONCE, Message, SqsQueue
 from rollcall.worker.dead_letters import DeadLetters
 from rollcall.worker.leases import Leases
 
@@ -83,7 +83,7 @@ class Pump:
         """Waits for one, and takes all that are free."""
         self._slots.acquire()
         taken = 1
-        while taken < MOST_AT_ONCE and self._slots.acquire(blocking=False):
+        while taken < MAX_AT_ONCE and self._slots.acquire(blocking=False):
             taken += 1
         return taken
 
@@ -127,7 +127,7 @@ class Pump:
         except Exception:
             log.exception("a message of %s failed unexpectedly", self._queue.name)
             text = "unexpected error; see the worker's log"
-            return Verdict("retry", "internal", text, most_attempts=FEW_ATTEMPTS)
+            return Verdict("retry", "internal", text, max_attempts=FEW_ATTEMPTS)
 
     def _settle(self, message: Message, verdict: Verdict) -> None:
         if verdict.outcome == "retry":
@@ -144,4 +144,4 @@ class Pump:
         if verdict.counts:
             delay_s = backoff_s(verdict, message.deliveries, 1, self._jitter)
             log.warning("again in %.1f s: %s", delay_s, verdict.message)
-        self._queue.hold(message, round(delay_s))
+        self._queue.change_visibility(message, round(delay_s))

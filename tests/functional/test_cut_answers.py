@@ -12,7 +12,7 @@ from support.faulty_proxy import FaultyProxy
 from support.servers import serve_bytes
 from support.settings import embedded_settings
 
-from rollcall.core.errors import StoreUnavailable, VideoChanged
+from rollcall.core.errors import ObjectChanged, StoreUnavailable
 from rollcall.core.types import ObjectInfo
 from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client, sqs_client
 from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
@@ -115,6 +115,6 @@ def test_headers_that_break_off_never_describe_an_object(place: Place) -> None:
             refused += 1
             continue
         if found != place.info:
-            with pytest.raises(VideoChanged):
+            with pytest.raises(ObjectChanged):
                 place.download(found)
     assert refused > 100

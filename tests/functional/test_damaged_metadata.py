@@ -162,7 +162,7 @@ def test_a_broken_hevc_picture_beside_metadata_is_refused_in_the_child_too(
     assert here[1], "it is damaged"
     pool = DecoderPool(LIMITS)
     file = WholeFile(tmp_path / "b.mp4")
-    with pool.open(file, whole=False, most_s=60) as video:
+    with pool.open(file, whole=False, max_s=60) as video:
         there = [round(each.time_s, 3) for each in video.frames(n / 25 for n in range(1000))]
         assert (there, video.damaged) == here
     pool.close()

@@ -40,9 +40,9 @@ def take(queue: SqsQueue, body: str, **attributes: str) -> Message:
     return message
 
 
-def limit(queues: Queues, most_bytes: int) -> None:
+def limit(queues: Queues, max_bytes: int) -> None:
     sqs_client(queues.settings).set_queue_attributes(
-        QueueUrl=queues.dead.url, Attributes={"MaximumMessageSize": str(most_bytes)}
+        QueueUrl=queues.dead.url, Attributes={"MaximumMessageSize": str(max_bytes)}
     )
 
 

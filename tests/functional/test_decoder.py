@@ -49,7 +49,7 @@ def pid_of(video: DecodedVideo) -> int:
 
 
 def times_of(pool: DecoderPool, file: WholeFile, *, whole: bool = False) -> list[float]:
-    with pool.open(file, whole=whole, most_s=60) as opened:
+    with pool.open(file, whole=whole, max_s=60) as opened:
         return [round(frame.time_s, 3) for frame in opened.frames([0.0, 1.0, 2.0, 9.0])]
 
 
@@ -65,12 +65,12 @@ def test_a_child_is_kept_for_the_next_video(
 ) -> None:
     """Also behind a video that was refused, and one of which only a frame was wanted."""
     (tmp_path / "bad").write_bytes(b"bad")
-    with pool.open(video, whole=False, most_s=60) as opened:
+    with pool.open(video, whole=False, max_s=60) as opened:
         pid = pid_of(opened)
         next(opened.frames([0.0]))
-    with pytest.raises(NotAVideo), pool.open(WholeFile(tmp_path / "bad"), whole=False, most_s=60):
+    with pytest.raises(NotAVideo), pool.open(WholeFile(tmp_path / "bad"), whole=False, max_s=60):
         pass
-    with pool.open(video, whole=True, most_s=60) as opened:
+    with pool.open(video, whole=True, max_s=60) as opened:
         assert pid_of(opened) == pid
         next(opened.frames([0.0, 1.0, 2.0]))
     assert times_of(pool, video) == [0.0, 1.0, 2.0]
@@ -80,10 +80,10 @@ def spoil(
     pool: DecoderPool,
     file: VideoFile,
     how: Callable[[DecodedVideo], object],
-    most_s: float = 60,
+    max_s: float = 60,
 ) -> None:
     """Something happens between a video's first frame and its second."""
-    with pool.open(file, whole=False, most_s=most_s) as opened:
+    with pool.open(file, whole=False, max_s=max_s) as opened:
         frames = opened.frames([0.0, 1.0])
         next(frames)
         how(opened)
@@ -108,7 +108,7 @@ def test_too_much_processor_time_is_the_videos_fault(pool: DecoderPool, video: W
 
 
 def test_a_child_that_died_while_it_waited_is_replaced(pool: DecoderPool, video: WholeFile) -> None:
-    with pool.open(video, whole=False, most_s=60) as opened:
+    with pool.open(video, whole=False, max_s=60) as opened:
         pid, process = pid_of(opened), decoder_of(opened)._process
     os.kill(pid, signal.SIGKILL)
     process.wait()
@@ -165,7 +165,7 @@ def test_a_hang_costs_one_video(video: WholeFile) -> None:
         os.kill(pid_of(opened), signal.SIGSTOP)
 
     with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
-        spoil(pool, video, hang, most_s=2)
+        spoil(pool, video, hang, max_s=2)
     assert not Path(f"/proc/{hung[0]}").exists()
     pool.close()
 
@@ -207,7 +207,7 @@ def test_no_secret_is_in_its_environment(
     pool: DecoderPool, video: WholeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    with pool.open(video, whole=False, most_s=60) as opened:
+    with pool.open(video, whole=False, max_s=60) as opened:
         found = Path(f"/proc/{pid_of(opened)}/environ").read_bytes()
     assert b"PYTHONPATH" in found
     assert b"do-not-tell" not in found
@@ -320,7 +320,7 @@ def test_a_child_that_reads_nothing_does_not_block_us(video: WholeFile) -> None:
             decoder_of(opened).ask({"next": 1.0})
 
     with pytest.raises(VideoTooLarge):
-        spoil(pool, video, fill, most_s=2)
+        spoil(pool, video, fill, max_s=2)
     pool.close()
 
 
@@ -348,7 +348,7 @@ def test_without_shared_memory_a_file_does(
 
 def test_a_decoder_goes_with_its_pool(video: WholeFile) -> None:
     pool = DecoderPool(LIMITS)
-    with pool.open(video, whole=False, most_s=60) as opened:
+    with pool.open(video, whole=False, max_s=60) as opened:
         pid = pid_of(opened)
     assert Path(f"/proc/{pid}").exists()
     del opened, pool
@@ -363,7 +363,7 @@ from rollcall.video.pool import DecoderPool
 from rollcall.core.types import VideoLimits
 from rollcall.video.video_files import WholeFile
 with DecoderPool(VideoLimits(60, 1 << 16)).open(
-    WholeFile(Path({str(video.path)!r})), whole=False, most_s=60
+    WholeFile(Path({str(video.path)!r})), whole=False, max_s=60
 ) as opened:
     print(opened._decoder._process.pid, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)

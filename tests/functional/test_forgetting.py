@@ -16,7 +16,7 @@ from support.settings import embedded_values
 from support.videos import painted_gallery
 
 from rollcall.cli.main import main
-from rollcall.core.errors import VideoChanged
+from rollcall.core.errors import ObjectChanged
 from rollcall.core.gallery import Gallery
 from rollcall.core.results import parse_csv, render_csv, render_error, text_file_without
 from rollcall.core.settings import parse_settings
@@ -365,7 +365,7 @@ def test_a_text_file_that_changes_meanwhile(
     monkeypatch.setattr("rollcall.worker.forgotten_results.text_file_without", meanwhile)
     traces = in_files(Forgetting("alice", really=True), tmp_path)
     if times > 1:
-        with pytest.raises(VideoChanged, match="later"):
+        with pytest.raises(ObjectChanged, match="later"):
             list(traces)
         assert b"alice" in path.read_bytes()
     else:
@@ -408,7 +408,7 @@ def test_a_newer_result_is_not_overwritten_by_an_older_one() -> None:
 
 
 def test_one_that_never_rests_is_for_later() -> None:
-    with pytest.raises(VideoChanged, match="later"):
+    with pytest.raises(ObjectChanged, match="later"):
         list(Forgetting("alice", really=True).in_bucket(busy(9), results_in("out")))
 
 
@@ -480,7 +480,7 @@ def test_a_result_that_comes_in_the_last_moment_is_kept(compares: bool) -> None:
 
         def write_if(self, *args: Any) -> None:
             if not compares:
-                raise VideoChanged("412, as Ceph 16 answers in a bucket that keeps versions")
+                raise ObjectChanged("412, as Ceph 16 answers in a bucket that keeps versions")
             super().write_if(*args)
 
     store = LastMoment()

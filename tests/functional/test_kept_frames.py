@@ -48,7 +48,7 @@ def test_kept_frames_are_those_of_a_plain_decode(pool: DecoderPool, card: Path) 
     other frame builds upon are left out, so the next ones are up to 0.12 s away."""
     everything = every_frame(card)
     asked = 0
-    with pool.open(WholeFile(card), whole=True, most_s=60) as video:
+    with pool.open(WholeFile(card), whole=True, max_s=60) as video:
         last_s = None
         for look in video.frames(count(0.0, 1.0)):
             pixels = look.pixels.copy()
@@ -70,7 +70,7 @@ def test_kept_frames_are_those_of_a_plain_decode(pool: DecoderPool, card: Path) 
 def test_the_frames_asked_for_ahead_stay_whole(pool: DecoderPool, card: Path) -> None:
     everything = every_frame(card)
     times_s = []
-    with pool.open(WholeFile(card), whole=True, most_s=60) as video:
+    with pool.open(WholeFile(card), whole=True, max_s=60) as video:
         for look in video.frames(count(0.0, 0.5)):
             for _ in range(PLACES + 1):
                 video.kept_frame(look.time_s - 0.5, look.time_s)
@@ -81,7 +81,7 @@ def test_the_frames_asked_for_ahead_stay_whole(pool: DecoderPool, card: Path) ->
 
 
 def test_nothing_lies_between_neighbours_or_long_ago(pool: DecoderPool, card: Path) -> None:
-    with pool.open(WholeFile(card), whole=True, most_s=60) as video:
+    with pool.open(WholeFile(card), whole=True, max_s=60) as video:
         looks = video.frames(count(0.0, 1.0))
         first_s = next(looks).time_s
         assert video.kept_frame(first_s, first_s + 0.001) is None
@@ -91,7 +91,7 @@ def test_nothing_lies_between_neighbours_or_long_ago(pool: DecoderPool, card: Pa
 
 
 def test_only_a_walk_keeps_frames(pool: DecoderPool, card: Path) -> None:
-    with pool.open(WholeFile(card), whole=False, most_s=60) as video:
+    with pool.open(WholeFile(card), whole=False, max_s=60) as video:
         list(video.frames([0.0, 1.0]))
         assert video.kept_frame(0.0, 1.0) is None
 
@@ -133,7 +133,7 @@ def test_of_large_pictures_less_is_decoded_ahead(tmp_path: Path) -> None:
     limits = VideoLimits(60, 1920 * 1088)
     assert limits.pixels > LARGE_PX
     pool = DecoderPool(limits)
-    with pool.open(WholeFile(path), whole=True, most_s=60) as video:
+    with pool.open(WholeFile(path), whole=True, max_s=60) as video:
         looks = video.frames(count(0.0, 0.2))
         next(looks)
         assert video._asked < PLACES - 1
@@ -144,17 +144,17 @@ def test_of_large_pictures_less_is_decoded_ahead(tmp_path: Path) -> None:
 
 def test_key_frames_through_the_child(pool: DecoderPool, card: Path) -> None:
     for _ in range(2):  # the child is kept
-        with pool.open(WholeFile(card), whole=False, most_s=60) as video:
+        with pool.open(WholeFile(card), whole=False, max_s=60) as video:
             times_s = [look.time_s for look in video.key_frames(3.0)]
         assert times_s == pytest.approx([0, 2, 4, 6])
         assert not video.damaged
 
 
 def test_key_frames_may_be_left_early(pool: DecoderPool, card: Path) -> None:
-    with pool.open(WholeFile(card), whole=False, most_s=60) as video:
+    with pool.open(WholeFile(card), whole=False, max_s=60) as video:
         pid = video._decoder._process.pid
         next(video.key_frames(1.0))
-    with pool.open(WholeFile(card), whole=True, most_s=60) as video:
+    with pool.open(WholeFile(card), whole=True, max_s=60) as video:
         assert video._decoder._process.pid == pid
         assert video.divisible
         times_s = [each.time_s for each in video.frames([4.0, 5.0])]
@@ -173,7 +173,7 @@ def test_a_child_that_talks_nonsense_of_kept_frames_is_ended(card: Path, answer:
     pool = DecoderPool(LIMITS)
 
     def ask_once() -> None:
-        with pool.open(WholeFile(card), whole=True, most_s=60) as video:
+        with pool.open(WholeFile(card), whole=True, max_s=60) as video:
             next(video.frames([0.0]))
             video._decoder.wire._buffer = answer
             video.kept_frame(0.0, 1.0)

@@ -138,7 +138,7 @@ def test_a_gallery_of_dlib_is_refused_and_a_new_one_kept(tmp_path: Path) -> None
         ({"input_size": 112.5}, "input_size"),
         ({"input_size": 160}, "check input_size"),
         ({"toleranze": 1}, "unknown fields"),
-        ({"least_margin": 0.5, "clear_margin": 0.1}, "least_margin"),
+        ({"min_margin": 0.5, "clear_margin": 0.1}, "min_margin"),
     ],
 )
 def test_an_odd_description_is_named(

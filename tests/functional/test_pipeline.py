@@ -19,10 +19,10 @@ from rollcall.core.errors import (
     BucketNotAllowed,
     DecoderCrashed,
     NotAVideo,
+    ObjectChanged,
+    ObjectNotFound,
     ScratchUnavailable,
     StoreUnavailable,
-    VideoChanged,
-    VideoGone,
     VideoTooLarge,
 )
 from rollcall.core.protocols import VideoFile
@@ -212,7 +212,7 @@ def test_another_bucket_is_never_read(home: Home) -> None:
 
 
 def test_a_missing_object_is_gone(home: Home) -> None:
-    with pytest.raises(VideoGone):
+    with pytest.raises(ObjectNotFound):
         run(home)
 
 
@@ -240,7 +240,7 @@ def test_a_video_that_is_replaced_meanwhile_is_tried_again(home: Home, tmp_path:
         download(info, path)
 
     home.store.download = replaced_first  # type: ignore[method-assign]
-    with pytest.raises(VideoChanged):
+    with pytest.raises(ObjectChanged):
         run(home)
 
 
@@ -286,7 +286,7 @@ def test_a_large_video_that_is_replaced_meanwhile_is_looked_at_again(
         return info
 
     home.store.head = head_then_replace  # type: ignore[method-assign]
-    with pytest.raises(VideoChanged):
+    with pytest.raises(ObjectChanged):
         home.pipeline.run(VideoRef(IN, "a.mp4"))
 
 
@@ -299,11 +299,11 @@ def test_a_crash_of_the_decoder_is_tried_once_more(
     opened = home.recogniser._open_video
 
     def crash_first(
-        file: VideoFile, *, whole: bool, most_s: float, cpu_s: float, track: int
+        file: VideoFile, *, whole: bool, max_s: float, cpu_s: float, track: int
     ) -> AbstractContextManager[Video]:
         if left:
             raise left.pop()
-        return opened(file, whole=whole, most_s=most_s, cpu_s=cpu_s, track=track)
+        return opened(file, whole=whole, max_s=max_s, cpu_s=cpu_s, track=track)
 
     home.recogniser._open_video = crash_first
     if status:
@@ -324,9 +324,9 @@ def test_a_slow_call_for_an_old_upload_writes_nothing(home: Home, tmp_path: Path
         return detect(pixels)
 
     engine.detect = replace_meanwhile  # type: ignore[method-assign]
-    with pytest.raises(VideoChanged):
+    with pytest.raises(ObjectChanged):
         run(home)
-    with pytest.raises(VideoGone):
+    with pytest.raises(ObjectNotFound):
         home.result("a.csv")
 
 
@@ -342,7 +342,7 @@ def test_a_slow_call_for_a_damaged_upload_reports_nothing_of_the_new_one(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(home.recogniser.engine, "detect", damaged)
-        with pytest.raises(VideoChanged):
+        with pytest.raises(ObjectChanged):
             run(home)
     assert not list(home.store.list_objects(REPORTS))
     assert run(home)["status"] == "recognised"

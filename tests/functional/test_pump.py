@@ -55,11 +55,11 @@ class OneSlow(SqsQueue):
         self.waiting, self.go_on = threading.Event(), threading.Event()
         self.extended: list[str] = []
 
-    def hold(self, message: Message, seconds: int) -> None:
+    def change_visibility(self, message: Message, seconds: int) -> None:
         if message.body == "slow":
             self.waiting.set()
             self.go_on.wait(60)
-        super().hold(message, seconds)
+        super().change_visibility(message, seconds)
         self.extended.append(message.body)
 
 

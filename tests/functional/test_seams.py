@@ -21,10 +21,10 @@ from support.videos import paint_frame
 from urllib3 import HTTPResponse
 
 from rollcall.core.errors import (
+    ObjectChanged,
+    ObjectNotFound,
     StoreMisconfigured,
     StoreUnavailable,
-    VideoChanged,
-    VideoGone,
     VideoTooLarge,
 )
 from rollcall.core.protocols import FaceEngine, ObjectStore, StudentStore
@@ -95,7 +95,7 @@ class TestObjectStore:
             lambda: self.store.download(info, tmp_path / "file"),
         ]
         for call in calls:
-            with pytest.raises(VideoGone):
+            with pytest.raises(ObjectNotFound):
                 call()
 
     def test_a_range_is_of_exactly_that_etag(self) -> None:
@@ -105,13 +105,13 @@ class TestObjectStore:
         assert self.store.read_range(info, 9, 10) == b"9"
         for size_bytes in (8, 20):
             other = dataclasses.replace(info, size_bytes=size_bytes)
-            with pytest.raises(VideoChanged):
+            with pytest.raises(ObjectChanged):
                 self.store.read_range(other, 5, size_bytes)
         self.put("video", b"9876543210")
-        with pytest.raises(VideoChanged):
+        with pytest.raises(ObjectChanged):
             self.store.read_range(info, 2, 5)
         self.store.delete(self.bucket, "video")
-        with pytest.raises(VideoGone):
+        with pytest.raises(ObjectNotFound):
             self.store.read_range(info, 2, 5)
 
     def test_a_download_is_of_exactly_that_etag(self, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ class TestObjectStore:
         self.store.download(info, tmp_path / "old")
         assert (tmp_path / "old").read_bytes() == b"old"
         self.put("a", b"new")
-        with pytest.raises(VideoChanged):
+        with pytest.raises(ObjectChanged):
             self.store.download(info, tmp_path / "new")
 
     def test_a_read_is_bounded(self) -> None:
@@ -170,7 +170,7 @@ def test_old_versions_are_listed_read_and_deleted_one_by_one(moto_url: str) -> N
     store.delete(bucket, "a", old[0].version_id)
     assert [info.version_id for info in store.old_versions(bucket, "a")] == [old[1].version_id]
     assert store.read(bucket, "a", 9) == b"3"
-    with pytest.raises(VideoGone):
+    with pytest.raises(ObjectNotFound):
         store.read(bucket, "a", 9, old[0].version_id)
 
 

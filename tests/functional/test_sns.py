@@ -22,7 +22,7 @@ from rollcall.core.errors import BadEvent, StoreUnavailable
 from rollcall.stores.boto import topic_client
 from rollcall.trigger import sns
 from rollcall.trigger.sns import SnsGate, fetch_certificate
-from rollcall.trigger.sns_signature import MOST_CERTIFICATES, SnsSignatures
+from rollcall.trigger.sns_signature import MAX_CERTIFICATES, SnsSignatures
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +163,10 @@ def test_a_certificate_is_fetched_once_and_not_after_its_time(signer: Signer) ->
 def test_certificates_do_not_pile_up(signer: Signer) -> None:
     pages = Pages(signer.pem)
     signatures = SnsSignatures(pages)
-    for number in range(3 * MOST_CERTIFICATES):
+    for number in range(3 * MAX_CERTIFICATES):
         url = CERTIFICATE_URL.replace("-1.pem", f"-{number}.pem")
         signatures.check({**signer.notification("m"), "SigningCertURL": url})
-    assert len(signatures._known) <= MOST_CERTIFICATES
+    assert len(signatures._known) <= MAX_CERTIFICATES
 
 
 @pytest.mark.parametrize("pem", [b"", b"<html>", b"-----BEGIN CERTIFICATE-----\nxx\n"])

@@ -25,7 +25,7 @@ from support.settings import embedded_settings
 from devstack.up import run_up
 from rollcall import locks
 from rollcall.cli import main as cli
-from rollcall.core.errors import GalleryError, StoreMisconfigured, StoreUnavailable, VideoChanged
+from rollcall.core.errors import GalleryError, ObjectChanged, StoreMisconfigured, StoreUnavailable
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import NO_METADATA, ObjectStore
 from rollcall.gallery import gallery_files, gallery_objects
@@ -332,7 +332,7 @@ class NeverMatching(MemoryStore):
         metadata: Mapping[str, str] = NO_METADATA,
     ) -> None:
         if etag:
-            raise VideoChanged("412")
+            raise ObjectChanged("412")
         super().write_if(bucket, key, body, content_type, etag)
 
 
@@ -422,7 +422,7 @@ def test_others_that_always_come_first_are_an_error(
         place.store.write(place.bucket, place.key, b"%d" % count, "", {})
         return b"ours"
 
-    with pytest.raises(VideoChanged, match="later"):
+    with pytest.raises(ObjectChanged, match="later"):
         place.change(change)
     assert count == 3
     assert place.load() == b"3"
@@ -444,7 +444,7 @@ def test_a_lost_answer_to_our_own_write_is_not_another_writer() -> None:
             super().write_if(bucket, key, body, kind, etag)
             if key == "gallery.npz" and not self.lost:
                 self.lost += 1
-                raise VideoChanged("the repeat of a write whose answer was lost")
+                raise ObjectChanged("the repeat of a write whose answer was lost")
 
     store = Forgetful()
     store.write("g", "gallery.npz", render_gallery(gallery_of("alice", "bob")), "", {})

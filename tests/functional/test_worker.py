@@ -230,7 +230,7 @@ def test_an_earlier_result_does_not_replace_a_later_one(queues: Queues) -> None:
     """The later one is there already when the earlier comes again."""
     queues.result.send(queues.result_message("a.mp4", csv=csv_of("earlier")), {})
     (earlier,) = queues.result.receive(1, 0, 0)
-    queues.result.hold(earlier, 3)
+    queues.result.change_visibility(earlier, 3)
     queues.result.send(queues.result_message("a.mp4", csv=csv_of("later")), {})
     with working(queues):
         wait_until(lambda: counts(queues)["outdated"] == 1, "the earlier one")
@@ -371,7 +371,7 @@ def test_a_video_deleted_since_keeps_its_result(queues: Queues) -> None:
     with working(queues):
         wait_until(lambda: taken(queues) == 2, "what says that they are gone")
         assert {text.split(",")[0] for text in queues.files().values()} == {"error"}
-        queues.result.hold(good, 0)
+        queues.result.change_visibility(good, 0)
         wait_until(lambda: taken(queues) == 3, "the result, which comes late")
         queues.result.send(gone_message(queues, "a.mp4"), {})
         wait_until(lambda: counts(queues)["outdated"] == 1, "what says so again")
@@ -390,7 +390,7 @@ def test_a_message_that_kills_the_worker_each_time_is_a_dead_letter(queues: Queu
     queues.input.send(queues.event("a.mp4"), {})
     for _ in range(3):
         (message,) = queues.input.receive(1, 5, 3)
-        queues.input.hold(message, 0)
+        queues.input.change_visibility(message, 0)
     with working(queues) as function:
         dead = wait_dead(queues, 1)
     assert list(dead.values()) == ["interrupted"]

@@ -126,7 +126,7 @@ class Round:
             "buckets_empty_at_first": True,
             "events": 2,
             "invoked": 2,
-            "most_at_once": 2,
+            "max_at_once": 2,
             "written": 2,
             "outdated": 0,
         }
@@ -178,7 +178,7 @@ def wrong_file(it: Round) -> None:
         (more_input, ["3 objects in the input"]),
         (lambda it: it.counts.update(events=3), ["3 events"]),
         (lambda it: it.counts.update(invoked=3), ["3 calls"]),
-        (lambda it: it.counts.update(most_at_once=1), ["2 calls of the Lambda, up to 1"]),
+        (lambda it: it.counts.update(max_at_once=1), ["2 calls of the Lambda, up to 1"]),
         (lambda it: it.counts.update(written=1), ["1 messages"]),
         (lost_file, ["2 messages taken from the result queue, 1 files", "1 of 2 files"]),
         (wrong_file, ["1 of 2 files"]),

@@ -30,7 +30,7 @@ from devstack.ceph import Ceph, Certificate
 from devstack.processes import Process, Processes, answers, free_port
 from devstack.stack import INHERITED
 from rollcall.cli.trigger_command import main as trigger_command
-from rollcall.core.errors import RollcallError, SettingsError, StoreUnavailable, VideoGone
+from rollcall.core.errors import ObjectNotFound, RollcallError, SettingsError, StoreUnavailable
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv, render_csv
@@ -142,7 +142,7 @@ class Flow:
             where = self.settings.output_bucket, result_key(key)
             fresh = self.store.metadata(*where)["source-etag"] == etag
             return self.store.read(*where, 1 << 20) if fresh else None
-        except (VideoGone, StoreUnavailable):
+        except (ObjectNotFound, StoreUnavailable):
             return None
 
     def _start_function(self, port: int) -> None:

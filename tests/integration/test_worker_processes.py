@@ -156,7 +156,7 @@ def test_a_lambda_that_fails_every_third_call(queues: Queues, tmp_path: Path) ->
     assert_right(queues, wanted)
     assert counts["events"] == counts["invoked"] == counts["written"] == 40
     assert counts["retried"] == flow.function.calls // 3
-    assert 1 < counts["most_at_once"] <= 4
+    assert 1 < counts["max_at_once"] <= 4
     assert counts["buckets_empty_at_first"] is False
 
 

@@ -19,8 +19,8 @@ from rollcall.core.settings import Settings, parse_settings, setting_names
 Template = Mapping[str, Any]
 
 LAST_QUEUE = "DeadLetterQueue"
-LEAST_DELIVERIES = 3
-MOST_DAYS = 30
+MIN_DELIVERIES = 3
+MAX_DAYS = 30
 """Longest time that the gallery's old versions may be kept."""
 
 VISIBILITY_FACTOR = 6
@@ -61,7 +61,7 @@ def queue_problems(template: Template) -> Iterator[str]:
             continue
         if not redrive or redrive["deadLetterTargetArn"] != {"Fn::GetAtt": [LAST_QUEUE, "Arn"]}:
             yield f"{name}: no RedrivePolicy to {LAST_QUEUE}"
-        elif min(_numbers(redrive["maxReceiveCount"])) < LEAST_DELIVERIES:
+        elif min(_numbers(redrive["maxReceiveCount"])) < MIN_DELIVERIES:
             yield f"{name}: dead after too few deliveries"
 
 
@@ -85,14 +85,14 @@ def time_problems(template: Template) -> Iterator[str]:
     """Our own limit < the function's time-out < the message's; and a video fits on the disk."""
     properties = function(template)
     values = properties["Environment"]["Variables"]
-    timeout_s, most_s = int(properties["Timeout"]), float(values["MAX_CALL_S"])
+    timeout_s, max_s = int(properties["Timeout"]), float(values["MAX_CALL_S"])
     for name, mapping in of(template, "Lambda::EventSourceMapping").items():
-        if not int(mapping["BatchSize"]) * most_s < timeout_s:
+        if not int(mapping["BatchSize"]) * max_s < timeout_s:
             yield f"{name}: a batch of MAX_CALL_S each does not fit into the time-out"
     visibility_s = of(template, "SQS::Queue")["InputQueue"].get("VisibilityTimeout", 30)
     if visibility_s < VISIBILITY_FACTOR * timeout_s:
         yield f"InputQueue: visible again before {VISIBILITY_FACTOR} x {timeout_s} s"
-    if not most_s < timeout_s < Settings().function_timeout_s:
+    if not max_s < timeout_s < Settings().function_timeout_s:
         yield "MAX_CALL_S, Timeout and FUNCTION_TIMEOUT_S are not in this order"
     if properties["EphemeralStorage"]["Size"] << 20 <= int(values["MAX_VIDEO_BYTES"]):
         yield "the largest video does not fit into EphemeralStorage"
@@ -177,8 +177,8 @@ def version_problems(template: Template) -> Iterator[str]:
         and rule.keys().isdisjoint({"Prefix", "TagFilters", "ObjectSizeGreaterThan"})
         and "NoncurrentVersionExpiration" in rule
     ]
-    if not days or min(days) > MOST_DAYS:
-        yield f"GalleryBucket: old versions are kept for more than {MOST_DAYS} days"
+    if not days or min(days) > MAX_DAYS:
+        yield f"GalleryBucket: old versions are kept for more than {MAX_DAYS} days"
     if any(rule.keys() & {"ExpirationInDays", "ExpirationDate"} for rule in rules):
         yield "GalleryBucket: the gallery itself expires"
 

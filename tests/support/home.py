@@ -45,7 +45,7 @@ class Home:
             PaintedFaces(),
             tolerance=settings.tolerance,
             scan=SCANS[settings.scan],
-            most_s=settings.max_call_s,
+            max_s=settings.max_call_s,
         )
         gallery = FixedGallery(painted_gallery(alice="red", bob="blue"))
         self.pipeline = Pipeline(settings, self.store, self.students, self.recogniser, gallery)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rollcall.core.types import Encodings
 
-LEAST_CHARS = 10
+MIN_CHARS = 10
 """Of a number's text: enough that no distance or time looks like it by chance."""
 
 WINDOW_BYTES = 24
@@ -28,7 +28,7 @@ def traces_of_encodings(encodings: Encodings) -> set[bytes]:
             found |= set(_texts(abs(float(number))))
         for row in array:
             found |= set(_pieces(row.tobytes()))
-    return {trace for trace in found if len(trace) >= LEAST_CHARS}
+    return {trace for trace in found if len(trace) >= MIN_CHARS}
 
 
 def _texts(number: float) -> Iterator[bytes]:

@@ -194,7 +194,7 @@ def test_setting_the_systems_clock_changes_nothing_for_a_running_trigger(
     work = claimed(inbox)
     now_s = time.time()
     monkeypatch.setattr(time, "time", lambda: now_s + jump_s)
-    assert inbox.take_back() == 0
+    assert inbox.requeue_expired() == 0
     inbox.retry(work, 0, "busy", "")
     again = claimed(inbox)
     assert abs(again.changed_s - now_s) < HOUR_S / 2
@@ -257,16 +257,16 @@ def test_lease_that_ended_is_taken_back(inbox: Inbox, clock: Clock) -> None:
     inbox.add([video()])
     claimed(inbox)
     clock.now_s += LEASE_S
-    assert inbox.take_back() == 0
+    assert inbox.requeue_expired() == 0
     clock.now_s += 0.1
-    assert inbox.take_back() == 1
+    assert inbox.requeue_expired() == 1
     assert claimed(inbox).attempts == 2
 
 
 def test_a_dead_process_s_work_is_taken_back_at_once(inbox: Inbox) -> None:
     inbox.add([video("a.mp4", "1"), video("b.mp4", "2")])
     claimed(inbox)
-    assert inbox.take_back(everything=True) == 1
+    assert inbox.requeue_expired(everything=True) == 1
     assert states(inbox) == {"queued": 2}
 
 
@@ -274,7 +274,7 @@ def test_an_answer_after_the_lease_still_ends_the_work(inbox: Inbox, clock: Cloc
     inbox.add([video()])
     work = claimed(inbox)
     clock.now_s += LEASE_S + 1
-    inbox.take_back()
+    inbox.requeue_expired()
     inbox.finish(work, "recognised")
     assert states(inbox) == {"done": 1}
 
@@ -286,7 +286,7 @@ def test_a_late_answer_says_nothing_about_work_that_was_claimed_again(
     inbox.add([video()])
     first = claimed(inbox)
     clock.now_s += LEASE_S + 1
-    inbox.take_back()
+    inbox.requeue_expired()
     second = claimed(inbox)
     inbox.retry(first, 0, "x", "")
     assert states(inbox) == {"running": 1}
@@ -597,7 +597,7 @@ def test_killed_in_the_middle_everything_acknowledged_is_there(tmp_path: Path) -
         inbox = Inbox(path)
         counts = inbox.counts()
         assert counts["queued"] + counts["running"] >= last + 1
-        assert inbox.take_back(everything=True) >= last
+        assert inbox.requeue_expired(everything=True) >= last
         assert inbox.unsettled("videos") >= {f"{number}.mp4" for number in range(last + 1)}
         inbox.close()
 

@@ -190,7 +190,7 @@ def test_nothing_is_left_behind_after_a_start(inbox: Inbox, clock: Clock) -> Non
     inbox._db.execute("UPDATE work SET state='done' WHERE state='running'")
     inbox.close()
     again = Inbox(inbox.path, clock)
-    again.take_back(everything=True)
+    again.requeue_expired(everything=True)
     for _ in range(4):
         again.finish(claimed(again), "recognised")
     assert states(again) == {"done": 5}
@@ -233,7 +233,7 @@ def test_an_inbox_of_an_earlier_version_is_worked_on(tmp_path: Path, clock: Cloc
             db.execute(row, (str(number), f"a/{number // 2}.mp4", state))
         db.commit()
     inbox = Inbox(tmp_path / "old.sqlite3", clock)
-    inbox.take_back(everything=True)
+    inbox.requeue_expired(everything=True)
     inbox.add([video("b/new.mp4")])
     assert sorted(served(inbox, clock, 4)) == ["a/0.mp4", "a/0.mp4", "a/1.mp4", "b/new.mp4"]
     inbox.close()
@@ -327,7 +327,7 @@ def test_a_long_history_costs_nothing(inbox: Inbox, name: str) -> None:
         "retry": steps(inbox, end(lambda work: inbox.retry(work, 9, "x", ""))),
         "claim once more": steps(inbox, take),
         "bury": steps(inbox, end(lambda work: inbox.bury(work, "x", ""))),
-        "take back": steps(inbox, inbox.take_back),
+        "take back": steps(inbox, inbox.requeue_expired),
         "add": steps(inbox, lambda: inbox.add([video("a.mp4", "a1"), video("b.mp4", "b1")])),
         "add missing": steps(inbox, lambda: inbox.add_missing(listed("a.mp4", "e-new", T0))),
         "result found": steps(inbox, lambda: inbox.result_found(listed("a.mp4", "e-new", T0))),
@@ -349,7 +349,7 @@ def test_every_statement_uses_an_index_that_leaves_history_out(inbox: Inbox) -> 
     inbox.retry(claimed(inbox), 1, "x", "")
     inbox.finish(claimed(inbox), "x")
     inbox.bury(claimed(inbox), "x", "")
-    inbox.take_back()
+    inbox.requeue_expired()
     inbox.add_missing(listed("c.mp4"))
     inbox.result_found(listed("a.mp4"))
     inbox._db.set_trace_callback(None)

@@ -109,7 +109,7 @@ def test_another_space_has_tolerances_of_its_own() -> None:
     other = replace(DLIB, name="other", tolerance=1.2, strangers=None, same_person=None)
     twice = Gallery(gallery(20).names, 2 * gallery(20).encodings, "other")
     ours = gallery_tolerance(gallery(20), DLIB)
-    theirs = gallery_tolerance(twice, replace(other, same_face_distance=0.9, least_margin=0.04))
+    theirs = gallery_tolerance(twice, replace(other, same_face_distance=0.9, min_margin=0.04))
     assert theirs.tolerance == pytest.approx(2 * ours.tolerance, abs=0.005)
     assert theirs.missed_rate == pytest.approx(ours.missed_rate, abs=0.01)
 

@@ -15,8 +15,8 @@ from rollcall.core.reports import describe_error
 from rollcall.core.retry import (
     FEW_ATTEMPTS,
     FIRST_DELAY_S,
-    MOST_BUSY_DELAY_S,
-    MOST_DELAY_S,
+    MAX_BUSY_DELAY_S,
+    MAX_DELAY_S,
     Verdict,
     backoff_s,
     judge,
@@ -86,7 +86,7 @@ def test_an_error_that_the_function_did_not_write_is_tried_as_often_as_a_503(
     """The watchdog answers an empty 500 while the process does not listen; proxies write pages."""
     verdict = judge(status, foreign, "7")
     assert (verdict.outcome, verdict.code) == ("retry", f"http_{status}")
-    assert (verdict.counts, verdict.most_attempts, verdict.retry_after_s) == (True, None, 7.0)
+    assert (verdict.counts, verdict.max_attempts, verdict.retry_after_s) == (True, None, 7.0)
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422, 500, 503])
@@ -111,7 +111,7 @@ def test_503_is_tried_again_when_the_function_says() -> None:
 def test_500_is_tried_few_times() -> None:
     verdict = judge(500, error("internal", "call 7", retryable=True))
     assert (verdict.outcome, verdict.code, verdict.message) == ("retry", "internal", "call 7")
-    assert verdict.most_attempts == FEW_ATTEMPTS
+    assert verdict.max_attempts == FEW_ATTEMPTS
 
 
 @pytest.mark.parametrize(("retry_after", "delay_s"), [("", 1.0), ("0", 1.0), ("7", 7.0)])
@@ -238,8 +238,8 @@ def test_backoff_doubles_up_to_a_limit(attempts: int, planned_s: float) -> None:
 def test_backoff_bounds(attempts: int, retry_after_s: float, seed: int) -> None:
     retry = Verdict("retry", "code", "", retry_after_s)
     delay_s = backoff_s(retry, attempts, 1, random.Random(seed))
-    assert min(FIRST_DELAY_S, 1) / 4 <= delay_s <= MOST_DELAY_S
-    assert delay_s >= min(retry_after_s, MOST_DELAY_S)
+    assert min(FIRST_DELAY_S, 1) / 4 <= delay_s <= MAX_DELAY_S
+    assert delay_s >= min(retry_after_s, MAX_DELAY_S)
 
 
 def test_busy_backs_off_by_calls_and_not_for_long() -> None:
@@ -248,4 +248,4 @@ def test_busy_backs_off_by_calls_and_not_for_long() -> None:
     delays = [backoff_s(busy, 0, calls, random.Random(calls)) for calls in (1, 3, 50)]
     assert 1 <= delays[0] <= 2
     assert 4 <= delays[1] <= 8
-    assert MOST_BUSY_DELAY_S / 2 <= delays[2] <= MOST_BUSY_DELAY_S
+    assert MAX_BUSY_DELAY_S / 2 <= delays[2] <= MAX_BUSY_DELAY_S

@@ -39,7 +39,7 @@ def store() -> CountingStore:
 def opened(store: CountingStore, body: bytes, tmp_path: Path) -> PartFile:
     store.write("b", "k", body, "", {})
     file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
-    return PartFile(os.open(file.path, os.O_RDONLY), file.size_bytes, file.need)
+    return PartFile(os.open(file.path, os.O_RDONLY), file.size_bytes, file.ensure_range)
 
 
 @pytest.mark.parametrize("step", [32_768, 100_001, 3 * MIB + 7])
@@ -60,7 +60,9 @@ def test_a_second_reader_gets_what_the_first_one_had(store: CountingStore, tmp_p
     store.write("b", "k", body, "", {})
     file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
     for _ in range(2):
-        with PartFile(os.open(file.path, os.O_RDONLY), file.size_bytes, file.need) as reader:
+        with PartFile(
+            os.open(file.path, os.O_RDONLY), file.size_bytes, file.ensure_range
+        ) as reader:
             assert b"".join(iter(lambda r=reader: r.read(65536), b"")) == body  # type: ignore[misc]
     assert store.fetched() == len(body)
 
@@ -85,8 +87,8 @@ def test_a_reader_that_never_ends_is_refused(store: CountingStore, tmp_path: Pat
     file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
     for _ in range(60):
         try:
-            file.need(0, 10)
-            file.need(3 * MIB, 3 * MIB + 10)
+            file.ensure_range(0, 10)
+            file.ensure_range(3 * MIB, 3 * MIB + 10)
         except ValueError:
             return
     raise AssertionError("the same bytes were fetched again and again")
