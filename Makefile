@@ -5,19 +5,20 @@ BIN := $(VENV)/bin
 STORE ?= embedded
 FLOW ?= openfaas
 MINUTES ?= 60
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: setup dev heat demo test soak bench lint format lock audit clean
 
-# What the demo and the commands need. `dev` adds what tests, linters and benchmarks need.
+# `setup` installs what the demo and the commands need. `dev` adds what tests, linters and benchmarks need.
 setup: $(VENV)/.ready
 dev: $(VENV)/.ready-dev
 
-# --no-deps: the locks are complete, and face_recognition must not pull in dlib beside dlib-bin.
-# --use-pep517: pip then builds and caches a wheel of the face models also with Debian 12's tools.
+# --no-deps, because the lock files list all packages, and face_recognition would install dlib over dlib-bin.
+# --use-pep517, so that the old pip of Debian 12 also builds and caches a wheel of the face models.
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-deps
 LOCKED = $(INSTALL) --use-pep517 --require-hashes
-FAILED = { echo "error: the packages were not installed; pip says why above. Set-up needs a package" \
-  "index: connect this machine to the network, then run the same command again." >&2; exit 1; }
+FAILED = { echo "error: the packages were not installed; pip's message above says why. Set-up downloads" \
+  "packages: connect this machine to the network, then run the same command again." >&2; exit 1; }
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 to 3.13 is needed, not %d.%d; try: make setup PYTHON=python3.12" % sys.version_info[:2]) if not (3, 11) <= sys.version_info[:2] <= (3, 13) else 0'
@@ -36,7 +37,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 
 heat: .venv-heat/.ready
 
-# Heat checks the template in openstack/; its packages do not go together with ours.
+# Heat checks the template in openstack/. It has its own environment, because its packages conflict with ours.
 .venv-heat/.ready: tests/manifests/requirements-heat.txt
 	$(PYTHON) -m venv .venv-heat
 	.venv-heat/bin/python -m pip install --quiet --no-deps --require-hashes -r $<
@@ -45,9 +46,12 @@ heat: .venv-heat/.ready
 demo: setup
 	$(BIN)/python -m devstack.demo --store $(STORE) --flow $(FLOW) $(if $(DATA),--data "$(DATA)")
 
+# WORKERS processes share the tests. Each gets whole files, so that the fixtures of a file are made only once.
+# There is one process more than cores, because many tests wait for a server or a clock. The files keep their
+# order, in which the quick files of tests/unit come last and keep all processes busy until the end.
 test: dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -82,7 +86,7 @@ lock: dev
 audit: dev
 	$(BIN)/python .ci/audit.py
 
-# Only what make itself made. Galleries, inboxes and settings stay, `rollcall up` keeps some in state/up.
+# Removes only what make created. Galleries, inboxes and settings stay, also those of `rollcall up` in state/up.
 clean:
 	rm -rf $(VENV) .venv-heat state/demo/run state/demo/sample
 	@for folder in state/demo state; do [ ! -d $$folder ] || rmdir --ignore-fail-on-non-empty $$folder; done

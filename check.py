@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare the output bucket with a mapping."""
+"""Compare the results in the output bucket with a mapping."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Events from a queue in, calls of the Lambda and files of results out."""
+"""Run the worker: receive events from a queue, call the Lambda, and write results to files."""
 
 import sys
 

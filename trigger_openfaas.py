@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Bucket notifications in, calls of the OpenFaaS function out."""
+"""Receive bucket notifications, and call the OpenFaaS function for each video."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Load student records into DynamoDB."""
+"""Write student records to DynamoDB."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Upload a folder of videos into the input bucket."""
+"""Upload a folder of videos to the input bucket."""
 
 import sys
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Lambda's image and pushes it to ECR; the last line is the image's address.
+# Builds the Lambda's image and pushes it to ECR. The last line of the output is the image's address.
 set -euo pipefail
 
 usage() {
@@ -8,13 +8,13 @@ Usage: aws_lambda/ecr_push.sh [OPTIONS] ACCOUNT REGION REPOSITORY
 
   ACCOUNT      twelve digits
   REGION       for example eu-central-1
-  REPOSITORY   of ECR, in that region; make it once:
+  REPOSITORY   ECR repository in that region; create it once:
                aws ecr create-repository --repository-name REPOSITORY --region REGION
 
-  --tag TAG            of the image (default: the commit, or "latest" outside of git; and the
-                       hash of aws_lambda/gallery.npz, where there is one)
-  --platform PLATFORM  linux/amd64 (default) or linux/arm64; as the function's Architecture
-  --dry-run            print the commands, and run none
+  --tag TAG            tag of the image (default: the commit, or "latest" outside of git, followed by
+                       the hash of aws_lambda/gallery.npz if that file exists)
+  --platform PLATFORM  linux/amd64 (default) or linux/arm64; the same as the function's Architecture
+  --dry-run            print the commands without running them
   --help
 END
 }
@@ -27,7 +27,7 @@ fail() {
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 tag=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null || echo latest)
-# CloudFormation looks at the tag alone: another gallery in the image has to give another one.
+# CloudFormation compares only tags. So an image with another gallery needs another tag.
 gallery=$root/aws_lambda/gallery.npz
 [[ ! -f $gallery ]] || tag+=-$(sha256sum "$gallery" | cut -c1-8)
 platform=linux/amd64
@@ -51,13 +51,13 @@ while (($#)); do
   shift
 done
 
-((${#positional[@]} == 3)) || fail "ACCOUNT, REGION and REPOSITORY are needed"
+((${#positional[@]} == 3)) || fail "give ACCOUNT, REGION and REPOSITORY"
 account=${positional[0]} region=${positional[1]} repository=${positional[2]}
 [[ $account =~ ^[0-9]{12}$ ]] || fail "ACCOUNT has to be twelve digits, not '$account'"
 [[ $region =~ ^[a-z]{2}(-[a-z]+)+-[0-9]$ ]] || fail "REGION has to be like us-east-1, not '$region'"
 [[ $repository =~ ^[a-z0-9]+([._/-][a-z0-9]+)*$ ]] ||
   fail "REPOSITORY has to be lower-case letters, digits and ._/- , not '$repository'"
-[[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || fail "TAG '$tag' is no tag of an image"
+[[ $tag =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$ ]] || fail "'$tag' is not a valid image tag; use letters, digits and ._- , at most 128"
 [[ $platform == linux/amd64 || $platform == linux/arm64 ]] ||
   fail "PLATFORM has to be linux/amd64 or linux/arm64, not '$platform'"
 
@@ -84,7 +84,7 @@ log_in() {
 }
 
 log_in
-# --provenance=false: Lambda takes an image, not a list of an image and its attestation.
+# --provenance=false, because Lambda does not accept an image index that contains an attestation.
 run docker build --platform "$platform" --provenance=false \
   -f "$root/aws_lambda/Dockerfile" -t "$image" "$root"
 run docker push "$image"

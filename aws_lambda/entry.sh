@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the handler: on Lambda by its runtime client; elsewhere under the emulator, which then answers
-# on port 8080 as Lambda's Invoke API does.
+# Starts the handler. On Lambda, it runs under the runtime client. On other machines, it runs under the
+# emulator, which serves Lambda's Invoke API on port 8080.
 set -eu
 
 python=$(command -v python)
@@ -8,7 +8,7 @@ if [ -n "${AWS_LAMBDA_RUNTIME_API:-}" ]; then
   exec "$python" -m awslambdaric "$@"
 fi
 if ! command -v aws-lambda-rie >/dev/null; then
-  echo "neither on Lambda (AWS_LAMBDA_RUNTIME_API is not set), nor is aws-lambda-rie here" >&2
+  echo "this is not Lambda (AWS_LAMBDA_RUNTIME_API is not set), and the emulator aws-lambda-rie is not installed" >&2
   exit 1
 fi
 exec aws-lambda-rie "$python" -m awslambdaric "$@"

@@ -1,4 +1,4 @@
-"""The Lambda function: an event in, the answer of the pipeline out."""
+"""The function for AWS Lambda."""
 
 import os
 from typing import Any
@@ -10,11 +10,11 @@ from rollcall.logs import set_up_logs
 from rollcall.wiring import build_pipeline
 
 set_up_logs()
-# At import, so that a wrong setting stops the start instead of failing every invocation.
+# Loaded at import: with a wrong setting the function does not start, instead of failing each event.
 settings = load_settings(os.environ)
 service = FunctionService(lambda: build_pipeline(settings))
 
 
 def face_recognition_handler(event: Any, context: Any) -> dict[str, Any]:
-    """Called by Lambda's runtime; what comes back, and when it raises: docs/aws-lambda.md."""
+    """Answer one event. Lambda's runtime calls this; docs/aws-lambda.md describes the answers."""
     return answer_event(service, event)

@@ -1,4 +1,4 @@
-"""What every section is given: the data, a folder, the store, and how much to measure."""
+"""The object that every section gets: the data, a folder, the store, and how much to measure."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from rollcall.gallery.gallery_formats import is_native, parse_gallery
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured. The defaults are those of `make bench`."""
+    """How much is measured. The defaults are those of `make bench`; tests measure less."""
 
     repeats: int = 5
+    """How often each measurement is repeated. The median is reported."""
     encodings_step: int = 1
-    """Of so many frames one has its encodings compared."""
+    """Encodings of every n-th frame are compared."""
     workers: int = 2
     throughput_videos: int = 100
     memory_videos: tuple[int, ...] = (100, 1000)
+    """Numbers of videos after which memory is measured."""
     encoded_s: int = 30
-    """Of long videos; they repeat it without encoding it again."""
+    """Seconds of video that are encoded. Long videos repeat them without encoding again."""
     lengths_s: tuple[int, ...] = (10, 60, 180, 600)
     timeline_lengths_s: tuple[int, ...] = (60, 180, 600)
     galleries: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
@@ -35,7 +37,8 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """`data` is a folder as for the demo; `folder` is empty at first, and removed afterwards."""
+    """`data` is a folder with the same files as the demo's. The sections write into `folder`, which
+    is empty at first and removed afterwards."""
 
     data: Path
     folder: Path
@@ -48,20 +51,20 @@ class Bench:
 
     @property
     def model_cache(self) -> str:
-        """Models are converted once in a run."""
+        """The folder for converted models, which all sections share."""
         return str(self.folder / "models")
 
     @property
     def encodings(self) -> Path:
-        """The gallery of both flows: a pickle, because the reference reads nothing else."""
-        given, made = (self.data / "encoding").resolve(), self.folder / "encoding"
-        if not is_native(given.read_bytes()):
-            return given
-        if not made.exists():
-            known = parse_gallery(given.read_bytes())
-            people = {"name": list(known.names), "encoding": list(known.encodings)}
-            made.write_bytes(pickle.dumps(people))
-        return made
+        """The gallery of both flows. It is a pickle, because the reference reads nothing else."""
+        original, converted = (self.data / "encoding").resolve(), self.folder / "encoding"
+        if not is_native(original.read_bytes()):
+            return original
+        if not converted.exists():
+            gallery = parse_gallery(original.read_bytes())
+            people = {"name": list(gallery.names), "encoding": list(gallery.encodings)}
+            converted.write_bytes(pickle.dumps(people))
+        return converted
 
     @property
     def videos(self) -> list[Path]:
@@ -70,7 +73,7 @@ class Bench:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """For processes of their own."""
+        """The environment for processes that a section starts."""
         return {**os.environ, "MODEL_CACHE": self.model_cache}
 
     def gallery(self) -> Gallery:

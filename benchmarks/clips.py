@@ -1,6 +1,11 @@
-"""CPU per clip: a reference flow, Rollcall with its decoder's child and without, and bare calls.
+"""Measures how many milliseconds of CPU time four flows need for one clip.
 
-They take turns, so a busy moment of the machine meets them all.
+- reference: what course projects do (`reference.py`)
+- rollcall: Rollcall as it ships, which decodes videos in a child process
+- one process: Rollcall with decoding in the same process, to show what the child process costs
+- bare: only the library calls that are needed (`bare.py`)
+
+Run alone: `make bench ONLY=clips`.
 """
 
 from __future__ import annotations
@@ -17,10 +22,10 @@ from benchmarks.bare import Bare
 from benchmarks.bench import Bench
 from benchmarks.measure import Cost, measure
 from benchmarks.reference import recognise as recognise_by_reference
-from rollcall.core.protocols import VideoFile
+from rollcall.core.protocols import Video, VideoFile
 from rollcall.core.sampling import SCANS
 from rollcall.core.stopwatch import Stopwatch
-from rollcall.core.types import Video, VideoLimits
+from rollcall.core.types import VideoLimits
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.video.av_video import open_video
 from rollcall.video.video_files import WholeFile
@@ -31,11 +36,11 @@ Flows = Mapping[str, Callable[[Path], Any]]
 
 
 def run(bench: Bench) -> list[dict[str, Any]]:
-    """Per clip: names, and the median cost of each flow. All are warm."""
+    """Return, for each clip, the names found and the median cost of each flow after a warm-up."""
     gallery = bench.gallery()
     settings, engine = bench.settings, build_engine(bench.settings)
     limits = VideoLimits(settings.max_video_s, settings.max_video_px)
-    exposed = Recogniser(
+    in_one_process = Recogniser(
         partial(_open_here, limits=limits),
         engine,
         tolerance=settings.tolerance,
@@ -43,14 +48,14 @@ def run(bench: Bench) -> list[dict[str, Any]]:
         max_s=settings.max_call_s,
     )
 
-    def names(recogniser: Recogniser, video: Path) -> str:
+    def name_in(recogniser: Recogniser, video: Path) -> str:
         people = recogniser.recognise(WholeFile(video), gallery, Stopwatch()).people
         return people[0].name if people else ""
 
     flows: Flows = {
         "reference": lambda video: recognise_by_reference(video, bench.encodings),
-        "rollcall": partial(names, build_recogniser(settings, engine)),
-        "one process": partial(names, exposed),
+        "rollcall": partial(name_in, build_recogniser(settings, engine)),
+        "one process": partial(name_in, in_one_process),
         "bare": Bare(Path(bench.model_cache)).run,
     }
     return [_clip(video, flows, bench.sizes.repeats) for video in bench.videos]
@@ -60,7 +65,8 @@ def run(bench: Bench) -> list[dict[str, Any]]:
 def _open_here(
     file: VideoFile, *, whole: bool, max_s: float, cpu_s: float, track: int, limits: VideoLimits
 ) -> Iterator[Video]:
-    """In this process, where a hostile video could do what we can."""
+    """Open a video in this process. (A hostile video could then do anything that the process may
+    do, so the service does not work this way.)"""
     with (
         open(file.path, "rb") as opened,
         open_video(opened, limits, whole=whole, track=track) as video,
@@ -71,6 +77,7 @@ def _open_here(
 def _clip(video: Path, flows: Flows, repeats: int) -> dict[str, Any]:
     costs: dict[str, list[Cost]] = {name: [] for name in flows}
     names = {}
+    # The flows take turns, so that other load on the machine affects all of them.
     for number in range(repeats + 1):
         for name, flow in flows.items():
             cost, names[name] = measure(partial(flow, video))
@@ -87,14 +94,14 @@ def _clip(video: Path, flows: Flows, repeats: int) -> dict[str, Any]:
 
 
 def totals(clips: list[dict[str, Any]]) -> dict[str, float]:
-    """CPU ms of all clips, by flow."""
+    """Return, for each flow, the CPU milliseconds for all clips together."""
     return {name: sum(clip["cpu_ms"][name] for clip in clips) for name in clips[0]["cpu_ms"]}
 
 
 def table(clips: list[dict[str, Any]]) -> str:
     head = (
-        *("clip", "reference, CPU ms", "Rollcall, CPU ms", "ratio", "to the bare calls"),
-        *("to one process", "same name"),
+        *("clip", "reference, CPU ms", "Rollcall, CPU ms", "reference / Rollcall"),
+        *("Rollcall / bare calls", "Rollcall / one process", "same name"),
     )
     rows = [(*_cells(clip["video"], clip["cpu_ms"]), _same(clip)) for clip in clips]
     return markdown.table(head, [*rows, (*_cells("all", totals(clips)), "")])

@@ -1,4 +1,8 @@
-"""CPU of a process from its start to its first answer, and of the reference's import alone."""
+"""Measures the CPU time of a process from its start to its first answer, in milliseconds.
+
+The reference is only the import of `face_recognition`, which every course project needs. Run alone:
+`make bench ONLY=cold_start`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ TITLE = "Cold start"
 
 
 def run(bench: Bench) -> dict[str, float]:
-    """CPU ms; the models have been converted before."""
+    """Return the median CPU milliseconds. They do not include the conversion of the models."""
     video, gallery = str(bench.videos[0].resolve()), str(bench.encodings)
     answer = ["-m", "rollcall", "recognise", video, "--encodings", gallery]
     calls = {"rollcall_first_answer": answer, "reference_import": ["-c", "import face_recognition"]}
@@ -26,7 +30,7 @@ def run(bench: Bench) -> dict[str, float]:
         quiet = subprocess.DEVNULL
         subprocess.run(argv, check=True, cwd=REPOSITORY, env=bench.environ, stdout=quiet)
 
-    start(answer)
+    start(answer)  # converts the models, so that no measured process has to
     repeats = bench.sizes.repeats
     return {name: _median_ms(partial(start, each), repeats) for name, each in calls.items()}
 

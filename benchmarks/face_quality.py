@@ -1,8 +1,11 @@
-"""How far an encoding moves when its face is small, blurred, noisy, enlarged or turned.
+"""Measures how far an encoding moves when its face is small, blurred, noisy, enlarged or turned.
 
-`python -m benchmarks.face_quality PICTURE_OR_CLIP...` prints the tables from which the limits of
-`rollcall.core.face_quality` were chosen. Distances are to the encoding of the same face as the
-picture shows it, so a person's distance to another photo comes on top.
+    python -m benchmarks.face_quality PICTURE_OR_CLIP_OR_FOLDER...
+
+The limits of `rollcall.core.face_quality` were chosen from the tables that this script prints.
+Distances are Euclidean, between the encoding of a face in the original picture and the encoding of
+the same face after a change for the worse. The distance to another photo of the same person comes
+on top.
 """
 
 from __future__ import annotations
@@ -27,27 +30,30 @@ from rollcall.faces.engine import default_engine
 from rollcall.gallery.photos import read_photo
 
 MIN_SOURCE_PX = 80
-"""Smaller faces are bad already, so they are not made worse."""
+"""Smaller faces are left out, because their quality is already low."""
 
 SIZES_PX = (16, 20, 24, 28, 32, 36, 40, 44, 50, 56, 64, 80, 96, 128)
+"""Widths to which faces are scaled."""
+
 BLURS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06)
-"""Standard deviation of the blur, in widths of the face."""
+"""Standard deviations of the blur, as fractions of the face's width."""
 
 ENLARGED_TO_PX = 200
 TURNS_DEGREES = (0, 10, 20, 30, 40, 50, 60)
 NOISE = 8.0
-"""Standard deviation of 255."""
+"""Standard deviation of the noise, on a scale of 0 to 255."""
 
 HALF_WIDTH, HALF_DEPTH, HALF_HEIGHT = 1.2, 1.5, 1.8
 NOSE, NOSE_WIDTH = 0.3, 0.25
-"""A head as an ellipsoid with a nose, in distances between the eyes (63 mm in adults; heads are
-150 mm wide and 190 mm long)."""
+"""The model of a head: an ellipsoid with a nose. The unit is the distance between the eyes. In
+adults it is 63 mm, and the head is 150 mm wide and 190 mm long."""
 
 Look = Callable[[Pixels, Box], Seen | None]
+"""Looks at the face in a box of a picture."""
 
 
 class Sample(NamedTuple):
-    """A face with the picture around it."""
+    """A face, the picture that it is in, and its encoding."""
 
     pixels: Pixels
     face: DetectedFace
@@ -55,7 +61,7 @@ class Sample(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of a table: how far encodings moved, and what was measured."""
+    """One line of a table: how far each encoding moved, and the measured quality of each face."""
 
     label: str
     distances: list[float]
@@ -74,7 +80,7 @@ class Row(NamedTuple):
         ]
 
 
-HEAD = ("", "faces", "distance, median", "of nine in ten", "sharpness, least/median/most", "turn")
+HEAD = ("", "faces", "median distance", "90th percentile", "sharpness, min/median/max", "turn")
 
 
 def samples(paths: Sequence[Path], engine: FaceEngine) -> Iterator[Sample]:
@@ -98,7 +104,7 @@ def by_blur(found: Sequence[Sample], look_at: Look, noise: float = 0.0) -> Itera
 
 
 def enlarged(found: Sequence[Sample], look_at: Look) -> Iterator[Row]:
-    """A small picture that somebody made larger: its pixels are many, its detail is not."""
+    """Measure faces that were shrunk and then enlarged: they have many pixels but little detail."""
     for size_px in (16, 24, 32, 40, 50, 64):
         label = f"{size_px} px, enlarged to {ENLARGED_TO_PX}"
         yield _row(label, found, partial(_enlarged, size_px=size_px), look_at)
@@ -112,7 +118,7 @@ def by_turn(found: Sequence[Sample], look_at: Look) -> Iterator[Row]:
 def _row(
     label: str, found: Sequence[Sample], change: Callable[[Sample], Sample], look_at: Look
 ) -> Row:
-    """Faces that are not found any more are left out."""
+    """Measure all samples after the change. Faces that are no longer found are left out."""
     row = Row(label, [], [], [])
     for each in found:
         changed = change(each)
@@ -151,8 +157,11 @@ def _blurred(sample: Sample, blur: float, noise: float) -> Sample:
 
 
 def _turned(sample: Sample, degrees: float) -> Sample:
-    """The head turned on a model: no substitute for photos of people who turn their heads, which
-    are not at hand, but the landmarks and the encoding see a turned face."""
+    """Turn the head by projecting the picture onto a model of a head.
+
+    Photos of people who turn their heads would be better, but are not available. The landmarks and
+    the encoding do change as for a turned face.
+    """
     landmarks = sample.face.landmarks
     if not degrees:
         return sample
@@ -165,7 +174,7 @@ def _turned(sample: Sample, degrees: float) -> Sample:
     source = np.tile(columns, (height, 1))
     for row in np.flatnonzero(inside.any(axis=1)):
         where = np.flatnonzero(inside[row])
-        # Where the far side of the nose is hidden, the nearer part covers it.
+        # The far side of the nose is hidden, so the nearer part covers it.
         visible = np.maximum.accumulate(moved[row, where])
         onto = (columns >= visible[0]) & (columns <= visible[-1])
         source[row, onto] = np.interp(columns[onto], visible, columns[where])
@@ -182,7 +191,7 @@ def _turned(sample: Sample, degrees: float) -> Sample:
 def _relief(
     landmarks: Landmarks, height: int, width: int
 ) -> tuple[NDArray[np.float64], float, float]:
-    """Depth of each pixel in pixels, the head's middle column, the distance between the eyes."""
+    """Return each pixel's depth, the head's middle column and the eyes' distance, all in pixels."""
     first, second = landmarks[0], landmarks[1]
     eyes_px = float(np.linalg.norm(second - first))
     x, y = (first + second) / 2
@@ -213,13 +222,13 @@ def report(found: Sequence[Sample], look_at: Look) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, help="pictures, clips (.mp4), folders")
-    given: list[Path] = parser.parse_args().paths
+    paths: list[Path] = parser.parse_args().paths
     files = [
-        each for path in given for each in (sorted(path.iterdir()) if path.is_dir() else [path])
+        each for path in paths for each in (sorted(path.iterdir()) if path.is_dir() else [path])
     ]
-    wanted = [path for path in files if path.suffix in (".mp4", ".jpg", ".png")]
+    pictures = [path for path in files if path.suffix in (".mp4", ".jpg", ".png")]
     engine = default_engine(Path.home() / ".cache" / "rollcall")
-    print(report(list(samples(wanted, engine)), partial(look, engine)))
+    print(report(list(samples(pictures, engine)), partial(look, engine)))
 
 
 if __name__ == "__main__":

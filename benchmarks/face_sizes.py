@@ -1,7 +1,9 @@
-"""Right, wrong and unknown names for small faces, by the size of the face.
+"""Counts right, wrong and unknown names for small faces, by the size of the face in pixels.
 
-`python -m benchmarks.face_sizes PICTURES...` makes photos smaller step by step and recognises each
-of them with a gallery of all other photos, at the tolerance that the gallery gets by itself.
+    python -m benchmarks.face_sizes FOLDER_OR_PICTURE...
+
+Photos are scaled to one size after another. Each is recognised with a gallery of all other photos,
+at the tolerance that `TOLERANCE=auto` gives to the gallery of all photos.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.people import Photo, Seen, look, nearest, photos, run_on_pictures, shrunk
-from rollcall.core.decision import Decision, Look
+from rollcall.core.decision import DecisionRule, Look
 from rollcall.core.face_quality import why_not_judged
 from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import FaceEngine
@@ -23,18 +25,26 @@ from rollcall.core.types import Pixels
 
 SIZES_PX = (20, 28, 36, 48, 64, 96)
 JPEG_QUALITY = 40
-"""JPEG quality of the second table. Small faces in compressed video look about as bad."""
+"""JPEG quality in the second table. It is about as bad as that of small faces in compressed
+video."""
 
 HEAD = (
     *("face", "looks", "not found", "not judged", "right", "wrong", "unknown"),
-    *("strangers judged", "named"),
+    *("strangers judged", "strangers named"),
 )
 
 
 def row(
-    label: str, looks: Sequence[tuple[Photo, Seen | None]], known: Sequence[Photo], rule: Decision
+    label: str,
+    looks: Sequence[tuple[Photo, Seen | None]],
+    known: Sequence[Photo],
+    rule: DecisionRule,
 ) -> list[object]:
-    """Known people have another photo in the gallery; strangers are everybody without it."""
+    """Count the names that looks at photos of one size give.
+
+    A person is known if another photo of them is in the gallery. Every look is also tried as a
+    stranger's, with a gallery that lacks this person.
+    """
     counts = dict.fromkeys(HEAD[2:], 0)
     own_looks = 0
     for photo, seen in looks:
@@ -49,7 +59,7 @@ def row(
             counts["right" if name == photo.person else "wrong" if name else "unknown"] += 1
         counts["strangers judged"] += 1
         strangers = [each for each in others if each.person != photo.person]
-        counts["named"] += bool(_name(seen, strangers, rule))
+        counts["strangers named"] += bool(_name(seen, strangers, rule))
     return [label, own_looks, *counts.values()]
 
 
@@ -64,7 +74,7 @@ def report(paths: Sequence[Path], engine: FaceEngine) -> str:
     rule = decision_for(gallery, None, engine.space)
     head = f"{len(gallery.people)} people, {len(known)} photos, tolerance {rule.tolerance:.3f}"
     parts = [head]
-    for title, jpeg in (("As the pictures are", False), (f"JPEG quality {JPEG_QUALITY}", True)):
+    for title, jpeg in (("Not compressed", False), (f"JPEG quality {JPEG_QUALITY}", True)):
         rows = []
         for size_px in SIZES_PX:
             large = [photo for photo in found if photo.size_px >= size_px]
@@ -74,7 +84,7 @@ def report(paths: Sequence[Path], engine: FaceEngine) -> str:
     return "\n\n".join(parts)
 
 
-def _name(seen: Seen, known: Sequence[Photo], rule: Decision) -> str:
+def _name(seen: Seen, known: Sequence[Photo], rule: DecisionRule) -> str:
     encodings = np.array([photo.encoding for photo in known])
     match = nearest(seen.encoding, [photo.person for photo in known], encodings)
     return match.name if match and rule.accepts(Look(match, seen.quality)) else ""

@@ -1,4 +1,4 @@
-"""Frames of a clip, as OpenCV decodes them."""
+"""Reads the frames of a clip with OpenCV, for scripts that do not measure the decoder."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rollcall.core.types import Pixels
 
 
 def rgb_frames(clip: Path, step: int = 1) -> Iterator[Pixels]:
-    """One in `step`, the first one first; RGB, shape (height, width, 3)."""
+    """Yield every `step`-th frame, starting with the first: RGB, shape (height, width, 3)."""
     video = cv2.VideoCapture(str(clip))
     for number in count():
-        there, bgr = video.read()
-        if not there:
+        is_read, bgr = video.read()
+        if not is_read:
             return
         if number % step == 0:
             yield np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)

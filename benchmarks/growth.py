@@ -1,4 +1,8 @@
-"""CPU per video against the length of the video, warm, in this process."""
+"""Measures how the CPU time for a video grows with its length, for `identify` and `timeline`.
+
+The recogniser is warm and runs in this process. `identify` should cost the same for any length, and
+`timeline` should cost the same for every second. Run alone: `make bench ONLY=growth`.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +24,25 @@ from rollcall.wiring import build_engine, build_recogniser
 TITLE = "Length of the video"
 SCANS = ("identify", "timeline")
 REPEAT_UP_TO_S = 60
-"""Longer walks are measured once: they are their own average."""
+"""With `timeline`, longer videos are measured only once, because fluctuations average out."""
 
 
 def run(bench: Bench) -> list[dict[str, Any]]:
-    """CPU and wall ms for each length and each SCAN."""
+    """Return the CPU ms and wall ms for each length and each SCAN."""
     gallery, engine = bench.gallery(), build_engine(bench.settings)
-    found = []
+    results = []
     for scan in SCANS:
         settings = replace(bench.settings, scan=scan, max_call_s=3600.0)
         recogniser = build_recogniser(settings, engine)
-        recogniser.recognise(WholeFile(bench.videos[0]), gallery, Stopwatch())  # warms up
+        # Warms up: loads the models and starts the decoder's child.
+        recogniser.recognise(WholeFile(bench.videos[0]), gallery, Stopwatch())
         for length_s in bench.sizes.lengths_s:
             video = long_video(bench, length_s)
             short = scan == "identify" or length_s <= REPEAT_UP_TO_S
             repeats = bench.sizes.repeats if short else 1
             cost = _cost(recogniser, video, gallery, repeats)
-            found.append({"scan": scan, "length_s": length_s, **cost})
-    return found
+            results.append({"scan": scan, "length_s": length_s, **cost})
+    return results
 
 
 def _cost(recogniser: Recogniser, video: Path, gallery: Gallery, repeats: int) -> dict[str, float]:
@@ -51,16 +56,19 @@ def _cost(recogniser: Recogniser, video: Path, gallery: Gallery, repeats: int) -
     }
 
 
-def cpu_ms(found: list[dict[str, Any]], scan: str) -> dict[int, float]:
-    """By length in seconds."""
-    return {each["length_s"]: each["cpu_ms"] for each in found if each["scan"] == scan}
+def cpu_ms(results: list[dict[str, Any]], scan: str) -> dict[int, float]:
+    """Return the CPU ms of one SCAN for each length in seconds."""
+    return {each["length_s"]: each["cpu_ms"] for each in results if each["scan"] == scan}
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    identify, timeline = (cpu_ms(found, scan) for scan in SCANS)
+def table(results: list[dict[str, Any]]) -> str:
+    identify, timeline = (cpu_ms(results, scan) for scan in SCANS)
     rows = [
         (f"{length_s} s", f"{identify[length_s]:.1f}", f"{ms:.0f}", f"{ms / length_s:.1f}")
         for length_s, ms in timeline.items()
     ]
-    head = ("length", "identify, CPU ms", "timeline, CPU ms", "timeline, CPU ms per second of it")
+    head = (
+        *("length", "identify, CPU ms", "timeline, CPU ms"),
+        "timeline, CPU ms per second of video",
+    )
     return markdown.table(head, rows)

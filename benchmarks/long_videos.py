@@ -1,4 +1,4 @@
-"""Long videos, made of the clips: 720p, 25 frames a second, x264 with its default key frames."""
+"""Makes long videos from the clips: 720p, 25 frames a second, x264's default key frames."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ WIDTH_PX, HEIGHT_PX, FPS = 1280, 720, 25
 
 
 def long_video(bench: Bench, seconds: int) -> Path:
-    """An MP4 with its index in front; made once in a run."""
+    """Return an MP4 of this length with its index at the start.
+
+    The first call for a length makes the file, and later calls in the same run return it.
+    """
     path = bench.folder / f"long-{seconds}.mp4"
     if not path.exists():
         _ffmpeg(
-            *("-stream_loop", "-1", "-i", str(_unit(bench)), "-t", str(seconds)),
+            *("-stream_loop", "-1", "-i", str(_encoded_part(bench)), "-t", str(seconds)),
             *("-c", "copy", "-movflags", "+faststart", str(path)),
         )
     return path
 
 
-def _unit(bench: Bench) -> Path:
-    path = bench.folder / "unit.mp4"
+def _encoded_part(bench: Bench) -> Path:
+    """Return the video that long videos repeat.
+
+    It shows all clips, one after the other and again from the start, and is exactly `encoded_s`
+    seconds long.
+    """
+    path = bench.folder / "encoded-part.mp4"
     if not path.exists():
         inputs = [word for video in bench.videos for word in ("-i", str(video))]
         fit = (
@@ -32,6 +40,7 @@ def _unit(bench: Bench) -> Path:
         count = len(bench.videos)
         scaled = "".join(f"[{n}:v]{fit}[v{n}];" for n in range(count))
         joined = "".join(f"[v{n}]" for n in range(count))
+        # `size` is how many frames the filter repeats. 32767 is the largest value that it accepts.
         graph = f"{scaled}{joined}concat=n={count},loop=loop=-1:size=32767[out]"
         _ffmpeg(
             *(*inputs, "-filter_complex", graph, "-map", "[out]", "-t", str(bench.sizes.encoded_s)),

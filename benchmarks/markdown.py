@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Writes tables in Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count, whole from 100 on: 0.0123, 4.56, 78.9, 1234."""
+    """Return three significant digits, or a whole number if at least 100: 0.0123, 4.56, 1234."""
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{float(f'{value:.3g}'):g}"

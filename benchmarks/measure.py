@@ -1,4 +1,4 @@
-"""CPU and wall time of a call, its children included, also those that live on."""
+"""Measures the CPU and wall time of a call. All child processes count, even those still running."""
 
 from __future__ import annotations
 
@@ -21,11 +21,9 @@ class Cost(NamedTuple):
 
 
 def measure(call: Callable[[], T]) -> tuple[Cost, T]:
-    """What one call costs this process and everything below it.
-
-    A child that is alive is looked up in /proc; that takes a millisecond or two, so it is done
-    outside of what is measured.
-    """
+    """Return what one call costs this process and all its descendants, and the call's result."""
+    # The CPU time of running children is read from /proc. That takes a millisecond or two, so it is
+    # done before the call starts and after it has ended.
     alive_s = _alive_s()
     ended_s, started_s = _self_and_ended_s(), time.perf_counter()
     result = call()

@@ -1,4 +1,9 @@
-"""Memory and CPU of one worker over many videos: the real function host, called one by one."""
+"""Measures memory (MB) and CPU (ms per video) of one worker over a thousand videos.
+
+The worker is a process of gunicorn with the real function, which is called for one video after the
+other. There is no reference: the question is only whether memory grows. Run alone:
+`make bench ONLY=memory`.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,13 @@ TITLE = "A thousand videos through one worker"
 
 
 def run(bench: Bench) -> list[dict[str, float]]:
-    """Resident MB and CPU ms per video up to each number of videos; gunicorn's master included.
+    """Return, for each number of videos, the resident MB, and the CPU ms per video since the last.
 
-    The clips are called again and again: the function knows nothing of earlier calls, and the
-    store need not keep a thousand copies.
+    The memory and CPU time of gunicorn's master process are included. The same clips are used again
+    and again: the function does not remember earlier calls, so a thousand copies in the store are
+    not needed.
     """
-    found = []
+    results = []
     with BenchStack(bench, workers=1) as stack:
         stack.get_ready()
         keys = [f"warm-0/{video.name}" for video in bench.videos]
@@ -28,21 +34,21 @@ def run(bench: Bench) -> list[dict[str, float]]:
             spent_s = _cpu_s(stack) - before_s
             cpu_ms = round(spent_s / (count - done) * 1000, 1)
             rss_mb = round(processes.rss_bytes(processes.tree(stack.function.pid)) / 1e6, 1)
-            found.append({"videos": count, "rss_mb": rss_mb, "cpu_ms": cpu_ms})
+            results.append({"videos": count, "rss_mb": rss_mb, "cpu_ms": cpu_ms})
             done, before_s = count, before_s + spent_s
-    return found
+    return results
 
 
 def _cpu_s(stack: BenchStack) -> float:
     return processes.cpu_s(processes.tree(stack.function.pid))
 
 
-def growth(found: list[dict[str, Any]]) -> float:
-    """The last resident size, as a multiple of the first."""
-    return float(found[-1]["rss_mb"] / found[0]["rss_mb"])
+def growth(results: list[dict[str, Any]]) -> float:
+    """Return the last resident memory as a multiple of the first."""
+    return float(results[-1]["rss_mb"] / results[0]["rss_mb"])
 
 
-def table(found: list[dict[str, Any]]) -> str:
-    rows = [(each["videos"], f"{each['rss_mb']:.0f}", f"{each['cpu_ms']:.1f}") for each in found]
-    head = ("videos", "resident, MB", "CPU ms per video since the line above")
-    return f"{markdown.table(head, rows)}\n\nGrowth of memory: {growth(found):.3f} times."
+def table(results: list[dict[str, Any]]) -> str:
+    rows = [(each["videos"], f"{each['rss_mb']:.0f}", f"{each['cpu_ms']:.1f}") for each in results]
+    head = ("videos so far", "resident memory, MB", "CPU ms per video since the row above")
+    return f"{markdown.table(head, rows)}\n\nMemory grew by a factor of {growth(results):.3f}."

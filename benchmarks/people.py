@@ -1,4 +1,4 @@
-"""Photos of people for measurements, and looks at them that were made worse."""
+"""Reads and scales the photos of people that `face_sizes` and `strangers` use."""
 
 from __future__ import annotations
 
@@ -21,19 +21,22 @@ from rollcall.gallery.photos import read_photo
 
 PICTURES = (".jpg", ".jpeg", ".png", ".mp4")
 SURROUNDINGS = 2
-"""Widths of the face that are kept around it when a picture is made smaller."""
+"""How much of the picture is kept on each side of a face, as a multiple of the face's longer side.
+The detector needs some surroundings."""
 
 HELP = (
-    "folders, each of one person; of a picture or clip that is named itself, each face is a person"
+    "folders with pictures of one person each, or single pictures and clips, in which every face"
+    " counts as a stranger"
 )
 
 
 class Photo(NamedTuple):
-    """A face with the picture around it."""
+    """A face, and the part of the picture around it."""
 
     person: str
     known: bool
-    """Whether it may be enrolled: only people with a folder may, so that nobody has two names."""
+    """Whether the person may be enrolled. Only people with a folder may: the face in a single
+    picture may belong to the same person as another face with a different name."""
     pixels: Pixels
     box: Box
     encoding: Encodings
@@ -44,14 +47,14 @@ class Photo(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A look at a photo."""
+    """The engine's result for a look at a photo."""
 
     quality: FaceQuality
     encoding: Encodings
 
 
 def photos(paths: Sequence[Path], engine: FaceEngine) -> list[Photo]:
-    """The largest face of each picture in a folder, and every face of a picture on its own."""
+    """Return the largest face of each picture in a folder, and every face of a single picture."""
     found: list[Photo] = []
     for path in paths:
         if path.is_dir():
@@ -64,7 +67,7 @@ def photos(paths: Sequence[Path], engine: FaceEngine) -> list[Photo]:
 
 
 def shrunk(photo: Photo, size_px: int) -> tuple[Pixels, Box]:
-    """The photo with its face at that size, and where the face is then."""
+    """Return the photo scaled so that its face has this size, and the face's box after scaling."""
     factor = size_px / photo.size_px
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     pixels = cv2.resize(photo.pixels, None, fx=factor, fy=factor, interpolation=method)
@@ -73,7 +76,7 @@ def shrunk(photo: Photo, size_px: int) -> tuple[Pixels, Box]:
 
 
 def look(engine: FaceEngine, pixels: Pixels, box: Box) -> Seen | None:
-    """The engine's look at the face in that place; None where it finds none."""
+    """Look at the face in this box; None if the engine finds no face there."""
     face = max(engine.detect(pixels), key=lambda each: overlap(each.box, box), default=None)
     if face is None or overlap(face.box, box) < 0.3:
         return None
@@ -82,7 +85,7 @@ def look(engine: FaceEngine, pixels: Pixels, box: Box) -> Seen | None:
 
 
 def nearest(encoding: Encodings, names: Sequence[str], encodings: Encodings) -> Match | None:
-    """Does what `Gallery.nearest` does, without the work of making a gallery."""
+    """Return the nearest identity, as `Gallery.nearest` does, without building a gallery."""
     if not names:
         return None
     distances = np.linalg.norm(encodings - encoding, axis=1)
@@ -109,7 +112,7 @@ def _cut_out(pixels: Pixels, face: DetectedFace) -> tuple[Pixels, Box]:
 
 
 def run_on_pictures(report: Callable[[Sequence[Path], FaceEngine], str], about: str | None) -> None:
-    """The command line of a script that prints a report about pictures of people."""
+    """Run a script whose arguments are pictures of people, and print its report."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("pictures", nargs="+", type=Path, help=HELP)
     engine = default_engine(Path.home() / ".cache" / "rollcall")

@@ -1,4 +1,4 @@
-"""One picture of what was measured: clips, growth with length, throughput."""
+"""Draws one picture with the results of three sections: `clips`, `growth` and `throughput`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 
 
 def draw(results: Mapping[str, Any], path: Path) -> bool:
-    """A PNG with a panel for each of these sections that was measured; whether there is any."""
+    """Write a PNG with a panel for each section that was measured.
+
+    Returns False and writes nothing if none of the three sections was measured.
+    """
     drawn = [name for name in PANELS if name in results]
     if not drawn:
         return False
@@ -49,6 +52,7 @@ def draw(results: Mapping[str, Any], path: Path) -> bool:
         figure = Figure(figsize=(INCHES[0] * len(drawn), INCHES[1]), layout=layout)
         for name, axes in zip(drawn, figure.subplots(1, len(drawn), squeeze=False)[0], strict=True):
             PANELS[name](axes, results[name])
+        # The file does not name matplotlib's version, so that equal results give equal files.
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
     return True
 
@@ -71,7 +75,7 @@ def _clips(axes: Axes, clips: list[dict[str, Any]]) -> None:
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
-    _say(axes, "CPU per clip", "ms, logarithmic; less is better")
+    _title(axes, "CPU per clip", "ms, logarithmic; less is better")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1.0), ncols=2, fontsize=9, borderpad=0)
 
 
@@ -98,7 +102,9 @@ def _growth(axes: Axes, found: list[dict[str, Any]]) -> None:
     axes.yaxis.set_major_formatter(PLAIN)
     axes.margins(y=0.15)
     axes.grid()
-    _say(axes, "CPU against the length of the video", "seconds of CPU, 720p; both axes logarithmic")
+    _title(
+        axes, "CPU against the length of the video", "seconds of CPU, 720p; both axes logarithmic"
+    )
 
 
 def _throughput(axes: Axes, result: dict[str, Any]) -> None:
@@ -114,10 +120,10 @@ def _throughput(axes: Axes, result: dict[str, Any]) -> None:
     axes.grid(axis="y")
     cores = next(iter(next(iter(result.values())).values()))["cores"]
     note = f"videos a second on {cores} cores, store included"
-    _say(axes, "The whole flow", note)
+    _title(axes, "The whole flow", note)
 
 
-def _say(axes: Axes, title: str, note: str) -> None:
+def _title(axes: Axes, title: str, note: str) -> None:
     axes.set_title(title)
     axes.annotate(
         note,

@@ -1,7 +1,10 @@
-"""Time to answer for a small and a large object, and how much of it is fetched.
+"""Measures how long the answer takes for a small and a large object, and how much is fetched.
 
-Both hold one and the same video, with its index in front; the large one goes on with a box that
-players skip (`free`). So what differs is only how many bytes come after what is looked at.
+The reference is Rollcall itself with range requests switched off, so that it fetches the whole
+object. Both objects hold the same video, with its index at the start. After the video, each object
+is filled up with a box that players skip (`free`), so the objects differ only in that box.
+
+Run alone: `make bench ONLY=ranged`.
 """
 
 from __future__ import annotations
@@ -27,16 +30,18 @@ from rollcall.wiring import build_pipeline
 
 TITLE = "Large objects"
 LENGTH_S = 10
+"""Length of the video in both objects."""
+
 WARM_KEY = "warm.mp4"
 
 
 def run(bench: Bench) -> dict[str, Any]:
-    """By store, for each size: the answer by one request for all, and as Rollcall does it."""
+    """Return, by store and size, the results with and without fetching the whole object."""
     with store_alone(bench) as settings:
         store = S3Store(s3_client(settings))
         store.upload(bench.videos[0], settings.input_bucket, WARM_KEY)
-        found = [_size(bench, settings, store, count) for count in bench.sizes.object_bytes]
-    return {bench.store: found}
+        results = [_size(bench, settings, store, count) for count in bench.sizes.object_bytes]
+    return {bench.store: results}
 
 
 def _size(bench: Bench, settings: Settings, store: S3Store, size_bytes: int) -> dict[str, Any]:
@@ -55,8 +60,11 @@ def _size(bench: Bench, settings: Settings, store: S3Store, size_bytes: int) -> 
 def answer_time(
     settings: Settings, key: str, ranges_from_bytes: int = pipeline.RANGES_FROM_BYTES
 ) -> dict[str, Any]:
-    """Seconds to the answer of a pipeline in this process, its models loaded and a decoder
-    started before, bytes fetched, and the status."""
+    """Return the seconds until the answer, its status, and the bytes and requests for the object.
+
+    The pipeline runs in this process. Another video is recognised first, so that the models are
+    loaded and a decoder is running.
+    """
     warm, fetched = build_pipeline(settings), list[int]()
     client = s3_client(settings)
     client.meta.events.register("after-call.s3.GetObject", _counter(fetched))
@@ -82,7 +90,7 @@ def _counter(fetched: list[int]) -> Callable[..., None]:
 
 
 def padded(video: Path, path: Path, size_bytes: int) -> Path:
-    """The MP4 and a box of zeros, as sparse as the file system allows."""
+    """Write a sparse file of this size: the MP4, and after it a box of zeros."""
     body = video.read_bytes()
     free_bytes = size_bytes - len(body)
     if not 8 <= free_bytes < 1 << 32:
@@ -95,15 +103,15 @@ def padded(video: Path, path: Path, size_bytes: int) -> Path:
 
 def table(result: dict[str, Any]) -> str:
     head = (
-        *("store", "object", "fetched whole, s", "Rollcall, s", "ratio", "Rollcall fetched"),
-        "requests",
+        *("store", "object", "fetched whole, s", "Rollcall, s", "ratio", "fetched by Rollcall"),
+        "Rollcall's requests",
     )
-    rows = [(store, *_cells(each)) for store, found in result.items() for each in found]
+    rows = [(store, *_cells(each)) for store, results in result.items() for each in results]
     return markdown.table(head, rows)
 
 
 def ratio(each: dict[str, Any]) -> float:
-    """How many times sooner Rollcall answers."""
+    """Return how many times as long the answer takes if the whole object is fetched."""
     return float(each["whole"]["answer_s"] / each["rollcall"]["answer_s"])
 
 

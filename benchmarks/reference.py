@@ -1,7 +1,7 @@
-"""The flow that Rollcall is compared with, in the manner of course projects.
+"""The reference flow with which Rollcall is compared. It does what course projects do.
 
-ffmpeg writes one JPEG a second, `face_recognition` looks at each until there is a face, and the
-gallery is a pickle that is read again for every video.
+The `ffmpeg` program writes a JPEG for each second, `face_recognition` searches the JPEGs until it
+finds a face, and the gallery is a pickle that is read again for every video.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from benchmarks.theirs import face_recognition
 
 
 def recognise(video: Path, gallery: Path) -> str:
-    """The name of the first face's nearest identity; empty when there is none."""
+    """Return the first name in the gallery that matches the first face; "" if none matches."""
     with tempfile.TemporaryDirectory() as folder:
         argv = ["ffmpeg", "-loglevel", "error", "-i", str(video), "-r", "1"]
         subprocess.run([*argv, f"{folder}/%03d.jpeg"], check=True, stdin=subprocess.DEVNULL)
         with open(gallery, "rb") as file:
-            known = pickle.load(file)  # noqa: S301 - the point of the comparison
+            known = pickle.load(file)  # noqa: S301 - course projects do this
         for picture in sorted(Path(folder).iterdir()):
             encodings = face_recognition.face_encodings(
                 face_recognition.load_image_file(str(picture))

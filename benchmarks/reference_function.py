@@ -1,8 +1,8 @@
-"""The reference as a warm function: an event in, a CSV beside the video out.
+"""The reference flow as a warm function that gets an event and writes a CSV to the output bucket.
 
-In the manner of course projects: the whole object goes to /tmp, then comes the flow of
-`benchmarks.reference`, then a Query for the person. Clients are made once per worker. It answers
-with the words that the trigger knows.
+It does what course projects do: it downloads the whole object to a temporary folder, runs
+`benchmarks.reference`, and queries DynamoDB for the person. Each worker creates its clients once.
+The statuses in its answers are those that the trigger expects. `stacks.py` runs it with gunicorn.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rollcall.stores.boto import dynamodb_resource, s3_client
 
 
 class ReferenceFunction:
-    """One video per call."""
+    """Recognises one video per call."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class ReferenceFunction:
         self._students = dynamodb_resource(settings).Table(settings.student_table)
 
     def call(self, key: str) -> str:
-        """The status."""
+        """Recognise the video with this key, write its CSV, and return the status."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "video.mp4"
             self._s3.download_file(self._settings.input_bucket, key, str(path))
@@ -59,7 +59,7 @@ def _csv(rows: list[list[str]]) -> bytes:
 
 
 def from_environment() -> Flask:
-    """For gunicorn, at the address where a gateway would show it."""
+    """Return the application for gunicorn. Its path is the one that the gateway would use."""
     settings = load_settings(os.environ)
     function = ReferenceFunction(settings)
     app = Flask(__name__)

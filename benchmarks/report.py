@@ -1,4 +1,4 @@
-"""All tables in one text, and the part of docs/performance.md that is generated."""
+"""Lists the sections, and writes their tables into one text and into docs/performance.md."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ SECTIONS: Mapping[str, ModuleType] = {
     "gallery": gallery,
     "ranged": ranged,
 }
-"""In the order of the report; each has `TITLE`, `run(bench)` and `table(what run returned)`."""
+"""The sections in the order of the report. Each module has a `TITLE`, `run(bench)`, which measures,
+and `table(results)`, which writes what `run` returned as Markdown."""
 
 _BLOCK = re.compile(r"(<!-- bench -->\n).*(<!-- /bench -->)", re.DOTALL)
 
 
 def report(results: Mapping[str, Any]) -> str:
-    """Markdown of every section that was measured."""
+    """Return the Markdown of every section that was measured."""
     parts = [f"Machine: {results['machine']}."]
     for name, section in SECTIONS.items():
         if name in results:
@@ -52,8 +53,10 @@ def report(results: Mapping[str, Any]) -> str:
 
 
 def merge(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured now replaces what was measured before; a section by store keeps the
-    other store's part."""
+    """Return the earlier results; those of sections that were measured again are replaced.
+
+    In sections with results for each store, only those of the measured store are replaced.
+    """
     both = {**older, **newer}
     for name in newer.keys() & older.keys():
         if isinstance(newer[name], dict):
@@ -62,8 +65,8 @@ def merge(older: Mapping[str, Any], newer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_block(page: Path, text: str) -> None:
-    """Between the page's markers. Raises ValueError when it has none."""
-    changed, count = _BLOCK.subn(lambda found: f"{found[1]}{text}\n{found[2]}", page.read_text())
+    """Write the text between the page's markers. Raises ValueError if the page has none."""
+    changed, count = _BLOCK.subn(lambda block: f"{block[1]}{text}\n{block[2]}", page.read_text())
     if count != 1:
         raise ValueError(f"{page} has no <!-- bench --> and <!-- /bench -->")
     page.write_text(changed)

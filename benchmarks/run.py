@@ -1,4 +1,4 @@
-"""`make bench`: tables on the terminal, everything as JSON and a picture."""
+"""The command behind `make bench`: measures, prints the tables, and writes JSON and a picture."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from devstack.store_servers import StoreName
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 FORMAT = 2
-"""Of the JSON; one of another format is not added to."""
+"""Version of the JSON. Results of another version are not merged with new results."""
 
 
 def parse_only(context: click.Context, parameter: click.Parameter, value: str) -> list[str]:
-    """Sections in the order of the report; empty means all."""
+    """Return the sections in the order of the report. An empty value means all."""
     names = {name.strip() for name in value.split(",") if name.strip()} or set(SECTIONS)
     if unknown := sorted(names - set(SECTIONS)):
         raise click.BadParameter(
-            f"no section {', '.join(unknown)}; there are {', '.join(SECTIONS)}"
+            f"unknown sections: {', '.join(unknown)}; choose from {', '.join(SECTIONS)}"
         )
     return [name for name in SECTIONS if name in names]
 
@@ -40,19 +40,20 @@ def parse_only(context: click.Context, parameter: click.Parameter, value: str) -
     required=True,
     help="Folder with videos/, encoding, mapping and student_data.json, as for the demo.",
 )
-@click.option("--only", default="", callback=parse_only, help="Sections, parted by commas.")
+@click.option("--only", default="", callback=parse_only, help="Sections, separated by commas.")
 @click.option(
     "--store", type=click.Choice(["embedded", "ceph"]), default="embedded", show_default=True
 )
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("state/bench.json"), show_default=True
 )
-@click.option("--write-docs", is_flag=True, help=f"Renew docs/{PAGE.name} and its picture.")
+@click.option("--write-docs", is_flag=True, help=f"Update docs/{PAGE.name} and its picture.")
 def main(data: Path, only: list[str], store: StoreName, out: Path, write_docs: bool) -> None:
-    """Measure Rollcall beside a reference flow; what is not measured now is kept from before."""
+    """Measure Rollcall and a reference flow. Sections not measured now keep earlier results."""
     if not shutil.which("ffmpeg"):
-        raise click.UsageError("ffmpeg is needed: apt-get install ffmpeg")
-    results = merge(_earlier(out), {**_kind(), **measure_all(data, only, store)})
+        raise click.UsageError("the program ffmpeg is missing: apt-get install ffmpeg")
+    measured = measure_all(data, only, store)
+    results = merge(_earlier_results(out), {**_format_and_machine(), **measured})
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(results, indent=1) + "\n")
     draw(results, out.with_suffix(".png"))
@@ -65,7 +66,7 @@ def main(data: Path, only: list[str], store: StoreName, out: Path, write_docs: b
 def measure_all(
     data: Path, only: list[str], store: StoreName, sizes: Sizes | None = None
 ) -> dict[str, Any]:
-    """One section after the other; what they make is gone afterwards."""
+    """Measure one section after the other, in a temporary folder."""
     results = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(data, Path(folder), store, sizes or Sizes())
@@ -75,13 +76,13 @@ def measure_all(
     return results
 
 
-def _earlier(out: Path) -> dict[str, Any]:
-    """Results of another machine would not fit to these."""
+def _earlier_results(out: Path) -> dict[str, Any]:
+    """Return the results in the file if they are from this machine and in this format."""
     earlier: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {}
-    return earlier if _kind().items() <= earlier.items() else {}
+    return earlier if _format_and_machine().items() <= earlier.items() else {}
 
 
-def _kind() -> dict[str, Any]:
+def _format_and_machine() -> dict[str, Any]:
     machine = f"{_cpu_name()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return {"format": FORMAT, "machine": machine}
 

@@ -1,4 +1,4 @@
-"""The local stack, with any function host in it: ours, or that of the reference."""
+"""Runs the local OpenFaaS stack with either Rollcall's function or the reference in it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,18 @@ from rollcall.stores.s3 import S3Store
 
 OURS = OpenFaasStack.app
 REFERENCE = "benchmarks.reference_function:from_environment()"
+"""The two applications, in gunicorn's notation."""
 
 DEADLINE_S = 900.0
+"""Time limit for all videos of a section."""
+
 POLL_S = 0.1
 
 
 @contextmanager
 def store_alone(bench: Bench) -> Iterator[Settings]:
-    """Settings of a store with buckets and student records, and nobody who is told of uploads."""
+    """Start a store with buckets and student records but without notifications. Yields the
+    settings for the store."""
     folder = _folder(bench)
     with ExitStack() as stack:
         processes = Processes()
@@ -53,9 +57,10 @@ def _folder(bench: Bench) -> Path:
 
 
 class BenchStack(OpenFaasStack):
-    """Store, notification and trigger are always the same; only the function differs.
+    """A stack with either function. Store, notification and trigger are always the same.
 
-    It runs as `OpenFaasStack` runs it: gunicorn, so many workers, one call each at a time.
+    `app` runs as in `OpenFaasStack`: gunicorn with `workers` processes, each of which serves one
+    call at a time.
     """
 
     def __init__(self, bench: Bench, app: str = OURS, workers: int | None = None) -> None:
@@ -66,9 +71,10 @@ class BenchStack(OpenFaasStack):
         overrides = {
             "ENCODINGS": str(bench.encodings),
             "MODEL_CACHE": bench.model_cache,
-            "FUNCTION_HMAC_KEY": "",
+            "FUNCTION_HMAC_KEY": "",  # the reference does not check signatures
         }
-        # One client: httpx.get would load certificates at each call, which takes 15 ms of CPU.
+        # One client for all calls: httpx.get would load certificates in every call, which takes
+        # 15 ms of CPU.
         self.client = httpx.Client(trust_env=False, timeout=DEADLINE_S)
         environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         super().__init__(_folder(bench), environ, overrides, bench.store)
@@ -78,7 +84,7 @@ class BenchStack(OpenFaasStack):
         self.client.close()
 
     def get_ready(self) -> None:
-        """Records are there, events go out, and every worker has had videos."""
+        """Upload the students, wait until events are delivered, and warm up every worker."""
         upload_students(self.settings, self._bench.data / "student_data.json")
         self.wait_delivering()
         warm = {f"warm-{n}/{video.name}": video for n in range(2) for video in self._bench.videos}
@@ -90,15 +96,18 @@ class BenchStack(OpenFaasStack):
         upload_videos(self.settings, videos, lambda sent: None, lambda: None)
 
     def wait_settled(self, count: int) -> None:
-        """Until so many videos beside the first ones are done or dead. Raises TimeoutError."""
+        """Wait until this many videos after the warm-up are done or dead letters.
+
+        Raises TimeoutError.
+        """
         until = time.monotonic() + DEADLINE_S
         while self._settled() < self._warmed + count:
             if time.monotonic() > until:
-                raise TimeoutError(f"not settled after {DEADLINE_S:g} s; logs are in {self.folder}")
+                raise TimeoutError(f"not done after {DEADLINE_S:g} s; logs are in {self.folder}")
             time.sleep(POLL_S)
 
     def call(self, key: str) -> dict[str, Any]:
-        """The function's answer for a video of the input bucket, without the trigger."""
+        """Call the function directly for a video in the input bucket, and return its answer."""
         video = {"bucket": self.settings.input_bucket, "key": key}
         response = self.client.post(self._function_url, json=video)
         answer: dict[str, Any] = response.raise_for_status().json()

@@ -1,4 +1,8 @@
-"""Wall time of each stage of the pipeline, as the function's answers tell it."""
+"""Measures the wall time of each stage of the pipeline for one clip, in milliseconds.
+
+The times come from the function's answers (`timings_ms`). There is no reference: the section shows
+where Rollcall's own time goes. Run alone: `make bench ONLY=stages`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ TITLE = "Stages of a call"
 
 
 def run(bench: Bench) -> dict[str, Any]:
-    """By store, per clip: median ms of each stage, in the order of the pipeline."""
+    """Return, by store and clip, the median ms of each stage, in the order of the pipeline."""
     with BenchStack(bench, workers=1) as stack:
         stack.get_ready()
         clips = [_clip(bench, stack, video.name) for video in bench.videos]
@@ -27,7 +31,10 @@ def _clip(bench: Bench, stack: BenchStack, name: str) -> dict[str, Any]:
 
 
 def means(clips: list[dict[str, Any]]) -> dict[str, float]:
-    """Over the clips, by stage; a stage that a clip has not (no face: no match) took nothing."""
+    """Return the mean over the clips, by stage.
+
+    A stage that a clip does not reach counts as 0. For example, a clip without a face has no match.
+    """
     stages = dict.fromkeys(stage for clip in clips for stage in clip["ms"])
     return {s: sum(clip["ms"].get(s, 0.0) for clip in clips) / len(clips) for s in stages}
 
@@ -44,10 +51,10 @@ def _table(store: str, clips: list[dict[str, Any]]) -> str:
         for name, ms in lines
     ]
     share = (f"{part:.0%}" for part in shares(clips).values())
-    return markdown.table((f"{store}, ms", *stages, "sum"), [*rows, ("share", *share, "")])
+    return markdown.table((f"{store}, ms", *stages, "sum"), [*rows, ("share of sum", *share, "")])
 
 
 def shares(clips: list[dict[str, Any]]) -> dict[str, float]:
-    """Of the mean call, by stage."""
+    """Return the share of each stage in the mean call."""
     mean = means(clips)
     return {stage: ms / sum(mean.values()) for stage, ms in mean.items()}

@@ -1,8 +1,11 @@
-"""How many strangers get a name, and how many known people keep theirs, by size of the gallery.
+"""Counts strangers who get a name, and known people who get theirs, by size of the gallery.
 
-`python -m benchmarks.strangers PICTURES...` makes galleries of the people at hand. Larger ones are
-filled up with encodings that are drawn like the real ones. Looks are photos made smaller and
-compressed; nobody is recognised by the photo that the look was made of.
+    python -m benchmarks.strangers FOLDER_OR_PICTURE...
+
+Galleries are made of the people in the pictures. Larger galleries are filled up with made-up
+people, whose encodings have the same statistics as those of the real people. Looks are photos that
+were scaled down, and some were also compressed. For each look, its own photo is left out of the
+gallery.
 """
 
 from __future__ import annotations
@@ -25,33 +28,39 @@ from rollcall.core.tolerance import decision_for, gallery_tolerance
 from rollcall.core.types import Encodings
 
 GALLERIES = (5, 20, 100, 1000)
+"""Numbers of people."""
+
 PHOTOS = (1, 2, 4)
-"""Encodings of each person; of those who have fewer, all."""
+"""Numbers of encodings for each person. People with fewer photos are enrolled with all of them."""
 
 LOOKS = ((36, False), (48, False), (48, True), (64, False), (96, False), (96, True))
-"""Sizes in pixels, and whether the look is compressed."""
+"""Sizes of the face in pixels, and whether the look is compressed."""
 
 TRIALS = 12
-"""Galleries of each kind; strangers are few, so the galleries change."""
+"""How many galleries of each kind are made. There are few strangers, so each is tried with several
+galleries."""
 
 HEAD = (
-    *("people", "photos each", "tolerance", "strangers' looks", "named", "expected"),
-    *("known looks", "right", "wrong"),
+    *("people", "photos each", "tolerance", "looks at strangers", "named", "named, expected"),
+    *("looks at known people", "right", "wrong"),
 )
 
 
 class Population(NamedTuple):
-    """The statistics that made-up people are drawn from."""
+    """The statistics from which made-up people are drawn."""
 
     mean: Encodings
     covariance: NDArray[np.float64]
-    """Of one photo of each person."""
+    """Covariance of the encodings of one photo of each person."""
     within: Encodings
     """Differences between photos and the mean of their person."""
     norms: Encodings
 
     def draw(self, people: int, each: int, random: np.random.Generator) -> Encodings:
-        """Shape (people * each, size), the encodings of a person one after the other."""
+        """Draw `each` encodings for every one of `people` made-up people.
+
+        Returns shape (people * each, size); a person's encodings follow each other.
+        """
         part = float((self.within**2).sum(axis=1).mean() / np.trace(self.covariance))
         middles = random.multivariate_normal(self.mean, (1 - part) * self.covariance, people)
         drawn = np.repeat(middles, each, axis=0)
@@ -62,8 +71,7 @@ class Population(NamedTuple):
 
 
 def population(known: Sequence[Photo]) -> Population:
-    """The covariance of few people makes some of them too much alike, so it is moved towards equal
-    variances until distances between people deviate as they really do."""
+    """Estimate the statistics of the known people's encodings."""
     names = sorted({photo.person for photo in known})
     groups = [np.array([p.encoding for p in known if p.person == name]) for name in names]
     several = [group for group in groups if len(group) > 1]
@@ -73,9 +81,11 @@ def population(known: Sequence[Photo]) -> Population:
     first, second = np.triu_indices(len(ones), 1)
     squares = ((ones[first] - ones[second]) ** 2).sum(axis=1)
     even = np.trace(raw) ** 2 / len(raw)
-    # The variance of squared distances is 8 tr(C C), if C is the covariance.
-    wanted, given = float(np.var(squares)) / 8 - even, float(np.trace(raw @ raw)) - even
-    kept = float(np.sqrt(np.clip(wanted / given, 0, 1)))
+    # With a covariance from few people, some made-up people would be too much alike. So it is moved
+    # towards equal variances until distances between made-up people vary as much as those between
+    # real people. The variance of squared distances is 8 tr(C C), where C is the covariance.
+    wanted, estimated = float(np.var(squares)) / 8 - even, float(np.trace(raw @ raw)) - even
+    kept = float(np.sqrt(np.clip(wanted / estimated, 0, 1)))
     covariance = kept * raw + (1 - kept) * np.trace(raw) / len(raw) * np.eye(len(raw))
     everyone = np.vstack(groups)
     norms = np.linalg.norm(everyone, axis=1)
@@ -83,7 +93,7 @@ def population(known: Sequence[Photo]) -> Population:
 
 
 class Counts:
-    """Counts over all galleries of one kind."""
+    """The counts for all galleries of one kind together."""
 
     def __init__(self) -> None:
         self.tolerances: list[float] = []
@@ -107,15 +117,15 @@ def count(
     looks: Sequence[tuple[Photo, Seen]],
     engine: FaceEngine,
 ) -> None:
-    """All looks against one gallery."""
+    """Recognise all looks with one gallery, and add the results to `counts`."""
     names = [photo.person for photo in enrolled]
     names += [f"made up {number // each}" for number in range(len(filler))]
     rows = np.vstack([[photo.encoding for photo in enrolled], filler])
     gallery = Gallery(names, rows, engine.space.name)
-    own = gallery_tolerance(gallery, engine.space)
+    tolerance = gallery_tolerance(gallery, engine.space)
     rule = decision_for(gallery, None, engine.space)
-    counts.tolerances.append(own.tolerance)
-    counts.expected.append(own.false_name_rate)
+    counts.tolerances.append(tolerance.tolerance)
+    counts.expected.append(tolerance.false_name_rate)
     people = {photo.person for photo in enrolled}
     for photo, seen in looks:
         other = [index for index, each_one in enumerate(enrolled) if each_one is not photo]
@@ -168,8 +178,8 @@ def _described(size_px: int, jpeg: bool) -> str:
 def _enrolled(
     known: Sequence[Photo], size: int, each: int, random: np.random.Generator
 ) -> list[Photo]:
-    """Photos of people by chance. Two thirds of the real people at most, so that there are
-    strangers."""
+    """Return photos of randomly chosen people. At most two thirds of all people are chosen, so that
+    the others are strangers."""
     people = sorted({photo.person for photo in known})
     count = min(size, 2 * len(people) // 3)
     chosen: list[Photo] = []

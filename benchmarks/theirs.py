@@ -1,4 +1,4 @@
-"""The package `face_recognition`, without the warning about what it imports."""
+"""Imports the package `face_recognition` without the warning about `pkg_resources`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import warnings
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    # First, because without it `face_recognition` ends the process with exit code 0.
+    # `pkg_resources` is imported first, because an ImportError is clear. If that module is missing,
+    # `face_recognition` prints a misleading message and ends the process with exit code 0.
     importlib.import_module("pkg_resources")
     face_recognition = importlib.import_module("face_recognition")

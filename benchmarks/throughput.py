@@ -1,7 +1,10 @@
-"""The whole flow, many videos at once: ours and the reference, on one store after the other.
+"""Measures the whole flow with many videos at once: videos per second, and CPU ms per video.
 
-Store, notification, trigger and number of workers are the same; only the function differs. The
-clock runs from the first upload to the last result, after both workers have had videos.
+Rollcall's function and the reference run in the same stack: store, notification, trigger and number
+of workers are the same. After a warm-up of all workers, the clock runs from the first upload to the
+last result.
+
+Run alone: `make bench ONLY=throughput`. Add `STORE=ceph` for the other store.
 """
 
 from __future__ import annotations
@@ -28,13 +31,13 @@ MAX_RESULT_BYTES = 1 << 20
 
 
 def run(bench: Bench) -> dict[str, Any]:
-    """By store: what each function needed."""
+    """Return the costs of each function, by store."""
     flows = {"reference": REFERENCE, "rollcall": OURS}
     return {bench.store: {name: _flow(bench, app) for name, app in flows.items()}}
 
 
 def _flow(bench: Bench, app: str) -> dict[str, Any]:
-    videos = _many(bench)
+    videos = _videos(bench)
     with BenchStack(bench, app) as stack:
         stack.get_ready()
         before, all_before_s = _cpu_by_part(stack), processes.machine_cpu_s()
@@ -43,7 +46,7 @@ def _flow(bench: Bench, app: str) -> dict[str, Any]:
         stack.wait_settled(len(videos))
         wall_s, all_s = time.perf_counter() - started, processes.machine_cpu_s() - all_before_s
         after = _cpu_by_part(stack)
-        right = _right(bench, stack, videos)
+        right = _count_right(bench, stack, videos)
     spent = {part: round(after[part] - before[part], 2) for part in after}
     return {
         "videos": len(videos),
@@ -55,15 +58,16 @@ def _flow(bench: Bench, app: str) -> dict[str, Any]:
     }
 
 
-def _many(bench: Bench) -> dict[str, Path]:
-    """Key -> file; the clips again and again."""
+def _videos(bench: Bench) -> dict[str, Path]:
+    """Return the videos to upload, by key. The clips are used again and again."""
     clips, count = bench.videos, bench.sizes.throughput_videos
     return {f"{n:04}/{clips[n % len(clips)].name}": clips[n % len(clips)] for n in range(count)}
 
 
 def _cpu_by_part(stack: BenchStack) -> dict[str, float]:
-    """`store` is everything that is neither function nor trigger nor this process, which uploads
-    and waits."""
+    """Return the CPU seconds so far of each part of the flow."""
+    # This process uploads and waits. Its children that are neither the function nor the trigger
+    # belong to the store.
     function = processes.tree(stack.function.pid)
     trigger = processes.tree(stack.trigger.pid)
     store = set(processes.tree(os.getpid())[1:]) - {*function, *trigger}
@@ -74,39 +78,40 @@ def _cpu_by_part(stack: BenchStack) -> dict[str, float]:
     }
 
 
-def _right(bench: Bench, stack: BenchStack, videos: Mapping[str, Path]) -> int:
-    """How many results name whom the mapping names."""
+def _count_right(bench: Bench, stack: BenchStack, videos: Mapping[str, Path]) -> int:
+    """Return how many results name the person that the mapping expects."""
     mapping = read_mapping(bench.data / "mapping")
     store = S3Store(s3_client(stack.settings))
-    there = {info.key for info in store.list_objects(stack.settings.output_bucket)}
+    keys = {info.key for info in store.list_objects(stack.settings.output_bucket)}
 
     def rows(key: str) -> list[dict[str, str]]:
         body = store.read(stack.settings.output_bucket, result_key(key), MAX_RESULT_BYTES)
         return list(csv.DictReader(io.StringIO(body.decode())))
 
-    found = {key: path for key, path in videos.items() if result_key(key) in there}
-    return sum(agrees(mapping[path.name], rows(key)) for key, path in found.items())
+    done = {key: path for key, path in videos.items() if result_key(key) in keys}
+    return sum(agrees(mapping[path.name], rows(key)) for key, path in done.items())
 
 
 def per_s(flow: Mapping[str, Any]) -> float:
-    """Videos a second."""
+    """Return the number of videos per second."""
     return float(flow["videos"] / flow["wall_s"])
 
 
 def cpu_ms(flow: Mapping[str, Any]) -> float:
-    """Of everything that took part, for each video."""
+    """Return the CPU ms per video of all parts together."""
     return float(sum(flow["cpu_s"].values()) / flow["videos"] * 1000)
 
 
 def busy(flow: Mapping[str, Any], seconds: float) -> float:
-    """Share of all cores' time."""
+    """Return these CPU seconds as a fraction of the time of all cores during the run."""
     return float(seconds / flow["wall_s"] / flow["cores"])
 
 
 def table(result: dict[str, Any]) -> str:
     head = (
-        *("store", "function", "right", "videos/s", "ratio", "CPU ms per video", "ratio"),
-        *("function", "store", "trigger", "upload", "cores busy", "by others"),
+        *("store", "function", "right", "videos/s", "times the reference", "CPU ms per video"),
+        *("reference's CPU / this CPU", "CPU: function", "CPU: store", "CPU: trigger"),
+        *("CPU: upload", "cores busy", "cores busy, other programs"),
     )
     rows = [
         (store, *_cells(name, flow, flows["reference"]))

@@ -1,1 +1,1 @@
-"""The whole flow on one machine, for the demo and the tests."""
+"""Run whole flows on one machine, for the demo, `rollcall up` and the tests. Nothing here ships."""

@@ -1,4 +1,4 @@
-"""What ends up in the functions' images, put together without a container engine."""
+"""Assemble the files of the container images without a container engine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ DOCKERFILE = "aws_lambda/Dockerfile"
 
 
 def assemble(target: Path, stack: str = "project3.yml", root: Path = REPOSITORY) -> Path:
-    """`target/function`: the handler's folder, and beside its files what `configuration.copy`
-    names. Returns `target`, which belongs on the path of whoever imports `function.handler`.
+    """Copy the files of an OpenFaaS function to `target/function`, as faas-cli does.
+
+    These are the handler's folder and the folders in `configuration.copy`. Returns `target`; if it
+    is in `sys.path`, `function.handler` can be imported.
     """
     document = yaml.safe_load((root / stack).read_text())
     (function,) = document["functions"].values()
@@ -29,26 +31,28 @@ def assemble(target: Path, stack: str = "project3.yml", root: Path = REPOSITORY)
 
 
 def assemble_image(target: Path, dockerfile: str = DOCKERFILE, root: Path = REPOSITORY) -> Path:
-    """What the last stage of a Dockerfile copies from the repository, with `target` as its `/`.
+    """Copy the files that the last stage of a Dockerfile copies from the repository.
 
-    Returns `target`. Patterns that match nothing copy nothing, as in BuildKit.
+    Returns `target`, which stands for the root folder of the image. A pattern that matches no file
+    is ignored, as in BuildKit.
     """
     shutil.rmtree(target, ignore_errors=True)
     last_stage = re.split(r"^FROM ", (root / dockerfile).read_text(), flags=re.MULTILINE)[-1]
     for line in re.findall(r"^COPY (?!--from)(.+)$", last_stage, re.MULTILINE):
-        *sources, place = [word for word in shlex.split(line) if not word.startswith("--")]
+        *sources, destination = [word for word in shlex.split(line) if not word.startswith("--")]
         for source in (path for pattern in sources for path in root.glob(pattern)):
-            _copy(source, target / place.lstrip("/"), into=place.endswith("/"))
+            _copy(source, target / destination.lstrip("/"), into=destination.endswith("/"))
     return target
 
 
-def _copy(source: Path, place: Path, *, into: bool) -> None:
+def _copy(source: Path, destination: Path, *, into: bool) -> None:
     if source.is_dir():
-        shutil.copytree(source, place, ignore=_NO_CACHE, dirs_exist_ok=True)
+        # COPY copies the content of a folder, not the folder itself.
+        shutil.copytree(source, destination, ignore=_NO_CACHE, dirs_exist_ok=True)
         return
-    place = place / source.name if into else place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, place)
+    file = destination / source.name if into else destination
+    file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, file)
 
 
 _NO_CACHE = shutil.ignore_patterns("__pycache__")

@@ -1,7 +1,8 @@
-"""A Ceph of one node on loopback: mon, mgr, one OSD that keeps everything in memory, and radosgw.
+"""A Ceph cluster of one node on loopback, for the demo, `rollcall up` and the tests.
 
-For the demo, for `rollcall up` and for the tests: what it stores is gone when it stops. cephx is
-on, because radosgw does not start without. No program needs root; an ordinary user is enough.
+It consists of a monitor, a manager, one OSD that stores everything in memory, and radosgw. Its
+data is lost when it stops. cephx is enabled, because radosgw does not start without it. No program
+needs root.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ INSTALL = (
 )
 
 OSD_BYTES = 4 << 30
-"""Most that the OSD stores; it takes memory only for what is there."""
+"""Capacity of the OSD. It uses memory only for the objects that it holds."""
 
 USER = "rollcall"
+# radosgw stores persistent notifications here, one queue object for each topic.
 _NOTIFICATIONS = ("--pool", "default.rgw.log", "--namespace", "notif")
 
 _CONF = """\
@@ -59,7 +61,7 @@ admin socket =
 log file =
 log to stderr = true
 auth allow insecure global id reclaim = false
-# Nobody else takes part in the vote, so nothing is gained by collecting changes for a second.
+# There is only one monitor, so collecting changes for a second before a vote saves nothing.
 paxos propose interval = 0.05
 paxos min wait = 0.01
 mgr initial modules =
@@ -76,12 +78,12 @@ mon data avail crit = 0
 
 
 class ProgramsMissing(StartFailed):
-    """Ceph is not installed; the message has the line that installs it."""
+    """Ceph is not installed. The message contains the command that installs it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """PEM files for a gateway that speaks TLS as well."""
+    """The PEM files with which the gateway also listens with TLS."""
 
     certificate: Path
     private_key: Path
@@ -89,16 +91,16 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Of the S3 user; made anew for each cluster."""
+    """The keys of the S3 user. They are random."""
 
     access: str = field(default_factory=lambda: secrets.token_hex(10).upper())
     secret: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
 
 
 class Ceph:
-    """One cluster. `start` may be called once; the owner of `processes` stops what it started.
+    """One cluster. `start` may be called only once. The daemons stop when `processes` is left.
 
-    Logs go to `folder`, data into a new folder inside it, which `remove_data` removes.
+    Logs are written to `folder`, and data to a new subfolder, which `remove_data` removes.
     """
 
     def __init__(
@@ -119,9 +121,9 @@ class Ceph:
         self._data = Path()
 
     def start(self) -> Process:
-        """The gateway, which answers with the user's keys when this returns.
+        """Start all daemons, and return the gateway when it answers and the S3 user exists.
 
-        Raises ProgramsMissing, and StartFailed with the end of a log.
+        Raises ProgramsMissing, or StartFailed with the end of a log.
         """
         check_programs(self._environ.get("PATH", os.defpath))
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,7 @@ class Ceph:
         return self.start_gateway()
 
     def start_gateway(self) -> Process:
-        """Also after `stop_gateway`: at the same address, with everything that was stored."""
+        """Start the gateway. After `stop_gateway` it gets the same address and the same objects."""
         endpoints = f"endpoint={self.url.removeprefix('http://')}"
         if self._certificate:
             endpoints += (
@@ -147,9 +149,10 @@ class Ceph:
         return self.gateway
 
     def stop_gateway(self) -> None:
-        """The gateway alone, and its hold on the queues of notifications with it.
+        """Stop only the gateway, and release its locks on the notification queues.
 
-        A gateway never gives its queues back; another one could only take them 90 s later.
+        A gateway does not release these locks when it stops, so the next gateway would have to wait
+        90 s until they expire.
         """
         if self.gateway:
             self._processes.stop(self.gateway)
@@ -157,11 +160,14 @@ class Ceph:
             self._free_queues()
 
     def delivers(self, topic: str) -> bool:
-        """Whether the gateway has taken the topic's queue; it looks for new ones every 30 s."""
+        """Return whether the gateway already delivers the events of this topic.
+
+        A gateway looks for new topics only every 30 s.
+        """
         return f"lock.{topic}_lock" in self._rados("listxattr", topic).split()
 
     def remove_data(self) -> None:
-        """When everything has stopped."""
+        """Delete the stored data. All daemons must have been stopped."""
         if self._data.name:
             shutil.rmtree(self._data)
 
@@ -180,13 +186,13 @@ class Ceph:
             (self._data / daemon).mkdir()
 
     def _start_monitor(self) -> None:
-        """The manager needs nothing but the monitor, so it starts beside the OSD."""
         address = f"[v2:127.0.0.1:{self._mon_port}]"
         monmap = str(self._data / "monmap")
         self._run("monmaptool", "--create", "--fsid", self._fsid, "--addv", "a", address, monmap)
         keyring = str(self._data / "keyring")
         self._run("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keyring)
         self._daemon("ceph-mon", "-f", "-i", "a")
+        # The manager only needs the monitor, so it starts while the OSD is being set up.
         self._daemon("ceph-mgr", "-f", "-i", "a")
 
     def _start_osd(self) -> None:
@@ -196,7 +202,8 @@ class Ceph:
         self._daemon("ceph-osd", "-f", "-i", "0")
 
     def _create_user(self) -> None:
-        """Waits for the OSD. The keys do not stand among the arguments, which everyone can see."""
+        # The command blocks until the OSD is up. The keys are passed in a variable, because every
+        # user of the machine can see the arguments.
         keys = f"--access-key={self.keys.access} --secret-key={self.keys.secret}"
         self._run(
             "radosgw-admin",
@@ -205,7 +212,7 @@ class Ceph:
         )
 
     def _free_queues(self) -> None:
-        """Removes the locks of the gateway that has just stopped. No other gateway runs here."""
+        # All locks belong to the gateway that has just stopped, because the cluster has only one.
         if "queues_list_object" not in self._rados("ls").split():
             return
         for queue in self._rados("listomapkeys", "queues_list_object").split():
@@ -222,8 +229,8 @@ class Ceph:
 
     def _daemon(self, program: str, *argv: str) -> Process:
         command = [program, *self._options(program), *argv]
-        # All daemons get the signal at once. A gateway that ends in order would then wait for an
-        # OSD that has already gone, without an end; and what they store is lost in any case.
+        # When their parent dies, all daemons get this signal at the same time. With SIGTERM the
+        # gateway would wait forever for the OSD, which has also ended. The data is lost anyway.
         process = Process(
             program, command, self._environ, self._folder, parent_death_signal=signal.SIGKILL
         )
@@ -234,16 +241,17 @@ class Ceph:
 
 
 def check_programs(path: str) -> None:
-    """Raises ProgramsMissing. `path` is searched as PATH is."""
+    """Raise ProgramsMissing unless all programs of Ceph are in `path`, a value of PATH."""
     missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
     if missing:
         raise ProgramsMissing(
-            f"Ceph is not (wholly) installed: no {', '.join(missing)}. As root: {INSTALL}"
+            f"Ceph is not completely installed; missing: {', '.join(missing)}."
+            f" As root, run: {INSTALL}"
         )
 
 
 def _keyring_entry(entity: str) -> str:
-    """The key's form is Ceph's: type 1 (AES), time of creation, length and 16 random bytes."""
+    # Ceph's key format: type 1 (AES), creation time (s, ns), length, and 16 random bytes.
     body = struct.pack("<HIIH", 1, int(time.time()), 0, 16) + secrets.token_bytes(16)
     caps = "".join(f'\tcaps {kind} = "allow *"\n' for kind in ("mon", "mgr", "osd"))
     return f"[{entity}]\n\tkey = {base64.b64encode(body).decode()}\n{caps}"

@@ -1,8 +1,8 @@
-"""Lambda's event source mapping for a queue: batches of messages become invocations.
+"""Lambda's event source mapping for a queue: it turns batches of messages into invocations.
 
-What AWS runs between SQS and a function, for a machine without AWS ("Using Lambda with Amazon SQS",
-Lambda Developer Guide). Messages that are done are deleted; the others come again by themselves
-when their visibility time-out is over, and end in the queue's dead-letter queue.
+On AWS, Lambda does this ("Using Lambda with Amazon SQS", Lambda Developer Guide). Messages that
+were processed are deleted. The others become visible again after their visibility time-out, and
+finally move to the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ from rollcall.worker.lambda_function import Answer
 log = logging.getLogger(__name__)
 
 WAIT_S = 1
-"""A poll lasts as long; so does the pause after a failure."""
+"""Duration of a long poll, and of the pause after a failure. A stop may have to wait this long."""
 
 
 class Function(Protocol):
-    """Raises TransientError where it could not be invoked."""
+    """A Lambda function that can be called synchronously."""
 
-    def invoke(self, payload: bytes) -> Answer: ...
+    def invoke(self, payload: bytes) -> Answer:
+        """Call the function. Raises TransientError if it could not be called."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueSource:
-    """The queue, and how it is read. `client` is boto3's."""
+    """A queue, and how many messages are read at once by how many threads."""
 
     client: Any
     url: str
@@ -42,7 +44,7 @@ class QueueSource:
 
 
 class EventSourceMapping:
-    """A context manager that polls in threads; at its end the invocations in flight end first."""
+    """A context manager that polls the queue in threads. Its exit waits for calls in flight."""
 
     def __init__(self, source: QueueSource, function: Function) -> None:
         self._source = source
@@ -70,7 +72,8 @@ class EventSourceMapping:
                 if messages:
                     self._deliver(messages)
             except TransientError as error:
-                log.warning("the messages come again: %s", error)
+                # Messages that were not deleted become visible again after their time-out.
+                log.warning("the messages will be delivered again: %s", error)
                 self._stopped.wait(WAIT_S)
 
     def _receive(self) -> list[dict[str, Any]]:
@@ -88,11 +91,16 @@ class EventSourceMapping:
     def _deliver(self, messages: Sequence[Mapping[str, Any]]) -> None:
         event = {"Records": [_record(message, self._source.arn) for message in messages]}
         answer = self._function.invoke(json.dumps(event).encode())
-        again = failed_messages(answer, {message["MessageId"] for message in messages})
-        if again:
-            log.warning("%d of %d messages come again: %.500s", len(again), len(messages), answer)
+        failed = failed_messages(answer, {message["MessageId"] for message in messages})
+        if failed:
+            log.warning(
+                "%d of %d messages will be delivered again: %.500s",
+                len(failed),
+                len(messages),
+                answer,
+            )
         for message in messages:
-            if message["MessageId"] not in again:
+            if message["MessageId"] not in failed:
                 self._delete(message)
 
     def _delete(self, message: Mapping[str, Any]) -> None:
@@ -103,10 +111,10 @@ class EventSourceMapping:
 
 
 def failed_messages(answer: Answer, sent: set[str]) -> set[str]:
-    """Ids of the messages that come again, by the rules of `ReportBatchItemFailures`.
+    """Return the ids of the messages to deliver again, by the rules of `ReportBatchItemFailures`.
 
-    All of them, when the function failed, when its answer is no JSON, and when the answer names
-    what was not in the batch.
+    This is the whole batch if the function failed, if its answer is invalid, or if the answer names
+    a message that was not in the batch.
     """
     if answer.function_error:
         return sent
@@ -116,6 +124,7 @@ def failed_messages(answer: Answer, sent: set[str]) -> set[str]:
         named = {item["itemIdentifier"] for item in listed}
     except (ValueError, TypeError, KeyError, AttributeError):
         return sent
+    # If the answer contains an unknown id, AWS delivers the whole batch again.
     return named if named <= sent else sent
 
 

@@ -1,4 +1,4 @@
-"""The flows that a demo runs, by name."""
+"""The flows that the demo can run, by name."""
 
 from __future__ import annotations
 

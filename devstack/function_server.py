@@ -1,4 +1,4 @@
-"""The function as OpenFaaS' gateway shows it, at `/function/NAME`, without gateway and image."""
+"""Serve the OpenFaaS function at `/function/NAME`, as the gateway does, but without an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from rollcall.function.python3_http import create_app
 
 
 def from_environment() -> Flask:
-    """For gunicorn: FUNCTION_CONTEXT is the folder that holds the package `function`."""
+    """Return the application for gunicorn.
+
+    FUNCTION_CONTEXT names the folder that contains the package `function`.
+    """
     sys.path.append(os.environ["FUNCTION_CONTEXT"])
     from function.handler import handle
 

@@ -1,38 +1,36 @@
-"""Lambda's Invoke API on loopback, before real awslambdaric processes.
+"""Lambda's Invoke API on loopback, in front of real awslambdaric processes.
 
-boto3's client works with it unchanged, through `endpoint_url`. Signatures are not looked at. What
-is here is what callers of one function meet; nothing is created or configured through it.
-Limits and errors: "Invoke" in Lambda's API reference.
+boto3's Lambda client can use it as its `endpoint_url`. Only synchronous calls of one function are
+supported, and signatures are not checked. Limits and errors follow "Invoke" in Lambda's API
+reference.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from flask import Flask, Response, jsonify, request
 
 from devstack.lambda_environment import POLL_S, LocalFunction, Outcome, serve
-from devstack.lambda_events import RETRY_WAITS_S, EventQueue
 from devstack.lambda_pool import EnvironmentPool, TooManyRequests
 
-MAX_PAYLOAD_BYTES = {"RequestResponse": 6 << 20, "Event": 1 << 20}
+MAX_PAYLOAD_BYTES = 6 << 20
+"""Lambda's limit for the request of a synchronous invocation."""
 _CHUNK_BYTES = 1 << 16
 
 
 class LocalLambda:
-    """One function behind `url`; a context manager, after which nothing is left running.
+    """A context manager that serves one function at `url`. Its exit ends all processes.
 
-    `GET url/counts` tells what `counts()` does.
+    `GET url/counts` returns `counts()` as JSON.
     """
 
-    def __init__(self, function: LocalFunction, waits_s: Sequence[float] = RETRY_WAITS_S) -> None:
+    def __init__(self, function: LocalFunction) -> None:
         self.function = function
         self.pool = EnvironmentPool(function)
-        self.events = EventQueue(function, self.pool, waits_s)
-        self._server = serve(create_app(function, self.pool, self.events))
+        self._server = serve(create_app(function, self.pool))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL_S,))
 
     def __enter__(self) -> Self:
@@ -43,7 +41,6 @@ class LocalLambda:
         self._server.shutdown()
         self._thread.join()
         self.pool.close()
-        self.events.close()
         self._server.server_close()
 
     @property
@@ -51,16 +48,12 @@ class LocalLambda:
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def counts(self) -> dict[str, int]:
-        """Invocations, errors, throttles, the most at once, dead letters: see `Counts`."""
+        """Return the fields of `Counts` by name."""
         return self.pool.counts()
 
 
-def create_app(function: LocalFunction, pool: EnvironmentPool, events: EventQueue) -> Flask:
+def create_app(function: LocalFunction, pool: EnvironmentPool) -> Flask:
     app = Flask(__name__)
-    run: dict[str, Callable[[bytes], Response]] = {
-        "RequestResponse": lambda payload: _answer(pool.run(payload)),
-        "Event": lambda payload: _accepted(events.put(payload)),
-    }
 
     @app.post("/2015-03-31/functions/<path:name>/invocations")
     def invoke(name: str) -> Response:
@@ -68,11 +61,12 @@ def create_app(function: LocalFunction, pool: EnvironmentPool, events: EventQueu
         if name not in (function.name, function.arn):
             message = f"Function not found: {name}"
             return _refusal(404, "ResourceNotFoundException", message)
-        if kind not in run:
-            return _refusal(400, "InvalidParameterValueException", f"no invocation type {kind!r}")
+        if kind != "RequestResponse":
+            # No flow calls the function asynchronously or as a dry run.
+            message = f"The local Lambda does not support the invocation type {kind!r}"
+            return _refusal(400, "InvalidParameterValueException", message)
         try:
-            payload = _payload(MAX_PAYLOAD_BYTES[kind])
-            return run[kind](payload)
+            return _answer(pool.run(_payload(MAX_PAYLOAD_BYTES)))
         except _Refused as refused:
             return refused.response
         except TooManyRequests:
@@ -92,9 +86,10 @@ class _Refused(Exception):
 
 
 def _payload(max_bytes: int) -> bytes:
-    """The body, read to its end even when it is refused: else the caller sees a broken connection
-    in the place of the answer."""
+    """Return the request's body. Raises _Refused if it is too large or not JSON."""
     body = bytearray()
+    # A body that is too large is read to its end as well. Otherwise the caller would get a broken
+    # connection instead of the answer.
     while chunk := request.stream.read(_CHUNK_BYTES):
         if len(body) <= max_bytes:
             body += chunk
@@ -114,10 +109,6 @@ def _answer(outcome: Outcome) -> Response:
     if outcome.function_error:
         headers["X-Amz-Function-Error"] = outcome.function_error
     return Response(outcome.payload, 200, headers, content_type="application/json")
-
-
-def _accepted(request_id: str) -> Response:
-    return Response(status=202, headers={"x-amzn-RequestId": request_id})
 
 
 def _refusal(status: int, kind: str, message: str, **more: Any) -> Response:

@@ -1,8 +1,7 @@
-"""One execution environment: an awslambdaric process, and the Runtime API that it asks for work.
+"""One execution environment: an awslambdaric process and the Runtime API that it polls for work.
 
-The process is told an address only, so each has a server of its own: that is how Lambda knows which
-environment took which invocation. Paths and headers: "Using the Lambda runtime API", Lambda
-Developer Guide.
+Every process has its own Runtime API server, because a request does not say from which process it
+comes. Paths and headers follow "Using the Lambda runtime API", Lambda Developer Guide.
 """
 
 from __future__ import annotations
@@ -30,23 +29,24 @@ from devstack.processes import Process
 log = logging.getLogger(__name__)
 
 INIT_TIMEOUT_S = 60.0
-"""AWS gives ten seconds; a busy machine that imports from a cold disk needs more."""
+"""AWS allows 10 s. A busy machine that imports packages from a cold disk may need longer."""
 
 MAX_RESPONSE_BYTES = 6 << 20
+"""Lambda's limit for the response of a synchronous call."""
 POLL_S = 0.05
 _API = "/2018-06-01/runtime"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalFunction:
-    """What Lambda knows of a function."""
+    """The configuration of a function."""
 
     name: str
     handler: str
-    """`module.function`, in a module of `code`."""
+    """The handler as `module.function`. The module is in the folder `code`."""
     code: Path
     logs: Path
-    """Gets a log for each environment; the process works there, so `code` stays untouched."""
+    """Folder for a log of each environment, and the working directory of all processes."""
     environ: Mapping[str, str]
     concurrency: int = 2
     timeout_s: float = 300.0
@@ -59,7 +59,7 @@ class LocalFunction:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an invocation came to; `function_error` is empty where the handler returned."""
+    """The result of an invocation. `function_error` is empty if the handler returned normally."""
 
     payload: bytes
     function_error: str = ""
@@ -69,22 +69,26 @@ class Outcome:
 class _Call:
     payload: bytes
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    taken: Future[None] = field(default_factory=Future)
+    received: Future[None] = field(default_factory=Future)
+    """Done when the process has received the payload."""
     outcome: Future[Outcome] = field(default_factory=Future)
 
 
 class _Quiet(WSGIRequestHandler):
     def log_request(self, *args: object) -> None:
-        """Every invocation would be three lines."""
+        """Log nothing, because each invocation causes several requests."""
 
 
 def serve(app: Flask) -> BaseWSGIServer:
-    """On a free port of loopback, each request in a thread of its own: some wait for long."""
+    """Return a server on a free port of 127.0.0.1, with a thread for each request: some wait."""
     return make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
 
 
 class Environment:
-    """Runs one invocation at a time. Start it from a thread that lives as long as it should."""
+    """An execution environment, which runs one invocation at a time.
+
+    Its process ends when the thread that creates it ends (see `_die_with_parent` in processes.py).
+    """
 
     def __init__(self, function: LocalFunction, number: int) -> None:
         self._function = function
@@ -107,47 +111,58 @@ class Environment:
         return not self._broken and self._process.alive()
 
     def run(self, payload: bytes) -> Outcome:
-        """Never raises for what the function does. After a crash or a time-out the environment is
-        of no more use."""
+        """Run one invocation. Errors of the function are returned as part of the outcome.
+
+        After a crash or a time-out the environment is no longer `usable`.
+        """
         call = self._call = _Call(payload)
         self._calls.put(call)
         timeout_s = self._function.timeout_s
+        # As on AWS, the time-out of the function starts when the process receives the call. Before
+        # that, the process may still be importing its packages.
         return (
-            self._lost(call, call.taken, INIT_TIMEOUT_S)
-            or self._lost(call, call.outcome, timeout_s)
+            self._wait(call, call.received, INIT_TIMEOUT_S)
+            or self._wait(call, call.outcome, timeout_s)
             or call.outcome.result()
         )
 
     def stop(self) -> None:
-        """At once, as Lambda does: while it waits for work it hears no SIGTERM."""
+        """Kill the process, as Lambda does: awslambdaric ignores SIGTERM while it is idle."""
         self._broken = True
         self._process.kill()
-        self._calls.put(None)  # lets go of whoever still waits for work
+        self._calls.put(None)  # ends a request that is waiting for work
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def _lost(self, call: _Call, awaited: Future[Any], timeout_s: float) -> Outcome | None:
-        """None when it came; the error when the process died before, or time was over."""
+    def _wait(self, call: _Call, awaited: Future[Any], timeout_s: float) -> Outcome | None:
+        """Wait until `awaited` is done, and return None.
+
+        If the process ends or the time is up before that, return that error.
+        """
         until = time.monotonic() + timeout_s
         while not wait([awaited], POLL_S).done:
             if not self._process.alive():
                 message = "Runtime exited without providing a reason"
-                return self._failed(call, "Runtime.ExitError", message)
+                return self._give_up(call, "Runtime.ExitError", message)
             if time.monotonic() > until:
                 message = f"Task timed out after {timeout_s:.2f} seconds"
-                return self._failed(call, "Sandbox.Timedout", message)
+                return self._give_up(call, "Sandbox.Timedout", message)
         return None
 
-    def _failed(self, call: _Call, kind: str, message: str) -> Outcome:
+    def _give_up(self, call: _Call, kind: str, message: str) -> Outcome:
         self._broken = True
         self._process.kill()
         message = f"RequestId: {call.request_id} Error: {message}"
-        log.error("%s: %s; its log is %s", self._function.name, message, self._process.log)
+        log.error("%s: %s; see the log %s", self._function.name, message, self._process.log)
+        # An error during the imports explains more than the exit that followed.
         return Outcome(self._init_error or _error(kind, message), "Unhandled")
 
     def _environ(self, address: str) -> dict[str, str]:
-        """As Lambda sets them ("Defined runtime environment variables")."""
+        """Return the function's variables and those of Lambda.
+
+        The latter are Lambda's "Defined runtime environment variables".
+        """
         function = self._function
         paths = filter(None, (str(function.code), function.environ.get("PYTHONPATH")))
         return {
@@ -174,7 +189,7 @@ class Environment:
         if call is None:
             return Response(status=500)
         deadline_ms = int((time.time() + self._function.timeout_s) * 1000)
-        call.taken.set_result(None)
+        call.received.set_result(None)
         headers = {
             "Lambda-Runtime-Aws-Request-Id": call.request_id,
             "Lambda-Runtime-Deadline-Ms": str(deadline_ms),
@@ -187,7 +202,7 @@ class Environment:
         if len(payload) > MAX_RESPONSE_BYTES:
             message = f"Response payload size ({len(payload)} bytes) exceeded maximum allowed"
             text = _error("Function.ResponseSizeTooLarge", message)
-            self._broken = True  # awslambdaric ends at this answer
+            self._broken = True  # awslambdaric exits when it gets this answer
             self._settle(request_id, Outcome(text, "Unhandled"))
             return Response(text, 413)
         return self._settle(request_id, Outcome(payload))
@@ -201,6 +216,7 @@ class Environment:
 
     def _settle(self, request_id: str, outcome: Outcome) -> Response:
         call = self._call
+        # A late answer to a call that timed out must not be used for the next call.
         if call is None or call.request_id != request_id or call.outcome.done():
             return Response(_error("InvalidRequestID", "no such invocation is running"), 400)
         call.outcome.set_result(outcome)

@@ -1,4 +1,4 @@
-"""The execution environments of one function: as many as run at once, started when needed."""
+"""The execution environments of one function. A new one is started if all others are busy."""
 
 from __future__ import annotations
 
@@ -14,41 +14,39 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Counts:
-    """By the names of Lambda's metrics."""
+    """Counts of invocations, named like Lambda's metrics."""
 
     invocations: int = 0
-    """Runs of the handler, repeats included."""
+    """Accepted invocations, as opposed to throttled ones."""
     errors: int = 0
     throttles: int = 0
     concurrent_executions: int = 0
-    """Right now."""
+    """Invocations that are running now."""
     max_concurrent_executions: int = 0
-    dead_letters: int = 0
-    """Asynchronous invocations that were given up."""
 
 
 class TooManyRequests(Exception):
-    """All environments are busy."""
+    """The function is already running as many invocations as its concurrency allows."""
 
 
 class EnvironmentPool:
-    """Safe for threads."""
+    """A thread-safe pool of execution environments."""
 
     def __init__(self, function: LocalFunction) -> None:
         self._function = function
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._idle: list[Environment] = []
         self._busy: list[Environment] = []
         self._counts = Counts()
         self._started = 0
         self._closed = False
-        # A child is told when the thread that started it ends (see processes.py), so one thread
-        # starts them all and stays; that of a request would take its environment along.
+        # Linux kills a child when the thread that started it ends (see processes.py). The thread of
+        # a request would end too early, so one long-lived thread starts all environments.
         self._starter = ThreadPoolExecutor(1, "lambda-starter")
 
-    def run(self, payload: bytes, *, patient: bool = False) -> Outcome:
-        """Raises TooManyRequests at the limit, unless it is patient and waits for its turn."""
-        self._enter(patient)
+    def run(self, payload: bytes) -> Outcome:
+        """Run one invocation. Raises TooManyRequests if the concurrency is used up."""
+        self._enter()
         environment = None
         outcome = Outcome(b"", "Unhandled")
         try:
@@ -59,21 +57,17 @@ class EnvironmentPool:
             self._leave(environment, failed=bool(outcome.function_error))
 
     def counts(self) -> dict[str, int]:
-        with self._changed:
+        with self._lock:
             return asdict(self._counts)
 
-    def count_dead_letter(self) -> None:
-        with self._changed:
-            self._counts.dead_letters += 1
-
     def busy_pids(self) -> list[int]:
-        """Of the processes that work on an invocation now."""
-        with self._changed:
+        """Return the process ids of the environments that are running an invocation."""
+        with self._lock:
             return [environment.pid for environment in self._busy]
 
     def close(self) -> None:
-        """Busy ones are stopped too, and their callers get an error."""
-        with self._changed:
+        """Stop all environments. Calls that are running get an error."""
+        with self._lock:
             self._closed = True
             environments = self._idle + self._busy
             self._idle = []
@@ -81,49 +75,49 @@ class EnvironmentPool:
             environment.stop()
         self._starter.shutdown()
 
-    def _enter(self, patient: bool) -> None:
-        counts, most = self._counts, self._function.concurrency
-        with self._changed:
-            if counts.concurrent_executions >= most and not patient:
+    def _enter(self) -> None:
+        counts = self._counts
+        with self._lock:
+            if counts.concurrent_executions >= self._function.concurrency:
                 counts.throttles += 1
                 raise TooManyRequests
-            self._changed.wait_for(lambda: counts.concurrent_executions < most)
             counts.invocations += 1
             counts.concurrent_executions += 1
             highest = max(counts.max_concurrent_executions, counts.concurrent_executions)
             counts.max_concurrent_executions = highest
 
     def _leave(self, environment: Environment | None, *, failed: bool) -> None:
-        with self._changed:
+        with self._lock:
             if environment:
                 self._busy.remove(environment)
                 if environment.usable():
                     self._idle.append(environment)
             self._counts.errors += failed
             self._counts.concurrent_executions -= 1
-            self._changed.notify_all()
         if environment and not environment.usable():
             environment.stop()
 
     def _warm(self) -> Environment | None:
-        """The one used last; one that died in its sleep is left out."""
+        """Return the idle environment that was used last, or None. Removes dead environments."""
         while True:
-            with self._changed:
+            with self._lock:
                 environment = self._idle.pop() if self._idle else None
-                if environment is None or environment.usable():
-                    self._busy.extend(filter(None, (environment,)))
+                if environment is None:
+                    return None
+                if environment.usable():
+                    self._busy.append(environment)
                     return environment
-            log.warning("an idle environment of %s is gone", self._function.name)
+            log.warning("an idle environment of %s has died", self._function.name)
             environment.stop()
 
     def _cold(self) -> Environment:
-        with self._changed:
+        with self._lock:
             self._started += 1
             number = self._started
         environment = self._starter.submit(Environment, self._function, number).result()
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._busy.append(environment)
                 return environment
         environment.stop()
-        raise RuntimeError(f"{self._function.name} was closed")
+        raise RuntimeError(f"the local Lambda of {self._function.name} was closed")

@@ -1,6 +1,7 @@
-"""Ceph's or moto's notification -> trigger -> the OpenFaaS function's workers.
+"""The flow `openfaas`: bucket notification -> trigger -> workers of the OpenFaaS function.
 
-Events take the product's own push path: S3 -> notification -> HTTP -> inbox.
+The store is Ceph or moto. Events take the same path as in production: S3 -> notification -> HTTP ->
+inbox.
 """
 
 from __future__ import annotations
@@ -8,24 +9,24 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from pathlib import Path
+from contextlib import closing
 
 from devstack.build_context import REPOSITORY, assemble
 from devstack.processes import Process, free_port
 from devstack.stack import WORKERS, LocalStack
 from rollcall.core.settings import Settings
-from rollcall.queues.inbox_file import InboxOwner
+from rollcall.queues.open_queue import open_queue
 from rollcall.trigger.advertised import normal_url
 from rollcall.trigger.notifications import topic_name
 
 
 class OpenFaasStack(LocalStack):
-    """A store, the function's workers, and the trigger."""
+    """A store, the workers of the function, and the trigger."""
 
     parts = "store, function and trigger"
 
     app = "devstack.function_server:from_environment()"
-    """What the workers serve."""
+    """The application that gunicorn serves, as `module:callable`."""
 
     workers = WORKERS
 
@@ -38,18 +39,19 @@ class OpenFaasStack(LocalStack):
         return topic_name(self.settings.input_bucket, normal_url(self.trigger_url))
 
     def start_function(self) -> Process:
-        """The socket stays ours, so calls wait in it while the workers are restarted."""
+        """Start gunicorn. It may be started again after it was stopped."""
+        # This process keeps the listening socket open, so calls wait in it during a restart.
         fd = self._socket.fileno()
         argv = [
             *("-m", "gunicorn", "--workers", str(self.workers)),
             *("--bind", f"fd://{fd}", "--timeout", str(self.call_limit_s)),
             *("--no-control-socket", self.app),
         ]
-        # A worker is one of several already: as many threads in each only wait for each other.
+        # Several workers run at the same time, so more threads would only compete for the cores.
         extra = {
             "FUNCTION_CONTEXT": str(self.folder / "context"),
             "OPENBLAS_NUM_THREADS": "1",
-            # The environment has `rollcall` installed, but not `devstack`.
+            # `rollcall` is installed in the environment, but `devstack` is not.
             "PYTHONPATH": os.pathsep.join(
                 filter(None, (str(REPOSITORY), self._environ.get("PYTHONPATH")))
             ),
@@ -72,7 +74,7 @@ class OpenFaasStack(LocalStack):
     def _flow_settings(self) -> dict[str, str]:
         self._trigger_port = free_port()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._running.callback(self._socket.close)
+        self._resources.callback(self._socket.close)
         return {
             "OPENFAAS_GATEWAY": self._gateway,
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
@@ -80,8 +82,8 @@ class OpenFaasStack(LocalStack):
         }
 
     def _prepare(self) -> None:
-        with InboxOwner(Path(self.values["INBOX"])):
-            pass  # nobody else works in this folder
+        with closing(open_queue(self.settings)) as queue, queue.own():
+            pass  # raises an error if another trigger uses this folder
         assemble(self.folder / "context")
 
     def _start_flow(self) -> None:

@@ -1,6 +1,6 @@
-"""A bucket's notification -> queue -> worker -> Lambda -> queue -> worker -> files.
+"""The flow `openstack`: notification -> queue -> worker -> Lambda -> queue -> worker -> files.
 
-moto is S3, SQS and DynamoDB, `lambda_api` Lambda; the worker is the product's own process.
+moto stands for S3, SQS and DynamoDB, and `lambda_api.py` for Lambda. The worker is the real one.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ QUEUES = {
     "DEAD_LETTER_QUEUE_URL": "rollcall-dead-letters",
 }
 ACCOUNT = "123456789012"
-"""moto's."""
+"""The account id in the queue URLs of moto."""
 
 
 class OpenStackStack(LambdaStack):
-    """A store with queues, the function, and the worker between them."""
+    """A store with queues, the function, and the worker that connects them."""
 
     parts = "store, queues, Lambda and worker"
-    not_on: ClassVar[Mapping[StoreName, str]] = {
-        "ceph": "Ceph's gateway fills no queue of SQS; the flow openstack runs on the embedded"
+    unsupported_stores: ClassVar[Mapping[StoreName, str]] = {
+        "ceph": "Ceph cannot send events to an SQS queue; run the flow openstack on the embedded"
         " store (STORE=embedded)"
     }
 
@@ -54,18 +54,19 @@ class OpenStackStack(LambdaStack):
 
     def _start_flow(self) -> None:
         register(self.settings)
-        self.aws_lambda = self._running.enter_context(LocalLambda(self.function()))
+        self.aws_lambda = self._resources.enter_context(LocalLambda(self.function()))
         self.values["LAMBDA_ENDPOINT_URL"] = self.aws_lambda.url
         self.settings = dataclasses.replace(self.settings, lambda_endpoint_url=self.aws_lambda.url)
         name = self.settings.lambda_function
         check_function(LambdaFunction(lambda_client(self.settings), name))
         self.worker = self.start_worker()
-        # Before the Lambda, which ends its calls in flight.
-        self._running.callback(lambda: self._processes.stop(self.worker))
+        # The worker is stopped before the Lambda, so that its calls in flight can finish.
+        self._resources.callback(lambda: self._processes.stop(self.worker))
 
     def start_worker(self) -> Process:
         argv = [sys.executable, str(REPOSITORY / "openstack_handler.py")]
         process = Process("worker", argv, self.environ, self.folder)
         status = Path(self.settings.results_folder) / STATUS_FILE
+        # The worker serves no HTTP that could be checked, but it writes this file when it starts.
         self._processes.add(process).wait_ready(status.exists)
         return process

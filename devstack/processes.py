@@ -1,8 +1,9 @@
-"""Child processes that are ready when they say so, and never outlive us."""
+"""Start child processes, wait until they are ready, and end them with this process."""
 
 from __future__ import annotations
 
 import ctypes
+import random
 import signal
 import socket
 import subprocess
@@ -17,22 +18,36 @@ from rollcall.core.errors import PermanentError
 from rollcall.http_client import HttpClient, NoAnswer
 
 STOP_GRACE_S = 15.0
+"""Time between SIGTERM and SIGKILL."""
 READY_TIMEOUT_S = 60.0
+"""Enough for a busy machine, where the imports alone can take ten seconds."""
 COMMAND_TIMEOUT_S = 60.0
 POLL_S = 0.05
+PORT_ATTEMPTS = 100
+
+# Linux assigns ports from 32768 up to clients, and to servers that ask for any port. It never
+# assigns a port of this range, so a free port almost always stays free until our child listens.
+_OWN_PORTS = range(20_000, 32_768)
+
+# The default generator would not do: hypothesis seeds it, so two test processes would choose the
+# same ports.
+_RANDOM = random.SystemRandom()
+
 _PR_SET_PDEATHSIG = 1
+# Loaded at import. Loading it between fork and exec could wait forever for a lock that another
+# thread held at the time of the fork.
 _LIBC = ctypes.CDLL(None)
-"""Loaded here: between fork and exec another thread's loader lock would never be released."""
 
 
 class StartFailed(PermanentError):
-    """A process ended, or did not get ready; the message holds the end of its log."""
+    """A process or command failed or was not ready in time. Most messages quote its last lines."""
 
 
 class Process:
-    """A child process that works in `folder` and writes its output to `NAME.log` there.
+    """A child process with the working directory `folder` and its output in `folder/NAME.log`.
 
-    When we are killed and cannot stop the child, it gets `parent_death_signal`.
+    If this process is killed and cannot stop the child, Linux sends the child
+    `parent_death_signal`.
     """
 
     def __init__(
@@ -55,6 +70,7 @@ class Process:
                 stderr=log,
                 cwd=folder,
                 pass_fds=pass_fds,
+                # Ctrl-C in the terminal must not reach the child, because its owner stops it.
                 process_group=0,
                 preexec_fn=partial(_die_with_parent, parent_death_signal),
             )
@@ -67,7 +83,10 @@ class Process:
         return self._child.poll() is None
 
     def wait_ready(self, ready: Callable[[], bool]) -> None:
-        """Raises StartFailed when it ends, or is not ready in time."""
+        """Wait until `ready` returns True.
+
+        Raises StartFailed if the process ends first, or after READY_TIMEOUT_S.
+        """
         until = time.monotonic() + READY_TIMEOUT_S
         while not ready():
             if not self.alive() or time.monotonic() > until:
@@ -75,7 +94,7 @@ class Process:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """SIGTERM, then SIGKILL if the process does not end."""
+        """Send SIGTERM, then SIGKILL if the process does not end within STOP_GRACE_S."""
         if self.alive():
             self._child.terminate()
             try:
@@ -84,11 +103,14 @@ class Process:
                 self.kill()
 
     def wait(self, timeout_s: float) -> int:
-        """Its exit code, once it has ended by itself; of a signal: the negative number."""
+        """Wait for the process to end, and return its exit code; for a signal, minus its number.
+
+        Raises subprocess.TimeoutExpired.
+        """
         return self._child.wait(timeout_s)
 
     def kill(self) -> None:
-        """SIGKILL, as a crash would be."""
+        """Send SIGKILL, to simulate a crash."""
         self._child.kill()
         self._child.wait()
 
@@ -97,7 +119,7 @@ class Process:
 
 
 class Processes:
-    """Several children, stopped in the reverse order of their start."""
+    """A context manager that stops its processes in the reverse order of their start."""
 
     def __init__(self) -> None:
         self._running: list[Process] = []
@@ -119,17 +141,20 @@ class Processes:
         return process
 
     def stop(self, process: Process) -> None:
-        """Stops one of them before the others; it no longer counts as dead then."""
+        """Stop one process before the others. `dead` will not list it."""
         process.stop()
         self._running.remove(process)
 
     def dead(self) -> list[Process]:
+        """Return the processes that ended although nobody stopped them."""
         return [process for process in self._running if not process.alive()]
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
-    """A program that ends by itself; what it printed. Raises StartFailed when it fails, or takes
-    longer than COMMAND_TIMEOUT_S."""
+    """Run a command, and return its standard output.
+
+    Raises StartFailed if the command fails, or takes longer than COMMAND_TIMEOUT_S.
+    """
     try:
         done = subprocess.run(
             argv,
@@ -144,23 +169,33 @@ def run(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
             preexec_fn=partial(_die_with_parent, signal.SIGTERM),
         )
     except subprocess.TimeoutExpired as error:
-        raise StartFailed(f"{argv[0]} did not end; logs are in {folder}") from error
+        raise StartFailed(
+            f"{argv[0]} did not end within {COMMAND_TIMEOUT_S:g} s; logs are in {folder}"
+        ) from error
     if done.returncode:
-        said = "\n".join(done.stderr.splitlines()[-15:])
-        raise StartFailed(f"{argv[0]} ended with {done.returncode}; it said:\n{said}")
+        errors = "\n".join(done.stderr.splitlines()[-15:])
+        raise StartFailed(f"{argv[0]} ended with exit code {done.returncode}:\n{errors}")
     return done.stdout
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a free TCP port of 127.0.0.1. Raises StartFailed if it finds none."""
+    for port in _RANDOM.sample(_OWN_PORTS, PORT_ATTEMPTS):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    ports = f"{_OWN_PORTS.start} to {_OWN_PORTS.stop - 1}"
+    raise StartFailed(
+        f"tried {PORT_ATTEMPTS} of the ports {ports}, and all are in use;"
+        " stop the programs that use them"
+    )
 
 
 def answers(url: str) -> Callable[[], bool]:
-    """Whether anything below 500 comes back from there."""
+    """Return a function that checks whether a GET of `url` is answered with a status below 500."""
 
     def ready() -> bool:
         try:
@@ -173,9 +208,9 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 def _die_with_parent(death_signal: signal.Signals) -> None:
-    """Ask Linux to send this child `death_signal` when its parent ends, even if it is killed.
+    """Ask Linux to send this child `death_signal` when its parent ends, even by SIGKILL.
 
-    For Linux the parent is the *thread* that started the child, so that thread has to live as
-    long as the child should.
+    For Linux the parent is the *thread* that started the child, so this thread has to live as long
+    as the child.
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, death_signal)

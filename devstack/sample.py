@@ -1,8 +1,9 @@
-"""A small folder of videos, made from pictures that come inside published packages.
+"""Create a small folder of videos from pictures in published packages.
 
-scikit-image brings the astronaut and a cat; the source distribution of `face_recognition` brings
-two presidents. One of them is enrolled from one picture and recognised in two others. The other
-has a single picture, so his clip shows it mirrored, moved and with noise.
+scikit-image contains pictures of an astronaut and a cat, and the source distribution of
+`face_recognition` contains pictures of two presidents. One president is enrolled from one picture
+and recognised in two others. There is only one picture of the other president, so his clip shows it
+mirrored, in motion and with noise.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from rollcall.core.gallery import empty_gallery
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Pixels
 from rollcall.gallery.enrolment import enrol, save
-from rollcall.gallery.gallery_places import FilePlace
+from rollcall.gallery.gallery_locations import GalleryFile
 from rollcall.gallery.photos import read_photo
 
 
 @dataclass(frozen=True, slots=True)
 class PictureSource:
-    """A package whose archive holds pictures. It is downloaded, but not installed."""
+    """A package whose archive contains pictures. It is downloaded, but not installed."""
 
     requirement: str
     sha256: str
     pip_options: tuple[str, ...]
     folder: str
-    """Path of the pictures inside the archive."""
+    """Folder of the pictures inside the archive."""
     names: tuple[str, ...]
 
 
@@ -49,8 +50,8 @@ PRESIDENTS = PictureSource(
     "face_recognition-1.3.0/tests/test_images",
     ("biden.jpg", "obama.jpg", "obama2.jpg", "obama3.jpg"),
 )
-# One wheel for every machine: the pictures are the same in all of them, and it has one hash.
-# Installing scikit-image would bring SciPy along, which nothing else needs.
+# Every machine downloads the same wheel, because all wheels have the same pictures but different
+# hashes. scikit-image is not installed, because it depends on SciPy, which nothing else needs.
 OTHERS = PictureSource(
     "scikit-image==0.26.0",
     "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
@@ -69,38 +70,42 @@ FPS = 15
 SECONDS = 2
 SEED = 20
 NOISE = 4.0
-"""Standard deviation, of 255."""
+"""Standard deviation of the added noise, in grey levels from 0 to 255."""
 
 Clip = Callable[[], Iterator[Pixels]]
 
 
 def make_sample(folder: Path, engine: FaceEngine) -> None:
-    """`folder` gets `videos/`, `encoding`, `mapping` and `student_data.json`, or nothing at all."""
-    started = folder.with_name(folder.name + ".part")
-    shutil.rmtree(started, ignore_errors=True)
-    (started / "videos").mkdir(parents=True)
-    pictures = started / "pictures"
+    """Create `folder` with `videos/`, `encoding`, `mapping` and `student_data.json`.
+
+    Raises PicturesMissing. The folder does not exist until it is complete.
+    """
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "videos").mkdir(parents=True)
+    pictures = part / "pictures"
     for source in (PRESIDENTS, OTHERS):
         fetch_pictures(source, pictures)
     for name, clip in _clips(pictures).items():
-        _write_clip(started / "videos" / name, clip())
+        _write_clip(part / "videos" / name, clip())
     gallery, tolerance = empty_gallery(engine.space), engine.space.tolerance
     for name, picture in ENROLLED.items():
         done = enrol(gallery, name, [pictures / picture], engine, read_photo, tolerance)
         gallery = done.gallery
-    save(gallery, FilePlace(started / "encoding"))
+    save(gallery, GalleryFile(part / "encoding"))
     for name in ("mapping", "student_data.json"):
-        shutil.copy(REPOSITORY / "data" / name, started / name)
+        shutil.copy(REPOSITORY / "data" / name, part / name)
     shutil.rmtree(pictures)
-    started.rename(folder)
+    # The folder gets its name last, so an interrupted run leaves no incomplete sample.
+    part.rename(folder)
 
 
 class PicturesMissing(PermanentError):
-    """pip could not download a package with pictures."""
+    """A package with pictures could not be downloaded, or lacks an expected file."""
 
 
 def fetch_pictures(source: PictureSource, folder: Path) -> None:
-    """Downloads the source's pictures into `folder`. Raises PicturesMissing."""
+    """Download the pictures of `source` into `folder`. Raises PicturesMissing."""
     folder.mkdir(parents=True, exist_ok=True)
     content = _read_members(_download(source, folder), source)
     for name, data in content.items():
@@ -108,7 +113,7 @@ def fetch_pictures(source: PictureSource, folder: Path) -> None:
 
 
 def _download(source: PictureSource, folder: Path) -> Path:
-    """Downloads the archive into a new folder; pip checks its hash before it reads it."""
+    """Download the archive into a new folder. pip checks the hash of the archive."""
     package = folder / source.sha256[:8]
     package.mkdir()
     wanted = package / "wanted.txt"
@@ -122,18 +127,18 @@ def _download(source: PictureSource, folder: Path) -> Path:
         argv, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace"
     )
     if done.returncode:
-        said = next((line for line in done.stderr.splitlines() if line.startswith("ERROR")), "")
+        errors = (line for line in done.stderr.splitlines() if line.startswith("ERROR"))
         raise PicturesMissing(
-            f"pip cannot download {source.requirement}, whose pictures the sample is made of:"
-            f" connect this machine to a package index, or bring your own folder"
-            f" (make demo DATA=folder). pip said: {said:.300}"
+            f"pip cannot download {source.requirement}, which contains pictures for the sample:"
+            f" connect this machine to a package index, or use your own folder"
+            f" (make demo DATA=folder). pip said: {next(errors, ''):.300}"
         )
     (archive,) = (path for path in package.iterdir() if path != wanted)
     return archive
 
 
 def _read_members(archive: Path, source: PictureSource) -> dict[str, bytes]:
-    """The source's pictures by name, out of a wheel or a source distribution."""
+    """Return the contents of the pictures in a wheel or a source distribution, by name."""
     paths = {name: str(PurePosixPath(source.folder) / name) for name in source.names}
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as members:
@@ -143,7 +148,8 @@ def _read_members(archive: Path, source: PictureSource) -> dict[str, bytes]:
 
 
 def _read_file(files: tarfile.TarFile, path: str) -> bytes:
-    """Read, not extracted: the safe `filter` of `extract` came with Python 3.11.4."""
+    # Reads the file instead of extracting it: `extract` is safe only since Python 3.11.4, which
+    # added its argument `filter`.
     file = files.extractfile(path)
     if file is None:
         raise PicturesMissing(f"{path} is not a file in the package")
@@ -152,9 +158,10 @@ def _read_file(files: tarfile.TarFile, path: str) -> bytes:
 
 
 def _clips(pictures: Path) -> dict[str, Clip]:
-    """What is to be seen in which clip; `data/mapping` says who."""
+    """Return the clips by file name. `data/mapping` says who is in each clip."""
     names = ("obama2.jpg", "obama3.jpg", "biden.jpg", "astronaut.png", "chelsea.png")
     obama2, obama3, biden, whole_astronaut, cat = (read_photo(pictures / name) for name in names)
+    # OpenCV rejects views with negative strides, such as a mirrored picture.
     mirrored = np.ascontiguousarray(biden[:, ::-1])
     astronaut = np.ascontiguousarray(whole_astronaut[:220])
     return {
@@ -174,7 +181,7 @@ def _one_after_the_other(*pictures: Pixels) -> Iterator[Pixels]:
 
 
 def _side_by_side(*pictures: Pixels) -> Pixels:
-    """The upper two thirds of each, which hold the face, at one height."""
+    """Join the upper two thirds of each picture, which show the face, at the same height."""
     tops = [picture[: picture.shape[0] * 2 // 3] for picture in pictures]
     height = min(top.shape[0] for top in tops)
     scaled = [cv2.resize(t, (t.shape[1] * height // t.shape[0], height)) for t in tops]
@@ -182,8 +189,8 @@ def _side_by_side(*pictures: Pixels) -> Pixels:
 
 
 def _move(picture: Pixels) -> Iterator[Pixels]:
-    """A slow pan and zoom over the picture, with the noise of a small camera."""
-    chance = np.random.default_rng(SEED)
+    """Yield the frames of a slow pan and zoom over the picture, with the noise of a camera."""
+    rng = np.random.default_rng(SEED)
     width, height = SIZE_PX
     fit = min(width / picture.shape[1], height / picture.shape[0])
     for index in range(FPS * SECONDS):
@@ -193,7 +200,7 @@ def _move(picture: Pixels) -> Iterator[Pixels]:
         top = (height - picture.shape[0] * scale) * 0.2
         move = np.array([[scale, 0, left], [0, scale, top]])
         frame = cv2.warpAffine(picture, move, SIZE_PX, flags=cv2.INTER_AREA, borderValue=(90,) * 3)
-        noisy = frame + chance.normal(0, NOISE, frame.shape)
+        noisy = frame + rng.normal(0, NOISE, frame.shape)
         yield np.clip(noisy, 0, 255).astype(np.uint8)
 
 

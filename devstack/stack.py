@@ -1,4 +1,4 @@
-"""A flow on this machine: a store, what the flow puts behind it, and both stopped together."""
+"""The base class of flows on one machine: a store, and the programs that process its videos."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings, changed_settings, parse_settings, setting_names
 
 WORKERS = 2
-"""Videos at once."""
+"""Number of videos that are processed at the same time."""
 
 CALL_MARGIN_S = 20
-"""A call that takes this much longer than MAX_CALL_S hangs, and its worker is ended."""
+"""A call that takes this much longer than MAX_CALL_S counts as hanging, and is killed."""
 
+# Only these variables of the user's shell reach the processes of the stack. Settings are passed
+# separately.
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "PYTHONPATH", "TMPDIR")
 
-OWN_SETTINGS = frozenset(
+STACK_SETTINGS = frozenset(
     {
         "AWS_ACCESS_KEY_ID",
         "AWS_REGION",
@@ -46,22 +48,23 @@ OWN_SETTINGS = frozenset(
         "TRIGGER_LISTEN",
     }
 )
-"""Settings that name services, keys and files of an installation. A stack has its own, so that a
-trial never touches the real ones. Every other setting of the user applies."""
+"""Settings for the services, keys and files of a real installation. A stack replaces them with its
+own values, so that it never changes real data. Every other setting of the user applies."""
 
 
 class LocalStack(ABC):
-    """A context manager; inside it everything runs, and after it nothing is left running.
+    """A context manager that starts all programs of a flow, and stops them when the block ends.
 
-    `folder` gets logs, state and build contexts. The user's settings, `chosen`, apply to all parts,
-    except for OWN_SETTINGS; `overrides`, by name, win over them.
+    Logs, state and build contexts are written to `folder`. The user's settings `chosen` apply,
+    except for STACK_SETTINGS. `overrides` maps setting names to values that have precedence over
+    the settings of the user and of the stack.
     """
 
     parts: ClassVar[str]
-    """What runs, for people."""
+    """The programs of the flow, as a phrase for messages."""
 
-    not_on: ClassVar[Mapping[StoreName, str]] = {}
-    """Stores that this flow cannot stand on, and why."""
+    unsupported_stores: ClassVar[Mapping[StoreName, str]] = {}
+    """Stores that this flow cannot use, each with the error message."""
 
     def __init__(
         self,
@@ -75,28 +78,33 @@ class LocalStack(ABC):
         self._environ = {
             name: value
             for name, value in environ.items()
-            if name in INHERITED or name.startswith("COVERAGE_")
+            if name in INHERITED
+            or name.startswith("COVERAGE_")  # measures child processes in tests
         }
         self.check_store(store)
-        self._running = ExitStack()  # everything but processes, closed before them
+        self._resources = ExitStack()  # resources to close before the processes are stopped
         self._processes = Processes()
         self._store = build_store(store, Place(self.folder, self._environ, self._processes))
-        wanted = _texts(chosen or Settings())
+        users_values = _texts(chosen or Settings())
         overrides = overrides or {}
+        # Later lines have precedence over earlier ones.
         self.values = {
             **self._flow_defaults(),
-            **{name: text for name, text in wanted.items() if name not in OWN_SETTINGS},
+            **{name: text for name, text in users_values.items() if name not in STACK_SETTINGS},
             **self._store.settings(),
             **self._flow_settings(),
             **overrides,
         }
         self.settings: Settings = parse_settings(self.values)
-        replaced = (name for name, text in wanted.items() if self.values.get(name, "") != text)
+        replaced = (
+            name for name, text in users_values.items() if self.values.get(name, "") != text
+        )
         self.replaced = sorted(set(replaced) - overrides.keys())
-        """Settings of the user that this stack replaces by its own."""
+        """Names of the user's settings that this stack replaces with its own values."""
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Outside the `try`, because after an error in `_prepare` nothing may be stopped or removed.
         self._prepare()
         try:
             self.store = self.start_store()
@@ -107,64 +115,69 @@ class LocalStack(ABC):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._running.close()
+        self._resources.close()
         self._processes.__exit__(None, None, None)
         self._store.clean()
 
     @classmethod
     def check_store(cls, store: StoreName) -> None:
-        """Raise SettingsError when this flow cannot use that store."""
-        if store in cls.not_on:
-            raise SettingsError(cls.not_on[store])
+        """Raise SettingsError if this flow cannot use the store."""
+        if store in cls.unsupported_stores:
+            raise SettingsError(cls.unsupported_stores[store])
 
     @property
     def call_limit_s(self) -> int:
-        """Seconds after which a call is ended from outside."""
+        """Time limit of a call of the function, after which its process is killed."""
+        # MAX_CALL_S limits only the work on the video. The first call also loads the models, so the
+        # limit is at least five minutes.
         return max(300, int(self.settings.max_call_s) + CALL_MARGIN_S)
 
     def dead(self) -> list[Process]:
+        """Return the processes that ended although nobody stopped them."""
         return self._processes.dead()
 
     @property
     def hints(self) -> list[str]:
-        """Sentences for the person who started it."""
+        """Sentences for the user who started the stack."""
         names = ", ".join(self.replaced)
-        own = f"Not used, because this stack has its own: {names}."
-        return [*([own] if names else []), *([self._store.hint] if self._store.hint else [])]
+        replaced = f"Not used, because this stack has its own: {names}." if names else ""
+        return [hint for hint in (replaced, self._store.hint) if hint]
 
     @property
     def environ(self) -> dict[str, str]:
-        """For child processes. It names every setting, so none comes from a file or a secret."""
+        """The environment of child processes. It sets every setting, so files have no effect."""
         return self._environ | dict.fromkeys(setting_names(), "") | self.values
 
     @property
     def topic(self) -> str:
-        """The topic of the input bucket's events; empty where there is none."""
+        """The name of the topic that gets the input bucket's events; empty if the flow has none."""
         return ""
 
     def wait_delivering(self) -> None:
-        """Returns when events go out at once. Raises StartFailed when that takes too long."""
+        """Wait until the store sends events without delay. Raises StartFailed after a minute."""
         self.store.wait_ready(lambda: self._store.delivers(self.topic))
 
     def start_store(self) -> Process:
         return self._store.start()
 
     def _flow_defaults(self) -> dict[str, str]:
-        """Settings by name, for those that the user has not set."""
+        """Return default values for settings of this flow that the user has not set."""
         return {}
 
     @abstractmethod
     def _flow_settings(self) -> dict[str, str]:
-        """By the names of the settings; the store's are known by now."""
+        """Return the settings of this flow by name. `self._store` already exists."""
 
     @abstractmethod
     def _prepare(self) -> None:
-        """In the folder, before anything runs; what it raises leaves everything as it was, for the
-        folder may be somebody else's."""
+        """Prepare the folder before any program starts.
+
+        After an error nothing is stopped or removed, because another stack may be using the folder.
+        """
 
     @abstractmethod
     def _start_flow(self) -> None:
-        """The store runs."""
+        """Start the programs of the flow. The store is already running."""
 
     def _start(
         self,
@@ -174,7 +187,7 @@ class LocalStack(ABC):
         extra: Mapping[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
     ) -> Process:
-        """A Python program that is ready when `url` answers."""
+        """Start a Python program, and wait until `url` answers."""
         env = self.environ | dict(extra or {})
         process = Process(name, [sys.executable, *argv], env, self.folder, pass_fds)
         self._processes.add(process).wait_ready(answers(url))
@@ -182,7 +195,7 @@ class LocalStack(ABC):
 
 
 def _texts(chosen: Settings) -> dict[str, str]:
-    """The user's settings by name. Relative paths start at the user's folder, not the stack's."""
+    """Return the user's settings by name, with an absolute path for MODEL_CACHE."""
     texts = changed_settings(chosen)
     if "MODEL_CACHE" in texts:
         texts["MODEL_CACHE"] = str(Path(texts["MODEL_CACHE"]).absolute())

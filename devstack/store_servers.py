@@ -1,4 +1,4 @@
-"""The stores that a local stack may stand on: moto for everything, or a real Ceph."""
+"""The stores that a local stack can use: moto, or a real Ceph with moto for DynamoDB."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ StoreName = Literal["embedded", "ceph"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where programs of a stack run: logs and state in `folder`, owned by `processes`."""
+    """Where a store runs: its folder for logs and state, its environment, and its processes."""
 
     folder: Path
     environ: Mapping[str, str]
@@ -24,35 +24,35 @@ class Place:
 
 
 class Store(Protocol):
-    """Objects, notifications and the student table."""
+    """Servers for objects, notifications and the student table."""
 
     via: str
-    """How the trigger is registered: `trigger_openfaas.py --via`."""
+    """Value of `trigger_openfaas.py --via` with which the trigger registers at this store."""
 
     hint: str
-    """What a person who waits for the first result should know; empty: nothing."""
+    """A sentence for users who wait for the first result; may be empty."""
 
     def delivers(self, topic: str) -> bool:
-        """Whether the events of this topic go out at once by now."""
+        """Return whether the store already delivers the events of this topic without delay."""
         ...
 
     def settings(self) -> dict[str, str]:
-        """Addresses and keys, by the names of the settings; known before the start."""
+        """Return addresses and keys by setting name. May be called before `start`."""
         ...
 
     def start(self) -> Process:
-        """What answers S3. Raises StartFailed."""
+        """Start the servers, and return the process that serves S3. Raises StartFailed."""
         ...
 
     def clean(self) -> None:
-        """When every process has stopped."""
+        """Delete the stored data. All processes must have been stopped."""
         ...
 
 
 class EmbeddedStore:
-    """moto for S3, SNS and DynamoDB.
+    """One moto server for S3, SNS, SQS and DynamoDB.
 
-    Its keys are not secret: it accepts any key, and listens on loopback.
+    It accepts any key, and listens only on 127.0.0.1.
     """
 
     via = "sns"
@@ -68,7 +68,7 @@ class EmbeddedStore:
         return {
             **self.dynamodb_settings(),
             "S3_ENDPOINT_URL": self.url,
-            "SNS_VERIFY": "no",  # moto signs, with certificates of its own
+            "SNS_VERIFY": "no",  # moto signs messages with a certificate that AWS did not issue
         }
 
     def dynamodb_settings(self) -> dict[str, str]:
@@ -89,14 +89,14 @@ class EmbeddedStore:
         return True
 
     def clean(self) -> None:
-        """It keeps everything in memory."""
+        """Do nothing: the data was in memory."""
 
 
 class CephStore:
-    """Ceph for objects and notifications; moto beside it for DynamoDB alone."""
+    """Ceph for objects and notifications, and moto for DynamoDB."""
 
     via = "ceph"
-    hint = "Ceph's gateway looks for topics 30 s after its start; from then on events come at once."
+    hint = "The first result can take 30 s longer, until Ceph's gateway has found the new topic."
 
     def __init__(self, place: Place) -> None:
         self.ceph = Ceph(place.folder, place.environ, place.processes)

@@ -1,4 +1,4 @@
-"""`rollcall up`: a stack until Ctrl-C."""
+"""`rollcall up`: run the flow on this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from rollcall.core.gallery import empty_gallery
 from rollcall.core.settings import Settings, setting_names
 from rollcall.core.tolerance import gallery_tolerance
 from rollcall.gallery.gallery_formats import render_gallery
-from rollcall.gallery.gallery_places import FilePlace, default_gallery, described, read_gallery
+from rollcall.gallery.gallery_locations import (
+    GalleryFile,
+    default_gallery,
+    describe_gallery,
+    read_gallery,
+)
 from rollcall.stores.boto import dynamodb_client
 from rollcall.stores.dynamodb import ensure_table
 from rollcall.wiring import space_of
@@ -32,34 +37,40 @@ def run_up(
     store: StoreName = "embedded",
     chosen: Settings | None = None,
 ) -> None:
-    """Starts everything, says how to use it, and stops it at Ctrl-C or SIGTERM.
+    """Start the flow, print how to use it, and stop it at Ctrl-C or SIGTERM.
 
-    `encodings` is the setting ENCODINGS. Raises GalleryError for a gallery that cannot be used.
+    `encodings` is the value of ENCODINGS. `pause` is called between checks of the processes.
+    Raises GalleryError if the gallery cannot be used, and StartFailed if a process ends.
     """
-    # Both, because a shell's background jobs start with SIGINT ignored.
+    # SIGINT needs a handler too, because a shell starts background jobs with SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StartFailed(f"{str(folder)!r} cannot be made: {error.strerror}") from error
-    place = _gallery(encodings)
+        raise StartFailed(f"cannot create the folder {str(folder)!r}: {error.strerror}") from error
+    gallery_file = _gallery(encodings)
     settings = chosen or Settings()
     space = space_of(settings)
-    known = read_gallery(place, space)
-    say_block(described(place, known), err=True)
+    known = read_gallery(gallery_file, space)
+    say_block(describe_gallery(gallery_file, known), err=True)
     if len(known):
         say(str(gallery_tolerance(known, space, settings.tolerance)), err=True)
     earlier = folder / "gallery.npz"
     if not encodings and earlier.is_file():
         say(
-            f"The file {earlier} of an earlier version is not used; name it with --encodings.",
+            f"The gallery {earlier} of an earlier version is not used; to use it, add"
+            f" --encodings {earlier}",
             err=True,
         )
     try:
-        overrides = {"ENCODINGS": str(place.path.resolve()), **_refresh(chosen or Settings())}
+        overrides = {
+            "ENCODINGS": str(gallery_file.path.resolve()),
+            **_refresh(chosen or Settings()),
+        }
         with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
+            # If the user has set a token, it is not printed, because terminals keep their output.
             token = "your TRIGGER_TOKEN" if chosen and chosen.trigger_token else ""
             for line in _usage(stack, token or stack.settings.trigger_token).split("\n"):
                 say(line)
@@ -69,44 +80,49 @@ def run_up(
 
 
 def _refresh(chosen: Settings) -> dict[str, str]:
-    """New people are recognised at once while it runs, unless the user has set another time."""
+    """Return settings that reload the gallery every second, so that new people are recognised soon.
+
+    They are empty if the user has set a refresh time.
+    """
     unset = chosen.encodings_refresh_s == Settings().encodings_refresh_s
     return {"ENCODINGS_REFRESH_S": "1"} if unset else {}
 
 
-def _gallery(encodings: str) -> FilePlace:
-    """The same gallery that the other commands use; the default one is made when it is missing."""
+def _gallery(encodings: str) -> GalleryFile:
+    """Return the gallery that the other commands use. The default gallery is created if missing.
+
+    Raises GalleryError if `encodings` names a gallery in a bucket.
+    """
     if encodings.startswith("s3://"):
         raise GalleryError(
-            f"`rollcall up` has a store of its own and cannot read {encodings};"
-            " name a file with --encodings or ENCODINGS"
+            f"`rollcall up` uses a store of its own and cannot read {encodings};"
+            " set --encodings or ENCODINGS to a file"
         )
     if encodings:
-        return FilePlace(Path(encodings))
-    place = default_gallery()
-    place.change(lambda body: render_gallery(empty_gallery()) if body is None else None)
-    return place
+        return GalleryFile(Path(encodings))
+    gallery_file = default_gallery()
+    gallery_file.update(lambda body: render_gallery(empty_gallery()) if body is None else None)
+    return gallery_file
 
 
 def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
     while not (dead := stack.dead()):
         pause()
-    raise StartFailed(f"{dead[0].name} ended by itself; see {dead[0].log}")
+    raise StartFailed(f"{dead[0].name} ended unexpectedly; see {dead[0].log}")
 
 
 def _usage(stack: OpenFaasStack, password: str) -> str:
-    """Lines to paste; `env.sh` holds the settings for the scripts.
-
-    All of them, so that `.env` and `credentials.env` change nothing.
-    """
+    """Write `env.sh` with the settings for the scripts, and return commands to paste."""
     script = stack.folder / "env.sh"
+    # The file sets every setting, so that `.env` and `credentials.env` have no effect.
     values = dict.fromkeys(setting_names(), "") | stack.values
-    write_private(script, "".join(f"export {n}={quote(v)}\n" for n, v in values.items()))
-    chosen = stack.settings
-    commands = "\n".join(f"  {line}" for line in aws_commands(chosen, stack.folder))
+    write_private(
+        script, "".join(f"export {name}={quote(text)}\n" for name, text in values.items())
+    )
+    commands = "\n".join(f"  {line}" for line in aws_commands(stack.settings, stack.folder))
     return f"""
 Running; logs are in {stack.folder}. {" ".join(stack.hints)}
-Ctrl-C stops everything. Videos, results and records are gone then; the gallery stays.
+Ctrl-C stops everything and deletes videos, results and records; the gallery stays.
 
   cd {quote(str(REPOSITORY))} && . .venv/bin/activate
   . {quote(str(script))}
@@ -114,7 +130,7 @@ Ctrl-C stops everything. Videos, results and records are gone then; the gallery 
   python upload_data.py data/student_data.json
   python workload.py FOLDER
 
-With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, read its result:
+With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, print its result:
 
 {commands}
 

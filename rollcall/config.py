@@ -1,4 +1,7 @@
-"""Where settings come from: environment, then OpenFaaS secrets, `.env`, `credentials.env`."""
+"""Finds the settings: in the environment, OpenFaaS secrets, `.env` and `credentials.env`.
+
+If several of these places have a setting, the first one wins (docs/decisions/0036).
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,15 @@ from rollcall.text_files import read_text
 log = logging.getLogger(__name__)
 
 SECRETS = Path("/var/openfaas/secrets")
-FILLED_IN = Path(".env")
-TEMPLATE = Path("credentials.env")
+"""Folder in which OpenFaaS mounts each secret of a function as a file."""
+
+ENV_FILE = Path(".env")
+CREDENTIALS_FILE = Path("credentials.env")
+
 MAX_SETTINGS_BYTES = 1 << 20
 MAX_SECRET_BYTES = 65536
+"""Size limits, against files that were put in these places by mistake. Usual files have a few
+hundred bytes."""
 
 
 def load_settings(
@@ -40,44 +48,51 @@ def load_settings(
     *,
     offline: bool = False,
 ) -> Settings:
-    """Settings of this process; `folder` holds `.env` and `credentials.env`.
+    """The settings of this process. `.env` and `credentials.env` are in `folder`.
 
-    Once there is a `.env`, `credentials.env` is only its template, and a placeholder there means
-    "not set". `offline` is for commands that connect to nothing: they ignore every placeholder.
-    A file that somebody else may have written is not read, and a warning says why.
-    Raises SettingsError with a sentence that names the setting or the file.
+    A file that another user may have written is not read, and a warning says why. Commands that
+    need no connection set `offline`, so that all placeholders are ignored. Raises SettingsError
+    with a message that names the setting or the file.
     """
     known = setting_names()
-    named = {name: value for name, value in environ.items() if name in known}
+    from_environment = {name: value for name, value in environ.items() if name in known}
     trusted = _trusted_users(environ.get("SUDO_UID", ""))
-    template, filled_in = _file(folder / TEMPLATE, trusted), _file(folder / FILLED_IN, trusted)
-    if filled_in is not None:
-        template = _without_placeholders(template or {})
-    values = {**(template or {}), **(filled_in or {}), **_secrets(secrets, known), **named}
+    from_credentials = _read_file(folder / CREDENTIALS_FILE, trusted)
+    from_env_file = _read_file(folder / ENV_FILE, trusted)
+    if from_env_file is not None:
+        # If there is an `.env`, a placeholder in `credentials.env` means "not set".
+        from_credentials = _without_placeholders(from_credentials or {})
+    from_secrets = _read_secrets(secrets, known)
+    values = {
+        **(from_credentials or {}),
+        **(from_env_file or {}),
+        **from_secrets,
+        **from_environment,
+    }
     return parse_settings(_without_placeholders(values) if offline else values)
 
 
 def _without_placeholders(values: Mapping[str, str]) -> dict[str, str]:
-    """A key whose other half still is a placeholder has not been filled in either."""
-    left = {name for name, value in values.items() if value == PLACEHOLDER}
-    left |= {name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID") for name in left}
-    left |= {name.replace("ACCESS_KEY_ID", "SECRET_ACCESS_KEY") for name in left}
-    return {name: value for name, value in values.items() if name not in left}
+    """The values without the settings that still have to be filled in."""
+    unset = {name for name, value in values.items() if value == PLACEHOLDER}
+    # An access key and its secret belong together. If either is a placeholder, neither is set.
+    unset |= {name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID") for name in unset}
+    unset |= {name.replace("ACCESS_KEY_ID", "SECRET_ACCESS_KEY") for name in unset}
+    return {name: value for name, value in values.items() if name not in unset}
 
 
-def _file(path: Path, trusted: Set[int]) -> dict[str, str] | None:
-    """The settings of a file; None if there is no such file, or somebody else may have written it.
+def _read_file(path: Path, trusted: Set[int]) -> dict[str, str] | None:
+    """The settings in a file; None if it does not exist, or if another user may have written it.
 
-    Every name in it has to be a setting; a name without `=` is left out. Values are taken as they
-    stand: `${X}` in a secret is part of the secret.
+    Every name in the file has to be a setting. A line without `=` is ignored.
     """
     try:
         if not path.exists():
             return None
-        if reason := _foreign(path, trusted):
+        if reason := _why_untrusted(path, trusted):
             log.warning(
-                "%r is not read, because %s; make it yours (chown, chmod go-w), or set the settings"
-                " in the environment",
+                "%r is not read, because %s; make it yours (chown, chmod go-w), or put the settings"
+                " into the environment",
                 str(path.absolute()),
                 reason,
             )
@@ -86,6 +101,7 @@ def _file(path: Path, trusted: Set[int]) -> dict[str, str] | None:
     except (TextError, OSError) as error:
         raise SettingsError(f"settings: {error}") from error
     values: dict[str, str] = {}
+    # Only the library's parser is used, because its interpolation would replace `${X}` in a secret.
     for binding in parse_stream(io.StringIO(text)):
         if binding.error:
             line = binding.original.line
@@ -98,34 +114,34 @@ def _file(path: Path, trusted: Set[int]) -> dict[str, str] | None:
     return values
 
 
-def _foreign(path: Path, trusted: Set[int]) -> str:
-    """Why the file, or the link to it, may be somebody else's; empty if it is ours.
+def _why_untrusted(path: Path, trusted: Set[int]) -> str:
+    """The reason why another user may have written a file; empty if no other user may have.
 
-    Whoever may write settings decides where videos, faces and keys go. A command can be started in
-    any folder, /tmp for example.
+    Anybody who can write the settings decides where videos, faces and keys are sent. Commands can
+    be started in any folder, for example in /tmp (docs/decisions/0067).
     """
-    for status in (path.lstat(), path.stat()):
+    for status in (path.lstat(), path.stat()):  # a link to the file, and the file
         owner, mode = status.st_uid, status.st_mode
         if owner not in trusted:
             return f"it belongs to the user {_user(owner)}"
         if stat.S_ISLNK(mode):
-            continue  # its mode means nothing
+            continue  # Linux ignores the mode of a link
         if mode & stat.S_IWOTH:
-            return "every user may write it"
+            return "every user may write to it"
         if mode & stat.S_IWGRP and not _is_private(status.st_gid, owner):
-            return f"the group {_group(status.st_gid)} may write it"
+            return f"the group {_group(status.st_gid)} may write to it"
     return ""
 
 
 def _trusted_users(sudo_uid: str) -> set[int]:
-    """This user, root, and with sudo the user who called it."""
-    called_by = {int(sudo_uid)} if os.geteuid() == 0 and sudo_uid.isdecimal() else set[int]()
-    return {os.geteuid(), 0} | called_by
+    """The ids of this user, of root and, under sudo, of the user who called sudo."""
+    caller = {int(sudo_uid)} if os.geteuid() == 0 and sudo_uid.isdecimal() else set[int]()
+    return {os.geteuid(), 0} | caller
 
 
 def _is_private(group: int, owner: int) -> bool:
-    """Whether nobody but the owner and root is in the group, as on systems that make a group for
-    each user and let it write by default."""
+    """Whether only the owner and root are in the group."""
+    # Some systems create a group for each user and give it write access to the user's files.
     return group == 0 or (_group(group) == _user(owner) and not _members(group) - {_user(owner)})
 
 
@@ -150,17 +166,18 @@ def _members(number: int) -> set[str]:
         return set()
 
 
-def _secrets(folder: Path, known: tuple[str, ...]) -> dict[str, str]:
-    """Kubernetes allows neither capitals nor underscores in a secret's name, so the secret
-    `trigger-token` is the setting TRIGGER_TOKEN. Other functions' secrets are left alone."""
+def _read_secrets(folder: Path, known: tuple[str, ...]) -> dict[str, str]:
+    """The settings among the secrets in the folder. Other secrets are not read."""
     try:
         files = [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-        found = {path.name.upper().replace("-", "_"): path for path in files}
-        return {name: _secret(path) for name, path in found.items() if name in known}
+        # Kubernetes allows neither capitals nor underscores in names of secrets, so the secret
+        # `trigger-token` is the setting TRIGGER_TOKEN.
+        by_name = {path.name.upper().replace("-", "_"): path for path in files}
+        return {name: _read_secret(path) for name, path in by_name.items() if name in known}
     except (OSError, TextError) as error:
         raise SettingsError(f"a secret in {str(folder)!r} cannot be read: {error}") from error
 
 
-def _secret(path: Path) -> str:
+def _read_secret(path: Path) -> str:
     with open(path, "rb") as file:
         return decode_text(file.read(MAX_SECRET_BYTES), path.name).strip()

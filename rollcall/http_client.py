@@ -1,8 +1,9 @@
-"""HTTP calls with hard limits: bytes of an answer as they come over the wire, and total time.
+"""An HTTP client with hard limits for the size of an answer and for the time of a call.
 
-A client that unpacks `Content-Encoding` turns 3 KB into 4 GB, and a time-out per read starts again
-with each byte. So answers are asked for without encoding, encoded ones are refused, and each read
-from the socket ends at the call's own deadline, whatever arrives until then (docs/decisions/0060).
+Common HTTP clients decompress answers, which can turn 3 KB into 4 GB, and their time-outs start
+again with each byte that arrives. This client asks for uncompressed answers and refuses compressed
+ones. A socket operation may take only the time that is left for the whole call
+(docs/decisions/0060).
 """
 
 from __future__ import annotations
@@ -18,37 +19,46 @@ from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 import httpcore
 
 CONNECT_TIMEOUT_S = 5.0
+"""Longest wait for a connection, so that a call to an unreachable host fails early."""
 
 KEEP_IDLE_S = 5.0
-"""An idle connection is closed after this time, before a gateway on the way forgets it."""
+"""An idle connection is closed after this time. Gateways close idle connections too, and a request
+on a connection that a gateway has just closed would fail."""
 
+NOT_ENCODED = "/%:@!$&'()*+,;=~?"
+"""Characters of a path or query that are sent unchanged, besides letters, digits, `-`, `.` and `_`
+(RFC 3986, 3.3 and 3.4). `%` is one of them, because it begins characters that are already encoded.
+All other characters are percent-encoded."""
 
-SAFE_IN_PATH = "/%:@!$&'()*+,;=~?"
-"""Left as it is; everything else that an address may not hold is encoded (RFC 3986, 3.3)."""
+_PIECE_BYTES = 16384
+"""Largest part of a request that is written to the socket at once."""
 
 
 class NoAnswer(Exception):
-    """There is no usable answer: no connection, a broken one, too slow, too long, or encoded."""
+    """Raised if a call has no usable answer.
+
+    The host name is malformed, the connection failed, the call took too long, or the answer is
+    compressed.
+    """
 
 
 class TooLong(NoAnswer):
-    """The answer is longer than the caller takes."""
+    """The answer is longer than the caller's limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. Names of headers are in lower case."""
+    """A complete answer, whatever its status."""
 
     status: int
     headers: Mapping[str, str]
+    """Values by name. Names are in lower case; the values of a repeated header are joined by
+    commas."""
     body: bytes
 
 
 class HttpClient:
-    """Follows no redirection, and opens no address but the one it is given.
-
-    Safe for threads. `proxies` are addresses by scheme, as `urllib.request.getproxies` gives them.
-    """
+    """An HTTP client that does not follow redirects. Safe to share between threads."""
 
     def __init__(
         self,
@@ -57,6 +67,11 @@ class HttpClient:
         ca_bundle: str = "",
         proxies: Mapping[str, str] | None = None,
     ) -> None:
+        """`connections` is the largest number of open connections for each URL scheme.
+
+        `ca_bundle` is the path of a PEM file that replaces the public CAs. `proxies` maps schemes
+        to the URLs of proxies, as `urllib.request.getproxies` returns them.
+        """
         self._deadline = _Deadline()
         self._connections = connections
         self._ca_bundle = ca_bundle
@@ -87,34 +102,38 @@ class HttpClient:
         timeout_s: float,
         max_bytes: int,
     ) -> Answer:
-        """Raises NoAnswer. The connection of a call that took `timeout_s` is closed."""
-        address, given = _address(url)
-        sent = [*given.items(), ("Accept-Encoding", "identity"), *headers.items()]
+        """Send a request and read the whole answer.
+
+        Raises TooLong if the body is longer than `max_bytes`, and NoAnswer if there is no usable
+        answer within `timeout_s` seconds.
+        """
+        ascii_url, url_headers = _url_and_headers(url)
+        all_headers = [*url_headers.items(), ("Accept-Encoding", "identity"), *headers.items()]
         self._deadline.start(timeout_s)
-        call = self._pool(address).stream(
-            method, address, headers=sent, content=content or None, extensions=_TIMEOUTS
+        call = self._pool(ascii_url).stream(
+            method, ascii_url, headers=all_headers, content=content or None, extensions=_TIMEOUTS
         )
         try:
             with call as response:
-                found = _joined(response.headers)
-                _refuse_encoded(found.get("content-encoding", ""))
+                response_headers = _joined(response.headers)
+                _refuse_encoded(response_headers.get("content-encoding", ""))
                 body = self._read(response.iter_stream(), max_bytes)
-                return Answer(response.status, found, body)
+                return Answer(response.status, response_headers, body)
         except _VENDOR_ERRORS as error:
             raise NoAnswer(f"{type(error).__name__}: {error}") from error
 
     def _read(self, chunks: Iterable[bytes], max_bytes: int) -> bytes:
-        """Checks the time here too: a chunk may come out of a buffer, without another read."""
         body = bytearray()
         for chunk in chunks:
             body += chunk
             if len(body) > max_bytes:
                 raise TooLong(f"the answer is longer than {max_bytes} bytes")
-            self._deadline.left_s()
+            # A chunk may come from a buffer, without a read of the socket that checks the deadline.
+            self._deadline.check()
         return bytes(body)
 
     def _pool(self, url: str) -> httpcore.ConnectionPool:
-        """One for each scheme, because a proxy is chosen by it."""
+        # One pool for each scheme, because each scheme may have its own proxy.
         scheme = urlsplit(url).scheme
         with self._lock:
             if scheme not in self._pools:
@@ -149,7 +168,8 @@ class HttpClient:
 
 
 _TIMEOUTS = {"timeout": {"connect": CONNECT_TIMEOUT_S}}
-"""All others follow from the deadline."""
+"""Only httpcore's connect time-out is set. `_Stream` applies the deadline of the call to the
+rest."""
 
 _VENDOR_ERRORS = (
     httpcore.TimeoutException,
@@ -160,44 +180,50 @@ _VENDOR_ERRORS = (
 )
 
 
-def _address(url: str) -> tuple[str, dict[str, str]]:
-    """The address in ASCII and without a login, and the headers that follow from it."""
+def _url_and_headers(url: str) -> tuple[str, dict[str, str]]:
+    """The URL in ASCII without user and password, and the headers Host and Authorization."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     try:
-        host.encode("idna")  # also says when an ASCII name is malformed, before a socket does
-        host = host if host.isascii() else host.encode("idna").decode()
+        # ASCII names are encoded only to check them. The error for an empty or overlong label is
+        # clearer here than the one that opening a socket would raise.
+        encoded = host.encode("idna").decode()
+        host = host if host.isascii() else encoded
     except UnicodeError as error:
         raise NoAnswer(f"{host!r} is not a host name") from error
     headers = {"Host": host}
     if login := _login(parts):
         pair = b":".join(login)
         headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
-    path, query = (quote(each, safe=SAFE_IN_PATH) for each in (parts.path, parts.query))
+    path, query = (quote(part, safe=NOT_ENCODED) for part in (parts.path, parts.query))
     return parts._replace(netloc=host, path=path, query=query).geturl(), headers
 
 
 def _login(parts: SplitResult) -> tuple[bytes, bytes] | None:
+    """User and password of a URL."""
     if parts.username is None:
         return None
     return unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    joined: dict[str, str] = {}
     for name, value in headers:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        found[key] = f"{found[key]}, {text}" if key in found else text
-    return found
+        joined[key] = f"{joined[key]}, {text}" if key in joined else text
+    return joined
 
 
 def _refuse_encoded(content_encoding: str) -> None:
-    if {each.strip().lower() for each in content_encoding.split(",")} - {"", "identity"}:
-        raise NoAnswer(f"the answer is encoded ({content_encoding:.40}) although we asked for none")
+    if {coding.strip().lower() for coding in content_encoding.split(",")} - {"", "identity"}:
+        raise NoAnswer(
+            f"the answer is encoded (Content-Encoding: {content_encoding:.40}), although the"
+            " request forbids that; if a proxy compresses answers, turn that off"
+        )
 
 
 class _Deadline:
-    """The end of the call that a thread is in."""
+    """The time by which the current thread's call has to end."""
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
@@ -206,15 +232,19 @@ class _Deadline:
         self._of_thread.until_s = time.monotonic() + timeout_s
 
     def left_s(self) -> float:
-        """More than 0. Raises httpcore.ReadTimeout when the time is over."""
+        """The seconds that are left, always more than 0. Raises httpcore.ReadTimeout."""
         left_s: float = self._of_thread.until_s - time.monotonic()
         if left_s <= 0:
-            raise httpcore.ReadTimeout("the time of the whole call is over")
+            raise httpcore.ReadTimeout("the call took longer than its time-out")
         return left_s
+
+    def check(self) -> None:
+        """Raise httpcore.ReadTimeout if the deadline has passed."""
+        self.left_s()
 
 
 class _Backend(httpcore.NetworkBackend):
-    """Opens connections whose every operation ends at the deadline of the call."""
+    """Opens connections that apply the deadline of the call to every operation."""
 
     def __init__(self, deadline: _Deadline) -> None:
         self._deadline = deadline
@@ -228,7 +258,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        limit_s = _least(timeout, self._deadline)
+        limit_s = _shorter(timeout, self._deadline)
         opened = self._sockets.connect_tcp(host, port, limit_s, local_address, socket_options)
         return _Stream(opened, self._deadline)
 
@@ -239,14 +269,14 @@ class _Stream(httpcore.NetworkStream):
         self._deadline = deadline
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _least(timeout, self._deadline))
+        return self._stream.read(max_bytes, _shorter(timeout, self._deadline))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """In pieces, because the time-out of the stream is one for each piece that the peer
-        takes."""
+        # httpcore's time-out starts again whenever the peer accepts some bytes. Therefore the
+        # request is written in small pieces, each with only the time that is left.
         for start in range(0, len(buffer), _PIECE_BYTES):
             piece = buffer[start : start + _PIECE_BYTES]
-            self._stream.write(piece, _least(timeout, self._deadline))
+            self._stream.write(piece, _shorter(timeout, self._deadline))
 
     def close(self) -> None:
         self._stream.close()
@@ -257,7 +287,7 @@ class _Stream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        limit_s = _least(timeout, self._deadline)
+        limit_s = _shorter(timeout, self._deadline)
         return _Stream(
             self._stream.start_tls(ssl_context, server_hostname, limit_s), self._deadline
         )
@@ -266,9 +296,7 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-_PIECE_BYTES = 16384
-
-
-def _least(timeout: float | None, deadline: _Deadline) -> float:
+def _shorter(timeout: float | None, deadline: _Deadline) -> float:
+    """httpcore's time-out or the time that is left for the call, whichever is shorter."""
     left_s = deadline.left_s()
     return left_s if timeout is None else min(timeout, left_s)

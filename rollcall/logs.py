@@ -1,4 +1,4 @@
-"""One form of log lines for every program, and a limit for lines that outsiders cause."""
+"""The log format of all programs, and a rate limit for lines that outsiders can cause."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def set_up_logs() -> None:
-    """Libraries log warnings and worse; Rollcall also logs what it does.
+    """Set the log level to INFO for Rollcall and to WARNING for libraries, and escape output.
 
-    Called once by each program. Hosts such as gunicorn and Lambda have handlers of their own by
-    then; control characters are escaped in all of them.
+    Each program calls this once. Control characters are escaped in all handlers, including those
+    that a host such as gunicorn or Lambda has already installed.
     """
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, format=form)
@@ -31,10 +31,10 @@ def set_up_logs() -> None:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Lines of another formatter, with control characters as escapes.
+    """Formats with another formatter, and escapes control characters in its output.
 
-    A message is always one line. The lines of a traceback are indented, so that no text in it can
-    pass for another log line.
+    A message is always one line. The lines of a traceback are indented, so that no text in a
+    traceback can look like another log line.
     """
 
     def __init__(self, inner: logging.Formatter | None) -> None:
@@ -44,9 +44,9 @@ class PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         shown = copy.copy(record)
         shown.msg, shown.args = printable(record.getMessage()), None
-        shown.exc_text = None  # another handler may have left it there, unescaped
+        shown.exc_text = None  # may hold an unescaped traceback that another handler cached
         text = self._inner.format(shown)
-        body = text.rstrip("\n")  # Lambda's formatter ends each line itself
+        body = text.rstrip("\n")  # Lambda's formatter adds a line break at the end
         return printable_block(body) + text[len(body) :]
 
 
@@ -59,7 +59,7 @@ def _handlers() -> Iterator[logging.Handler]:
 def _log_uncaught(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Python would print the message of an uncaught error unescaped."""
+    """Log an uncaught error, because Python would print the message without escaping."""
     if issubclass(kind, Exception):
         log.critical("unexpected error", exc_info=(kind, error, trace))
     else:
@@ -67,7 +67,7 @@ def _log_uncaught(
 
 
 class LogLimit:
-    """Rate limit for one kind of log line. Safe for threads."""
+    """A thread-safe rate limit for one kind of log line: `lines` lines in `per_s` seconds."""
 
     def __init__(
         self, lines: int = 5, per_s: float = 60.0, clock: Callable[[], float] = time.monotonic
@@ -80,9 +80,9 @@ class LogLimit:
         self._count = 0
 
     def log(self, to: Callable[..., None], message: str, *args: object) -> None:
-        """Logs `message % args` with `to`, unless the limit is reached.
+        """Log `message % args` with the function `to`, unless the limit is reached.
 
-        The first line after a silence says how many lines were left out.
+        The first line of the next period says how many lines were not logged.
         """
         with self._lock:
             left_out = 0

@@ -1,4 +1,4 @@
-"""The story: download -> frames -> faces -> who -> student record -> CSV."""
+"""Processes one video: download -> frames -> faces -> people -> student records -> CSV."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from rollcall.core.errors import (
     BucketNotAllowed,
@@ -20,7 +20,13 @@ from rollcall.core.errors import (
 )
 from rollcall.core.gallery import Gallery
 from rollcall.core.keys import report_key, result_key
-from rollcall.core.protocols import ObjectStore, StudentStore, VideoFile
+from rollcall.core.protocols import (
+    GallerySource,
+    ObjectStore,
+    ResultQueue,
+    StudentStore,
+    VideoFile,
+)
 from rollcall.core.reports import (
     coverage_document,
     error_document,
@@ -40,24 +46,14 @@ from rollcall.video.video_folder import video_folder
 log = logging.getLogger(__name__)
 
 RANGES_FROM_BYTES = 8 << 20
-"""Smaller videos are fetched whole, with one request; measured in docs/performance.md."""
-
-
-class GallerySource(Protocol):
-    """Where the gallery of the moment comes from. Raises GalleryUnavailable."""
-
-    def current(self) -> Gallery: ...
-
-
-class ResultQueue(Protocol):
-    """Where a message about each video goes. Raises a TransientError."""
-
-    def send(self, body: str, attributes: Mapping[str, str]) -> None: ...
+"""Smallest size of a video that is read in ranges (except by SCAN=timeline). Smaller videos are
+fetched whole, because one request is faster than several (docs/performance.md,
+docs/decisions/0012)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The whole way of one video, from its key to its result."""
+    """Recognises the people in a video and writes the result. Keeps no state between videos."""
 
     settings: Settings
     store: ObjectStore
@@ -67,35 +63,37 @@ class Pipeline:
     results: ResultQueue | None = None
 
     def run(self, video: VideoRef) -> dict[str, Any]:
-        """The answer of the function: status, work_id, video, people, output, timings_ms.
+        """Process one video and return the function's answer (contract 3.2).
 
-        Raises a PermanentError (a report of it is written, and a message sent, where they are
-        wanted) or a TransientError. A repeat gives the same result under the same key.
+        A repeated call writes the same result under the same key. Raises a TransientError or a
+        PermanentError. Before a PermanentError is raised, it is written to REPORT_BUCKET and sent
+        to RESULT_QUEUE_URL, if these are set.
         """
         try:
             return self._run(video)
         except PermanentError as error:
-            self._report(video, error_document(video, error))
-            self._announce(failure_message(video, error))
+            self._write_report(video, error_document(video, error))
+            self._send_message(failure_message(video, error))
             raise
 
     def _run(self, video: VideoRef) -> dict[str, Any]:
         watch = Stopwatch()
-        output = result_key(self._allowed(video).key)
-        report_key(video.key)  # refused before the work, not after it
+        self._check_bucket(video)
+        output = result_key(video.key)
+        report_key(video.key)  # raises KeyNotUsable before the work instead of after it
         with watch.stage("head"):
-            info = self._look_up(video)
+            info = self._look_up_video(video)
         if info is None:
             return {"status": "ignored", "reason": "the multipart upload is not complete yet"}
         gallery = self.galleries.current()
-        recognition = self._recognised(info, gallery, watch)
+        recognition = self._recognise_unchanged(info, gallery, watch)
         with watch.stage("students"):
-            students = self._students(info.key, recognition)
+            students = self._look_up_students(info.key, recognition)
         with watch.stage("head"):
             self._check_unchanged(info)
         with watch.stage("write"):
             body = render_csv(recognition.people, students)
-            self._write(output, body, info, gallery, video.work_id)
+            self._write_result(output, body, info, gallery, video.work_id)
         answer = {
             "status": recognition.status,
             "work_id": video.work_id,
@@ -105,26 +103,26 @@ class Pipeline:
             "output": {"bucket": self.settings.output_bucket, "key": output},
             "timings_ms": watch.ms(),
         }
-        self._report(video, report_document(answer, recognition))
-        self._announce(result_message(answer, body))
+        self._write_report(video, report_document(answer, recognition))
+        self._send_message(result_message(answer, body))
         return answer
 
-    def _allowed(self, video: VideoRef) -> VideoRef:
+    def _check_bucket(self, video: VideoRef) -> None:
         if video.bucket != self.settings.input_bucket:
             raise BucketNotAllowed(
-                f"the bucket {video.bucket!r} is not INPUT_BUCKET; nothing of it is read"
+                f"the bucket {video.bucket!r} is not INPUT_BUCKET"
+                f" ({self.settings.input_bucket!r}), so its videos are not read"
             )
-        return video
 
-    def _look_up(self, video: VideoRef) -> ObjectInfo | None:
-        """HEAD is the truth: sizes in events are often wrong.
-
-        It asks for the current version, not for the event's: there is one result per key.
-        None for a `:Post` without object: some stores send it when a multipart upload starts.
-        """
+    def _look_up_video(self, video: VideoRef) -> ObjectInfo | None:
+        """The current version of the video; None while its multipart upload is not complete."""
+        # The version and the size in the event are ignored. A key has one result, that of the
+        # current version, and the sizes in events are often wrong.
         try:
             info = self.store.head(video.bucket, video.key)
         except ObjectNotFound:
+            # Some stores send this event when a multipart upload starts, and another one when it
+            # is complete.
             if video.event_name == "ObjectCreated:Post":
                 return None
             raise
@@ -135,51 +133,61 @@ class Pipeline:
             )
         return info
 
-    def _recognised(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
-        """What is wrong with an old upload says nothing of the one that replaced it meanwhile."""
+    def _recognise_unchanged(
+        self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch
+    ) -> Recognition:
+        """Recognise the video. If it was replaced, ObjectChanged is raised instead of its error."""
         try:
             return self._recognise(info, gallery, watch)
         except PermanentError:
+            # An error in the old upload must not end the work on the new one.
             self._check_unchanged(info)
             raise
 
     def _check_unchanged(self, info: ObjectInfo) -> None:
-        """A slow call for an old upload must not overwrite the result of a newer one, nor write one
-        for a video that is gone. Raises ObjectChanged or ObjectNotFound."""
+        """Raise ObjectChanged or ObjectNotFound if the object is not the one that was read.
+
+        A slow call for an old upload must not overwrite the result of a newer one, and a deleted
+        video must not get a result.
+        """
         if self.store.head(info.bucket, info.key).etag != info.etag:
-            raise ObjectChanged(f"{info.key!r} was replaced while it was looked at")
+            raise ObjectChanged(f"{info.key!r} was replaced while it was being recognised")
 
     def _recognise(self, info: ObjectInfo, gallery: Gallery, watch: Stopwatch) -> Recognition:
-        """The key never becomes a file name, and the folder holds nothing else."""
         try:
+            # FFmpeg interprets some file names, and some videos make it open files beside them. So
+            # the key is not used as a file name, and the folder contains nothing else.
             with video_folder() as folder:
-                file = self._file(info, folder / "video", watch)
+                file = self._fetch(info, folder / "video", watch)
                 return self.recogniser.recognise(file, gallery, watch)
         except OSError as error:
             raise ScratchUnavailable(
-                f"the video cannot be kept while it is looked at: {error.strerror or error}; check"
-                " the temporary folder"
+                f"the video cannot be stored in the temporary folder: {error.strerror or error};"
+                " make room there, or make it writable (TMPDIR)"
             ) from error
 
-    def _file(self, info: ObjectInfo, path: Path, watch: Stopwatch) -> VideoFile:
-        """Large videos are read in ranges: a few frames need only a small part of the file."""
+    def _fetch(self, info: ObjectInfo, path: Path, watch: Stopwatch) -> VideoFile:
+        # Large videos are read in ranges, because a few frames need only a small part of the file.
+        # `timeline` decodes every frame and therefore needs the whole file.
         if not SCANS[self.settings.scan].walks and info.size_bytes >= RANGES_FROM_BYTES:
             return ObjectFile(self.store, info, path, watch)
         with watch.stage("download"):
             self.store.download(info, path)
         return WholeFile(path)
 
-    def _students(self, key: str, recognition: Recognition) -> dict[str, Student]:
+    def _look_up_students(self, key: str, recognition: Recognition) -> dict[str, Student]:
+        """The records of the recognised people, by name. `key` is for the log."""
         names = [person.name for person in recognition.people if person.name]
-        found = {name: self.students.get(name) for name in names}
-        known = {name: student for name, student in found.items() if student}
-        if len(known) < len(found):
-            missing, table = len(found) - len(known), self.settings.student_table
+        records = {name: self.students.get(name) for name in names}
+        students = {name: student for name, student in records.items() if student}
+        if missing := len(records) - len(students):
+            # The log must not contain names, so only the people without a record are counted.
             people = "person has" if missing == 1 else "people have"
+            table = self.settings.student_table
             log.warning("%r: %d recognised %s no record in %s", key, missing, people, table)
-        return known
+        return students
 
-    def _write(
+    def _write_result(
         self, key: str, body: bytes, info: ObjectInfo, gallery: Gallery, work_id: str
     ) -> None:
         metadata = {
@@ -191,15 +199,13 @@ class Pipeline:
         }
         self.store.write(self.settings.output_bucket, key, body, "text/csv", metadata)
 
-    def _announce(self, message: str) -> None:
-        """Unlike a report, a message is waited for: when it cannot be sent, the call has failed,
-        and its repeat sends it."""
+    def _send_message(self, message: str) -> None:
+        # Unlike a report, the message is part of the result, because the worker waits for it. If it
+        # cannot be sent, a TransientError makes the caller repeat the call.
         if self.results:
             self.results.send(message, {})
 
-    def _report(self, video: VideoRef, document: Mapping[str, Any]) -> None:
-        """A report that cannot be written is logged: the result is there, or its error is on its
-        way, and neither gets better by another call."""
+    def _write_report(self, video: VideoRef, document: Mapping[str, Any]) -> None:
         if not self.settings.report_bucket or video.bucket != self.settings.input_bucket:
             return
         body = json.dumps(document, indent=1).encode()
@@ -207,4 +213,6 @@ class Pipeline:
             bucket, key = self.settings.report_bucket, report_key(video.key)
             self.store.write(bucket, key, body, "application/json", {})
         except RollcallError as error:
-            log.error("no report of %r: %s", video.key, error)
+            # The result has already been written, or its error is about to be returned. The call
+            # must not fail because of the report.
+            log.error("cannot write the report of %r: %s", video.key, error)

@@ -1,4 +1,4 @@
-"""Settings in, working parts out: the one place that chooses adapters."""
+"""Builds the parts of Rollcall from the settings. Only this module chooses implementations."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import SettingsError
-from rollcall.core.protocols import FaceEngine
+from rollcall.core.protocols import FaceEngine, GalleryLocation
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
-from rollcall.gallery.gallery_places import CachedGallery, GalleryPlace, place_of
+from rollcall.gallery.gallery_locations import CachedGallery, gallery_location
 from rollcall.pipeline import Pipeline
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.stores.boto import dynamodb_client, s3_client, sqs_client
@@ -23,7 +23,9 @@ from rollcall.video.video_folder import sweep
 
 
 def build_engine(settings: Settings) -> FaceEngine:
-    """Imported here, because models take their time and not every command needs them."""
+    """The face engine that ENGINE names. Raises SettingsError if a library is missing."""
+    # The engines are imported here instead of above, because they take long to load and many
+    # commands do not need them.
     if settings.engine == "face_recognition":
         try:
             from rollcall.faces.dlib_faces import DlibFaces
@@ -39,8 +41,8 @@ def build_engine(settings: Settings) -> FaceEngine:
     except ImportError as error:
         raise SettingsError(
             f"the engine cannot be loaded ({error}); if a system library is missing, install it"
-            " (on Debian: apt-get install libgl1 libglib2.0-0), or replace OpenCV by the one that"
-            " needs none: pip install --force-reinstall --no-deps opencv-python-headless"
+            " (on Debian: apt-get install libgl1 libglib2.0-0), or replace OpenCV with the build"
+            " that needs none: pip install --force-reinstall --no-deps opencv-python-headless"
         ) from error
 
     cache = Path(settings.model_cache or Path.home() / ".cache" / "rollcall")
@@ -49,7 +51,9 @@ def build_engine(settings: Settings) -> FaceEngine:
 
 
 def space_of(settings: Settings) -> EncodingSpace:
-    """The encoding space of the engine, which is loaded only if that has to be found out."""
+    """The encoding space of the engine that ENGINE names."""
+    # The space of a user's own model is stored in the model's file, so that engine has to be
+    # loaded. All other engines have dlib's space.
     return build_engine(settings).space if settings.engine.startswith("onnx:") else DLIB
 
 
@@ -64,21 +68,25 @@ def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
     )
 
 
-def build_place(settings: Settings) -> GalleryPlace:
-    """Where ENCODINGS says the gallery is. Raises SettingsError for one in the input bucket."""
+def build_gallery_location(settings: Settings) -> GalleryLocation:
+    """The location that ENCODINGS names. Raises SettingsError if it is in the input bucket."""
     check_gallery_place(settings)
-    return place_of(settings.encodings, lambda: S3Store(s3_client(settings)))
+    return gallery_location(settings.encodings, lambda: S3Store(s3_client(settings)))
 
 
 def build_results(settings: Settings) -> SqsQueue | None:
-    """The queue that RESULT_QUEUE_URL names."""
+    """The queue that RESULT_QUEUE_URL names, or None if the setting is empty."""
     url = settings.result_queue_url
     return SqsQueue(sqs_client(settings), url) if url else None
 
 
 def build_pipeline(settings: Settings, processes: int = 1) -> Pipeline:
-    """Once per process, before its first video. So many processes share the container's memory."""
-    sweep()
+    """The pipeline with everything that it needs. Call this once, when a process starts.
+
+    `processes` is the number of processes that share the container's memory. The more there are,
+    the smaller a gallery has to be.
+    """
+    sweep()  # removes the folders of processes that were killed while they read a video
     engine = build_engine(settings)
     return Pipeline(
         settings,
@@ -86,7 +94,7 @@ def build_pipeline(settings: Settings, processes: int = 1) -> Pipeline:
         DynamoStudents(dynamodb_client(settings), settings.student_table),
         build_recogniser(settings, engine),
         CachedGallery(
-            build_place(settings),
+            build_gallery_location(settings),
             settings.encodings_refresh_s,
             memory_bytes=memory_limit_bytes(processes),
             space=engine.space,

@@ -1,18 +1,33 @@
-"""Fixtures that more than one folder of tests uses."""
+"""Fixtures that tests in several folders use."""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import botocore.session
 import pytest
 from support.needs import REPOSITORY, classroom_folder, need
+from support.one_at_a_time import one_at_a_time
 
 from devstack.ceph import ProgramsMissing, check_programs
 from devstack.demo import sample_folder
-from devstack.processes import Process, Processes, answers, free_port
+from devstack.processes import Processes
+from devstack.store_servers import EmbeddedStore, Place
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_service_models() -> Iterator[None]:
+    """Let all boto3 clients of this process share the descriptions of AWS's services.
+
+    Otherwise each session would read and parse these files again, which takes ten times as long
+    (130 ms of processor time for S3) as the rest of creating a client. The tests create thousands.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -22,24 +37,22 @@ def classroom() -> Path:
 
 @pytest.fixture(scope="session")
 def sample() -> Path:
-    """The demo's own sample, made when it is not there yet."""
-    return sample_folder(REPOSITORY / "state" / "demo")
+    """The sample of the demo. It is created if it does not exist yet."""
+    with one_at_a_time():
+        return sample_folder(REPOSITORY / "state" / "demo")
 
 
 @pytest.fixture(scope="session")
 def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real moto server: S3, SNS and DynamoDB over HTTP."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    """The URL of a moto server, which serves S3, SNS, SQS and DynamoDB over HTTP."""
     with Processes() as processes:
-        process = Process("moto", argv, os.environ, tmp_path_factory.mktemp("moto"))
-        processes.add(process).wait_ready(answers(url))
-        yield url
+        store = EmbeddedStore(Place(tmp_path_factory.mktemp("moto"), os.environ, processes))
+        store.start()
+        yield store.url
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI every part has to be there, so a skipped test is a failed run."""
+    """Fail the run in CI if a test was skipped, because CI must have all programs and data."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -47,7 +60,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def ceph_programs() -> None:
-    """Ceph's programs are there."""
+    """Skip the test if the programs of Ceph are not installed; in CI, fail it."""
     try:
         check_programs(os.environ["PATH"])
     except ProgramsMissing as error:

@@ -1,7 +1,7 @@
-"""Lets the function's modules say `from rollcall import ...`.
+"""Makes `from rollcall import ...` work in the function's modules.
 
-`configuration.copy` puts the package beside this file, as `function/rollcall`; importing it under
-that name too would make a second copy of every class, and `except` would stop matching.
+`configuration.copy` puts the package beside this file, as `function/rollcall`. If it were imported
+as `function.rollcall`, every class would exist twice, and `except` would no longer match.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Connects the function with its object store and its student table."""
+"""Connects the function to its object store and its student table."""
 
 import os
 
@@ -6,10 +6,13 @@ from rollcall.config import load_settings
 from rollcall.pipeline import Pipeline
 from rollcall.wiring import build_pipeline
 
-# At import, so that a wrong setting stops the start instead of failing every call.
+# Loaded at import: with a wrong setting the function does not start, instead of failing each call.
 settings = load_settings(os.environ)
 
 
 def connect() -> Pipeline:
-    """The pipeline, built at the first call. Gunicorn's workers share the container's memory."""
+    """Build the pipeline, at the first call.
+
+    It gets the number of gunicorn's workers, because they share the container's memory.
+    """
     return build_pipeline(settings, int(os.environ.get("WEB_CONCURRENCY", "1")))

@@ -1,4 +1,4 @@
-"""The python3-http function: an event in, the answer of the pipeline out."""
+"""The function for OpenFaaS' python3-http template."""
 
 from typing import Any
 
@@ -14,6 +14,6 @@ drain_on_sigterm(service)
 
 
 def handle(event: Any, context: Any) -> dict[str, Any]:
-    """Called by the template's index.py; `event.body` is bytes."""
+    """Answer one call. The template's index.py calls this; `event.body` is bytes."""
     answer = service.answer(event.body, dict(event.headers))
     return {"statusCode": answer.status, "headers": answer.headers(), "body": answer.body()}

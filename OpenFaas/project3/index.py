@@ -1,6 +1,6 @@
-"""For gunicorn in the image of the Dockerfile beside this file; the template brings its own."""
+"""Entry point for gunicorn in the image of the Dockerfile. The template has its own index.py."""
 
-# First the package's __init__ makes `rollcall` importable, then this file needs it.
+# Importing this package has made `rollcall` importable (see __init__.py).
 from rollcall.function.python3_http import create_app
 
 from .handler import handle

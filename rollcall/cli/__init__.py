@@ -1,1 +1,1 @@
-"""The commands, and what they do."""
+"""The commands: `rollcall` and the scripts in the root of the repository."""

@@ -1,4 +1,4 @@
-"""`check.py`: the output bucket against a mapping."""
+"""`check.py`: compare the results in the output bucket with a mapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from rollcall.cli.check_openstack import print_facts, wait_facts
-from rollcall.cli.entry import FOUND_WRONG, command_errors, settings
+from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.mapping import read_mapping
 from rollcall.cli.terminal import Command, say, say_table
 from rollcall.core.errors import PermanentError
@@ -27,26 +27,29 @@ from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
 
 MAX_RESULT_BYTES = 1 << 20
+"""Longest result that is read. A row is at most a few hundred bytes long, and a video rarely has
+more than a few dozen people."""
 POLL_S = 0.25
+"""Pause between two checks in `wait`; each check lists both buckets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One video: what was expected, what its result says."""
+    """A row of the table: a video with its expected and its actual result."""
 
     video: str
     expected: str
     got: str
     distance: str
     seconds: float | None
-    """From the upload to the result, by the store's clock."""
+    """Time from the upload to the result by the store's clock; None if there is no such result."""
     right: bool
     settled: bool
-    """False while waiting may still help."""
+    """Whether later checks will give the same answer."""
 
 
 class Checker:
-    """Compares each video's result with the mapping."""
+    """Compares the result of each video with the mapping."""
 
     def __init__(self, settings: Settings, mapping: Mapping[str, Expectation]) -> None:
         self._store: ObjectStore = S3Store(s3_client(settings))
@@ -55,7 +58,7 @@ class Checker:
         self._mapping = mapping
 
     def check(self) -> list[Row]:
-        """A row per video of the mapping, and one per result that belongs to no video."""
+        """Return a row for each video of the mapping, and one for each result without a video."""
         videos = {info.key: info for info in self._store.list_objects(self._input)}
         results = {info.key: info for info in self._store.list_objects(self._output)}
         keys = same_names(self._mapping, videos)
@@ -68,7 +71,7 @@ class Checker:
         return rows + self._strays({*videos, *self._mapping}, results)
 
     def wait(self, timeout_s: float) -> list[Row]:
-        """Checks until every video is settled, or time is over."""
+        """Check until every row is settled, or for `timeout_s`; return the last rows."""
         until = time.monotonic() + timeout_s
         while True:
             rows = self.check()
@@ -77,9 +80,9 @@ class Checker:
             time.sleep(POLL_S)
 
     def _ambiguous(self, name: str, expected: Expectation, keys: Sequence[str]) -> Row:
-        problem = f"{len(keys)} videos have this name, in different Unicode forms: " + ", ".join(
-            ascii(key) for key in keys
-        )
+        # ascii() shows the difference between names that look the same.
+        shown = ", ".join(ascii(key) for key in keys)
+        problem = f"{len(keys)} videos have this name, in different Unicode forms: {shown}"
         return Row(name, str(expected), problem, "", None, False, True)
 
     def _row(
@@ -96,6 +99,7 @@ class Checker:
         result = results.get(key)
         problem = self._problem(name, video, result)
         if problem or result is None or video is None:
+            # A result without a video cannot change. In all other cases a result may still come.
             settled = result is not None and video is None
             return Row(name, str(expected), problem, "", None, False, settled)
         try:
@@ -108,18 +112,21 @@ class Checker:
         return Row(name, str(expected), _people(rows), distances, seconds, right, True)
 
     def _problem(self, name: str, video: ObjectInfo | None, result: ObjectInfo | None) -> str:
-        if video is None and sum(nfc(each) == nfc(name) for each in self._mapping) > 1:
+        # Two lines of the mapping have this name, in different Unicode forms. The video was
+        # uploaded under one form, so it belongs to the other line.
+        if video is None and sum(nfc(other) == nfc(name) for other in self._mapping) > 1:
             return (
                 "no such video; another line of the mapping has this name in another Unicode form"
             )
         if result is None:
-            return "no result yet; the log of the trigger, Lambda or worker says why"
+            return "no result yet; see the log of the trigger, Lambda or worker for the reason"
         if video is None:
             return "the video is not in the input bucket"
         source = self._store.metadata(self._output, result.key).get("source-etag")
         return "" if source == video.etag else "the result of an earlier upload"
 
     def _strays(self, videos: Iterable[str], results: Mapping[str, ObjectInfo]) -> list[Row]:
+        """Return a row for each result that belongs to none of the videos."""
         wanted = {_result_key(key) for key in videos}
         return [
             Row(key, "no video", "a result", "", None, False, True)
@@ -144,7 +151,7 @@ def _time(row: Row) -> str:
     "--mapping",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="Lines `video:major,year`.",
+    help="File with a line `video:major,year` for each video.",
 )
 @click.option(
     "--wait",
@@ -152,30 +159,31 @@ def _time(row: Row) -> str:
     type=click.FloatRange(min=0),
     default=0,
     metavar="S",
-    help="Wait up to S seconds for results that are missing.",
+    help="Wait up to S seconds for missing results.",
 )
 @click.option(
     "--flow",
     type=click.Choice(["openfaas", "lambda", "openstack"]),
     default="openfaas",
-    help="openstack: queues, calls and files of a first run as well, from RESULTS_FOLDER.",
+    help="openstack: also check the worker's counts and its files in RESULTS_FOLDER, which are"
+    " right only after a first run on empty buckets.",
 )
 @command_errors
 def main(mapping: Path, wait_s: float, flow: str) -> None:
-    """Compare the results in OUTPUT_BUCKET with a mapping; exit 0 only if every video is right."""
+    """Compare the results in OUTPUT_BUCKET with a mapping; exit 0 only if all are correct."""
     chosen, expected = settings(), read_mapping(mapping)
-    until = time.monotonic() + wait_s
+    until = time.monotonic() + wait_s  # the limit applies to results and facts together
     rows = Checker(chosen, expected).wait(wait_s)
     print_rows(rows)
-    found = wait_facts(chosen, expected, until - time.monotonic()) if flow == "openstack" else []
-    print_facts(found)
+    facts = wait_facts(chosen, expected, until - time.monotonic()) if flow == "openstack" else []
+    print_facts(facts)
     right = sum(row.right for row in rows)
     say(f"{right}/{len(rows)} correct")
     for row in rows:
         if not row.right:
             say(f"wrong: {row.video}: expected {row.expected}, got {row.got}", err=True)
-    all_right = right == len(rows) and all(fact.right for fact in found)
-    sys.exit(0 if all_right else FOUND_WRONG)
+    all_right = right == len(rows) and all(fact.right for fact in facts)
+    sys.exit(0 if all_right else COMMAND_FAILED)
 
 
 def _result_key(key: str) -> str | None:

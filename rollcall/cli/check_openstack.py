@@ -1,4 +1,4 @@
-"""`check.py --flow openstack`: what else has to hold after a first run of the worker."""
+"""Checks the counts of a first run of the worker, for `check.py --flow openstack`."""
 
 from __future__ import annotations
 
@@ -21,42 +21,43 @@ from rollcall.worker.counters import read_status
 from rollcall.worker.result_files import result_files
 
 POLL_S = 0.25
+"""Pause between two checks in `wait_facts`; each check lists both buckets."""
 
 
 class NoWorker(PermanentError):
-    """No worker has counted anything in that folder."""
+    """The results folder has no counts, so no worker has used it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A sentence with its figures, and whether they are as they should be."""
+    """A sentence with numbers, and whether the numbers are right."""
 
     text: str
     right: bool
 
 
 def facts(settings: Settings, mapping: Mapping[str, Expectation]) -> list[Fact]:
-    """As the buckets, the worker's counts and its files have it now. Raises NoWorker."""
+    """Read buckets, counts and result files, and compare them with the mapping. Raises NoWorker."""
     folder, videos = Path(settings.results_folder), len(mapping)
-    counts = _counts(folder)
+    counts = _read_counts(folder)
     store = S3Store(s3_client(settings))
     keys = [info.key for info in store.list_objects(settings.input_bucket)]
-    put, made = len(keys), sum(1 for _ in store.list_objects(settings.output_bucket))
-    files, right = len(result_files(folder)), _right(folder, mapping, keys)
-    events, calls, most = counts["events"], counts["invoked"], counts["max_at_once"]
-    polled = counts["written"] + counts["outdated"]
+    inputs, outputs = len(keys), sum(1 for _ in store.list_objects(settings.output_bucket))
+    files, right = len(result_files(folder)), _count_right_files(folder, mapping, keys)
+    events, calls, at_once = counts["events"], counts["invoked"], counts["most_at_once"]
+    messages = counts["written"] + counts["outdated"]
     return [
         Fact("both buckets were empty at first", counts["buckets_empty_at_first"] is True),
-        Fact(f"{put} objects in the input bucket, for {videos} videos", put == videos),
+        Fact(f"{inputs} objects in the input bucket, for {videos} videos", inputs == videos),
         Fact(f"{events} events taken from the input queue", events == videos),
         Fact(
-            f"{calls} calls of the Lambda, up to {most} at once",
-            calls == videos and (most > 1 or videos == 1),
+            f"{calls} calls of the Lambda, up to {at_once} at once",
+            calls == videos and (at_once > 1 or videos == 1),
         ),
-        Fact(f"{made} objects in the output bucket", made == videos),
+        Fact(f"{outputs} objects in the output bucket", outputs == videos),
         Fact(
-            f"{polled} messages taken from the result queue, {files} files on disk",
-            polled == files == videos,
+            f"{messages} messages taken from the result queue, {files} files on disk",
+            messages == files == videos,
         ),
         Fact(f"{right} of {videos} files right", right == videos),
     ]
@@ -65,41 +66,43 @@ def facts(settings: Settings, mapping: Mapping[str, Expectation]) -> list[Fact]:
 def wait_facts(
     settings: Settings, mapping: Mapping[str, Expectation], timeout_s: float
 ) -> list[Fact]:
-    """Until all are right, or time is over."""
+    """Repeat the check until all facts are right, or `timeout_s` is over."""
     until = time.monotonic() + timeout_s
     while True:
-        found = facts(settings, mapping)
-        if all(fact.right for fact in found) or time.monotonic() >= until:
-            return found
+        current = facts(settings, mapping)
+        if all(fact.right for fact in current) or time.monotonic() >= until:
+            return current
         time.sleep(POLL_S)
 
 
-def print_facts(found: list[Fact]) -> None:
-    for fact in found:
+def print_facts(checked: list[Fact]) -> None:
+    for fact in checked:
         say_fact(fact.text, fact.right)
 
 
-def _counts(folder: Path) -> Mapping[str, Any]:
+def _read_counts(folder: Path) -> Mapping[str, Any]:
     counts = read_status(folder)
     if not counts:
         raise NoWorker(
-            f"no worker has worked in {str(folder)!r}; run this where it runs, with its"
+            f"no worker has worked in {str(folder)!r}; run this on the worker's machine, with its"
             " RESULTS_FOLDER"
         )
     return counts
 
 
-def _right(folder: Path, mapping: Mapping[str, Expectation], keys: list[str]) -> int:
-    found = same_names(mapping, keys)
+def _count_right_files(folder: Path, mapping: Mapping[str, Expectation], keys: list[str]) -> int:
+    """Return how many videos have a result file that agrees with the mapping."""
+    keys_by_name = same_names(mapping, keys)
     return sum(
-        _agrees(folder / file_of_key(found[name][0]), wanted)
-        for name, wanted in mapping.items()
-        if len(found[name]) == 1
+        _agrees(folder / file_of_key(keys_by_name[name][0]), expected)
+        for name, expected in mapping.items()
+        # If two keys have this name, nobody can say which of them the mapping means.
+        if len(keys_by_name[name]) == 1
     )
 
 
-def _agrees(path: Path, wanted: Expectation) -> bool:
+def _agrees(path: Path, expected: Expectation) -> bool:
     try:
-        return path.is_file() and agrees(wanted, parse_csv(path.read_bytes()))
+        return path.is_file() and agrees(expected, parse_csv(path.read_bytes()))
     except ValueError:
-        return False
+        return False  # not a result: for example, the file has the error of a failed video

@@ -1,4 +1,4 @@
-"""Access to the parts of the repository that no installation contains."""
+"""Import parts of the repository that pip does not install, such as `devstack`."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ from rollcall.core.errors import PermanentError
 
 
 class NotACheckout(PermanentError):
-    """The package was installed without the rest of the repository."""
+    """The package `rollcall` is installed without the rest of the repository."""
 
 
 def import_from_checkout(module: str) -> ModuleType:
     """Import a module that lies beside the package `rollcall` in a checkout.
 
-    Raises NotACheckout when the package was installed elsewhere.
+    Raises NotACheckout if `rollcall` is not imported from a checkout.
     """
     repository = Path(rollcall.__file__).resolve().parents[1]
     if not (repository / module.partition(".")[0] / "__init__.py").is_file():
         raise NotACheckout(
-            "this needs a checkout of the repository, and pip installed only the commands;"
-            " run it in the checkout, after: make setup && . .venv/bin/activate"
+            "this command needs a checkout of the repository, but pip installed only the package;"
+            " run it in a checkout, after: make setup && . .venv/bin/activate"
         )
+    # An editable installation puts only `rollcall` on the path, not the repository.
     if str(repository) not in sys.path:
         sys.path.append(str(repository))
     return importlib.import_module(module)

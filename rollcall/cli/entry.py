@@ -1,4 +1,4 @@
-"""What all commands share: settings, logs, and errors as one sentence."""
+"""Parts that all commands share: settings, logs, and short error messages."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from rollcall.cli.terminal import say_block
 from rollcall.config import load_settings
 from rollcall.core.errors import NameRefused, RollcallError, SettingsError
 from rollcall.core.gallery import Gallery
+from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
-from rollcall.gallery.gallery_places import GalleryPlace, described
+from rollcall.gallery.gallery_locations import describe_gallery
 from rollcall.logs import set_up_logs
 
 P = ParamSpec("P")
 
-FOUND_WRONG = 1
+COMMAND_FAILED = 1
+"""Exit code of a command that failed, or found something wrong."""
 BAD_USAGE = 2
+"""Exit code for wrong arguments or settings; click uses it too."""
 
 
 def command_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Errors of ours end the command with their sentence: 2 for a wrong setting, 1 else."""
+    """Decorate a command so that a RollcallError ends it with the error's message and exit code."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -32,13 +35,16 @@ def command_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except RollcallError as error:
             say_block(f"error: {error}{_private_cause(error)}", err=True)
-            sys.exit(BAD_USAGE if isinstance(error, SettingsError) else FOUND_WRONG)
+            sys.exit(BAD_USAGE if isinstance(error, SettingsError) else COMMAND_FAILED)
 
     return run
 
 
 def _private_cause(error: BaseException) -> str:
-    """The name that a gallery cannot have: people may see it, logs may not."""
+    """Return the message of a NameRefused that caused the error, to be shown after it.
+
+    It contains a person's name. The error's own message does not, because it may be logged.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, NameRefused):
         cause = cause.__cause__
@@ -46,10 +52,10 @@ def _private_cause(error: BaseException) -> str:
 
 
 def settings(*, offline: bool = False) -> Settings:
-    """Of this process."""
+    """Load the settings of this process. Raises SettingsError."""
     return load_settings(os.environ, offline=offline)
 
 
-def tell_gallery(place: GalleryPlace, gallery: Gallery) -> None:
-    """Says which gallery a command uses; on stderr, because stdout may be data."""
-    say_block(described(place, gallery), err=True)
+def print_gallery(location: GalleryLocation, gallery: Gallery) -> None:
+    """Print which gallery a command uses, on stderr because stdout may be parsed."""
+    say_block(describe_gallery(location, gallery), err=True)

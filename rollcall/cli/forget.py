@@ -1,4 +1,4 @@
-"""`rollcall gallery remove`: forget a person."""
+"""`rollcall gallery remove`: delete a person's encodings, and with --everywhere all their data."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ from typing import Any
 
 import click
 
-from rollcall.cli.entry import FOUND_WRONG, command_errors, settings, tell_gallery
+from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.terminal import Command, say, say_json
-from rollcall.core.names import near_names, normalise_name
+from rollcall.core.names import lookalike_names, normalise_name
+from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
-from rollcall.gallery.forgetting import Forgetting, Mention, reports_in, results_in
+from rollcall.gallery.forgetting import Mention, PersonRemoval, reports_in, results_in
 from rollcall.gallery.gallery_formats import is_native
-from rollcall.gallery.gallery_places import GalleryPlace, gallery_of
+from rollcall.gallery.gallery_locations import parse_gallery_at
 from rollcall.stores.boto import dynamodb_client, s3_client
 from rollcall.stores.dynamodb import DynamoStudents
 from rollcall.stores.s3 import S3Store
-from rollcall.wiring import build_place
+from rollcall.wiring import build_gallery_location
 from rollcall.worker.forgotten_results import in_files
 
-SHOWN_NAMES = 3
+MAX_SUGGESTIONS = 3
+"""How many similar names are suggested if nobody has the given name."""
+# The unit of `Mention.count` for each kind, in singular and plural. The location follows it.
 _UNITS = {
-    "gallery": "encodings of the gallery",
-    "result": "rows of",
-    "report": "entries of",
-    "record": "records of",
-    "file": "rows of",
+    "gallery": ("encoding of the gallery", "encodings of the gallery"),
+    "result": ("row of", "rows of"),
+    "report": ("entry of", "entries of"),
+    "record": ("record of", "records of"),
+    "file": ("row of", "rows of"),
 }
 
 
@@ -39,117 +42,128 @@ _UNITS = {
 @click.option(
     "--everywhere",
     is_flag=True,
-    help="Also from results, reports, the worker's files and the student table, old versions too.",
+    help="Also remove NAME from results and reports with their old versions, the worker's files and"
+    " the student table.",
 )
 @click.option("--yes", is_flag=True, help="Remove the entries; without --yes they are only listed.")
-@click.option("--encodings", metavar="FILE", help="The gallery, in place of ENCODINGS.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per place.")
+@click.option(
+    "--encodings", metavar="FILE", help="Use this gallery instead of the setting ENCODINGS."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document for each location.")
 @command_errors
 def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_json: bool) -> None:
-    """Forget NAME: take all their encodings out of the gallery.
+    """Forget NAME: remove the person's encodings from the gallery.
 
-    Videos stay. Exit 1 when nothing names them, or something could not be read.
+    Videos stay. Exit 1 if the person was not found, or something could not be read.
     """
     chosen = settings(offline=not everywhere)
     if encodings:
         chosen = dataclasses.replace(chosen, encodings=encodings)
-    place = build_place(chosen)
-    body = place.load()
-    known = gallery_of(place, body)
-    tell_gallery(place, known)
-    traces = []
-    for trace in _traces(Forgetting(name, yes), chosen, place, everywhere):
-        traces.append(trace)
+    location = build_gallery_location(chosen)
+    body = location.load()
+    known = parse_gallery_at(location, body)
+    print_gallery(location, known)
+    mentions = []
+    for mention in _mentions(PersonRemoval(name, dry_run=not yes), chosen, location, everywhere):
+        mentions.append(mention)
         if as_json:
-            say_json(_document(trace, yes))
+            say_json(_document(mention, yes))
         else:
-            say(_sentence(trace, yes))
-    if not traces:
-        _nobody(name, known.people)
-    for near in near_names(name, known.people):
+            say(_sentence(mention, yes))
+    if not mentions:
+        _end_without_mention(name, known.people)
+    for near in lookalike_names(name, known.people):
         say(
-            f"{near!r} looks like that name and stays; if it is the same person, remove it as well",
+            f"kept {near!r}, which looks like that name; if it is the same person, remove it too",
             err=True,
         )
-    renewed = any(trace.kind == "gallery" and not trace.version for trace in traces)
-    _advise(chosen, yes, everywhere, pickled=renewed and not is_native(body))
-    sys.exit(FOUND_WRONG if any(trace.problem for trace in traces) else 0)
+    rewritten = any(mention.kind == "gallery" and not mention.version for mention in mentions)
+    _advise(chosen, yes, everywhere, converted=rewritten and not is_native(body))
+    sys.exit(COMMAND_FAILED if any(mention.problem for mention in mentions) else 0)
 
 
-def _traces(
-    forgetting: Forgetting, chosen: Settings, place: GalleryPlace, everywhere: bool
+def _mentions(
+    removal: PersonRemoval, chosen: Settings, location: GalleryLocation, everywhere: bool
 ) -> Iterator[Mention]:
-    """The gallery goes first, so that nothing new names them."""
-    yield from forgetting.in_gallery(place)
+    """Yield each location of the name; unless it is a dry run, the name is removed there."""
+    # The gallery comes first, so that no new result can name the person.
+    yield from removal.remove_from_gallery(location)
     if not everywhere:
         return
     store = S3Store(s3_client(chosen))
-    yield from forgetting.in_bucket(store, results_in(chosen.output_bucket))
+    yield from removal.remove_from_bucket(store, results_in(chosen.output_bucket))
     if chosen.report_bucket:
-        yield from forgetting.in_bucket(store, reports_in(chosen.report_bucket))
+        yield from removal.remove_from_bucket(store, reports_in(chosen.report_bucket))
     students = DynamoStudents(dynamodb_client(chosen), chosen.student_table)
-    yield from forgetting.in_students(students, chosen.student_table)
-    yield from in_files(forgetting, Path(chosen.results_folder))
+    yield from removal.remove_from_students(students, chosen.student_table)
+    yield from in_files(removal, Path(chosen.results_folder))
 
 
-def _sentence(trace: Mention, done: bool) -> str:
-    if trace.problem:
-        return f"not read, and left as it is: {_where(trace)}: {trace.problem}"
-    if trace.version:
-        return f"{'deleted' if done else 'would delete'}: {_where(trace)}"
+def _sentence(mention: Mention, done: bool) -> str:
+    if mention.problem:
+        return f"could not be read, left unchanged: {_where(mention)}: {mention.problem}"
+    if mention.version:
+        return f"{'deleted' if done else 'would delete'}: {_where(mention)}"
     verb = "removed" if done else "would remove"
-    return f"{verb}: {trace.count} {_UNITS[trace.kind]} {_where(trace)}"
+    singular, plural = _UNITS[mention.kind]
+    unit = singular if mention.count == 1 else plural
+    return f"{verb}: {mention.count} {unit} {_where(mention)}"
 
 
-def _where(trace: Mention) -> str:
-    return f"old version {trace.version} of {trace.where}" if trace.version else trace.where
+def _where(mention: Mention) -> str:
+    return f"old version {mention.version} of {mention.where}" if mention.version else mention.where
 
 
-def _document(trace: Mention, done: bool) -> dict[str, Any]:
-    return {**dataclasses.asdict(trace), "removed": done and not trace.problem}
+def _document(mention: Mention, done: bool) -> dict[str, Any]:
+    return {**dataclasses.asdict(mention), "removed": done and not mention.problem}
 
 
-def _nobody(name: str, people: tuple[str, ...]) -> None:
-    """Refuses to guess."""
-    wanted, folded = normalise_name(name).casefold(), {each.casefold(): each for each in people}
-    near = [each for each in folded if wanted in each] + get_close_matches(wanted, folded)
-    looks = [*near_names(name, people), *(folded[each] for each in near)]
-    names = [repr(each) for each in dict.fromkeys(looks)][:SHOWN_NAMES]
-    hint = f"; near to it: {', '.join(names)}" if names else ""
-    say(f"nothing names {name!r}{hint}", err=True)
-    sys.exit(FOUND_WRONG)
+def _end_without_mention(name: str, people: tuple[str, ...]) -> None:
+    """Print similar names of the gallery, and end the command without guessing who is meant."""
+    wanted = normalise_name(name).casefold()
+    by_folded = {person.casefold(): person for person in people}
+    folded = [other for other in by_folded if wanted in other]
+    folded += get_close_matches(wanted, by_folded)
+    similar = [*lookalike_names(name, people), *(by_folded[other] for other in folded)]
+    shown = [repr(person) for person in dict.fromkeys(similar)][:MAX_SUGGESTIONS]
+    hint = f"; similar names: {', '.join(shown)}" if shown else ""
+    say(f"{name!r} was not found{hint}", err=True)
+    sys.exit(COMMAND_FAILED)
 
 
-def _advise(chosen: Settings, done: bool, everywhere: bool, *, pickled: bool) -> None:
+def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) -> None:
+    """Print which data the command did not reach, and what the user should do next."""
     if everywhere:
-        _tell_unreached(chosen)
-    if pickled:
+        _say_unreached(chosen)
+    if converted:
         form = "was a pickle and is native now" if done else "is a pickle and would become native"
         say(f"the gallery {form}, under the same name", err=True)
     if not done:
-        say("nothing was changed; do it with --yes", err=True)
+        say("nothing was changed; to remove the entries, add --yes", err=True)
     elif everywhere:
+        # For that time a function may still use the gallery that it loaded earlier.
         wait_s = chosen.encodings_refresh_s + chosen.max_call_s
         say(
             f"functions may still write the name for up to {wait_s:g} s"
-            " (ENCODINGS_REFRESH_S and a call in flight); do this once more after that",
+            " (ENCODINGS_REFRESH_S and a call in flight); run this again after that",
             err=True,
         )
 
 
-def _tell_unreached(chosen: Settings) -> None:
+def _say_unreached(chosen: Settings) -> None:
     if not chosen.report_bucket:
-        say("REPORT_BUCKET is not set: no reports were looked at", err=True)
-    files = Path(chosen.results_folder).is_dir()
-    if not files:
+        say("REPORT_BUCKET is not set, so no reports were searched", err=True)
+    has_files = Path(chosen.results_folder).is_dir()
+    if not has_files:
         say(
-            f"no RESULTS_FOLDER {chosen.results_folder!r} here; where a worker runs, do this on its"
-            " machine too",
+            f"there is no RESULTS_FOLDER {chosen.results_folder!r} here; if a worker runs on"
+            " another machine, run this there too",
             err=True,
         )
-    if files or chosen.result_queue_url:
+    if has_files or chosen.result_queue_url:
+        # SQS keeps messages for 14 days at most, and they cannot be edited.
         say(
-            "messages of the worker's queues, dead letters included, may hold the name for 14 days:"
-            " do this once more after a --replay",
+            "messages in the worker's queues, dead letters included, may contain the name for up to"
+            " 14 days; run this again after a --replay",
             err=True,
         )

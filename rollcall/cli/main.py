@@ -1,4 +1,4 @@
-"""`rollcall`: the commands for a person at a terminal."""
+"""`rollcall`: recognise people, manage the gallery and the inbox, and run the flow locally."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,31 +15,43 @@ import click
 
 from rollcall import __version__
 from rollcall.cli.checkout import import_from_checkout
-from rollcall.cli.entry import FOUND_WRONG, command_errors, settings, tell_gallery
+from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.forget import remove
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import UNKNOWN, checked_name, checked_new_name, look_of
-from rollcall.core.reports import coverage_document, intervals_document, limits_of
+from rollcall.core.names import appearance_of, checked_name, checked_new_name
+from rollcall.core.protocols import GalleryLocation
+from rollcall.core.reports import coverage_document, limits_of, person_document
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.tolerance import decision_for, gallery_tolerance
 from rollcall.core.types import Recognition
-from rollcall.gallery.enrolment import Enrolment, convert_to, enrol_in, load_for_change
-from rollcall.gallery.gallery_places import FilePlace, GalleryPlace, check_space, read_gallery
-from rollcall.queues.inbox import Inbox
+from rollcall.gallery.enrolment import Enrolment, convert_gallery, enrol_in, load_for_change
+from rollcall.gallery.gallery_locations import GalleryFile, check_space, read_gallery
+from rollcall.queues.open_queue import open_queue
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.video.video_files import WholeFile
-from rollcall.wiring import build_engine, build_place, build_recogniser, space_of
+from rollcall.wiring import build_engine, build_gallery_location, build_recogniser, space_of
 
 encodings_option = click.option(
-    "--encodings", metavar="FILE", help="The gallery, in place of the setting ENCODINGS."
+    "--encodings", metavar="FILE", help="Use this gallery instead of the setting ENCODINGS."
 )
 MAX_SHOWN_INTERVALS = 5
-"""Intervals of one person on one line; `--json` has all of them."""
+"""How many intervals of a person `recognise` prints as text. With `--json` it prints all."""
+
+PERSON_FIELDS = (
+    "name",
+    "distance",
+    "first_seen_s",
+    "last_seen_s",
+    "frames",
+    "intervals",
+    "certainty",
+)
+"""Fields of a person in the documents of `recognise`, which does not look up student records."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -46,24 +59,26 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 @click.group(cls=Group)
 @click.version_option(__version__, prog_name="rollcall")
 def main() -> None:
-    """Know who is in a video."""
+    """Find out who is in a video."""
 
 
 @main.command()
 @click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
 @encodings_option
-@click.option("--scan", type=click.Choice(list(SCANS)), help="In place of the setting SCAN.")
+@click.option(
+    "--scan", type=click.Choice(list(SCANS)), help="Use this instead of the setting SCAN."
+)
 @json_option
 @command_errors
 def recognise(
     videos: tuple[Path, ...], encodings: str | None, scan: str | None, as_json: bool
 ) -> None:
-    """Recognise the people in each of VIDEOS; exit 1 when one cannot be read."""
+    """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read."""
     chosen = _settings(encodings, scan)
-    place = build_place(chosen)
+    location = build_gallery_location(chosen)
     engine = build_engine(chosen)
-    gallery = read_gallery(place, engine.space)
-    tell_gallery(place, gallery)
+    gallery = read_gallery(location, engine.space)
+    print_gallery(location, gallery)
     recogniser = build_recogniser(chosen, engine)
     failed = False
     for video in videos:
@@ -73,7 +88,7 @@ def recognise(
             say_json(document)
         else:
             say(_sentence(document))
-    sys.exit(FOUND_WRONG if failed else 0)
+    sys.exit(COMMAND_FAILED if failed else 0)
 
 
 @main.command(name="enrol")
@@ -82,37 +97,39 @@ def recognise(
 @encodings_option
 @command_errors
 def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) -> None:
-    """Add NAME to the gallery, from PHOTOS that show nobody else.
+    """Add NAME to the gallery, from PHOTOS that show only this person.
 
-    Good photos are stored even when others are refused. Exit 1 when a photo was refused.
+    Good photos are stored even if others are refused. Exit 1 if a photo was refused.
     """
+    # Imported here, because Pillow is slow to load, and most commands do not need it.
     from rollcall.gallery.photos import read_photo
 
     chosen = _settings(encodings)
     name = checked_name(name)
-    place = build_place(chosen)
-    known = load_for_change(place)
-    tell_gallery(place, known)
+    location = build_gallery_location(chosen)
+    known = load_for_change(location)
+    print_gallery(location, known)
+    # Checked before the models load, so that a wrong name is reported at once.
     checked_new_name(name, known.people)
     engine = build_engine(chosen)
-    known = check_space(place, known, engine.space)
+    known = check_space(location, known, engine.space)
     tolerance = decision_for(known, chosen.tolerance, engine.space).tolerance
-    done = enrol_in(place, name, photos, engine, read_photo, tolerance)
+    done = enrol_in(location, name, photos, engine, read_photo, tolerance)
     for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
         for sentence in sentences:
             say(kind + sentence, err=True)
-    _tell_stored(name, done, place)
+    _print_stored(name, done, location)
     if len(done.gallery):
         say(str(gallery_tolerance(done.gallery, engine.space, chosen.tolerance)))
-    sys.exit(FOUND_WRONG if done.refused else 0)
+    sys.exit(COMMAND_FAILED if done.refused else 0)
 
 
-def _tell_stored(name: str, done: Enrolment, place: GalleryPlace) -> None:
+def _print_stored(name: str, done: Enrolment, location: GalleryLocation) -> None:
     count = len(done.gallery.encodings_of(name))
     if not done.added and done.refused:
         say(f"error: {name}: nothing was stored", err=True)
     else:
-        say(f"{name}: {count} encoding{'' if count == 1 else 's'} in {place}")
+        say(f"{name}: {count} encoding{'' if count == 1 else 's'} in {location}")
 
 
 @main.group(invoke_without_command=True)
@@ -121,15 +138,15 @@ def _tell_stored(name: str, done: Enrolment, place: GalleryPlace) -> None:
 @click.pass_context
 @command_errors
 def gallery(context: click.Context, encodings: str | None, as_json: bool) -> None:
-    """List the people of the gallery, with the number of their encodings."""
+    """List the people in the gallery, with the number of encodings of each person."""
     if context.invoked_subcommand:
         if encodings or as_json:
             raise click.UsageError("put --encodings and --json after the subcommand")
         return
     chosen = _settings(encodings)
-    place = build_place(chosen)
-    known = read_gallery(place)
-    tell_gallery(place, known)
+    location = build_gallery_location(chosen)
+    known = read_gallery(location)
+    print_gallery(location, known)
     people = {name: known.names.count(name) for name in known.people}
     space = space_of(chosen)
     rates: dict[str, Any] = {}
@@ -138,7 +155,7 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
         rates = {name: round(value, 4) for name, value in tolerance._asdict().items()}
         shown = str(tolerance)
     else:
-        shown = f"encodings of {known.space}: set ENGINE to the engine that made them"
+        shown = f"the encodings are of {known.space}; set ENGINE to the engine that made them"
     if as_json:
         say_json({"version": known.version, "space": known.space, "people": people, **rates})
         return
@@ -151,26 +168,30 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 @gallery.command()
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Replace NEW even if it holds other people or encodings.")
+@click.option(
+    "--yes", is_flag=True, help="Replace NEW even if it contains other people or encodings."
+)
 @command_errors
 def convert(old: Path, new: Path, yes: bool) -> None:
-    """Write the gallery OLD, a course's pickle for example, as the native NEW."""
-    known = convert_to(FilePlace(old), FilePlace(new), replace=yes)
-    for name, near in _look_alikes(known.people).items():
-        say(f"warning: {name!r} looks like {near!r}; is it the same person?", err=True)
+    """Convert the gallery OLD, for example a pickled one, to the native format in NEW."""
+    known = convert_gallery(GalleryFile(old), GalleryFile(new), replace=yes)
+    for name, earlier in _look_alikes(known.people).items():
+        say(f"warning: {name!r} looks like {earlier!r}; is it the same person?", err=True)
     say(f"{len(known)} encodings of {len(known.people)} people are in {new}")
     if known.space == DLIB.name:
+        # A pickle keeps the tolerance 0.6. Show the one that the native gallery will have.
         native = Gallery(known.names, known.encodings)
         say(str(gallery_tolerance(native, DLIB)))
 
 
 def _look_alikes(people: Sequence[str]) -> dict[str, str]:
-    """For each name that looks like an earlier one, that one."""
+    """Return each name that looks like an earlier one in the list, with the earlier name."""
     first: dict[str, str] = {}
+    """Appearance -> the first name that has it."""
     return {
         name: first[look]
         for name in people
-        if first.setdefault(look := look_of(name), name) != name
+        if first.setdefault(look := appearance_of(name), name) != name
     }
 
 
@@ -178,17 +199,19 @@ gallery.add_command(remove)
 
 
 @main.command()
-@click.option("--id", "ids", type=int, multiple=True, help="Only this dead letter; repeatable.")
+@click.option(
+    "--id",
+    "ids",
+    type=int,
+    multiple=True,
+    help="Put back only the dead letter with this id; repeatable.",
+)
 @json_option
 @command_errors
 def replay(ids: tuple[int, ...], as_json: bool) -> None:
-    """Put dead letters back into the inbox; a running trigger takes them at once."""
-    path = Path(settings(offline=True).inbox)
-    if not path.is_file():
-        raise click.UsageError(f"no inbox at {str(path)!r}; set INBOX as for the trigger")
-    inbox = Inbox(path)
-    count = inbox.replay(ids)
-    inbox.close()
+    """Put dead letters back into the trigger's inbox; a running trigger retries them at once."""
+    with closing(open_queue(settings(offline=True), must_exist=True)) as queue:
+        count = queue.replay(ids)
     unchanged = len(set(ids)) - count if ids else 0
     if as_json:
         say_json({"replayed": count})
@@ -197,7 +220,7 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     if unchanged:
         text = f"not dead letters, left unchanged: {unchanged}"
         say(f"{text}; the status page lists the dead letters", err=True)
-    sys.exit(FOUND_WRONG if unchanged else 0)
+    sys.exit(COMMAND_FAILED if unchanged else 0)
 
 
 @main.command()
@@ -206,40 +229,41 @@ def replay(ids: tuple[int, ...], as_json: bool) -> None:
     type=click.Path(path_type=Path),
     default=Path("state/up"),
     show_default=True,
-    help="For logs and inbox.",
+    help="Folder for the logs and the inbox.",
 )
 @click.option(
     "--store",
     type=click.Choice(["embedded", "ceph"]),
     default="embedded",
     show_default=True,
-    help="embedded: all in one process; ceph: a Ceph of one node.",
+    help="embedded: a store in memory; ceph: a Ceph cluster of one node.",
 )
 @encodings_option
 @command_errors
 def up(folder: Path, store: Literal["embedded", "ceph"], encodings: str | None) -> None:
     """Run the whole flow on this machine until Ctrl-C: store, function and trigger."""
     run_up = import_from_checkout("devstack.up").run_up
-    chosen = _settings(encodings)  # a wrong value is said here, not in the log of a process
+    chosen = _settings(encodings)  # a wrong value ends this command instead of a child process
     run_up(folder, os.environ, chosen.encodings, lambda: time.sleep(1), store, chosen)
 
 
 def _settings(encodings: str | None, scan: str | None = None) -> Settings:
-    given = {"encodings": encodings, "scan": scan}
-    chosen = {name: value for name, value in given.items() if value}
-    return dataclasses.replace(settings(offline=True), **chosen)  # type: ignore[arg-type]
+    options = {"encodings": encodings, "scan": scan}
+    changes = {name: value for name, value in options.items() if value}
+    return dataclasses.replace(settings(offline=True), **changes)  # type: ignore[arg-type]
 
 
 def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
     try:
-        found = recogniser.recognise(WholeFile(video), known, Stopwatch())
+        recognition = recogniser.recognise(WholeFile(video), known, Stopwatch())
     except RollcallError as error:
         return _document(video, "error", [], str(error))
     except OSError as error:
         return _document(video, "error", [], f"cannot be read: {error.strerror}")
-    return _document(video, found.status, _people(found), None) | {
-        "coverage": coverage_document(found.coverage),
-        "limits": limits_of(found.coverage),
+    # One shape for results and errors, so that scripts find the same keys in each document.
+    return _document(video, recognition.status, _people(recognition), None) | {
+        "coverage": coverage_document(recognition.coverage),
+        "limits": limits_of(recognition.coverage),
     }
 
 
@@ -254,19 +278,13 @@ def _document(video: Path, status: str, people: list[Any], error: str | None) ->
     }
 
 
-def _people(found: Recognition) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": person.name or UNKNOWN,
-            "distance": None if person.distance is None else round(person.distance, 4),
-            "first_seen_s": round(person.first_seen_s, 3),
-            "last_seen_s": round(person.last_seen_s, 3),
-            "frames": person.frames,
-            "intervals": intervals_document(person),
-            "certainty": person.certainty or None,
-        }
-        for person in found.people
+def _people(recognition: Recognition) -> list[dict[str, Any]]:
+    """Return the people in the form of the function's answer, with more digits, without records."""
+    documents = [
+        person_document(person, {}, time_digits=3, distance_digits=4)
+        for person in recognition.people
     ]
+    return [{field: document[field] for field in PERSON_FIELDS} for document in documents]
 
 
 def _sentence(document: dict[str, Any]) -> str:
@@ -278,7 +296,7 @@ def _sentence(document: dict[str, Any]) -> str:
 
 
 def _person_text(person: dict[str, Any]) -> str:
-    """Name, how sure it is, distance and intervals."""
+    """Return a person's name, certainty, distance and intervals as text."""
     facts = [person["certainty"]] if person["certainty"] else []
     facts.append(f"distance {person['distance']}")
     spans = [

@@ -1,4 +1,4 @@
-"""The mapping file: which people are in which video."""
+"""Read the mapping file, which has the expected result of each video."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rollcall.text_files import read_text
 
 
 def read_mapping(path: Path) -> dict[str, Expectation]:
-    """Video -> expectation. Raises TextError or MappingError, which name the file."""
+    """Return the expectation for each video. Raises TextError or MappingError with the file."""
     text = read_text(path)
     try:
         return parse_mapping(text)

@@ -1,4 +1,7 @@
-"""The message of a script that is started without its environment. Standard library only."""
+"""Explain why a script cannot start, if it runs outside the virtual environment.
+
+This module imports only the standard library, and has to run on old versions of Python.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BAD_USAGE = 2
-WAY_OUT = "in the repository, run: make setup && . .venv/bin/activate"
+"""The same exit code as in `entry`, which cannot be imported here."""
+ADVICE = "in the repository, run: make setup && . .venv/bin/activate"
 
 
 @contextmanager
 def explain_missing_packages() -> Iterator[None]:
-    """For the imports of a script: ends it with one sentence when a package is not installed."""
+    """Wrap the imports of a script. If a package is missing, one sentence says so."""
     try:
         yield
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if name == "rollcall":
-            raise
-        _end(f"the Python package {name} is not installed for {sys.executable}; {WAY_OUT}")
+            raise  # our own mistake, so the traceback is useful
+        _end(f"the Python package {name} is not installed for {sys.executable}; {ADVICE}")
     except (ImportError, SyntaxError):
         if sys.version_info >= (3, 11):  # noqa: UP036
             raise
-        found = ".".join(map(str, sys.version_info[:2]))
-        _end(f"Python 3.11 or newer is needed, and this is {found}; {WAY_OUT}")
+        version = ".".join(map(str, sys.version_info[:2]))
+        _end(f"Python 3.11 or newer is needed, but this is {version}; {ADVICE}")
 
 
 def _end(message: str) -> None:

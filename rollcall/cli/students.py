@@ -1,4 +1,4 @@
-"""`upload_data.py`: student records from a JSON file into DynamoDB."""
+"""`upload_data.py`: write student records from a JSON file to DynamoDB."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.terminal import Command, say
 from rollcall.core.settings import Settings
 from rollcall.core.student_records import (
-    SHOWN,
+    MAX_LISTED,
     StudentFileError,
     check_records,
     parse_records,
@@ -22,12 +22,13 @@ from rollcall.text_files import read_text
 
 
 def upload_students(settings: Settings, path: Path) -> int:
-    """Creates the table when it is missing, and writes every record; how many.
+    """Create the table if it is missing, write all records, and return their number.
 
-    The records are checked first, and nothing is written if one cannot be stored. Should DynamoDB
-    refuse one all the same, others may be written. Repeated keys and fields are reported as
-    warnings. Raises TextError and StudentFileError, which name the file and the record.
+    All records are checked before the first is written. If DynamoDB still refuses some of them, the
+    others may be written already. Warnings name repeated keys and fields. Raises TextError or
+    StudentFileError; the message names the file and the record.
     """
+    # The file is parsed before the network is used, so mistakes in it are found offline.
     records = parse_records(read_text(path), str(path))
     client, table = dynamodb_client(settings), settings.student_table
     ensure_table(client, table)
@@ -38,11 +39,11 @@ def upload_students(settings: Settings, path: Path) -> int:
         say(f"warning: {str(path)!r}: {sentence}", err=True)
     refused = put_items(dynamodb_resource(settings), table, unique)
     if refused:
-        reasons = "; ".join(f"{item['name']!r}: {reason}" for item, reason in refused[:SHOWN])
-        more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+        reasons = "; ".join(f"{item['name']!r}: {reason}" for item, reason in refused[:MAX_LISTED])
+        more = f"; and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
         raise StudentFileError(
-            f"{str(path)!r}: DynamoDB refuses records: {reasons}{more}; others may be written"
-            " already, so correct these and run it again"
+            f"{str(path)!r}: DynamoDB refused records: {reasons}{more}; the others may already be"
+            " written; correct the refused records and run this again"
         )
     return len(unique)
 
@@ -51,7 +52,7 @@ def upload_students(settings: Settings, path: Path) -> int:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @command_errors
 def main(file: Path) -> None:
-    """Write the records of a JSON file into STUDENT_TABLE, creating the table when missing."""
+    """Write the records of a JSON file to STUDENT_TABLE, and create the table if it is missing."""
     chosen = settings()
     count = upload_students(chosen, file)
     records = "1 record is" if count == 1 else f"{count} records are"

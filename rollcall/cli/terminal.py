@@ -1,5 +1,7 @@
-"""Everything that a command prints goes through here, so that no name, key or message of others
-reaches the terminal as a control character. A test keeps other modules from printing."""
+"""The only module that prints to the terminal; a test makes sure of that.
+
+Names, keys and messages may come from others, so control characters in them are escaped.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,24 @@ import click
 from rollcall.core.printable import json_text, printable, printable_block
 
 TABLE_WIDTH = 110
-"""Where the output is not a terminal: wide enough for a log."""
+"""Width in characters when the output is not a terminal but, for example, a log file."""
 
 MARKS = {True: ("✓", "green"), False: ("✗", "red")}
 
 
 @contextmanager
 def _printable_errors() -> Iterator[None]:
-    """click repeats arguments in its messages. A pattern like `*.mp4` brings names of others."""
+    """Escape messages of click. They repeat arguments, which may be file names from the shell."""
     try:
         yield
     except click.ClickException as error:
-        vars(error)["message"] = printable(error.message)  # final for type checkers
+        # Type checkers do not allow an assignment to `message`, which is declared as final.
+        vars(error)["message"] = printable(error.message)
         raise
 
 
 class Command(click.Command):
-    """A command whose usage errors are safe to print."""
+    """A click command whose usage errors are safe to print."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _printable_errors():
@@ -41,36 +44,36 @@ class Command(click.Command):
 
 
 class Group(Command, click.Group):
-    """A group of such commands."""
+    """A click group whose usage errors are safe to print, as are those of its commands."""
 
     command_class = Command
     group_class = type
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Prints one line. A line break inside the text is shown as an escape."""
+    """Print one line. A line break inside the text is printed as an escape sequence."""
     click.echo(printable(text), err=err)
 
 
 def say_block(text: str, *, err: bool = False) -> None:
-    """Prints text of several lines; those after the first are indented."""
+    """Print a text of several lines, with all lines but the first indented."""
     click.echo(printable_block(text), err=err)
 
 
 def say_json(document: Any) -> None:
-    """Prints one JSON document on one line."""
+    """Print a JSON document on one line."""
     click.echo(json_text(document))
 
 
 def say_fact(text: str, right: bool) -> None:
-    """Prints one line with a green or red mark before it."""
+    """Print one line after a green or red mark."""
     mark, colour = MARKS[right]
     click.echo(f"{click.style(mark, colour)} {printable(text)}")
 
 
 def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> None:
-    """Prints rows of cells, each after `right` in green or `WRONG` in red."""
-    # Here, because the trigger's image has no tables and no rich.
+    """Print a table. Its first column is `right` in green or `WRONG` in red."""
+    # Imported here, because the image of the trigger does not contain rich.
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -81,16 +84,17 @@ def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]
     for right, cells in rows:
         mark = Text("right", "green") if right else Text("WRONG", "red")
         table.add_row(mark, *(Text(printable(cell)) for cell in cells))
-    own = Console()
-    console = own if own.is_terminal else Console(width=TABLE_WIDTH)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_WIDTH)
     console.print(table)
 
 
-def can_ask() -> bool:
-    """Whether somebody is there to answer a question."""
+def stdin_is_terminal() -> bool:
+    """Return whether standard input is a terminal, so that the user can answer a question."""
     return sys.stdin.isatty()
 
 
 def confirmed(question: str) -> bool:
-    """Asks for yes or no; no is the default. Ctrl-C and Ctrl-D raise click.Abort."""
+    """Ask a yes-or-no question, with no as default. Ctrl-C and Ctrl-D raise click.Abort."""
     return click.confirm(printable(question), err=True)

@@ -1,4 +1,4 @@
-"""`trigger_openfaas.py`: flags -> settings -> start -> stop."""
+"""The command `trigger_openfaas.py`: parses flags, loads settings, registers, runs the trigger."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import closing
 from types import FrameType
 from typing import Any
 
@@ -15,8 +15,9 @@ import click
 from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.terminal import Command
 from rollcall.core.errors import SettingsError
+from rollcall.core.protocols import WorkQueue
 from rollcall.core.settings import Settings
-from rollcall.queues.inbox_file import InboxOwner
+from rollcall.queues.open_queue import open_queue
 from rollcall.trigger import notifications as registration
 from rollcall.trigger.advertised import checked_url
 from rollcall.trigger.http_server import listen
@@ -24,12 +25,17 @@ from rollcall.trigger.trigger_service import Trigger, build_trigger
 
 
 @click.command(cls=Command, context_settings={"show_default": True})
-@click.option("--register", "wanted", is_flag=True, help="Create buckets, topic and notification.")
+@click.option(
+    "--register",
+    "registers",
+    is_flag=True,
+    help="Create buckets, topic and notification before the trigger runs.",
+)
 @click.option(
     "--unregister",
     is_flag=True,
-    help="Remove this trigger's topic and notification, or with --advertise those of that address;"
-    " keep the buckets, and end.",
+    help="Remove the topic and notification of this trigger, or of the address in --advertise. Keep"
+    " the buckets, and exit.",
 )
 @click.option(
     "--advertise",
@@ -39,48 +45,51 @@ from rollcall.trigger.trigger_service import Trigger, build_trigger
 @click.option(
     "--no-check",
     is_flag=True,
-    help="Register even if this machine cannot reach the advertised address itself.",
+    help="Register even if this machine cannot reach the advertised address.",
 )
 @click.option(
     "--via",
     type=click.Choice(["ceph", "sns"]),
     default="ceph",
-    help="Who pushes: Ceph's gateway itself, or SNS through a subscription.",
+    help="Who sends the events: Ceph's gateway itself, or SNS through a subscription.",
 )
 @command_errors
-def main(wanted: bool, unregister: bool, advertise: str | None, no_check: bool, via: str) -> None:
-    """Take bucket notifications, and call the OpenFaaS function for each new video.
+def main(
+    registers: bool, unregister: bool, advertise: str | None, no_check: bool, via: str
+) -> None:
+    """Receive bucket notifications, and call the OpenFaaS function for each new video.
 
     Settings come from the environment, OpenFaaS secrets and .env; the README lists them.
     """
-    if wanted and not advertise:
+    if registers and not advertise:
         raise click.UsageError("--register needs --advertise URL")
-    if wanted and unregister:
-        raise click.UsageError("--register and --unregister are opposites")
+    if registers and unregister:
+        raise click.UsageError("--register and --unregister cannot be used together")
     chosen = settings()
     if unregister:
         registration.unregister(chosen, via, advertise)
         return
-    if wanted and advertise:
-        checked_url(advertise, chosen)  # a malformed address needs no server to be found
+    if registers and advertise:
+        checked_url(advertise, chosen)  # a malformed address is reported before anything starts
 
     def before_start() -> None:
-        if wanted and advertise:
+        if registers and advertise:
             if not no_check:
                 registration.check(chosen, advertise, via)
             registration.register(chosen, advertise, via)
 
-    with InboxOwner(Path(chosen.inbox)):
-        serve(chosen, before_start)
+    with closing(open_queue(chosen)) as queue, queue.own():
+        serve(chosen, queue, before_start)
 
 
-def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
-    """Runs until SIGTERM or Ctrl-C; calls in flight end first.
+def serve(chosen: Settings, queue: WorkQueue, before_start: Callable[[], None]) -> None:
+    """Run the trigger until SIGTERM or Ctrl-C, and until the calls in flight have ended.
 
-    Events are stored from the first moment, because some stores send a test event while they are
-    registered; work on them starts after `before_start`, whose error ends the server.
+    The server listens while `before_start` runs, because some stores send a test event when they
+    are registered. Calls start after `before_start`; if it raises, the trigger stops and raises its
+    error.
     """
-    trigger = build_trigger(chosen)
+    trigger = build_trigger(chosen, queue)
     server = _listen(chosen, trigger)
     errors: list[Exception] = []
 
@@ -93,8 +102,8 @@ def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        """waitress ends its loop on SystemExit, after some seconds for requests that are running;
-        the dispatcher claims nothing from now on."""
+        # On SystemExit, waitress ends its loop, and gives running requests a few seconds. The
+        # dispatcher must not start calls in those seconds.
         trigger.halt()
         raise SystemExit(0)
 
@@ -115,6 +124,6 @@ def serve(chosen: Settings, before_start: Callable[[], None]) -> None:
 def _listen(chosen: Settings, trigger: Trigger) -> Any:
     host, _, port = chosen.trigger_listen.rpartition(":")
     try:
-        return listen(trigger.app, host, int(port), trigger.access.known)
+        return listen(trigger.app, host, int(port), trigger.access.is_known)
     except OSError as error:
         raise SettingsError(f"TRIGGER_LISTEN {chosen.trigger_listen}: {error.strerror}") from error

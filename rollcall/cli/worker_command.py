@@ -1,4 +1,4 @@
-"""`openstack_handler.py`: flags -> settings -> start -> stop."""
+"""The command `openstack_handler.py`: parses flags, loads settings, runs the worker."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 
 from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.terminal import Command, say
-from rollcall.worker.dead_letters import replay
-from rollcall.worker.queue_registration import register
+from rollcall.worker.dead_letters import replay as replay_dead_letters
+from rollcall.worker.queue_registration import register as register_queues
 from rollcall.worker.queues import Queues
 from rollcall.worker.worker_service import Worker
 
@@ -22,36 +22,36 @@ log = logging.getLogger(__name__)
 
 @click.command(cls=Command)
 @click.option(
-    "--register", "wanted", is_flag=True, help="Create buckets, queues and notification, and end."
+    "--register", is_flag=True, help="Create buckets, queues and the notification, then exit."
 )
-@click.option("--replay", "again", is_flag=True, help="Put dead letters back, and end.")
+@click.option("--replay", is_flag=True, help="Send dead letters back to their queues, then exit.")
 @command_errors
-def main(wanted: bool, again: bool) -> None:
-    """Take events from a queue, call the Lambda for each video, and store results as files.
+def main(register: bool, replay: bool) -> None:
+    """Receive events from a queue, call the Lambda for each video, and write results to files.
 
-    Settings come from the environment and .env; the README lists them. SIGTERM ends it when the
-    calls in flight have ended; a second one ends it at once.
+    Settings come from the environment and .env; the README lists them. On SIGTERM, the worker
+    finishes the calls in flight and exits; a second SIGTERM stops it at once.
     """
     chosen = settings()
-    if again:
+    if replay:
         queues = Queues(chosen)
         sources = {queue.name: queue for queue in (queues.input, queues.result)}
-        say(f"{replay(queues.dead, sources)} dead letters put back")
-        return
-    if wanted:
-        register(chosen)
-        return
-    Worker(chosen).run(stop_on_signals())
+        count = replay_dead_letters(queues.dead, sources)
+        say(f"put back {count} dead letter{'' if count == 1 else 's'}")
+    elif register:
+        register_queues(chosen)
+    else:
+        Worker(chosen).run(stop_on_signals())
 
 
 def stop_on_signals() -> threading.Event:
-    """Set by the first SIGTERM or Ctrl-C; the second ends the process at once."""
+    """Return an event that the first SIGTERM or Ctrl-C sets; a second one ends the process."""
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.is_set():
             os._exit(128 + number)
-        log.info("finishing what is in hand; another signal ends it at once")
+        log.info("finishing the calls in flight; another signal stops the worker at once")
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""`workload.py`: a folder of videos into the input bucket."""
+"""`workload.py`: upload a folder of videos to the input bucket."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from rollcall.cli.entry import command_errors, settings
-from rollcall.cli.terminal import Command, can_ask, confirmed, say
+from rollcall.cli.terminal import Command, confirmed, say, stdin_is_terminal
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
 from rollcall.core.types import ObjectInfo
 from rollcall.stores.boto import s3_client
+from rollcall.stores.buckets import bucket_names
 from rollcall.stores.s3 import S3Store
 
 UPLOADS_AT_ONCE = 4
-"""Each of them sends large files in parallel parts as well."""
+"""Videos that are uploaded at the same time. Large ones are also split into parallel parts."""
 
-
-SHOWN = 3
-"""Names in a message for each reason; the others are counted."""
+MAX_SHOWN_NAMES = 3
+"""How many names a list in a message shows. The other names are only counted."""
 
 
 class NoVideos(PermanentError):
-    """The folder has nothing to upload, or a video in it cannot be read."""
+    """The folder contains no video, or one of its videos cannot be read."""
 
 
 class NotConfirmed(PermanentError):
-    """The question was answered with no."""
+    """The user answered no to the question whether to remove objects."""
 
 
 class VideoFolder(NamedTuple):
-    """Videos by their keys, and what else is in the folder by the reason why it is left out."""
+    """The videos in a folder by key, and the keys of left-out files by reason."""
 
     videos: dict[str, Path]
     left_out: dict[str, list[str]]
 
     def left_out_sentence(self) -> str:
-        """How many files are left out, and some of their names; empty if there are none."""
+        """Return how many files are left out, with some names; empty if there are none."""
         count = sum(map(len, self.left_out.values()))
         if not count:
             return ""
@@ -56,28 +56,28 @@ def _reason(why: str, keys: list[str]) -> str:
 
 
 def find_videos(folder: Path) -> VideoFolder:
-    """Every file below the folder. Raises NoVideos if none of them is a video."""
-    found = VideoFolder({}, {})
+    """Find all videos below the folder. Raises NoVideos if there is none."""
+    content = VideoFolder({}, {})
     for path in sorted(folder.rglob("*")):
+        # A broken link is neither a file nor a folder, and would be skipped without a message.
         broken = path.is_symlink() and not path.exists()
         if not broken and not path.is_file():
             continue
         key = path.relative_to(folder).as_posix()
         if why := "that are broken links" if broken else why_left_out(key):
-            found.left_out.setdefault(why, []).append(key)
+            content.left_out.setdefault(why, []).append(key)
         else:
-            found.videos[key] = path
-    if not found.videos:
-        said = (f"no video in {str(folder)!r}", found.left_out_sentence())
-        raise NoVideos("; ".join(filter(None, said)))
-    return found
+            content.videos[key] = path
+    if not content.videos:
+        sentences = (f"no video in {str(folder)!r}", content.left_out_sentence())
+        raise NoVideos("; ".join(filter(None, sentences)))
+    return content
 
 
 def objects_to_clear(chosen: Settings) -> list[ObjectInfo]:
-    """Every object in the input, output and report buckets."""
+    """List every object in the input, output and report buckets."""
     store = S3Store(s3_client(chosen))
-    buckets = filter(None, (chosen.input_bucket, chosen.output_bucket, chosen.report_bucket))
-    return [info for bucket in dict.fromkeys(buckets) for info in store.list_objects(bucket)]
+    return [info for bucket in bucket_names(chosen) for info in store.list_objects(bucket)]
 
 
 def remove_objects(chosen: Settings, objects: list[ObjectInfo]) -> None:
@@ -86,17 +86,11 @@ def remove_objects(chosen: Settings, objects: list[ObjectInfo]) -> None:
         store.delete(info.bucket, info.key)
 
 
-def clear_buckets(chosen: Settings) -> int:
-    """Empties the input, output and report buckets without asking; how many objects went."""
-    objects = objects_to_clear(chosen)
-    remove_objects(chosen, objects)
-    return len(objects)
-
-
 def _ask_and_clear(chosen: Settings, yes: bool) -> None:
-    """Shows what would be removed, and removes exactly that after a yes.
+    """List the objects in the buckets, ask unless `yes` is set, and remove the listed objects.
 
-    Raises UsageError when nobody is there to ask, and NotConfirmed after a no.
+    Raises UsageError if it has to ask but there is no terminal, and NotConfirmed if the user
+    answers no.
     """
     objects = objects_to_clear(chosen)
     if not objects:
@@ -107,13 +101,14 @@ def _ask_and_clear(chosen: Settings, yes: bool) -> None:
     for bucket, keys in _by_bucket(objects).items():
         say(f"{verb} {_count(len(keys), 'object')} of {bucket} at {where}: {_some(keys)}", err=True)
     if not yes:
-        if not can_ask():
+        if not stdin_is_terminal():
             raise click.UsageError(
-                "--clear asks before it removes objects, and there is no terminal to ask;"
+                "--clear asks before it removes objects, but there is no terminal to ask;"
                 " to remove them without a question, add --yes"
             )
         if not confirmed(f"Remove {_count(len(objects), 'object')}?"):
             raise NotConfirmed("nothing was removed, and nothing was uploaded")
+    # Only the listed objects are removed, because others may have been uploaded since.
     remove_objects(chosen, objects)
     say(f"{_count(len(objects), 'object')} removed")
 
@@ -130,7 +125,9 @@ def _count(count: int, noun: str) -> str:
 
 
 def _some(keys: list[str]) -> str:
-    return ", ".join(map(repr, keys[:SHOWN])) + (", ..." if len(keys) > SHOWN else "")
+    return ", ".join(map(repr, keys[:MAX_SHOWN_NAMES])) + (
+        ", ..." if len(keys) > MAX_SHOWN_NAMES else ""
+    )
 
 
 def upload_videos(
@@ -139,13 +136,16 @@ def upload_videos(
     on_bytes: Callable[[int], None],
     on_video: Callable[[], None],
 ) -> None:
-    """Raises the first upload's error, when one fails."""
+    """Upload the videos in parallel. Raises the error of the first upload that fails.
+
+    `on_bytes` is called with the number of bytes sent since its last call, from several threads.
+    """
     store = S3Store(s3_client(chosen))
 
     def upload(key: str) -> None:
         try:
             store.upload(videos[key], chosen.input_bucket, key, on_bytes)
-        except OSError as error:
+        except OSError as error:  # the file cannot be read; errors of the store are RollcallErrors
             raise NoVideos(f"{str(videos[key])!r} cannot be read: {error.strerror}") from error
         on_video()
 
@@ -158,18 +158,19 @@ def upload_videos(
 @click.option(
     "--clear",
     is_flag=True,
-    help="Empty the input, output and report buckets first; shows what would go, and asks.",
+    help="Before the upload, list all objects in the input, output and report buckets, ask, and"
+    " remove them.",
 )
 @click.option("--yes", is_flag=True, help="With --clear: do not ask.")
 @command_errors
 def main(folder: Path, clear: bool, yes: bool) -> None:
-    """Upload every video of FOLDER into INPUT_BUCKET.
+    """Upload every video in FOLDER to INPUT_BUCKET.
 
-    Hidden files and files without a video extension are left out, and counted.
+    Hidden files and files without a video extension are left out and counted.
     """
     chosen = settings()
-    found = find_videos(folder)
-    videos = found.videos
+    content = find_videos(folder)  # before --clear, so that a wrong folder removes nothing
+    videos = content.videos
     if clear:
         _ask_and_clear(chosen, yes)
     total_bytes = sum(path.stat().st_size for path in videos.values())
@@ -185,5 +186,5 @@ def main(folder: Path, clear: bool, yes: bool) -> None:
         )
     uploaded = "1 video is" if len(videos) == 1 else f"{len(videos)} videos are"
     say(f"{uploaded} in {chosen.input_bucket}")
-    if sentence := found.left_out_sentence():
+    if sentence := content.left_out_sentence():
         say(sentence, err=True)

@@ -1,1 +1,1 @@
-"""What Rollcall knows, free of I/O: standard library and numpy only."""
+"""The values and rules of Rollcall, without I/O. They use only the standard library and numpy."""

@@ -1,9 +1,11 @@
-"""Calls of the function that only the trigger can make: HMAC-SHA256 over time and body.
+"""Signatures of the trigger's calls: an HMAC-SHA256 over the time and the body.
 
-The gateway's `/function/*` is open to whoever reaches it, so the proof is in the call itself, in
-one header: `X-Rollcall-Signature: t=<Unix time>,sha256=<hex>`. What is signed is
-`rollcall-call-1\\n<Unix time>\\n<body>`. A call that was listened to can be repeated until it is
-MAX_AGE_S old, which recognises the same video once more, and nothing else.
+Anyone who can reach the gateway can call `/function/*`. So each call has a header that proves that
+the call comes from the trigger: `X-Rollcall-Signature: t=<Unix time>,sha256=<hex>`. The signed text
+is `rollcall-call-1\\n<Unix time>\\n<body>`.
+
+A recorded call can be repeated until it is MAX_AGE_S seconds old. The only effect is that the same
+video is recognised again.
 """
 
 from __future__ import annotations
@@ -17,34 +19,38 @@ from rollcall.core.errors import CallNotSigned
 HEADER = "X-Rollcall-Signature"
 
 MAX_AGE_S = 600
-"""Longer than a call may wait for a replica; also the most by which two clocks may differ."""
+"""Longest time between signing and checking, because calls may wait for a replica, and the clocks
+of caller and function may differ."""
 
-_FORM = re.compile(r"t=([0-9]{1,12}),sha256=([0-9a-f]{64})")
+_HEADER_FORM = re.compile(r"t=([0-9]{1,12}),sha256=([0-9a-f]{64})")
 
 
 def signature(key: str, body: bytes, now_s: float) -> str:
-    """The header's value."""
+    """The value of the header for a call at the Unix time `now_s`."""
     return f"t={int(now_s)},sha256={_digest(key, body, int(now_s))}"
 
 
 def check_signature(key: str, body: bytes, headers: Mapping[str, str], now_s: float) -> None:
-    """Raises CallNotSigned.
+    """Check the signature of a call. Raises CallNotSigned if it is missing, wrong or too old.
 
     The digest is compared in constant time, and before the timestamp is checked.
     """
     values = [value for name, value in headers.items() if name.lower() == HEADER.lower()]
-    found = _FORM.fullmatch(values[0]) if len(values) == 1 else None
-    if found is None:
+    match = _HEADER_FORM.fullmatch(values[0]) if len(values) == 1 else None
+    if match is None:
         raise CallNotSigned(
-            f"the call has no {HEADER}; FUNCTION_HMAC_KEY is set here, so set it for the caller too"
+            f"the call has no valid {HEADER}; the function has a FUNCTION_HMAC_KEY, so set the same"
+            " key for the caller"
         )
-    signed_s = int(found[1])
-    if not hmac.compare_digest(found[2], _digest(key, body, signed_s)):
-        raise CallNotSigned(f"{HEADER} is wrong; caller and function need one FUNCTION_HMAC_KEY")
+    signed_s = int(match[1])
+    if not hmac.compare_digest(match[2], _digest(key, body, signed_s)):
+        raise CallNotSigned(
+            f"{HEADER} is wrong; set the same FUNCTION_HMAC_KEY for caller and function"
+        )
     if abs(now_s - signed_s) > MAX_AGE_S:
         raise CallNotSigned(
-            f"{HEADER} is {now_s - signed_s:.0f} s old, and {MAX_AGE_S} are allowed;"
-            " do the clocks of caller and function agree?"
+            f"{HEADER} is {now_s - signed_s:.0f} s old, and {MAX_AGE_S} s are allowed;"
+            " check the clocks of caller and function"
         )
 
 

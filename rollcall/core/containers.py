@@ -1,21 +1,24 @@
-"""What a file is by its first bytes: only video containers are ever handed to the decoder.
+"""Recognises video containers by their first bytes. Other files do not reach the decoder.
 
-FFmpeg chooses a demuxer by content too, and some of its demuxers (playlists, concat scripts) open
-other files and addresses. The signatures are those of the formats' specifications.
+The check is for security. FFmpeg chooses a demuxer by a file's content, and some demuxers
+(playlists, concat scripts) open other files and URLs. The signatures come from the specifications
+of the formats.
 """
 
 from __future__ import annotations
 
 HEAD_BYTES = 4096
-"""How much of a file `container_of` wants to see."""
+"""Number of bytes that `container_of` needs from the start of a file."""
 
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 _SMALL_MP4_BOXES = (b"styp", b"sidx", b"ssix", b"uuid", b"emsg", b"prft", b"pdin", b"moof", b"junk")
-"""Boxes before the first fragment of a DASH, CMAF or surveillance recording (ISO/IEC
-14496-12, 23009-1). These are small, unlike a movie's index or data, so their size is checked."""
+"""Boxes before the first fragment of a DASH, CMAF or surveillance recording (ISO/IEC 14496-12,
+23009-1). Their names occur in other files by chance. Unlike a movie's index or data, these boxes
+are small, so their size is checked as well."""
 
 _MAX_SMALL_BOX_BYTES = 1 << 24
 _MIN_BOX_BYTES = 8
+"""A box has at least a size and a name of four bytes each."""
 
 _PREFIXES = {
     b"\x1a\x45\xdf\xa3": "matroska",
@@ -26,19 +29,22 @@ _PREFIXES = {
     b"\x00\x00\x01\xb3": "mpeg-video",
 }
 _TS_PACKETS = {188: 0, 192: 4, 204: 0}
-"""Length of a transport stream packet -> offset of its sync byte. M2TS has a time code first, and
-DVB's packets end in 16 bytes of error correction."""
+"""The lengths of a packet in a transport stream (ISO/IEC 13818-1), each with the offset of the sync
+byte. M2TS adds a time code of 4 bytes before each packet, DVB adds 16 bytes of error correction
+after it."""
 
 _TS_SYNC = 0x47
-_TS_SYNCS = 5
-"""So many sync bytes at the right distance make a capture that starts in the middle of a packet."""
+_MIN_TS_SYNCS = 5
+"""A stream that begins in the middle of a packet is identified by this many sync bytes, each one
+packet length after the one before. In random bytes, five of them occur once in 10^12 positions."""
 
 _MAX_LEAD_BYTES = 3072
-"""A recorder's own header, or the rest of a packet or pack (2048 bytes on discs), before the first
-whole one."""
+"""Largest number of bytes before the first whole packet or pack. These are a recorder's own header,
+or the rest of a packet or pack (2048 bytes on discs)."""
 
 _PACK_START = b"\x00\x00\x01\xba"
-"""MPEG program stream; the next byte tells MPEG-1 from MPEG-2 (ISO/IEC 13818-1, 2.5.3.3)."""
+"""Start of a pack in an MPEG program stream (ISO/IEC 13818-1, 2.5.3.3). The next bits distinguish
+MPEG-1 from MPEG-2."""
 
 _OTHER_KINDS = {
     b"\xff\xd8\xff": "a JPEG picture",
@@ -61,7 +67,7 @@ _OTHER_KINDS = {
 
 
 def container_of(head: bytes) -> str | None:
-    """Name of the video container, or None when the bytes begin none."""
+    """The name of the video container that begins with these bytes, or None."""
     if _is_mp4(head):
         return "mp4"
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
@@ -70,11 +76,11 @@ def container_of(head: bytes) -> str | None:
         if len(head) > offset + size and head[offset] == head[offset + size] == _TS_SYNC:
             return "mpeg-ts"
     named = next((name for prefix, name in _PREFIXES.items() if head.startswith(prefix)), None)
-    return named or _behind_a_lead(head)
+    return named or _stream_after_lead(head)
 
 
 def kind_of(head: bytes) -> str:
-    """Describes a file that is not a video container, for people."""
+    """A description of a file that is not a video container, for a message to its owner."""
     if not head:
         return "empty"
     if head[:4] == b"RIFF" and head[8:12] in (b"WAVE", b"WEBP"):
@@ -92,11 +98,9 @@ def _is_mp4(head: bytes) -> bool:
     return head[4:8] in _SMALL_MP4_BOXES and _MIN_BOX_BYTES <= size < _MAX_SMALL_BOX_BYTES
 
 
-def _behind_a_lead(head: bytes) -> str | None:
-    """A stream that starts in the middle of a packet or behind a recorder's own header.
-
-    Pictures and archives may hold such bytes by chance, so they are left out first.
-    """
+def _stream_after_lead(head: bytes) -> str | None:
+    """The name of an MPEG stream that begins in the middle of a packet or after another header."""
+    # Pictures and archives may contain the same bytes by chance, so they are excluded first.
     if any(len(prefix) > 1 and head.startswith(prefix) for prefix in _OTHER_KINDS):
         return None
     pack = head.find(_PACK_START, 0, _MAX_LEAD_BYTES)
@@ -106,12 +110,12 @@ def _behind_a_lead(head: bytes) -> str | None:
 
 
 def _is_pack_mark(byte: int) -> bool:
-    return byte & 0xC4 == 0x44 or byte & 0xF1 == 0x21
+    return byte & 0xC4 == 0x44 or byte & 0xF1 == 0x21  # MPEG-2: 01xxx1xx; MPEG-1: 0010xxx1
 
 
 def _has_syncs(head: bytes, size: int) -> bool:
-    last = len(head) - (_TS_SYNCS - 1) * size
+    last = len(head) - (_MIN_TS_SYNCS - 1) * size
     return any(
-        all(head[first + n * size] == _TS_SYNC for n in range(_TS_SYNCS))
+        all(head[first + n * size] == _TS_SYNC for n in range(_MIN_TS_SYNCS))
         for first in range(min(last, _MAX_LEAD_BYTES))
     )

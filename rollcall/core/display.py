@@ -1,7 +1,8 @@
-"""How a stored frame is shown: upright, not mirrored, and with square pixels.
+"""Computes how a stored frame has to be turned, mirrored and scaled to look right.
 
-Containers store a display matrix (ISO/IEC 14496-12, 8.3.2: a point (x, y) is shown at
-(ax + cy, bx + dy)) and a pixel aspect ratio, the width of a stored pixel divided by its height.
+Containers store a display matrix and a pixel aspect ratio. The matrix moves a point (x, y) to
+(ax + cy, bx + dy) (ISO/IEC 14496-12, 8.3.2). The pixel aspect ratio is the width of a stored pixel
+divided by its height; the frames of this program have square pixels.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ import numpy as np
 from rollcall.core.types import Pixels
 
 MATRIX_SIZE = 9
-"""Rows (a b u), (c d v) and (x y w)."""
+"""Number of numbers in a display matrix, in rows: (a b u), (c d v) and (x y w)."""
 
 MAX_PIXEL_ASPECT = 10
-"""Formats use up to 3. Beyond this the number is damaged, and is ignored."""
+"""Largest plausible pixel aspect ratio. Formats use up to 3; a ratio above 10 is damaged metadata,
+and is ignored."""
 
 SAME_ASPECT = 0.01
-"""Ratios that differ by less than this share are the same: the difference is under a pixel in a
-hundred."""
+"""Ratios that differ by at most this fraction count as equal: one pixel in a hundred."""
 
 
 class Orientation(NamedTuple):
-    """One of eight ways to show a frame. First its axes are swapped, then it is mirrored."""
+    """One of eight ways to show a frame: first swap its axes, then mirror it."""
 
     swap_axes: bool = False
     mirror_x: bool = False
     mirror_y: bool = False
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """Pixels of shape (height, width, 3), contiguous."""
+        """Turn and mirror a frame of shape (height, width, 3). Returns a contiguous array."""
         if self.swap_axes:
             pixels = pixels.transpose(1, 0, 2)
         step_x, step_y = (-1 if mirrored else 1 for mirrored in (self.mirror_x, self.mirror_y))
@@ -42,9 +43,9 @@ class Orientation(NamedTuple):
 
 
 def orientation_of(matrix: Sequence[int]) -> Orientation:
-    """The nearest of the eight orientations; a matrix without meaning changes nothing."""
+    """The orientation nearest to a display matrix."""
     a, b, c, d = matrix[0], matrix[1], matrix[3], matrix[4]
-    if a * d == b * c:
+    if a * d == b * c:  # the matrix maps the picture to a line, so it is damaged
         return Orientation()
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return Orientation(False, a < 0, d < 0)
@@ -52,25 +53,23 @@ def orientation_of(matrix: Sequence[int]) -> Orientation:
 
 
 def pixel_aspect_of(matrix: Sequence[int], pixel_aspect: Fraction | None) -> Fraction:
-    """The aspect ratio of a stored pixel.
-
-    FFmpeg's MP4 demuxer turns a matrix that stretches into a pixel aspect ratio, the width of the
-    *shown* pixel divided by its height. Where the matrix also swaps the axes, that is the inverse
-    of the stored pixel's.
-    """
-    found = pixel_aspect or Fraction(1)
+    """The aspect ratio of a stored pixel; `pixel_aspect` is the one that FFmpeg reports."""
+    reported = pixel_aspect or Fraction(1)
     if not orientation_of(matrix).swap_axes:
-        return found
+        return reported
+    # If the matrix stretches the frame, FFmpeg's MP4 demuxer reports the stretch as the aspect
+    # ratio of a *shown* pixel. If the matrix also swaps the axes, this is the inverse of the aspect
+    # ratio of a stored pixel.
     stretch = abs(matrix[3] / matrix[1])
-    by_matrix = not _same(stretch, 1.0) and _same(stretch, float(found))
-    return 1 / found if by_matrix else found
+    comes_from_matrix = not _same(stretch, 1.0) and _same(stretch, float(reported))
+    return 1 / reported if comes_from_matrix else reported
 
 
 def shown_size(width: int, height: int, pixel_aspect: Fraction, max_px: int) -> tuple[int, int]:
-    """Width and height of the frame with square pixels, before its axes are swapped.
+    """Width and height of a frame with square pixels, before its axes are swapped.
 
-    The shorter direction is enlarged, so that no detail is lost, unless that makes more than
-    `max_px` pixels: then both directions shrink to fit.
+    One side is enlarged, so that no detail is lost. If the frame would have more than `max_px`
+    pixels, both sides shrink.
     """
     ratio = float(pixel_aspect)
     if _same(ratio, 1.0) or not 1 / MAX_PIXEL_ASPECT <= ratio <= MAX_PIXEL_ASPECT:

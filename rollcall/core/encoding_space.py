@@ -1,4 +1,7 @@
-"""Encoding spaces. The numbers of an encoding mean nothing without the model that made it."""
+"""Encoding spaces: which encodings can be compared, and how far apart they usually are.
+
+The numbers of an encoding mean nothing without the model that made it (docs/decisions/0082).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Names of spaces have letters, digits, dots, dashes and underscores."""
+NAME_FORM = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Form of a space's name: up to 64 letters, digits, dots, dashes and underscores."""
 
 MAX_SIZE = 4096
-"""Numbers in an encoding; face models have 128 to 1024."""
+"""Largest size of an encoding. Face models have 128 to 1024 numbers."""
 
 
 class Spread(NamedTuple):
-    """Distances as they were measured."""
+    """Mean and standard deviation of measured distances."""
 
     mean: float
     deviation: float
@@ -22,34 +25,38 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EncodingSpace:
-    """The encodings of one model, which are never compared with those of another.
+    """The encodings of one model, and their typical distances.
 
-    Distances are Euclidean.
+    Encodings of different spaces are never compared. All distances are Euclidean.
     """
 
     name: str
-    """A gallery carries it."""
+    """The name is stored with each gallery of this space."""
 
     size: int
-    """How many numbers an encoding has."""
+    """Number of numbers in an encoding."""
 
     tolerance: float
-    """The largest distance at which two faces are ever taken for one person."""
+    """Largest distance at which two faces are taken for the same person. A gallery may have a
+    smaller tolerance of its own."""
 
     same_face_distance: float
-    """Largest distance of two looks at one face within a video."""
+    """Largest distance between two looks at the same face in one video."""
 
     clear_margin: float
-    """An identity that is this much nearer than the next one needs no second look."""
+    """Smallest margin of a clear look. (The margin is the distance to the second-nearest person
+    minus the distance to the nearest.)"""
 
     min_margin: float
-    """Below this margin two identities are equally near, and naming one would be a guess."""
+    """Smallest margin at which a face is named. Below it, a name would be a guess between two
+    people."""
 
     strangers: Spread | None = None
-    """Distances of a look at a stranger to one encoding of somebody."""
+    """Distances between a look at a person and an encoding of another person; None if unknown."""
 
     same_person: Spread | None = None
-    """Distances of a look at a person to one photo of another day."""
+    """Distances between a look at a person and a photo of the same person from another day; None if
+    unknown."""
 
 
 DLIB = EncodingSpace(
@@ -62,9 +69,10 @@ DLIB = EncodingSpace(
     strangers=Spread(0.85, 0.095),
     same_person=Spread(0.45, 0.075),
 )
-"""The network of `face_recognition`, and of every pickled gallery.
+"""The space of dlib's ResNet, which `face_recognition` uses, and of every pickled gallery.
 
-Its author gives the tolerance. Measured on eight real clips, half a second apart, looks at one face
-are 0.08 to 0.44 apart, and different people never below 0.64. `rollcall.core.tolerance` says where
-the distances of strangers and of one person come from.
+The tolerance is the one that dlib's author recommends. `same_face_distance` lies between two
+measurements on eight real clips, with looks half a second apart: two looks at one face are 0.08 to
+0.44 apart, and different people at least 0.64. `rollcall.core.tolerance` and docs/decisions/0086
+say where the two spreads come from.
 """

@@ -1,7 +1,8 @@
-"""Who should be in which video, as a mapping file says it, and whether a result agrees.
+"""Reads a mapping file, which says who is expected in which video, and compares results with it.
 
-A line is `video:major,year`; several people are parted by `;`, `unknown` stands for a person whom
-the gallery does not know, and nothing after the colon means that nobody is in it.
+Each line is `video:major,year`. Several people are separated by `;`, and `unknown` stands for a
+person who is not in the gallery. If nothing follows the colon, nobody is expected. Lines that begin
+with `#` are comments.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from rollcall.core.results import safe_cell
 
 
 class MappingError(PermanentError):
-    """A line of a mapping cannot be read."""
+    """A mapping file is empty, or has a line that cannot be parsed or that repeats a video."""
 
 
 class Expectation(NamedTuple):
-    """`majors_years` in any order."""
+    """The people who are expected in one video."""
 
     majors_years: tuple[tuple[str, str], ...]
+    """Major and year of each known person, in any order."""
     unknown: int
+    """Number of people who are not in the gallery."""
 
     def __str__(self) -> str:
         people = [f"{major}, {year}" for major, year in self.majors_years]
@@ -31,7 +34,7 @@ class Expectation(NamedTuple):
 
 
 def parse_mapping(text: str) -> dict[str, Expectation]:
-    """Video -> expectation. Raises MappingError."""
+    """The expectation for each video. Raises MappingError."""
     lines = {n: line.strip() for n, line in enumerate(text.split("\n"), 1)}
     parsed = [_parse_line(n, line) for n, line in lines.items() if line and line[0] != "#"]
     mapping = dict(parsed)
@@ -44,10 +47,10 @@ def parse_mapping(text: str) -> dict[str, Expectation]:
 
 
 def agrees(expected: Expectation, rows: Sequence[Mapping[str, str]]) -> bool:
-    """Everyone who should be there, and nobody else by name.
+    """Whether a result has everyone who is expected, and nobody else with a name.
 
-    Unknown people count only where the mapping speaks of them, or of nobody: a plain
-    `video:major,year` says nothing about passers-by.
+    The number of unknown people is checked only if the mapping mentions `unknown` or expects
+    nobody. Otherwise there may be any number of passers-by.
     """
     named = [row for row in rows if row["name"] != UNKNOWN]
     found = Counter(_normalised(row["major"], row["year"]) for row in named)
@@ -58,8 +61,8 @@ def agrees(expected: Expectation, rows: Sequence[Mapping[str, str]]) -> bool:
 
 
 def _normalised(major: str, year: str) -> tuple[str, str]:
-    """Cells of a result and of a mapping may come from machines with other spellings. Those of a
-    result have a `'` where a spreadsheet would run them."""
+    # The mapping may come from a machine that uses another Unicode form. In a result, a cell that a
+    # spreadsheet would run as a formula begins with a `'`.
     return normalise_name(safe_cell(major)), normalise_name(safe_cell(year))
 
 

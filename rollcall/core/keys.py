@@ -1,4 +1,4 @@
-"""Names of videos and of their results."""
+"""The keys of videos, and of the results and reports that are written for them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ _EXTENSIONS = "3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
 VIDEO_EXTENSIONS = tuple(f".{name}" for name in _EXTENSIONS.split(" "))
 
 MAX_KEY_BYTES = 1024
-"""S3's limit for a key, in bytes of UTF-8."""
+"""S3's limit for the length of a key in UTF-8 ("Naming Amazon S3 objects")."""
 
 
 def is_video_key(key: str) -> bool:
-    """Whether the name ends in an extension of a video, in whatever case."""
+    """Whether the key ends with the extension of a video, in upper or lower case."""
     return key.lower().endswith(VIDEO_EXTENSIONS)
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a file is hidden or belongs to the system of the machine that made the folder.
+    """Whether a file is hidden, or was written by an operating system for its own use.
 
-    macOS leaves `._x.mp4` beside each `x.mp4` on foreign disks, and `__MACOSX` in ZIP archives.
+    On disks of other systems, macOS writes a file `._x.mp4` beside each `x.mp4`. It also adds a
+    folder `__MACOSX` to ZIP archives.
     """
     return any(part.startswith(".") or part.upper() == "__MACOSX" for part in path.split("/"))
 
 
 def why_left_out(path: str) -> str:
-    """Why a file of a folder is not uploaded; empty for a video. `path` is relative to the folder.
+    """The reason why a file is not uploaded; empty if it is uploaded.
 
-    A name that is not UTF-8 has lone surrogates, as Python reads it from a file system.
+    `path` is relative to the uploaded folder. The reason completes "left out 3 files: 3 ...".
     """
     if is_hidden(path):
         return "hidden"
     if not is_video_key(path):
         return "without a video extension"
+    # In a name that is not UTF-8, Python has turned the invalid bytes into lone surrogates. Turned
+    # back into bytes and decoded, they become U+FFFD.
     if "\ufffd" in path.encode(errors="surrogateescape").decode(errors="replace"):
         return "with a name that is not UTF-8"
     if len(path.encode()) > MAX_KEY_BYTES:
@@ -41,10 +44,12 @@ def why_left_out(path: str) -> str:
 
 
 def result_key(key: str) -> str:
-    """`x.mp4` -> `x.csv`; another video name, or a stem that is one -> the whole key + `.csv`.
+    """The key of the result: `x.csv` for `x.mp4`; for other videos, the whole key with `.csv`.
 
-    Injective over video names. A name without a video extension raises NotAVideo: `x` and `x.mp4`
-    would both be `x.csv`. Raises KeyNotUsable when the result's key is longer than S3 takes.
+    Each video has its own result. Therefore `.mp4` is not removed if another video extension comes
+    before it: `x.avi` gives `x.avi.csv`, and `x.avi.mp4` gives `x.avi.mp4.csv`. Raises NotAVideo
+    for a key without a video extension, because `x` and `x.mp4` would share `x.csv`. Raises
+    KeyNotUsable if the result's key is too long for S3.
     """
     if not is_video_key(key):
         listed = ", ".join(VIDEO_EXTENSIONS)
@@ -55,7 +60,7 @@ def result_key(key: str) -> str:
 
 
 def report_key(key: str) -> str:
-    """`x.mp4` -> `x.mp4.json`."""
+    """The key of the report: `x.mp4.json` for `x.mp4`. Raises KeyNotUsable."""
     return _checked(key + ".json")
 
 

@@ -1,37 +1,45 @@
-"""Seconds of content, from time stamps that may start anywhere and jump.
+"""Turns the time stamps of frames, which may start anywhere and jump, into seconds of content.
 
-A broadcast or a camera stamps its frames with the time of day, a camera that restarts begins again
-at zero, and a camera that sets its clock jumps by hours. None of that is content.
+Broadcasts and some cameras stamp frames with the time of day. When a camera restarts, the stamps
+begin again at zero; when its clock is set, they jump by hours. Such jumps are not content
+(docs/decisions/0051).
 """
 
 from __future__ import annotations
 
 MAX_STEP_S = 600.0
-"""A longer step between two frames is a clock that was set, not a picture that stood still. Slide
-shows and screen recordings hold a picture for minutes; clocks jump by hours."""
+"""A longer step between two frames means that the clock was set. In a shorter step, the picture
+stood still: slide shows and screen recordings show a picture for minutes, while clocks jump by
+hours."""
 
 MAX_STEP_BACK_S = 1.0
-"""A larger step back is a clock that was set; a smaller one is jitter."""
+"""A larger step back means that the clock was set. A smaller one is jitter."""
 
 MAX_HOLD_S = 2.0
-"""A picture that stands still for longer counts as so long where looks are spread over a video:
-whoever is on it has been seen, and the time is better spent on other pictures."""
+"""A picture that stands still for longer than this adds only this much to `moving_s`. Looks are
+spread over `moving_s`, and one look at a still picture shows everybody on it."""
 
 
 class MediaClock:
-    """Counts from the first frame, in two ways. Stamps and results are in seconds.
+    """Counts seconds from the first frame, in two ways.
 
-    `time_s` is where a player shows the frame. `moving_s` leaves out what is longer than `hold_s`
-    between two frames; looks are spread over it, so neither a still picture nor a clock that jumps
-    takes looks away from the rest. `frame_s` is how long a frame lasts where stamps do not say it.
+    `time_s` is the time at which a player shows the frame. `moving_s` counts at most `hold_s`
+    seconds for the step between two frames, so that most looks are at the moving parts of the
+    video.
     """
 
     def __init__(
         self, frame_s: float, start_s: float | None = None, hold_s: float = MAX_HOLD_S
     ) -> None:
+        """`frame_s` is the duration of a frame without a usable stamp.
+
+        `start_s` is the stamp of the first frame; with None, it is the first stamp that is passed
+        to `advance`.
+        """
         self.jumps = 0
-        """How often the stamps jumped so far."""
+        """How often the stamps have jumped so far."""
         self.moving_s = -1.0
+        """`moving_s` of the last frame; -1 before the first frame."""
         self._frame_s = frame_s
         self._hold_s = hold_s
         self._start_s = start_s
@@ -40,13 +48,13 @@ class MediaClock:
 
     @property
     def time_s(self) -> float:
-        """The time of the last frame; -1 before the first one."""
+        """Time of the last frame; -1 before the first frame."""
         return -1.0 if self._time_s is None else self._time_s
 
-    def at(self, stamp_s: float | None) -> float:
-        """The time of the next frame, in order of presentation.
+    def advance(self, stamp_s: float | None) -> float:
+        """Advance to the next frame in order of presentation, and return the frame's time.
 
-        Where stamps are missing, stand still or run back a little, the frame rate counts.
+        If the stamp is missing, repeated or a little too early, the clock advances by one frame.
         """
         if self._time_s is None:
             self._time_s = self._first(stamp_s)
@@ -59,22 +67,23 @@ class MediaClock:
         return self._time_s
 
     def stamp_s(self, time_s: float) -> float:
-        """The stamp of that time, if the clock does not jump before it."""
+        """The stamp of the frame at this time if the stamps do not jump."""
         return time_s + (self._start_s or 0.0)
 
     def seek(self, wanted_s: float, wanted_moving_s: float) -> None:
-        """Decoding starts anew, at or before that time; the next stamp counts."""
+        """Prepare for a seek to this time. The next stamp shows where the seek ended."""
         self._time_s = None
         self._wanted_s, self._wanted_moving_s = wanted_s, wanted_moving_s
 
     def _first(self, stamp_s: float | None) -> float:
-        """A stamp far from the wanted time means that the clock jumped in the part that was
-        skipped, or that the container's start time is wrong."""
+        """The time of the first frame in the video or after a seek."""
         if stamp_s is None:
             return self._wanted_s
         if self._start_s is None:
             self._start_s = stamp_s
         time_s = stamp_s - self._start_s
+        # A stamp far from the wanted time means that the stamps jumped in the part that was
+        # skipped, or that the container's start time is wrong.
         if not -MAX_STEP_BACK_S <= time_s <= self._wanted_s + MAX_STEP_S:
             self._set_by(time_s - self._wanted_s)
             return self._wanted_s
@@ -90,5 +99,6 @@ class MediaClock:
         return step_s if step_s > 0 else self._frame_s
 
     def _set_by(self, seconds: float) -> None:
+        """Count a jump, and shift the start so that later stamps continue without a gap."""
         self.jumps += 1
         self._start_s = (self._start_s or 0.0) + seconds

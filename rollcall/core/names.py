@@ -1,9 +1,10 @@
-"""People's names: how they are spelled, compared and checked.
+"""Normalises, compares and checks people's names.
 
-One person has one spelling everywhere: Unicode's composed form (NFC), plain single spaces, none at
-the ends. macOS and some databases write the decomposed form, and web pages bring no-break spaces.
-Names of all languages are welcome: only control characters and characters that change the direction
-of the text are refused.
+A name is stored in one spelling everywhere: Unicode's composed form (NFC), single plain spaces
+between words, and no spaces at the ends. Other spellings come from macOS and some databases, which
+write the decomposed form, and from web pages with no-break spaces. Names in all languages are
+accepted; only control characters, lone surrogates, and characters that change the direction of the
+text are refused (docs/decisions/0030 and 0066).
 """
 
 from __future__ import annotations
@@ -15,109 +16,114 @@ from collections.abc import Iterable
 from rollcall.core.errors import NameRefused
 
 UNKNOWN = "unknown"
-"""Printed for a person whom the gallery does not know, so nobody can be enrolled under it."""
+"""Stands in results for a person who is not in the gallery. Nobody can be enrolled as `unknown`."""
 
 MAX_NAME_CHARS = 256
+"""Longest normalised name. It has at most 1024 bytes in UTF-8, so it fits any key of the student
+table."""
 
 MAX_RAW_CHARS = 4 * MAX_NAME_CHARS
-"""Limit before normalising: no character decomposes into more than four."""
+"""Longest name before normalising. NFC composes at most four characters into one."""
 
 _CONTROL = r"\x00-\x1f\x7f-\x9f"
 _SURROGATES = r"\ud800-\udfff"
-_TURNING = r"\u202a-\u202e\u2066-\u2069"
+_DIRECTION = r"\u202a-\u202e\u2066-\u2069"
 """Embeddings, overrides, isolates and their ends (Unicode Standard Annex 9, section 2)."""
 
-_REFUSED = re.compile(f"[{_CONTROL}{_SURROGATES}{_TURNING}]")
+_REFUSED = re.compile(f"[{_CONTROL}{_SURROGATES}{_DIRECTION}]")
 
 _INVISIBLE = ("Cf", "Zs", "Zl", "Zp")
+"""Unicode's categories of format characters, spaces and separators."""
 
 _IGNORABLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Characters that are not shown, beside those of _INVISIBLE: fillers, variation selectors and the
-empty Braille pattern (Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt)."""
+"""Further characters that are not shown: fillers, variation selectors and the empty Braille pattern
+(Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt)."""
 
 
 def normalise_name(text: str) -> str:
-    """The spelling under which a name is stored, looked up and compared; checks nothing."""
+    """The spelling in which a name is stored, looked up and compared. Accepts every text."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def spellings(name: str) -> tuple[str, ...]:
-    """The composed spelling of a name, then the decomposed one (NFD) where that differs.
+    """The composed spelling of a name, and the decomposed one (NFD) if it is different.
 
-    A table that others filled may hold either.
+    A table that other programs fill may contain either spelling.
     """
     composed = normalise_name(name)
     return tuple(dict.fromkeys((composed, unicodedata.normalize("NFD", composed))))
 
 
-def near_names(name: str, people: Iterable[str]) -> list[str]:
-    """The other names of `people` that a reader would take for the same one.
+def lookalike_names(name: str, people: Iterable[str]) -> list[str]:
+    """The other names among `people` that look the same to a reader.
 
     Such names differ only in case, spaces, invisible characters or forms of the same letter.
     """
-    same, own = look_of(name), normalise_name(name)
-    return [each for each in people if each != own and look_of(each) == same]
+    appearance, normalised = appearance_of(name), normalise_name(name)
+    return [other for other in people if other != normalised and appearance_of(other) == appearance]
 
 
 def checked_new_name(name: object, people: Iterable[str]) -> str:
-    """The normalised name of somebody to enrol beside `people`.
+    """The normalised name of a person who is to be enrolled in a gallery of `people`.
 
-    Raises NameRefused as `checked_name` does, and for a name that looks like another one of
-    `people`, or like the word for strangers: one person would be two, and removing one of them
-    would leave the other.
+    Raises NameRefused for the names that `checked_name` refuses, and for a name that looks like
+    UNKNOWN or like another name in `people`. Otherwise one person could have two names, and
+    removing one of them would leave the other.
     """
     known = set(people)
-    spelled = checked_name(name)
-    if spelled in known:
-        return spelled
-    if not look_of(spelled):
-        raise NameRefused(f"the name {spelled!a} has no visible character")
-    if look_of(spelled) == look_of(UNKNOWN):
+    normalised = checked_name(name)
+    if normalised in known:
+        return normalised
+    if not appearance_of(normalised):
+        raise NameRefused(f"the name {normalised!a} has no visible character")
+    if appearance_of(normalised) == appearance_of(UNKNOWN):
         raise NameRefused(
-            f"the name {spelled!r} looks like {UNKNOWN!r}, which stands for everyone else;"
+            f"the name {normalised!r} looks like {UNKNOWN!r}, which stands for everyone else;"
             " choose another name"
         )
-    if near := sorted(near_names(spelled, known)):
+    if near := sorted(lookalike_names(normalised, known)):
         raise NameRefused(
-            f"the name {spelled!r} looks like {near[0]!r}, who is in the gallery already; use that"
-            " name for the same person, and add something, a second name for example, for another"
+            f"the name {normalised!r} looks like {near[0]!r}, who is in the gallery already; use"
+            f" {near[0]!r} for the same person; for another person, add something, for example a"
+            " middle name"
         )
-    return spelled
+    return normalised
 
 
-def look_of(name: str) -> str:
-    """What a reader sees of a name. Case and compatibility forms are folded as in Unicode's
-    caseless matching (The Unicode Standard, 3.13, D146)."""
+def appearance_of(name: str) -> str:
+    """The visible characters of a name, without differences of case or form.
+
+    Case and compatibility forms are folded as in Unicode's caseless matching (The Unicode Standard,
+    3.13, D146).
+    """
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKD", name).casefold())
-    visible = (each for each in folded if unicodedata.category(each) not in _INVISIBLE)
+    visible = (char for char in folded if unicodedata.category(char) not in _INVISIBLE)
     return unicodedata.normalize("NFKC", _IGNORABLE.sub("", "".join(visible)).casefold())
 
 
 def checked_name(name: object) -> str:
-    """The normalised name. Raises NameRefused for one that nobody can be enrolled under.
-
-    Zero-width joiners are spelling in Persian, Sinhala and others, so they stay.
-    """
+    """The normalised name. Raises NameRefused for a name that nobody can be enrolled under."""
+    # Zero-width joiners are allowed. They belong to the spelling of Persian and Sinhala words.
     if not isinstance(name, str):
         raise NameRefused(f"a name has to be text, not {type(name).__name__}")
     if len(name) > MAX_RAW_CHARS:
         raise NameRefused(f"a name has at most {MAX_NAME_CHARS} characters, not {len(name)}")
     if refused := _REFUSED.search(name):
-        raise NameRefused(f"the name {name!a} holds {_kind(refused[0])}; leave it out")
-    spelled = normalise_name(name)
-    if len(spelled) > MAX_NAME_CHARS:
-        raise NameRefused(f"a name has at most {MAX_NAME_CHARS} characters, not {len(spelled)}")
-    if all(unicodedata.category(character) in _INVISIBLE for character in spelled):
+        raise NameRefused(f"the name {name!a} contains {_described(refused[0])}; leave it out")
+    normalised = normalise_name(name)
+    if len(normalised) > MAX_NAME_CHARS:
+        raise NameRefused(f"a name has at most {MAX_NAME_CHARS} characters, not {len(normalised)}")
+    if all(unicodedata.category(character) in _INVISIBLE for character in normalised):
         raise NameRefused(f"the name {name!a} has no visible character")
-    if spelled == UNKNOWN:
+    if normalised == UNKNOWN:
         raise NameRefused(f"{UNKNOWN!r} stands for everyone else; choose another name")
-    return spelled
+    return normalised
 
 
-def _kind(character: str) -> str:
-    if re.match(f"[{_TURNING}]", character):
+def _described(character: str) -> str:
+    if re.match(f"[{_DIRECTION}]", character):
         kind = "changes the direction of the text"
     else:
         kind = "is half of a character" if character >= "\ud800" else "is a control character"

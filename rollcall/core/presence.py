@@ -1,4 +1,4 @@
-"""From when to when somebody was there."""
+"""Computes the intervals in which a person was in the video."""
 
 from __future__ import annotations
 
@@ -9,41 +9,43 @@ from itertools import pairwise
 Intervals = tuple[tuple[float, float], ...]
 """Start and end of each interval in seconds, in order."""
 
-KNOWN_S = 0.15
-"""Looks this close together fix the moment between them: a tenth of a second, and a frame more,
-because frames do not lie exactly there."""
+EXACT_STEP_S = 0.15
+"""Two looks at most this far apart show when somebody came or went. The refiner adds looks until
+they are about a tenth of a second apart; one frame is added, because frames have fixed times."""
 
-BRIDGED_S = 1.0
-"""A shorter absence is a face that turned away or blinked: nobody leaves and is back so soon."""
+MAX_BRIDGED_S = 1.0
+"""A shorter absence does not end an interval: the face was probably turned away or hidden, because
+people seldom leave and return within a second."""
 
 
 def intervals_of(
     seen_s: Set[float], looks_s: Sequence[float], end_s: float, cuts_s: Sequence[float] = ()
 ) -> Intervals:
-    """The intervals of somebody who was seen at the times `seen_s`, out of the looks at `looks_s`.
+    """The intervals of a person who was seen at the times `seen_s`; `looks_s` are all looks.
 
-    An interval begins with the first look that shows them. It ends with the first look that does
-    not, or at `end_s`, the end of the video, if that follows closely; otherwise nobody looked in
-    between, and it ends with the last look that shows them. A cut between two looks (`cuts_s` are
-    the first frames behind cuts, in order) is the exact moment of both.
+    An interval begins at the first look that shows the person. If the next look without the person,
+    or the end of the video (`end_s`), is within EXACT_STEP_S of the last look that shows the
+    person, the interval ends there. Otherwise it ends at the last look that shows the person. If
+    there is a cut between two such looks, the interval begins or ends at the cut. `cuts_s` are the
+    times of the first frames after cuts. All times are in seconds and in ascending order.
     """
-    found: list[tuple[float, float]] = []
+    intervals: list[tuple[float, float]] = []
     before_s, seen_before = 0.0, False
     for look_s, next_s in pairwise([*looks_s, max([end_s, *looks_s[-1:]])]):
         if look_s in seen_s:
             start_s = _cut_within(before_s, look_s, cuts_s) or look_s
             until_s = _cut_within(look_s, next_s, cuts_s)
             if until_s is None:
-                until_s = next_s if next_s - look_s <= KNOWN_S else look_s
-            if found and (seen_before or start_s - found[-1][1] < BRIDGED_S):
-                found[-1] = (found[-1][0], until_s)
+                until_s = next_s if next_s - look_s <= EXACT_STEP_S else look_s
+            if intervals and (seen_before or start_s - intervals[-1][1] < MAX_BRIDGED_S):
+                intervals[-1] = (intervals[-1][0], until_s)
             else:
-                found.append((start_s, until_s))
+                intervals.append((start_s, until_s))
         before_s, seen_before = look_s, look_s in seen_s
-    return tuple(found)
+    return tuple(intervals)
 
 
 def _cut_within(after_s: float, until_s: float, cuts_s: Sequence[float]) -> float | None:
-    """The cut between two looks; the second one may be the first frame behind it."""
+    """The first cut after `after_s` and not after `until_s`; None if there is none."""
     index = bisect_right(cuts_s, after_s)
     return cuts_s[index] if index < len(cuts_s) and cuts_s[index] <= until_s else None

@@ -1,9 +1,9 @@
-"""Text from outside, made safe to print.
+"""Makes text from outside safe to print.
 
-A terminal obeys control characters: they clear the screen, set the window's title, overwrite lines
-and type answers. Characters that turn the direction of the text show it in another order. Names,
-keys and messages may hold all of these, so they are shown as escapes, the way that Python shows
-them: `\\x1b`.
+Control characters can clear a terminal's screen, set the window's title, overwrite lines and type
+input. Characters that change the direction of text make it appear in another order. Names, keys and
+messages may contain such characters, so they are printed as Python's escapes, for example `\\x1b`
+(docs/decisions/0070).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _UNPRINTABLE = (
     r"\x00-\x1f\x7f-\x9f"  # C0, delete, C1
     r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Bidi_Control (Unicode Annex 9)
     r"\u2028\u2029"  # line and paragraph separators
-    r"\ud800-\udfff"  # halves of characters, which no output can encode
+    r"\ud800-\udfff"  # lone surrogates, which UTF-8 cannot encode
 )
 _ANY = re.compile(f"[{_UNPRINTABLE}]")
 _ANY_BUT_LINES = re.compile(f"(?![\\t\\n])[{_UNPRINTABLE}]")
@@ -29,16 +29,16 @@ def printable(text: str) -> str:
 
 
 def printable_block(text: str, indent: str = "  ") -> str:
-    """The same for text of several lines. The lines after the first are indented, so that none
-    of them can pass for a line of its own.
+    """The text with its tabs and line breaks, and other control characters as escapes.
 
-    The escapes are also valid inside JSON, because some formatters of log lines write JSON.
+    Lines after the first are indented, so that none of them can be mistaken for another log line.
+    The escapes are those of JSON, because some log lines are JSON.
     """
     return _ANY_BUT_LINES.sub(_json_escape, text).replace("\n", "\n" + indent)
 
 
 def json_text(document: Any) -> str:
-    """The document as JSON on one line: readable in all languages, control characters escaped."""
+    """The document as JSON on one line. Only control characters are escaped."""
     return _ANY.sub(_json_escape, json.dumps(document, ensure_ascii=False))
 
 

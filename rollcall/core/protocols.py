@@ -1,77 +1,168 @@
-"""The three places where the outside world plugs in, and the file that a decoder reads.
+"""The interfaces of the parts of Rollcall that can be replaced one by one.
 
-Each place has a real adapter and an in-memory one in `rollcall.stores`; one contract test class
-runs against both.
+Each Protocol has a real implementation. Some also have one in memory, for tests. Where there are
+both, contract tests run against both (`tests/functional/test_seams.py`,
+`tests/unit/test_work_queue.py`).
+
+| Protocol | implemented in | used by |
+| --- | --- | --- |
+| VideoFile | `video.video_files`: a whole file, an object read in ranges | the decoder |
+| Video | `video.decoder`: a child process; `video.av_video`: inside that process | recognition |
+| Detector, Encoder | `faces`: CenterFace and dlib's network in onnxruntime | the engine |
+| FaceEngine | `faces.engine`, `faces.dlib_faces`; `faces.painted_faces` | recognition, enrolment |
+| ObjectStore | `stores.s3`; `stores.memory` | pipeline, reconciler, gallery, commands |
+| GalleryLocation | `gallery.gallery_locations`: a file, an object in a bucket | gallery, commands |
+| GallerySource | `gallery.gallery_locations`: a cache that reloads changed galleries | pipeline |
+| ResultQueue | `stores.sqs`; `stores.memory` | pipeline |
+| StudentStore | `stores.dynamodb`; `stores.memory` | pipeline, forgetting |
+| WorkQueue | `queues.sqlite_queue`; `queues.memory_queue` | trigger, commands |
+
+A Protocol that only one module needs is defined in that module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 from rollcall.core.encoding_space import EncodingSpace
-from rollcall.core.types import DetectedFace, Encodings, ObjectInfo, Pixels, Student
+from rollcall.core.gallery import Gallery
+from rollcall.core.types import (
+    DetectedFace,
+    Encodings,
+    Frame,
+    ObjectInfo,
+    Pixels,
+    Student,
+    VideoRef,
+)
+from rollcall.core.work import BadEventRecord, Work
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class VideoFile(Protocol):
-    """The bytes of a video on the local disk; some may have to be fetched first."""
+    """A video on the local disk. Some of its bytes may have to be fetched first."""
 
     path: Path
     size_bytes: int
     complete: bool
+    """Whether all bytes are there, so that `ensure_range` never has to fetch any."""
 
     def ensure_range(self, start: int, end: int) -> tuple[int, int]:
-        """Fetches these bytes, or the first of them; the range that is there afterwards.
+        """Fetch the bytes from `start` to `end` (excluded), or at least the first of them.
 
-        It may fetch more, and runs while the decoder waits: the time does not count for it.
+        Returns the range that is on the disk afterwards, which may be larger. The time that this
+        takes does not count against the decoder's time limit. Raises the errors of
+        `ObjectStore.read_range`.
+        """
+        ...
+
+
+class Video(Protocol):
+    """An opened video, whose frames are read in one pass.
+
+    There are two kinds of time. `Frame.time_s` and `duration_s` follow the player's clock.
+    `moving_s` counts only the first seconds of a long stretch without a new frame (`MediaClock`).
+    Looks (the frames that are searched for faces) are spread over `moving_s`.
+    """
+
+    duration_s: float
+    """Length of the content in seconds; 0 if it is unknown."""
+    moving_s: float
+    """Length in `moving_s`, in seconds; exact once the last frame has been read."""
+    track: int
+    """Number of the video track that is read, counted from 1."""
+    tracks: int
+    """Number of video tracks in the file."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether any part that has been read so far could not be decoded."""
+        ...
+
+    @property
+    def divisible(self) -> bool:
+        """Whether `frames` may begin anywhere, so that two decoders can share the video."""
+        ...
+
+    def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
+        """For each time, the first frame at or after it.
+
+        The times are `moving_s`, in ascending order.
+        """
+        ...
+
+    def key_frames(self, step_s: float) -> Iterator[Frame]:
+        """Frames from the whole video, at most `step_s` of `moving_s` apart.
+
+        Key frames are chosen, as few as the step allows. Other frames are decoded only where key
+        frames are too far apart.
+        """
+        ...
+
+    def cut_between(self, after_s: float, before_s: float) -> float | None:
+        """The `Frame.time_s` of the first frame after the cut between two times.
+
+        None if there are several cuts, or none. The limits of `kept_frame` apply.
+        """
+        ...
+
+    def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
+        """The decoded frame nearest to the middle between two times (`Frame.time_s`, excluded).
+
+        Only frames of the last two steps of `frames` are kept, and only in a video that was opened
+        to be decoded as a whole. None if no frame between the times was kept.
         """
         ...
 
 
 class ObjectStore(Protocol):
-    """Buckets of objects. Every method raises StoreUnavailable or StoreMisconfigured."""
+    """Buckets of objects. Every method may raise StoreUnavailable or StoreMisconfigured."""
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
-        """The current version. Raises ObjectNotFound when there is no such object."""
+        """Describe the current version. Raises ObjectNotFound."""
         ...
 
     def metadata(self, bucket: str, key: str) -> Mapping[str, str]:
-        """User metadata, names in lower case. Raises ObjectNotFound."""
+        """The user metadata, with names in lower case. Raises ObjectNotFound."""
         ...
 
     def download(self, info: ObjectInfo, path: Path) -> None:
-        """Writes the bytes of exactly this etag to `path`.
+        """Write the bytes of the version with this etag to `path`.
 
-        Raises ObjectNotFound, or ObjectChanged when the object has another etag by now.
+        Raises ObjectNotFound, or ObjectChanged if the object has another etag by now.
         """
         ...
 
     def read_range(self, info: ObjectInfo, start: int, end: int) -> bytes:
-        """Bytes `start` to `end` (excluded) of exactly this etag.
+        """Bytes `start` to `end` (excluded) of the version with this etag.
 
-        Raises ObjectNotFound or ObjectChanged, also when there are fewer.
+        Raises ObjectNotFound, or ObjectChanged if the object has another etag or fewer bytes.
         """
         ...
 
     def read(self, bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
-        """The current version, or the given one.
+        """The bytes of the current version, or of the version `version_id`.
 
-        Raises ObjectNotFound, or VideoTooLarge past `max_bytes`.
+        Raises ObjectNotFound, or ObjectTooLarge if the object has more than `max_bytes`.
         """
         ...
 
     def write(
         self, bucket: str, key: str, body: bytes, content_type: str, metadata: Mapping[str, str]
     ) -> None:
-        """Creates or replaces the object."""
+        """Create or replace the object."""
         ...
 
-    def read_tagged(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
-        """The current version and its etag, from one answer. Raises as `read` does."""
+    def read_with_etag(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
+        """The bytes and the etag of the current version, from one response.
+
+        Raises the errors of `read`.
+        """
         ...
 
     def write_if(
@@ -83,52 +174,58 @@ class ObjectStore(Protocol):
         etag: str,
         metadata: Mapping[str, str] = NO_METADATA,
     ) -> None:
-        """Replaces the object with this etag; with an empty one, creates an object.
+        """Replace the object if it still has this etag; create it if `etag` is empty.
 
-        Raises ObjectChanged when the object has another etag by now, is gone, or is there already.
-        Some stores ignore the condition (`rollcall.gallery.gallery_objects` finds out).
+        Raises ObjectChanged if the object has another etag by now, was deleted, or exists although
+        `etag` is empty. Some stores ignore the condition, so `rollcall.gallery.gallery_objects`
+        tests the store before it relies on this method.
         """
         ...
 
     def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """All objects whose key begins so, in order of key."""
+        """All objects whose keys begin with `prefix`, sorted by key."""
         ...
 
     def old_versions(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
-        """What a versioned bucket still holds of replaced and deleted objects; else nothing."""
+        """The replaced and deleted versions in a versioned bucket; other buckets have none."""
         ...
 
     def delete(self, bucket: str, key: str, version_id: str = "") -> None:
-        """Deletes the object, or one version of it for good. A missing object is not an error."""
+        """Delete the object, or permanently delete the version `version_id`.
+
+        A missing object is not an error.
+        """
         ...
 
 
 class Detector(Protocol):
-    """Finds faces. Safe for threads."""
+    """Finds faces in pictures. Safe to share between threads."""
 
     name: str
+    """Part of the engine's name."""
 
     def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]:
-        """The faces of an RGB picture, shape (height, width, 3), largest first."""
+        """The faces of an RGB picture of shape (height, width, 3), largest first."""
         ...
 
 
 class Encoder(Protocol):
-    """Encodes faces. Safe for threads."""
+    """Turns faces into encodings. Safe to share between threads."""
 
     name: str
+    """Part of the engine's name."""
     space: EncodingSpace
 
     def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:
-        """The encodings of faces of that picture, shape (faces, space.size)."""
+        """The encodings of faces that were detected in this picture, shape (faces, space.size)."""
         ...
 
 
 class FaceEngine(Protocol):
-    """A detector and an encoder."""
+    """A detector and an encoder behind one interface. Safe to share between threads."""
 
     name: str
-    """Both names; it becomes metadata of results."""
+    """The names of both parts. It is stored in the metadata of each result."""
     space: EncodingSpace
 
     def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]: ...
@@ -136,17 +233,173 @@ class FaceEngine(Protocol):
     def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings: ...
 
 
+class GalleryLocation(Protocol):
+    """Where the bytes of a gallery are stored. Messages show `str()` of a location.
+
+    Every method may raise a TransientError of the store.
+    """
+
+    def stamp(self) -> str:
+        """A text that changes when the bytes change. Raises GalleryError if they cannot be read."""
+        ...
+
+    def load(self) -> bytes:
+        """The bytes. Raises GalleryMissing if there are none, GalleryError if reading fails."""
+        ...
+
+    def update(self, change: Callable[[bytes | None], bytes | None]) -> None:
+        """Replace the bytes with the result of `change`, without losing changes by other writers.
+
+        `change` receives the newest bytes (None if there are none) and returns the new bytes, or
+        None to keep the old ones. It is called again each time another writer was faster. Raises
+        GalleryError.
+        """
+        ...
+
+    def save(self, body: bytes) -> None:
+        """Replace the gallery, whatever it contains. Raises GalleryError."""
+        ...
+
+
+class GallerySource(Protocol):
+    """Provides the gallery that the pipeline compares faces with."""
+
+    def current(self) -> Gallery:
+        """The newest gallery that could be loaded.
+
+        If none has been loaded yet, raises GalleryUnavailable or a TransientError of the store.
+        """
+        ...
+
+
+class ResultQueue(Protocol):
+    """Receives a message about each video that is recognised or has failed for good."""
+
+    def send(self, body: str, attributes: Mapping[str, str]) -> None:
+        """Send one message. Raises a TransientError."""
+        ...
+
+
 class StudentStore(Protocol):
-    """Records of people. Every method raises StoreUnavailable or StoreMisconfigured."""
+    """Records of people. Every method may raise StoreUnavailable or StoreMisconfigured."""
 
     def get(self, name: str) -> Student | None:
-        """The record of that name, or None."""
+        """The record of this name, or None."""
         ...
 
     def count(self, name: str) -> int:
-        """How many records have that name."""
+        """The number of records with this name."""
         ...
 
     def remove(self, name: str) -> int:
-        """Removes every record of that name; how many there were."""
+        """Remove every record with this name, and return their number."""
+        ...
+
+
+class WorkQueue(Protocol):
+    """The durable queue of videos to be recognised.
+
+    Work goes from queued to running (leased), and then to done or dead. A method that returns has
+    stored its changes permanently; a method that raises has changed nothing. Every method raises
+    InboxUnavailable if the queue cannot be read or written. Safe to share between threads.
+    """
+
+    def own(self) -> AbstractContextManager[None]:
+        """Own the queue during the `with` block. Only one process at a time owns it.
+
+        Raises InboxUnavailable if another process owns the queue. Ownership ends with its process,
+        so the next owner may requeue all running work at once.
+        """
+        ...
+
+    def add(self, videos: Iterable[VideoRef]) -> int:
+        """Queue the videos of events, and return how many of them were new.
+
+        A video is not new if the queue has work with the same identity in any state, or if the
+        reconciler has already found this upload.
+        """
+        ...
+
+    def add_missing(self, info: ObjectInfo) -> bool:
+        """Queue a video that was found without a result. Return whether anything was changed.
+
+        Nothing is changed if the object has queued or running work, or a dead letter of this
+        upload. An upload that is found too often becomes a dead letter.
+        """
+        ...
+
+    def add_bad_event(self, body: bytes, reason: str) -> None:
+        """Record an event that could not be parsed. If there are too many, drop the oldest."""
+        ...
+
+    def claim(self, lease_s: float) -> Work | None:
+        """Lease the next work for `lease_s` seconds; None if nothing is due.
+
+        The order is fair (`rollcall.queues.queue_order`). Two pieces of work for one object never
+        run at the same time, so an older result cannot overwrite a newer one.
+        """
+        ...
+
+    def finish(self, work: Work, code: str) -> None:
+        """Mark claimed work as done. Ignored if the work has been claimed again in the meantime."""
+        ...
+
+    def retry(
+        self, work: Work, delay_s: float, code: str, message: str, *, counts: bool = True
+    ) -> None:
+        """Queue claimed work again, due after `delay_s`; ignored as in `finish`.
+
+        With `counts=False`, the call does not count as an attempt.
+        """
+        ...
+
+    def bury(self, work: Work, code: str, message: str) -> None:
+        """Make claimed work a dead letter; ignored as in `finish`."""
+        ...
+
+    def requeue_expired(self, *, everything: bool = False) -> int:
+        """Queue the running work whose lease has expired, and return how many pieces there were.
+
+        With `everything=True`, all running work is queued. A new owner does this, because the
+        process that claimed the work is gone.
+        """
+        ...
+
+    def replay(self, ids: Sequence[int] = ()) -> int:
+        """Queue the dead letters with these ids again, or all without ids. Return how many."""
+        ...
+
+    def result_found(self, info: ObjectInfo) -> int:
+        """Mark dead letters of exactly this upload as done, because its result exists.
+
+        The function finished, and only its answers were lost. Returns the number of dead letters.
+        """
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """The number of pieces of work in each state, and under `bad` the number of bad events."""
+        ...
+
+    def latest(self, limit: int, state: str = "") -> list[Work]:
+        """The work that changed last, newest first; only work in `state` if that is given."""
+        ...
+
+    def bad_events(self, limit: int) -> list[BadEventRecord]:
+        """The last bad events, newest first."""
+        ...
+
+    def unsettled(self, bucket: str) -> set[str]:
+        """Keys of the bucket that have queued or running work."""
+        ...
+
+    def dead(self, bucket: str) -> set[str]:
+        """Keys of the bucket that have a dead letter."""
+        ...
+
+    def prune(self) -> int:
+        """Delete work that was done long ago, and old bad events. Return the number of works."""
+        ...
+
+    def close(self) -> None:
+        """Release files and connections. No other method may be called afterwards."""
         ...

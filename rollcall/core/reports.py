@@ -1,4 +1,4 @@
-"""The JSON documents about a video: people, every face, or the error. Never an encoding."""
+"""The JSON documents about a video: people, faces, or an error. They never contain encodings."""
 
 from __future__ import annotations
 
@@ -9,48 +9,63 @@ from typing import Any
 from rollcall.core.errors import RollcallError
 from rollcall.core.face_quality import MIN_JUDGED_PX
 from rollcall.core.names import UNKNOWN, normalise_name
-from rollcall.core.types import Coverage, Person, Recognition, Sighting, Student, VideoRef
+from rollcall.core.types import (
+    Coverage,
+    Person,
+    Recognition,
+    Sighting,
+    Student,
+    VideoRef,
+    recognition_status,
+)
 
-WHY_NOT_JUDGED = {
+NOT_JUDGED_TEXTS = {
     "too small": f"smaller than {MIN_JUDGED_PX} px",
     "blurred": "too blurred",
     "turned": "turned too far away",
 }
-PROBLEMS = tuple(WHY_NOT_JUDGED)
+PROBLEMS = tuple(NOT_JUDGED_TEXTS)
 
 LONG_GAP_S = 11.0
-"""Looks of `auto` are ten seconds apart, and up to a second more where frames are rare."""
+"""A longer gap between two looks is listed as a limit of the answer. With SCAN=auto, looks are at
+most ten seconds apart, or up to a second more where the video has few frames."""
 
 MAX_SHOWN_CHARS = 1100
-"""Longer than any key."""
+"""Length at which texts are cut for the log. All keys are shorter."""
 
 STALE_GALLERY = "X-Rollcall-Gallery-Stale"
-"""Header of an answer that was found with an old gallery, because the new one cannot be read."""
+"""Header of an answer for which an old gallery was used, because the new one cannot be read."""
 
 
-def person_document(person: Person, students: Mapping[str, Student]) -> dict[str, Any]:
-    """One person in the answer of the function."""
+def person_document(
+    person: Person,
+    students: Mapping[str, Student],
+    *,
+    time_digits: int = 2,
+    distance_digits: int = 3,
+) -> dict[str, Any]:
+    """One person in the function's answer. Numbers are rounded."""
     student = students.get(person.name, Student(person.name))
     return {
         "name": person.name or UNKNOWN,
         "major": student.major,
         "year": student.year,
-        "first_seen_s": round(person.first_seen_s, 2),
-        "last_seen_s": round(person.last_seen_s, 2),
+        "first_seen_s": round(person.first_seen_s, time_digits),
+        "last_seen_s": round(person.last_seen_s, time_digits),
         "intervals": intervals_document(person),
         "frames": person.frames,
-        "distance": None if person.distance is None else round(person.distance, 3),
+        "distance": None if person.distance is None else round(person.distance, distance_digits),
         "certainty": person.certainty or None,
     }
 
 
 def intervals_document(person: Person) -> list[list[float]]:
-    """`[[start_s, end_s], ...]`"""
+    """The intervals in which the person was in the video, as `[[start_s, end_s], ...]`."""
     return [[round(start_s, 2), round(end_s, 2)] for start_s, end_s in person.intervals]
 
 
 def coverage_document(coverage: Coverage) -> dict[str, Any]:
-    """Looks, gaps, and the faces that could not be judged, by reason."""
+    """What was searched, and how many faces could not be judged, by reason."""
     return {
         "looks": coverage.looks,
         "longest_gap_s": round(coverage.longest_gap_s, 2),
@@ -64,25 +79,25 @@ def coverage_document(coverage: Coverage) -> dict[str, Any]:
 
 
 def limits_of(coverage: Coverage) -> list[str]:
-    """The limits of the answer, each as a sentence without a full stop."""
-    found = []
+    """What the answer does not cover, each limit as a text of a few words."""
+    limits = []
     if coverage.tracks > 1:
         unsearched = coverage.tracks - coverage.searched
         rest = f"; {unsearched} of them not searched" if unsearched else ""
-        found.append(f"used video track {coverage.track} of {coverage.tracks}{rest}")
+        limits.append(f"used video track {coverage.track} of {coverage.tracks}{rest}")
     if coverage.stopped_at_s is not None:
-        found.append(f"stopped after the first clear frame at {coverage.stopped_at_s:.3g} s")
+        limits.append(f"stopped after the first clear frame at {coverage.stopped_at_s:.3g} s")
     elif coverage.longest_gap_s > LONG_GAP_S:
-        found.append(f"no look at the video for {coverage.longest_gap_s:.0f} s in a row")
+        limits.append(f"no look at the video for {coverage.longest_gap_s:.0f} s in a row")
     for problem in PROBLEMS:
         if count := coverage.not_judged.get(problem, 0):
             faces, were = ("face", "was") if count == 1 else ("faces", "were")
-            found.append(f"{count} {faces} {WHY_NOT_JUDGED[problem]} {were} not judged")
-    return found
+            limits.append(f"{count} {faces} {NOT_JUDGED_TEXTS[problem]} {were} not judged")
+    return limits
 
 
 def report_document(answer: Mapping[str, Any], recognition: Recognition) -> dict[str, Any]:
-    """The answer, and every face with its box, time and nearest identity."""
+    """The report: the answer, and every face with its time, box and nearest person."""
     return {
         **answer,
         "duration_s": round(recognition.duration_s, 2),
@@ -92,7 +107,7 @@ def report_document(answer: Mapping[str, Any], recognition: Recognition) -> dict
 
 
 def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
-    """Why a video has no result."""
+    """The report of a video that has no result."""
     return {
         "status": "error",
         "work_id": video.work_id,
@@ -102,14 +117,17 @@ def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
 
 
 def outcome_text(answer: Mapping[str, Any]) -> str:
-    """An answer in a few words for a log, without anybody's name: status, number of people, result.
+    """The answer in a few words for the log: status, number of people, key of the result.
 
-    The answer may come from elsewhere, so nothing of its form is taken for granted.
+    The text contains no names of people. The answer may come from another program, so any field may
+    be missing or have any type.
     """
     people, output = answer.get("people"), answer.get("output")
     parts = [_short(answer.get("status"))]
     if isinstance(people, list):
-        unknown = sum(isinstance(each, dict) and each.get("name") == UNKNOWN for each in people)
+        unknown = sum(
+            isinstance(person, dict) and person.get("name") == UNKNOWN for person in people
+        )
         parts.append(f"people {len(people)}" + (f" ({unknown} unknown)" if unknown else ""))
     if isinstance(output, dict):
         parts.append(f"result {_short(output.get('bucket'))}/{_short(output.get('key'))}")
@@ -117,38 +135,38 @@ def outcome_text(answer: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """Printable, and on one line."""
+    """The text in printable form on one line; `?` if the value is not a text."""
     return repr(value[:MAX_SHOWN_CHARS])[1:-1] if isinstance(value, str) else "?"
 
 
 def describe_error(error: RollcallError) -> dict[str, Any]:
-    """`{"code", "message", "retryable"}`."""
+    """The error as `{"code", "message", "retryable"}`."""
     return {"code": error.code, "message": str(error), "retryable": error.retryable}
 
 
 def report_without(body: bytes, name: str) -> tuple[bytes, int]:
-    """The report without that person and the faces nearest to them, and how many entries those
-    were. Raises ValueError when it is not a report of ours.
+    """The report without a person, and the number of removed entries.
+
+    The removed entries are the person and the faces that are nearest to the person. If there are
+    none, the report is returned unchanged. Raises ValueError if the body is not a report.
     """
     try:
         report = json.loads(body)
         people, faces = report.get("people", []), report.get("faces", [])
-        gone = normalise_name(name)
-        report["people"] = [each for each in people if normalise_name(each["name"]) != gone]
-        report["faces"] = [each for each in faces if normalise_name(each["nearest"] or "") != gone]
+        removed = normalise_name(name)
+        report["people"] = [entry for entry in people if normalise_name(entry["name"]) != removed]
+        report["faces"] = [
+            entry for entry in faces if normalise_name(entry["nearest"] or "") != removed
+        ]
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError("not a report") from error
     count = len(people) + len(faces) - len(report["people"]) - len(report["faces"])
     if not count:
         return body, 0
-    report["status"] = _status(report["people"])
+    # The name "unknown" in a report stands for a Person without a name.
+    left = ["" if each["name"] == UNKNOWN else each["name"] for each in report["people"]]
+    report["status"] = recognition_status(left)
     return json.dumps(report, indent=1).encode(), count
-
-
-def _status(people: list[dict[str, Any]]) -> str:
-    """As `Recognition` tells it, of the people who are left."""
-    named = any(person["name"] != UNKNOWN for person in people)
-    return "recognised" if named else "unknown" if people else "no_face"
 
 
 def _face_document(sighting: Sighting) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""The message that the Lambda sends for each video: written, and read.
+"""Writes and parses the message that the function sends for each video if it has a result queue.
 
 {"work_id": "...", "video": {"bucket", "key", "etag"}, "output": {"bucket", "key"} | null,
  "status": "recognised" | "unknown" | "no_face" | "failed",
  "csv": "<the whole CSV>" | null, "error": null | {"code", "message"}}
 
-Without `csv` it is too long for a message, and has to be read from `output`. A video that failed
-has neither, and is not tried again.
+`csv` is null if the CSV is too long for a message; then it has to be read from `output`. A failed
+video has neither a CSV nor an output, and is not tried again.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from rollcall.core.work_ids import given_work_id
 STATUSES = ("recognised", "unknown", "no_face", "failed")
 
 MAX_MESSAGE_BYTES = (256 << 10) - 4096
-"""What every queue of SQS takes (only newer ones take more), with room for the attributes of a dead
-letter, which count as well."""
+"""Largest message. All SQS queues accept 256 KiB (newer ones accept more), of which 4 KiB are left
+for the attributes of a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultMessage:
-    """One video and what came of it."""
+    """The result of one video, or the error of a failed one."""
 
     bucket: str
     key: str
@@ -38,14 +38,14 @@ class ResultMessage:
     output_bucket: str = ""
     output_key: str = ""
     csv: str | None = None
-    """None: too long for a message, it is in the output bucket."""
+    """None if the video failed, or if the CSV has to be read from the output bucket."""
     error_code: str = ""
     error_message: str = ""
     work_id: str = ""
 
 
 def result_message(answer: Mapping[str, Json], csv: bytes) -> str:
-    """Of a video that has its result; `answer` is the function's own."""
+    """The message about a video that has a result. `answer` is the function's answer."""
     document = {
         "work_id": answer["work_id"],
         "video": answer["video"],
@@ -61,7 +61,7 @@ def result_message(answer: Mapping[str, Json], csv: bytes) -> str:
 
 
 def failure_message(video: VideoRef, error: RollcallError) -> str:
-    """Of a video that never gets one."""
+    """The message about a video that failed with a permanent error."""
     document = {
         "work_id": video.work_id,
         "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
@@ -74,18 +74,17 @@ def failure_message(video: VideoRef, error: RollcallError) -> str:
 
 
 def parse_result(body: bytes) -> ResultMessage:
-    """Raises BadEvent when the body is not such a message."""
+    """Parse a message. Raises BadEvent if the body is not such a message."""
     document = decode(body)
     if not isinstance(document, dict):
-        raise BadEvent("a result message is a JSON object")
+        raise BadEvent("the result message is not a JSON object")
     video = mapping_of(document, "video")
-    bucket, key, status = (
-        text_of(video, "bucket"),
-        text_of(video, "key"),
-        text_of(document, "status"),
-    )
+    bucket, key = text_of(video, "bucket"), text_of(video, "key")
+    status = text_of(document, "status")
     if not bucket or not key or len(key.encode()) > MAX_KEY_BYTES or status not in STATUSES:
-        raise BadEvent(f"a result needs video.bucket, video.key and a status of {STATUSES}")
+        raise BadEvent(
+            f"a result message needs video.bucket, video.key and one of these statuses: {STATUSES}"
+        )
     work_id = given_work_id(document.get("work_id"))
     if status == "failed":
         error = mapping_of(document, "error")
@@ -94,11 +93,7 @@ def parse_result(body: bytes) -> ResultMessage:
             bucket, key, status, error_code=code, error_message=message, work_id=work_id
         )
     output = mapping_of(document, "output")
-    where = text_of(output, "bucket"), text_of(output, "key")
-    return ResultMessage(bucket, key, status, *where, csv=_csv(document), work_id=work_id)
-
-
-def _csv(document: dict[str, Json]) -> str | None:
-    if document.get("csv") is None:
-        return None
-    return text_of(document, "csv", MAX_BODY_BYTES)
+    place = text_of(output, "bucket"), text_of(output, "key")
+    has_csv = document.get("csv") is not None
+    csv = text_of(document, "csv", MAX_BODY_BYTES) if has_csv else None
+    return ResultMessage(bucket, key, status, *place, csv=csv, work_id=work_id)

@@ -1,4 +1,4 @@
-"""The CSV of a video, and reading it back."""
+"""Writes, reads and edits the CSV file of a video (contract 3.3)."""
 
 from __future__ import annotations
 
@@ -15,41 +15,50 @@ COLUMNS = ("name", "major", "year", "first_seen_s", "last_seen_s", "frames", "di
 ERROR_COLUMNS = ("error", "message")
 
 FORMULA_STARTS = tuple("=+-@＝＋－＠﹦﹢﹣﹫−")
-"""Cells that begin so are run by spreadsheets (OWASP, CSV injection), or may be after a conversion:
-full-width and small forms, and the minus sign."""
+"""Spreadsheets run a cell that begins with one of these characters as a formula (OWASP, "CSV
+Injection"). They may convert full-width and small forms and the minus sign (−) to ASCII first."""
 
 _SKIPPED = r"[\s\"\u00ad\u061c\u200b-\u200f\u2060\ufeff]*"
-"""Spaces, quotes and invisible characters, which a spreadsheet may drop at the start of a cell."""
+"""Spaces, quotes and invisible characters. Spreadsheets may ignore them at the start of a cell, and
+then run a formula that follows them."""
 
-_RUN = f"({_SKIPPED})(?=[{re.escape(''.join(FORMULA_STARTS))}])"
-_FORMULA = re.compile(f"^{_RUN}")
-_LATER_FORMULA = re.compile(f"([;|\u061b]){_RUN}")
-"""Where the list separator is a semicolon, as in most of Europe, Excel splits lines at semicolons
-instead of commas. Quotes do not prevent that: they count only at the start of a field."""
+# Skipped characters before the start of a formula. The start itself is not part of the match.
+_FORMULA_START = f"({_SKIPPED})(?=[{re.escape(''.join(FORMULA_STARTS))}])"
+_FORMULA = re.compile(f"^{_FORMULA_START}")
+_LATER_FORMULA = re.compile(f"([;|\u061b]){_FORMULA_START}")
+"""A formula inside a cell. Where the list separator is a semicolon, as in most of Europe, Excel
+splits lines at semicolons instead of commas. Quotes inside a field do not prevent that, because
+Excel respects quotes only at the start of a field."""
 
 _NOT_MARKS = re.compile("[^\u061c\u200e\u200f]+")
-"""Left-to-right and right-to-left marks are part of names in Hebrew and Arabic, and turn nothing
-but the punctuation beside them. A result keeps them, so that names can still be joined."""
+"""Everything except left-to-right and right-to-left marks. Names in Hebrew and Arabic may contain
+these marks, which affect only the punctuation beside them. They are kept, so that the names in a
+result equal the names in other tables."""
 
 _QUOTED = re.compile('[,;|\u061b"\r\n\t]')
+"""Cells that contain one of these characters are quoted. RFC 4180 demands that for commas, quotes
+and line ends; some spreadsheets split at the other separators."""
+
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?|")
+"""A number, or an empty cell. A negative number is not treated as a formula."""
 
 
 def render_csv(people: Iterable[Person], students: Mapping[str, Student]) -> bytes:
-    """UTF-8, RFC 4180, header always; rows in the given order."""
+    """The CSV of a video in UTF-8 (RFC 4180). It has a header even if there are no people."""
     return _rendered(COLUMNS, (_row(person, students.get(person.name)) for person in people))
 
 
 def render_error(code: str, message: str) -> bytes:
-    """Why there is no result, in the same form: a header and one row."""
+    """The CSV of a video that failed: a header and one row with the error."""
     return _rendered(ERROR_COLUMNS, [[safe_cell(code), safe_cell(message)]])
 
 
 def safe_cell(text: str) -> str:
-    """The text as a cell that no spreadsheet runs and no terminal obeys. Safe to apply twice.
+    """The text as a cell that is safe to open in a spreadsheet and to print to a terminal.
 
-    A cell that begins as a formula gets a `'` before it; so does what follows a semicolon inside
-    of it. Line breaks and tabs become spaces, other control characters escapes.
+    A `'` is put before a formula at the start of the cell or after a separator in the cell. Line
+    breaks and tabs become spaces, other control characters become escapes. A cell that is already
+    safe is not changed.
     """
     line = re.sub(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+", " ", text)
     shown = _NOT_MARKS.sub(lambda found: printable(found[0]), line)
@@ -57,7 +66,7 @@ def safe_cell(text: str) -> str:
 
 
 def parse_csv(body: bytes) -> list[dict[str, str]]:
-    """Rows by column. Raises ValueError when it is not a result of ours."""
+    """The rows of a result as dictionaries by column. Raises ValueError if it is not a result."""
     reader = csv.DictReader(io.StringIO(body.decode(), newline=""), strict=True)
     try:
         header, rows = tuple(reader.fieldnames or ()), list(reader)
@@ -71,26 +80,26 @@ def parse_csv(body: bytes) -> list[dict[str, str]]:
 
 
 def safe_csv(body: bytes) -> bytes:
-    """A result that others may have written, with safe cells. One of ours comes back unchanged.
+    """A result with safe cells, even if another program has written it.
 
-    Raises ValueError when it is not a result of ours.
+    A result of Rollcall is returned unchanged. Raises ValueError if the body is not a result.
     """
     return _rendered(COLUMNS, map(_safe_row, parse_csv(body)))
 
 
 def csv_without(body: bytes, name: str) -> tuple[bytes, int]:
-    """The result without the rows of that person, and how many those were.
+    """The result without the rows of this person, and the number of removed rows.
 
-    Raises ValueError when it is not a result of ours.
+    Raises ValueError if the body is not a result.
     """
     rows = parse_csv(body)
-    gone = safe_cell(normalise_name(name))
-    rest = [row for row in rows if safe_cell(normalise_name(row["name"])) != gone]
+    removed = safe_cell(normalise_name(name))
+    rest = [row for row in rows if safe_cell(normalise_name(row["name"])) != removed]
     return _rendered(COLUMNS, map(_safe_row, rest)), len(rows) - len(rest)
 
 
 def text_file_without(body: bytes, name: str) -> tuple[bytes, int]:
-    """The same of a worker's file. A failed video has one as well, and that names nobody."""
+    """Like `csv_without`, for a file of the worker, which may hold an error instead of people."""
     if body.startswith(",".join(ERROR_COLUMNS).encode() + b"\r\n"):
         return body, 0
     return csv_without(body, name)
@@ -105,15 +114,13 @@ def _row(person: Person, student: Student | None) -> list[str]:
 
 
 def _safe_row(row: Mapping[str, str]) -> list[str]:
-    """Numbers stay as they are, a negative one too."""
+    """The cells of a row in the order of COLUMNS: numbers unchanged, texts made safe."""
     texts = [safe_cell(row[column]) for column in COLUMNS[:3]]
     rest = (row[column] for column in COLUMNS[3:])
     return texts + [cell if _NUMBER.fullmatch(cell) else safe_cell(cell) for cell in rest]
 
 
 def _rendered(header: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
-    """RFC 4180; cells with any separator that a spreadsheet may use are quoted too, so that one
-    which splits at several of them keeps a cell whole."""
     lines = [",".join(map(_quoted, cells)) + "\r\n" for cells in (header, *rows)]
     return "".join(lines).encode()
 

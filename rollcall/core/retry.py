@@ -1,125 +1,115 @@
-"""The verdict on an answer of the function: work is done, tried again, or a dead letter."""
+"""Decides whether work is done after an attempt, is tried again, or becomes a dead letter.
+
+`read_answer` turns an answer of the function into an `AttemptResult`; `RetryPolicy` decides how
+often and when work is tried again.
+"""
 
 from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
-from rollcall.core.errors import INTERNAL, PermanentError, RollcallError, TransientError
+from rollcall.core.errors import PermanentError, RollcallError, TransientError, UnexpectedError
 from rollcall.core.reports import outcome_text
-
-FIRST_DELAY_S = 2.0
-MAX_DELAY_S = 600.0
-"""Twenty attempts last through an outage of an hour and a half."""
-
-BUSY_DELAY_S = 1.0
-MAX_BUSY_DELAY_S = 30.0
-FEW_ATTEMPTS = 3
-"""Attempts after the function's own 500: an error that we did not foresee seldom goes away."""
+from rollcall.core.settings import Settings
 
 DONE_STATUSES = frozenset({"recognised", "unknown", "no_face", "ignored"})
 
+MAX_MESSAGE_CHARS = 2000
+"""Length at which error messages are cut, because they are stored with the work and shown on a
+page."""
+
+QUOTED_BYTES = 200
+"""Length of the quoted start of a foreign answer: enough to recognise which program wrote it."""
+
+MAX_DOUBLINGS = 20
+"""Largest exponent of the back-off, so that no number overflows. Delays reach their maximum long
+before."""
+
 
 def _known_errors() -> dict[str, tuple[int, bool]]:
-    """Status and `retryable` of every error that the function may answer with, by its code."""
-    branches = (PermanentError, TransientError)
-    found = [each for branch in branches for each in branch.__subclasses__()] + [TransientError]
-    known = {
-        each.code: (each.status, each.retryable)
-        for each in found
-        if each.__module__ == _ERRORS_MODULE
+    """HTTP status and `retryable` of every error with which the function answers, by code."""
+    classes: list[type[RollcallError]] = [TransientError]
+    for branch in (PermanentError, TransientError):
+        classes += branch.__subclasses__()
+    return {
+        error.code: (error.status, error.retryable)
+        for error in classes
+        # Other modules define further errors, with which the function never answers.
+        if error.__module__ == RollcallError.__module__
     }
-    return {**known, INTERNAL: (500, True)}
 
 
-_ERRORS_MODULE = RollcallError.__module__
-_KNOWN = _known_errors()
+_KNOWN_ERRORS = _known_errors()
 
-
-_LABELS = DONE_STATUSES | _KNOWN.keys() | {"bad_answer", "busy", "interrupted", "no_answer"}
-_STATUS_CLASSES = frozenset(f"http_{number}" for number in range(1, 6))
+_METRIC_CODES = (
+    DONE_STATUSES
+    | _KNOWN_ERRORS.keys()
+    | {"bad_answer", "busy", "interrupted", "no_answer", "stopping"}
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """`code` and `message` are kept with the work."""
+class AttemptResult:
+    """The result of one attempt; `code` and `message` are stored with the work."""
 
     outcome: Literal["done", "retry", "dead"]
     code: str
     message: str = ""
     retry_after_s: float = 0.0
+    """Shortest delay that the answer asks for; 0 if it asks for none."""
     counts: bool = True
-    """Whether it uses up an attempt: being busy does not."""
-    max_attempts: int | None = None
+    """Whether the call counts as an attempt. Calls that a busy function rejects or that a shutdown
+    interrupts do not count."""
+    unexpected: bool = False
+    """Whether the function failed with an unexpected error, which retries seldom solve."""
+    http_status: int = 0
+    """Status of an answer that another program wrote; 0 for every other result."""
     stale_gallery: bool = False
-    """Whether the function said that it uses an old gallery."""
-    outcome_text: str = ""
-    """The function's findings for the log: status, number of people, key of the result."""
+    """Whether the function used an old gallery, because the new one cannot be read."""
+    summary: str = ""
+    """The function's answer in a few words for the log (`outcome_text`)."""
+    elapsed_s: float = 0.0
+    """How long the attempt took."""
 
 
-def judge(status: int, body: bytes, retry_after: str = "") -> Verdict:
-    """Only a document of the function itself ends the work before its attempts are used up.
+STOPPING = AttemptResult("retry", "stopping", "the program is stopping", counts=False)
+"""The result of an attempt that a shutdown prevented or interrupted."""
 
-    Everything else comes from a proxy or a watchdog on the way, and is retried like a 503.
+
+def read_answer(status: int, body: bytes, retry_after: str = "") -> AttemptResult:
+    """The meaning of an HTTP answer to a call of the function.
+
+    `retry_after` is the header Retry-After. Only a document from the function itself can end the
+    work before its attempts are used up. All other answers come from a proxy or watchdog, and the
+    call is retried as after a 503.
     """
-    document = _document(body)
-    answer = document.get("status")
+    document = parse_json_object(body)
     if status == 200:
+        answer = document.get("status")
         if isinstance(answer, str) and answer in DONE_STATUSES:
-            return Verdict("done", answer, outcome_text=outcome_text(document))
-        return Verdict("retry", "bad_answer", "200 without a status that the function gives")
-    delay_s = _seconds(retry_after)
+            return AttemptResult("done", answer, summary=outcome_text(document))
+        message = "the answer 200 has no status of the function"
+        return AttemptResult("retry", "bad_answer", message)
+    delay_s = _parse_retry_after(retry_after)
     if status == 429:
-        delay_s = max(delay_s, BUSY_DELAY_S)
-        return Verdict("retry", "busy", "all replicas are busy", delay_s, counts=False)
-    error = _own_error(status, document)
+        return AttemptResult("retry", "busy", "all replicas are busy", delay_s, counts=False)
+    error = _function_error(status, document)
     if error is None:
-        return Verdict("retry", f"http_{status}", _foreign(status, body), delay_s)
+        message = _describe_foreign_answer(status, body)
+        return AttemptResult("retry", f"http_{status}", message, delay_s, http_status=status)
     code, message = error
-    if code == INTERNAL:
-        return Verdict("retry", code, message, delay_s, max_attempts=FEW_ATTEMPTS)
-    _, retryable = _KNOWN[code]
+    _, retryable = _KNOWN_ERRORS[code]
     if not retryable:
-        return Verdict("dead", code, message)
-    return Verdict("retry", code, message, delay_s)
+        return AttemptResult("dead", code, message)
+    unexpected = code == UnexpectedError.code
+    return AttemptResult("retry", code, message, delay_s, unexpected=unexpected)
 
 
-def metric_code(code: str) -> str:
-    """The code as a label of a metric, out of a fixed list: a peer that answers with a thousand
-    different statuses must not make a thousand time series."""
-    if code in _LABELS:
-        return code
-    return f"{code[:6]}xx" if code[:6] in _STATUS_CLASSES else "other"
-
-
-def interrupted(attempts: int, max_attempts: int) -> Verdict | None:
-    """The end of work whose every attempt ended with the death of its process; None before that."""
-    if attempts <= max_attempts:
-        return None
-    return Verdict("dead", "interrupted", "the process died during every attempt")
-
-
-def limited(verdict: Verdict, attempts: int, max_attempts: int) -> Verdict:
-    """Returns the verdict unchanged, or "dead" when this was the last attempt that it allows."""
-    most = min(max_attempts, verdict.max_attempts or max_attempts)
-    if verdict.outcome != "retry" or not verdict.counts or attempts < most:
-        return verdict
-    return Verdict("dead", verdict.code, f"after {attempts} attempts: {verdict.message}")
-
-
-def backoff_s(verdict: Verdict, attempts: int, calls: int, jitter: random.Random) -> float:
-    """Doubles with each attempt; half of it is chance, so that calls do not come in step.
-
-    Being busy uses up no attempt, so there the calls are counted, and the wait stays short.
-    """
-    number, max_s = (attempts, MAX_DELAY_S) if verdict.counts else (calls, MAX_BUSY_DELAY_S)
-    planned_s = min(max_s, FIRST_DELAY_S * 2.0 ** min(number - 1, 20))
-    return max(planned_s * jitter.uniform(0.5, 1.0), min(verdict.retry_after_s, MAX_DELAY_S))
-
-
-def _document(body: bytes) -> dict[str, Any]:
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in the body; empty if the body is anything else."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -127,10 +117,86 @@ def _document(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def _own_error(status: int, document: dict[str, Any]) -> tuple[str, str] | None:
-    """Code and message of an error document that the function itself wrote; None for any other.
+def metric_code(result: AttemptResult) -> str:
+    """The metric label `code`, from a fixed list.
 
-    Its code is one of ours, and status and `retryable` are those of that code.
+    The list is fixed because each label becomes a separate time series. A peer that answers with a
+    thousand different statuses must not create a thousand time series.
+    """
+    if result.code in _METRIC_CODES:
+        return result.code
+    status_class = result.http_status // 100
+    return f"http_{status_class}xx" if 1 <= status_class <= 5 else "other"
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often and when work is tried again.
+
+    With the default values, twenty attempts outlast an outage of an hour and a half.
+    """
+
+    max_attempts: int = 20
+    max_unexpected_attempts: int = 3
+    """Largest number of attempts if the function fails with an unexpected error."""
+    first_delay_s: float = 2.0
+    """Delay after the first attempt. It doubles after each further attempt."""
+    max_delay_s: float = 600.0
+    """Longest delay, even if the function asks for a longer one."""
+    min_busy_delay_s: float = 1.0
+    max_busy_delay_s: float = 30.0
+    """Delays after the function was busy. Longer delays would leave replicas idle, because a
+    replica is free again after one call."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls(max_attempts=settings.max_attempts)
+
+    def check_interrupted(self, attempts: int) -> AttemptResult | None:
+        """A dead letter if the process died during every attempt, None if another is allowed.
+
+        `attempts` includes the attempt that is about to start.
+        """
+        if attempts <= self.max_attempts:
+            return None
+        return AttemptResult("dead", "interrupted", "the process died during every attempt")
+
+    def limit(self, result: AttemptResult, attempts: int) -> AttemptResult:
+        """The result, or a dead letter if this was the last attempt that the policy allows."""
+        limit = self.max_attempts
+        if result.unexpected:
+            limit = min(limit, self.max_unexpected_attempts)
+        if result.outcome != "retry" or not result.counts or attempts < limit:
+            return result
+        message = f"after {attempts} attempts: {result.message}"
+        return replace(result, outcome="dead", message=message)
+
+    def min_delay_s(self, result: AttemptResult) -> float:
+        """The shortest delay that the answer allows."""
+        busy_s = 0.0 if result.counts else self.min_busy_delay_s
+        return min(max(result.retry_after_s, busy_s), self.max_delay_s)
+
+    def delay_s(
+        self, result: AttemptResult, attempts: int, calls: int, jitter: random.Random
+    ) -> float:
+        """The delay before the next attempt, with exponential back-off.
+
+        Half of the delay is random, so that videos that failed together are not retried together.
+        Calls that a busy function rejects do not count as attempts, so after them the delay grows
+        with the number of calls.
+        """
+        number, max_s = attempts, self.max_delay_s
+        if not result.counts:
+            number, max_s = calls, self.max_busy_delay_s
+        planned_s = min(max_s, self.first_delay_s * 2.0 ** min(number - 1, MAX_DOUBLINGS))
+        return max(planned_s * jitter.uniform(0.5, 1.0), self.min_delay_s(result))
+
+
+def _function_error(status: int, document: dict[str, Any]) -> tuple[str, str] | None:
+    """Code and message of an error document that the function itself wrote, else None.
+
+    Proxies write error documents too. The function's documents have a code of
+    `rollcall.core.errors`, and the status and `retryable` that belong to this code.
     """
     error = document.get("error")
     if not isinstance(error, dict):
@@ -138,22 +204,23 @@ def _own_error(status: int, document: dict[str, Any]) -> tuple[str, str] | None:
     code, message = error.get("code"), error.get("message")
     if not isinstance(code, str) or not isinstance(message, str):
         return None
-    if _KNOWN.get(code) != (status, error.get("retryable")):
+    if _KNOWN_ERRORS.get(code) != (status, error.get("retryable")):
         return None
-    return code, _storable(message, 2000)
+    return code, _encodable(message[:MAX_MESSAGE_CHARS])
 
 
-def _foreign(status: int, body: bytes) -> str:
-    """Names the status and quotes the start of the answer, so that its sender can be found."""
-    start = " ".join(_storable(body[:200].decode(errors="replace"), 200).split())
-    said = f"says: {start}" if start else "has no body"
-    return f"answer {status} does not come from the function itself and {said}"
+def _describe_foreign_answer(status: int, body: bytes) -> str:
+    """A message with the status and the start of the answer, so that the sender can be found."""
+    start = " ".join(_encodable(body[:QUOTED_BYTES].decode(errors="replace")).split())
+    content = f"says: {start}" if start else "has no body"
+    return f"the answer {status} does not come from the function itself and {content}"
 
 
-def _storable(text: str, most: int) -> str:
-    return text[:most].encode(errors="replace").decode()
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which JSON can contain but UTF-8 cannot encode."""
+    return text.encode(errors="replace").decode()
 
 
-def _seconds(retry_after: str) -> float:
-    """The header as a number of seconds; the form with a date is not used by anyone here."""
-    return float(retry_after) if retry_after.isdecimal() else 0.0
+def _parse_retry_after(header: str) -> float:
+    """The seconds in the header, or 0. Dates are ignored, because no gateway sends them."""
+    return float(header) if header.isdecimal() else 0.0

@@ -1,7 +1,8 @@
-"""All settings: name, default, limits and meaning, each in one place.
+"""All settings of Rollcall, with their names, defaults, limits and descriptions.
 
-`parse_settings` is a pure function of names and texts; where those come from is the business of
-`rollcall.config`. The README's table is made from the fields below.
+`parse_settings` is a pure function from names and texts to values. `rollcall.config` finds the
+texts in the environment and in files. The README's table is generated from the fields of
+`Settings`.
 """
 
 from __future__ import annotations
@@ -17,48 +18,51 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.sampling import SCANS
 
 PLACEHOLDER = "CHANGE_ME"
-"""What `credentials.env`, the template of `.env`, holds where a person has to fill something in."""
+"""The text in `credentials.env` for each value that a person has to fill in."""
 
 ENGINES = ("onnx", "face_recognition")
 
 AUTO = "auto"
-"""How users write None, where a setting follows from something else."""
+"""The text for None, which means that the program chooses the value."""
 
 MIN_KEY_CHARS = 32
+"""Smallest length of an HMAC key. 32 hexadecimal digits are 128 bits, too many to guess."""
 
 _PASSWORD = re.compile(r"//[^/]*@")
-"""User and password inside a URL."""
+"""Matches user and password in a URL, which messages must not show."""
 
 
 def _text(value: str) -> str:
     return value
 
 
-def _number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], Any]:
+# Each parser below parses the text of a setting. The message of its SettingsError is part of a
+# sentence, which `_parse` completes with the setting's name and text.
+
+
+def _number(kind: type[int] | type[float], minimum: float, maximum: float) -> Callable[[str], Any]:
     def parse(value: str) -> int | float:
         try:
             number = kind(value)
         except ValueError as error:
             noun = "a whole number" if kind is int else "a number"
-            raise SettingsError(f"has to be {noun} of {least:g} to {most:g}") from error
-        if not least <= number <= most:
-            raise SettingsError(f"has to be {least:g} to {most:g}")
+            raise SettingsError(f"has to be {noun} from {minimum:g} to {maximum:g}") from error
+        if not minimum <= number <= maximum:  # also true for NaN
+            raise SettingsError(f"has to be from {minimum:g} to {maximum:g}")
         return number
 
     return parse
 
 
-def _number_or_auto(least: float, most: float) -> Callable[[str], float | None]:
-    """`auto` is None."""
-
+def _number_or_auto(minimum: float, maximum: float) -> Callable[[str], float | None]:
     def parse(value: str) -> float | None:
         if value == AUTO:
             return None
         try:
-            number: float = _number(float, least, most)(value)
+            number: float = _number(float, minimum, maximum)(value)
         except SettingsError as error:
             raise SettingsError(
-                f"has to be {AUTO}, or a number of {least:g} to {most:g}"
+                f"has to be {AUTO}, or a number from {minimum:g} to {maximum:g}"
             ) from error
         return number
 
@@ -78,7 +82,7 @@ def _url(value: str) -> str:
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port
+        _ = parts.port  # raises ValueError for a port that is not a number up to 65535
     except ValueError:
         usable = False
     if not usable:
@@ -87,8 +91,11 @@ def _url(value: str) -> str:
 
 
 def _bucket(value: str) -> str:
+    # Ceph's rules, which also allow capitals, underscores and 255 characters. AWS is stricter.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", value):
-        raise SettingsError("has to be a bucket's name: 3 to 255 letters, digits, dots, dashes")
+        raise SettingsError(
+            "has to be a bucket's name: 3 to 255 letters, digits, dots, dashes or underscores"
+        )
     return value
 
 
@@ -108,98 +115,126 @@ def _listen(value: str) -> str:
 def _key(value: str) -> str:
     if len(value) < MIN_KEY_CHARS:
         raise SettingsError(
-            f"has to have {MIN_KEY_CHARS} characters or more; make one with: openssl rand -hex 32"
+            f"has to be at least {MIN_KEY_CHARS} characters long; make one with:"
+            " openssl rand -hex 32"
         )
     return value
 
 
 def _engine(value: str) -> str:
     if value not in ENGINES and not re.fullmatch(r"onnx:.+\.onnx", value):
-        raise SettingsError(f"has to be one of {', '.join(ENGINES)}, onnx:/path/to/model.onnx")
+        raise SettingsError(f"has to be one of {', '.join(ENGINES)} or onnx:/path/to/model.onnx")
     return value
 
 
 def _setting(
     default: Any, meaning: str, parse: Callable[[str], Any] = _text, *, secret: bool = False
 ) -> Any:
+    """A field of `Settings`. `meaning` is the description in the README's table.
+
+    Secrets do not appear in the repr or in error messages.
+    """
     metadata = {"meaning": meaning, "parse": parse, "secret": secret}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Field `max_inflight` is the setting `MAX_INFLIGHT`. Secrets stay out of the repr."""
+    """The field `max_inflight` is the setting `MAX_INFLIGHT`. The repr shows no secrets."""
 
-    aws_access_key_id: str = _setting("", "key for AWS (and S3, unless `S3_*` is set)")
-    aws_secret_access_key: str = _setting("", "its secret", secret=True)
-    aws_session_token: str = _setting("", "its session token, where there is one", secret=True)
-    aws_region: str = _setting("us-east-1", "region of all of AWS")
-    dynamodb_endpoint_url: str = _setting("", "address of DynamoDB; empty: AWS", _url)
-    s3_aws_access_key_id: str = _setting("", "key for the object store")
-    s3_aws_secret_access_key: str = _setting("", "its secret", secret=True)
-    s3_endpoint_url: str = _setting("", "address of Ceph's gateway; empty: AWS S3", _url)
+    aws_access_key_id: str = _setting(
+        "", "access key for AWS; also for the object store if `S3_AWS_ACCESS_KEY_ID` is empty"
+    )
+    aws_secret_access_key: str = _setting("", "secret of `AWS_ACCESS_KEY_ID`", secret=True)
+    aws_session_token: str = _setting("", "session token of temporary AWS keys", secret=True)
+    aws_region: str = _setting("us-east-1", "region of all AWS services")
+    dynamodb_endpoint_url: str = _setting("", "URL of DynamoDB; empty: AWS", _url)
+    s3_aws_access_key_id: str = _setting("", "access key for the object store")
+    s3_aws_secret_access_key: str = _setting("", "secret of `S3_AWS_ACCESS_KEY_ID`", secret=True)
+    s3_endpoint_url: str = _setting("", "URL of Ceph's S3 gateway; empty: AWS S3", _url)
     s3_ca_bundle: str = _setting("", "CA certificate (PEM) for the store; empty: the public CAs")
-    input_bucket: str = _setting("input-bucket-video", "videos arrive here", _bucket)
-    output_bucket: str = _setting("output-bucket-vid", "results go here", _bucket)
-    report_bucket: str = _setting("", "details and errors as JSON; empty: none", _bucket)
-    student_table: str = _setting("student_table", "DynamoDB table of the records")
+    input_bucket: str = _setting("input-bucket-video", "bucket that receives the videos", _bucket)
+    output_bucket: str = _setting("output-bucket-vid", "bucket for the results (CSV)", _bucket)
+    # By default no reports are written, because not every store has a bucket for them.
+    report_bucket: str = _setting(
+        "", "bucket for reports and errors (JSON); empty: no reports are written", _bucket
+    )
+    student_table: str = _setting("student_table", "DynamoDB table of the student records")
     encodings: str = _setting(
         "",
         "the gallery: a path or `s3://bucket/key`; empty: `~/.local/share/rollcall/gallery.npz`",
         _gallery,
     )
+    # A new person is recognised after at most a minute. Each replica sends one HEAD request per
+    # minute for that.
     encodings_refresh_s: float = _setting(
-        60.0, "seconds before a gallery is checked for changes again", _number(float, 0, 86400)
+        60.0, "seconds between two checks for a changed gallery", _number(float, 0, 86400)
     )
+    # Encodings of length 1 are at most 2 apart, so with a larger tolerance every face would match.
     tolerance: float | None = _setting(
         None,
         "largest distance accepted as the same person; smaller is stricter; `auto`: chosen so that"
-        " at most 1 in 100 strangers gets a name (0.6 for a pickled gallery)",
+        " 1 in 100 strangers, at most, is expected to get a name (0.6 for a pickled gallery)",
         _number_or_auto(0.01, 2),
     )
     scan: str = _setting(
         "auto",
-        "`auto`: a look at least every 10 s; `timeline`: every second, with exact intervals;"
-        " `identify`: stop at the first frame in which every face is clear",
+        "`identify`: stop at the first frame in which every face is recognised clearly; `auto`: as"
+        " `identify` up to 10 s, search longer videos for faces at least every 10 s; `timeline`:"
+        " search every second, and report exact intervals",
         _choice(*SCANS),
     )
     engine: str = _setting(
         "onnx",
-        "`onnx`: the encodings of face_recognition, fast; `face_recognition`: that library itself,"
-        " for comparison; `onnx:/path/to/model.onnx`: an encoder of your own (docs/own-encoder.md)",
+        "`onnx`: encodings as face_recognition computes them, but faster; `face_recognition`: that"
+        " library itself, for comparison; `onnx:/path/to/model.onnx`: your own encoder"
+        " (docs/own-encoder.md)",
         _engine,
     )
-    model_cache: str = _setting("", "folder of converted models; empty: `~/.cache/rollcall`")
-    openfaas_gateway: str = _setting("http://127.0.0.1:8080", "where functions are called", _url)
-    openfaas_function: str = _setting("face-recognition", "name of the function")
+    model_cache: str = _setting(
+        "", "folder that caches converted models; empty: `~/.cache/rollcall`"
+    )
+    openfaas_gateway: str = _setting("http://127.0.0.1:8080", "URL of the OpenFaaS gateway", _url)
+    openfaas_function: str = _setting("face-recognition", "name of the OpenFaaS function")
     function_hmac_key: str = _setting(
         "",
-        "a function with this key rejects unsigned calls with 401; empty: calls are not checked",
+        "key that signs the trigger's calls, 32 characters or more; a function with this key"
+        " rejects unsigned calls with 401; empty: calls are neither signed nor checked",
         _key,
         secret=True,
     )
+    # The time-outs get shorter from the outside to the inside: this setting, the watchdog's
+    # write_timeout (310 s), the gateway's (305 s), exec_timeout (300 s), MAX_CALL_S (280 s). If an
+    # outer one were shorter, the caller would get a 502 or nothing instead of the function's error.
     function_timeout_s: float = _setting(
         320.0,
-        "seconds before a call is given up; above the function's `exec_timeout`",
+        "limit for a call, in seconds; has to be longer than the function's `exec_timeout`",
         _number(float, 1, 3600),
     )
-    lambda_function: str = _setting("face-recognition", "name of the Lambda function, or its ARN")
-    lambda_endpoint_url: str = _setting("", "address of the Lambda service; empty: AWS", _url)
-    sqs_endpoint_url: str = _setting("", "address of the queues' service; empty: AWS", _url)
-    input_queue_url: str = _setting("", "queue of the input bucket's events", _url)
-    result_queue_url: str = _setting("", "queue of the results that the Lambda sends", _url)
+    lambda_function: str = _setting("face-recognition", "name or ARN of the Lambda function")
+    lambda_endpoint_url: str = _setting("", "URL of the Lambda service; empty: AWS", _url)
+    sqs_endpoint_url: str = _setting("", "URL of the SQS service; empty: AWS", _url)
+    input_queue_url: str = _setting("", "SQS queue with the input bucket's events", _url)
+    result_queue_url: str = _setting(
+        "", "SQS queue to which the Lambda function sends its results", _url
+    )
     dead_letter_queue_url: str = _setting(
         "", "queue for messages that cannot be processed; required by the worker", _url
     )
+    # During a call, a worker extends the time-out three times in each period (hence at least 3 s).
+    # So the setting only delays the retry after a crash. SQS allows at most 12 h.
     visibility_timeout_s: int = _setting(
         60,
-        "seconds until the messages of a worker that died are taken again",
+        "seconds until the messages of a crashed worker are delivered again",
         _number(int, 3, 43200),
     )
     results_folder: str = _setting(
-        "results", "folder of the worker's result files; on a local disk"
+        "results", "folder of the worker's result files; has to be on a local disk"
     )
-    trigger_listen: str = _setting("127.0.0.1:8090", "address of the trigger", _listen)
+    # By default only this machine can connect, because the token is sent unencrypted.
+    trigger_listen: str = _setting(
+        "127.0.0.1:8090", "host:port on which the trigger listens", _listen
+    )
     trigger_token: str = _setting(
         "",
         "secret shared with the store's topic, 16 characters or more; required by the trigger",
@@ -210,48 +245,65 @@ class Settings:
     )
     sns_verify: str = _setting(
         "yes",
-        "`yes`: SNS messages have to be signed by AWS; `no`: a local SNS is trusted",
+        "`yes`: SNS messages have to be signed by AWS; `no`: unsigned messages, as a local SNS"
+        " sends them, are accepted too",
         _choice("yes", "no"),
     )
-    inbox: str = _setting("inbox.sqlite3", "file of the durable queue; on a local disk")
+    # SQLite's locks do not work on most network file systems.
+    inbox: str = _setting(
+        "inbox.sqlite3", "file of the trigger's durable queue; has to be on a local disk"
+    )
+    # One replica of the stack file has two cores and accepts two calls.
     max_inflight: int = _setting(
         2,
-        "calls in flight; set it to what the replicas can run, extra calls are answered 429",
+        "largest number of calls at the same time; set it to the number that all replicas together"
+        " can run, because further calls are answered 429",
         _number(int, 1, 256),
     )
-    max_attempts: int = _setting(20, "calls before a dead letter", _number(int, 1, 100))
+    # With the exponential back-off, twenty attempts outlast an outage of an hour and a half.
+    max_attempts: int = _setting(
+        20, "failed calls after which the work becomes a dead letter", _number(int, 1, 100)
+    )
+    # Scans need not be frequent: events are rarely lost, and a scan lists the whole input bucket.
     reconcile_s: float = _setting(
         300.0, "seconds between scans for videos that have no result", _number(float, 1, 86400)
     )
     max_call_s: float = _setting(
         280.0,
-        "seconds of work on one video; below the function's `exec_timeout`",
+        "limit for the work on one video, in seconds; has to be shorter than the function's"
+        " `exec_timeout`",
         _number(float, 1, 3600),
     )
-    max_video_bytes: int = _setting(2 << 30, "largest video in bytes", _number(int, 1, 1 << 40))
-    max_video_s: float = _setting(4 * 3600.0, "longest video in seconds", _number(float, 1, 1e6))
+    # Each replica needs room in its temporary folder for the videos that it is processing.
+    max_video_bytes: int = _setting(2 << 30, "largest video, in bytes", _number(int, 1, 1 << 40))
+    max_video_s: float = _setting(4 * 3600.0, "longest video, in seconds", _number(float, 1, 1e6))
+    # Allows both forms of 4K (4096 x 2160, 3840 x 2160) with some extra lines. A frame in RGB then
+    # has at most 28 MB.
     max_video_px: int = _setting(
-        4096 * 2304, "largest frame in pixels (width x height)", _number(int, 1, 1 << 28)
+        4096 * 2304, "largest frame, in pixels (width x height)", _number(int, 1, 1 << 28)
     )
 
 
 def setting_names() -> tuple[str, ...]:
-    """Names as users write them, in upper case."""
+    """The names of all settings, in upper case and in the order of the README's table."""
     return tuple(item.name.upper() for item in fields(Settings))
 
 
 def changed_settings(settings: Settings) -> dict[str, str]:
-    """Settings that differ from their defaults, as texts by name, for `parse_settings`."""
+    """The settings that differ from their defaults, by name, as texts for `parse_settings`.
+
+    A process that starts another process passes these texts to it.
+    """
     changed = [item for item in fields(settings) if getattr(settings, item.name) != item.default]
     values = {item.name.upper(): getattr(settings, item.name) for item in changed}
     return {name: AUTO if value is None else str(value) for name, value in values.items()}
 
 
 def parse_settings(values: Mapping[str, str]) -> Settings:
-    """Settings from texts by name; an empty text leaves the default.
+    """Parse the texts of settings, by name. An empty text leaves the default.
 
-    Raises SettingsError with a sentence that names the setting, for a name that is not a setting,
-    for a placeholder that was left, and for a value that does not parse.
+    Raises SettingsError for an unknown name, a placeholder, a malformed value, and for values that
+    contradict each other. The message names the settings.
     """
     known = {item.name.upper(): item for item in fields(Settings)}
     for name in values:
@@ -267,9 +319,10 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
 
 
 def unknown_setting(name: str) -> str:
-    """The sentence for a name that is not a setting, with the nearest one that is."""
-    near = get_close_matches(name, setting_names(), 1)
-    hint = f"did you mean {near[0]}" if near else f"the settings are {', '.join(setting_names())}"
+    """A message about an unknown name. It suggests the most similar setting."""
+    similar = get_close_matches(name, setting_names(), 1)
+    every = ", ".join(setting_names())
+    hint = f"did you mean {similar[0]}" if similar else f"the settings are {every}"
     return f"{name} is not a setting; {hint}"
 
 
@@ -281,35 +334,41 @@ def _parse(name: str, text: str, metadata: Mapping[str, Any]) -> Any:
     try:
         return metadata["parse"](text)
     except SettingsError as error:
+        # The message contains neither secrets nor passwords in URLs.
         shown = "" if metadata["secret"] else f", not {_PASSWORD.sub('//***@', text)!r:.100}"
         raise SettingsError(f"{name} {error}{shown}") from error
 
 
 def _check_together(settings: Settings) -> None:
-    """One result per video holds only where nothing else is written beside the results, and half
-    of a key opens nothing."""
+    """Raise SettingsError for values that are valid separately but not together."""
     for prefix in ("", "s3_"):
-        names = [f"{prefix}aws_access_key_id", f"{prefix}aws_secret_access_key"]
-        if bool(getattr(settings, names[0])) != bool(getattr(settings, names[1])):
-            raise SettingsError(f"{names[0].upper()} and {names[1].upper()} belong together")
+        key, secret = f"{prefix}aws_access_key_id", f"{prefix}aws_secret_access_key"
+        if bool(getattr(settings, key)) != bool(getattr(settings, secret)):
+            raise SettingsError(
+                f"{key.upper()} and {secret.upper()} belong together; set both, or neither"
+            )
     check_gallery_place(settings)
+    # The buckets differ, so that the output bucket contains only results, one for each video.
     buckets = [settings.input_bucket, settings.output_bucket, settings.report_bucket]
-    named = [bucket for bucket in buckets if bucket]
-    if len(set(named)) < len(named):
+    used = [bucket for bucket in buckets if bucket]
+    if len(set(used)) < len(used):
         raise SettingsError("INPUT_BUCKET, OUTPUT_BUCKET and REPORT_BUCKET have to differ")
 
 
 def check_gallery_place(settings: Settings) -> None:
-    """Raises SettingsError for a gallery that everybody who uploads videos could replace."""
+    """Raise SettingsError if the gallery is in the input bucket.
+
+    Anybody who may upload videos could replace the gallery there.
+    """
     if settings.encodings.startswith(f"s3://{settings.input_bucket}/"):
         raise SettingsError(
-            f"ENCODINGS is in INPUT_BUCKET ({settings.input_bucket}), so whoever may upload videos"
-            " could replace the gallery; put it into a bucket of its own"
+            f"ENCODINGS is in INPUT_BUCKET ({settings.input_bucket}), so anybody who may upload"
+            " videos could replace the gallery; put it into a bucket of its own"
         )
 
 
 def settings_table() -> str:
-    """The Markdown table of the README."""
+    """The README's table of all settings, in Markdown."""
     rows = ["| setting | default | meaning |", "| --- | --- | --- |"]
     for item in fields(Settings):
         default = f"{item.default:g}" if isinstance(item.default, float) else item.default

@@ -1,4 +1,4 @@
-"""How long each stage of one piece of work took."""
+"""Measures how long each stage of a piece of work takes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up wall time by stage; a stage may run many times, and inside another one.
+    """Adds up the wall-clock time of each stage.
 
-    The time of an inner stage does not count for the outer one.
+    A stage may run many times. If it runs inside another stage, its time does not count for the
+    outer stage. Each thread needs its own stopwatch.
     """
 
     def __init__(self) -> None:
@@ -20,7 +21,7 @@ class Stopwatch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Counts what runs inside, also when it raises."""
+        """Add the time of the `with` block to the stage, even if the block raises an error."""
         started, before_s = time.perf_counter(), self._inner_s
         self._inner_s = 0.0
         try:
@@ -31,18 +32,18 @@ class Stopwatch:
             self._inner_s = before_s + spent_s
 
     def add(self, other: Stopwatch) -> None:
-        """Adds the stages of a watch that ran beside this one."""
+        """Add the times of another thread's stopwatch."""
         for name, seconds in other._seconds.items():
             self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def elapsed_s(self) -> float:
-        """Since the watch was made."""
+        """Seconds since the stopwatch was created."""
         return time.perf_counter() - self._started
 
     def seconds(self, name: str) -> float:
-        """Of one stage so far."""
+        """Seconds of one stage so far; 0 if the stage has not run."""
         return self._seconds.get(name, 0.0)
 
     def ms(self) -> dict[str, float]:
-        """Milliseconds by stage, in order of their first run."""
+        """Milliseconds of each stage, in the order in which the stages ended for the first time."""
         return {name: round(seconds * 1000, 1) for name, seconds in self._seconds.items()}

@@ -1,4 +1,7 @@
-"""Student records in a JSON file, and the limits that DynamoDB sets for an item."""
+"""Reads student records from JSON, and checks them against DynamoDB's limits for an item.
+
+The checks run before the first write, so that a bad record leaves the table unchanged.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,14 @@ MAX_DIGITS = 38
 MIN_EXPONENT, MAX_EXPONENT = -130, 125
 MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES = 2048, 1024
 MAX_ATTRIBUTE_NAME_BYTES = 65535
-"""DynamoDB's quotas, from "Quotas in Amazon DynamoDB" and "Supported data types"."""
+"""DynamoDB's limits for items, numbers and keys, from the pages "Quotas in Amazon DynamoDB" and
+"Supported data types" of its manual."""
 
-SHOWN = 5
-"""Names in a message; the others are counted."""
+MAX_LISTED = 5
+"""Largest number of names in a message. Further names are only counted."""
 
 _EXACT = decimal.Context(prec=10_000, traps=[])
+"""Enough digits to read numbers without rounding, so that too many digits are noticed."""
 
 _KEY_TYPES = {"S": "text", "N": "a number"}
 
@@ -35,24 +40,27 @@ class StudentFileError(PermanentError):
 
 
 class TableKey(NamedTuple):
-    """A key attribute of a table: its name, and `S`, `N` or `B`."""
+    """A key attribute of a table."""
 
     name: str
     type: str
+    """`S` (text), `N` (number) or `B` (binary)."""
 
 
 class _Fields(dict[str, Any]):
-    """A JSON object that remembers its repeated fields, and the spelling of its `name`."""
+    """A JSON object with two facts that a plain dictionary would lose."""
 
-    twice: tuple[str, ...] = ()
-    written: str = ""
+    repeated: tuple[str, ...] = ()
+    """Names of fields that occur more than once."""
+    written_name: str = ""
+    """The value of the field `name` before it was normalised."""
 
 
 def parse_records(text: str, file: str) -> list[Record]:
-    """Records with a `name` each. DynamoDB has no floats, so numbers become decimals.
+    """The records in a JSON text, each with a `name`. `file` is the file's name for messages.
 
-    A name becomes the spelling in which it is looked up: NFC, single spaces. Raises
-    StudentFileError, which names the file.
+    Names are normalised as in a look-up (NFC, single spaces). Numbers become decimals, because
+    DynamoDB has no floats. Raises StudentFileError.
     """
     try:
         records = json.loads(
@@ -74,7 +82,7 @@ def parse_records(text: str, file: str) -> list[Record]:
             raise StudentFileError(f"{file!r}: record {number} is not an object: {{...}}")
         if not isinstance(record.get("name"), str):
             raise StudentFileError(f"{file!r}: record {number} has no text `name`")
-        record.written = record["name"]
+        record.written_name = record["name"]
         record["name"] = " ".join(nfc(record["name"]).split())
         if not record["name"]:
             raise StudentFileError(f"{file!r}: record {number} has an empty `name`")
@@ -82,7 +90,10 @@ def parse_records(text: str, file: str) -> list[Record]:
 
 
 def check_records(records: Sequence[Record], keys: Sequence[TableKey], file: str) -> None:
-    """Raises StudentFileError for the first record that DynamoDB would refuse, with its field."""
+    """Raise StudentFileError for the first record that DynamoDB would refuse.
+
+    The message names the record and the field.
+    """
     for record in records:
         problem = next(_problems(record, keys), None)
         if problem:
@@ -92,43 +103,50 @@ def check_records(records: Sequence[Record], keys: Sequence[TableKey], file: str
 def without_duplicates(
     records: Sequence[Record], keys: Sequence[TableKey]
 ) -> tuple[list[Record], list[str]]:
-    """The last record of each key, in order, and a sentence for each kind of repetition."""
-    same: dict[tuple[Any, ...], list[Record]] = {}
+    """The last record of each key, and warnings about repeated keys and fields.
+
+    The records are in the order in which their keys first appear.
+    """
+    by_key: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
-        same.setdefault(tuple(record[each.name] for each in keys), []).append(record)
-    last = [found[-1] for found in same.values()]
-    said = []
-    if repeated := [(key, found) for key, found in same.items() if len(found) > 1]:
-        field = " and ".join(f"`{each.name}`" for each in keys)
-        listed = _listed(_repetition(key, found) for key, found in repeated)
-        said.append(f"several records have the same {field}, and the last one wins: {listed}")
-    if twice := [record for record in last if _twice(record)]:
+        by_key.setdefault(tuple(record[key.name] for key in keys), []).append(record)
+    last = [same_key[-1] for same_key in by_key.values()]
+    warnings = []
+    if repeated := [(key, same_key) for key, same_key in by_key.items() if len(same_key) > 1]:
+        fields = " and ".join(f"`{key.name}`" for key in keys)
+        listed = _listed(_repetition(key, same_key) for key, same_key in repeated)
+        warnings.append(f"several records have the same {fields}, and the last one wins: {listed}")
+    if with_repeated_fields := [record for record in last if _repeated_fields(record)]:
         listed = _listed(
-            f"{record['name']!r} ({', '.join(dict.fromkeys(_twice(record)))})" for record in twice
+            f"{record['name']!r} ({', '.join(dict.fromkeys(_repeated_fields(record)))})"
+            for record in with_repeated_fields
         )
-        said.append(f"some records have a field twice, and its last value wins: {listed}")
-    return last, said
+        warnings.append(f"some records have a field twice, and its last value wins: {listed}")
+    return last, warnings
 
 
 def _repetition(key: tuple[Any, ...], records: Sequence[Record]) -> str:
-    shown = ", ".join(repr(each) if isinstance(each, str) else f"{each:f}" for each in key)
-    spellings = {record.written for record in records if isinstance(record, _Fields)}
+    """A text with the values of a key and the number of records that have it."""
+    shown = ", ".join(repr(part) if isinstance(part, str) else f"{part:f}" for part in key)
+    spellings = {record.written_name for record in records if isinstance(record, _Fields)}
     differ = " in different spellings" if len(spellings) > 1 and records[0]["name"] in key else ""
     return f"{shown} ({len(records)} records{differ})"
 
 
 def _listed(names: Iterable[str]) -> str:
-    found = list(names)
-    more = f", and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return ", ".join(found[:SHOWN]) + more
+    all_names = list(names)
+    rest = len(all_names) - MAX_LISTED
+    return ", ".join(all_names[:MAX_LISTED]) + (f", and {rest} more" if rest > 0 else "")
 
 
-def _twice(value: Any) -> list[str]:
-    """Fields that are there twice, inside others too. JSON is not deeper than it was parsed."""
+def _repeated_fields(value: Any) -> list[str]:
+    """Names of fields that occur more than once, at any depth."""
+    # The recursion cannot be too deep, because the JSON parser has refused such documents.
     if isinstance(value, _Fields):
-        return [*value.twice, *(name for each in value.values() for name in _twice(each))]
+        inner = (name for item in value.values() for name in _repeated_fields(item))
+        return [*value.repeated, *inner]
     if isinstance(value, list):
-        return [name for each in value for name in _twice(each)]
+        return [name for item in value for name in _repeated_fields(item)]
     return []
 
 
@@ -136,56 +154,61 @@ def _fields(pairs: list[tuple[str, Any]]) -> _Fields:
     fields = _Fields(pairs)
     if len(fields) < len(pairs):
         counts = Counter(name for name, _ in pairs)
-        fields.twice = tuple(name for name, count in counts.items() if count > 1)
+        fields.repeated = tuple(name for name, count in counts.items() if count > 1)
     return fields
 
 
 def _number(text: str) -> Decimal:
-    """The exact number; not a finite one if it is beyond the limits of Python's decimals."""
+    """The exact number. NaN stands for a number that Python's decimals cannot hold exactly."""
     if len(text) > _EXACT.prec:
         return Decimal("NaN")
     number = _EXACT.create_decimal(text)
     if not number:
+        # 1e-99999999 is rounded to 0 without an error; such a number is out of range, not 0.
         underflow = any(digit in "123456789" for digit in text.lower().partition("e")[0])
         return Decimal("NaN") if underflow else Decimal(0)
     if len(number.as_tuple().digits) > MAX_DIGITS:
-        number = number.normalize(_EXACT)
+        number = number.normalize(_EXACT)  # trailing zeros do not count as digits in DynamoDB
+    # boto3 sends a decimal in the notation that it has. Whole numbers are written out, so that 1E+2
+    # becomes 100, unless that needs more digits than DynamoDB stores.
     whole = number.is_finite() and number.as_tuple().exponent > 0  # type: ignore[operator]
     return Decimal(f"{number:f}") if whole and number.adjusted() < MAX_DIGITS else number
 
 
 def _problems(record: Mapping[str, Any], keys: Sequence[TableKey]) -> Iterator[str]:
+    """The reasons why DynamoDB would refuse a record. Each completes a message."""
     for field, value in record.items():
         if not field:
             yield "a field has an empty name"
         if len(field.encode(errors="replace")) > MAX_ATTRIBUTE_NAME_BYTES:
             yield f"field {field[:50]!r}...: its name has more than 65535 bytes"
-        yield from (f"field {where!r:.200} {what}" for where, what in _in_value(field, value, 0))
+        problems = _value_problems(field, value, 0)
+        yield from (f"field {path!r:.200} {problem}" for path, problem in problems)
     yield from _key_problems(record, keys)
     size_bytes = sum(len(field.encode()) + _size_bytes(value) for field, value in record.items())
     if size_bytes > MAX_ITEM_BYTES:
         yield f"it has {size_bytes} bytes, and DynamoDB stores at most {MAX_ITEM_BYTES} (400 KB)"
 
 
-def _in_value(where: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
-    """Each problem, and the path of the field that has it."""
-    if _has_surrogates(where):
-        yield where, "has a name with half of a surrogate pair, which is not text"
+def _value_problems(path: str, value: Any, depth: int) -> Iterator[tuple[str, str]]:
+    """Each problem, after the path of the field that has it, such as `a.b[0]`."""
+    if _has_surrogates(path):
+        yield path, "has a name with half of a surrogate pair, which is not text"
     elif isinstance(value, str):
         if _has_surrogates(value):
-            yield where, "holds half of a surrogate pair, which is not text"
+            yield path, "holds half of a surrogate pair, which is not text"
     elif isinstance(value, float):  # the JSON library's own NaN, Infinity and -Infinity
-        yield where, f"is {value}, which is not a number that DynamoDB can store"
+        yield path, f"is {value}, which is not a number that DynamoDB can store"
     elif isinstance(value, Decimal):
-        yield from ((where, problem) for problem in _number_problems(value))
+        yield from ((path, problem) for problem in _number_problems(value))
     elif isinstance(value, dict | list):
         if depth == MAX_NESTING:
-            yield where, f"is nested more than {MAX_NESTING} levels deep, DynamoDB's limit"
+            yield path, f"is nested more than {MAX_NESTING} levels deep, DynamoDB's limit"
             return
-        named = value.items() if isinstance(value, dict) else enumerate(value)
-        for name, each in named:
-            inner = f"{where}.{name}" if isinstance(value, dict) else f"{where}[{name}]"
-            yield from _in_value(inner, each, depth + 1)
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for name, item in items:
+            inner = f"{path}.{name}" if isinstance(value, dict) else f"{path}[{name}]"
+            yield from _value_problems(inner, item, depth + 1)
 
 
 def _number_problems(number: Decimal) -> Iterator[str]:
@@ -205,6 +228,7 @@ def _number_problems(number: Decimal) -> Iterator[str]:
 
 
 def _key_problems(record: Mapping[str, Any], keys: Sequence[TableKey]) -> Iterator[str]:
+    # A table has a partition key, and may have a sort key after it.
     limits = (MAX_PARTITION_KEY_BYTES, MAX_SORT_KEY_BYTES)
     for key, max_bytes in zip(keys, limits, strict=False):
         value = record.get(key.name)
@@ -223,15 +247,15 @@ def _key_problems(record: Mapping[str, Any], keys: Sequence[TableKey]) -> Iterat
 
 
 def _size_bytes(value: Any) -> int:
-    """As DynamoDB's documentation of item sizes says; for numbers it gives an approximation."""
+    """The size of a value by "DynamoDB item sizes and formats", approximate for numbers."""
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, Decimal):
         return len(value.normalize(_EXACT).as_tuple().digits) // 2 + 2
     if isinstance(value, dict):
-        return 3 + sum(1 + len(name.encode()) + _size_bytes(each) for name, each in value.items())
+        return 3 + sum(1 + len(name.encode()) + _size_bytes(item) for name, item in value.items())
     if isinstance(value, list):
-        return 3 + sum(1 + _size_bytes(each) for each in value)
+        return 3 + sum(1 + _size_bytes(item) for item in value)
     return 1
 
 

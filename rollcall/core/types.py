@@ -1,27 +1,31 @@
-"""The values that pass between the parts."""
+"""The value types that the parts of Rollcall exchange."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.work_ids import GIVEN_ID, work_id_of
+from rollcall.core.work_ids import GIVEN_ID_PREFIX, work_id_of
 
 Pixels = NDArray[np.uint8]
+"""An RGB picture, shape (height, width, 3)."""
+
 Encodings = NDArray[np.float64]
+"""One encoding of shape (size,), or several of shape (n, size)."""
+
 Landmarks = NDArray[np.float64]
-"""Shape (5, 2), x and y in pixels of the picture: the eye on the left of the picture, the eye on
-the right, the tip of the nose, the left and the right corner of the mouth."""
+"""Five points of a face, shape (5, 2), as x and y in pixels of the picture: left eye, right eye,
+tip of the nose, left and right corner of the mouth. Left and right are as in the picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoRef:
-    """A video that an event speaks of. What is unknown is empty."""
+    """A video as an event names it. Fields that the event does not have are empty."""
 
     bucket: str
     key: str
@@ -35,24 +39,23 @@ class VideoRef:
 
     @property
     def work_id(self) -> str:
-        """The caller's id for this work, or else one made of the identity."""
+        """The id in answers and logs: the one that the caller gave, or a digest of `identity`."""
         return self.given_work_id or work_id_of(self.identity())
 
     @property
     def marked(self) -> bool:
-        """Whether two events of one object can be told apart."""
+        """Whether a field distinguishes this event from other events of the same object."""
         return bool(self.event_id or self.sequencer or self.event_time)
 
     def identity(self) -> str:
-        """Equal for two deliveries of one event, different for two uploads.
-
-        Stores without event id and sequencer (moto) leave the event's time to tell two uploads of
-        the same bytes apart; a re-delivery repeats it. A caller that names its work decides itself.
-        """
+        """A text that is the same for all deliveries of one event, and differs between uploads."""
+        # A caller that sends a work id and no event decides which calls are the same work.
         if self.given_work_id and not self.marked:
-            return GIVEN_ID + self.given_work_id
+            return GIVEN_ID_PREFIX + self.given_work_id
         if self.event_id:
             return f"id:{self.event_id}"
+        # Stores that send neither event id nor sequencer (moto) send at least a time. A re-delivery
+        # repeats this time; a second upload of the same bytes has another time.
         parts = (self.bucket, self.key, self.etag, self.sequencer or self.event_time)
         return "object:" + json.dumps(parts)
 
@@ -67,11 +70,14 @@ class ObjectInfo:
     etag: str
     version_id: str = ""
     modified_s: float = 0.0
-    """Unix time of the last change."""
+    """Unix time of the last change, in seconds; 0 if unknown."""
 
 
 class Box(NamedTuple):
-    """Pixels from the frame's upper left corner; right and bottom are outside."""
+    """A rectangle, in pixels from the picture's upper left corner.
+
+    `right` and `bottom` are the first column and row outside the box.
+    """
 
     top: int
     right: int
@@ -85,18 +91,19 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture of a video: RGB, shape (height, width, 3), upright.
+    """A picture of a video, upright and with square pixels.
 
-    The pixels are good until the next frame is asked for.
+    The pixels are valid until the next frame is requested; the decoder reuses their memory.
     """
 
     time_s: float
+    """Time of the frame in a player, in seconds."""
     pixels: Pixels
 
 
 @dataclass(frozen=True, slots=True)
 class DetectedFace:
-    """Where a face is in a picture."""
+    """A face that a detector found in a picture."""
 
     box: Box
     landmarks: Landmarks
@@ -106,17 +113,17 @@ class DetectedFace:
 
 @dataclass(frozen=True, slots=True)
 class FaceQuality:
-    """How well a face can be judged, independent of who it is."""
+    """How well a face can be judged, regardless of the person (`core/face_quality.py`)."""
 
     size_px: int
-    """Shorter side of the face's box, in pixels of the picture it was found in."""
+    """Shorter side of the face's box, in pixels of the picture."""
 
     sharpness: float
-    """Energy of the edges over that of the grey values; blur makes it smaller."""
+    """Variance of the edges divided by the variance of the grey values. Blur makes it smaller."""
 
     turn: float
-    """Sideways distance of the nose from the middle of the eyes, in distances between the eyes:
-    0 for a face that looks into the camera."""
+    """Sideways distance of the nose from the middle between the eyes, divided by the distance
+    between the eyes; 0 for a face that looks into the camera."""
 
     score: float
     """The detector's confidence, 0 to 1."""
@@ -124,97 +131,113 @@ class FaceQuality:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face in a frame. `encoding`, shape (n,), is None for a face that cannot be judged."""
+    """A face in a frame."""
 
     box: Box
     landmarks: Landmarks
     quality: FaceQuality
     encoding: Encodings | None
+    """Shape (size,); None for a face that cannot be judged."""
     problem: str = ""
-    """Why the face cannot be judged: "too small", "blurred" or "turned"; empty if it can be."""
+    """"too small", "blurred" or "turned"; empty for a face that can be judged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """The nearest identity of the gallery."""
+    """The person of the gallery who is nearest to a face."""
 
     name: str
     distance: float
     margin: float
-    """Second-best identity's distance minus the best's; infinite when there is one identity."""
+    """Distance to the second-nearest person minus `distance`; infinite if there is only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A face at a time, and whom it is nearest to (nobody, when the gallery is empty)."""
+    """A face in one look (a frame that was searched for faces), with the nearest person."""
 
     time_s: float
     face: Face
     match: Match | None
+    """None if the face cannot be judged, or the gallery is empty."""
     followed: bool = False
-    """Whether encoding and match are those of an earlier look, because the face hardly moved."""
+    """Whether encoding and match were taken from an earlier look, because the face hardly moved."""
 
 
 Certainty = Literal["", "clear", "likely", "doubtful"]
-"""How sure a name is; empty for a person without a name."""
+"""How sure a name is (`core/decision.py`); empty for a person without a name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone in a video. `name` is empty for a person that the gallery does not know."""
+    """A person in a video."""
 
     name: str
+    """Empty for a person who is not in the gallery."""
     first_seen_s: float
     last_seen_s: float
     frames: int
-    """How many looks showed them."""
+    """Number of looks that show the person."""
     distance: float | None
+    """Smallest distance to the named person, or to anybody if the name is empty; None if the
+    gallery is empty."""
     intervals: tuple[tuple[float, float], ...] = ()
-    """Start and end of each, in seconds."""
+    """Start and end of each interval, in seconds."""
     certainty: Certainty = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The looks at a video, and the faces that could not be judged."""
+    """How much of a video was searched, and which faces could not be judged."""
 
     track: int = 1
-    """Number of the video track that the result is about, from 1."""
+    """Number of the video track that the result is about, counted from 1."""
     tracks: int = 1
+    """Number of video tracks in the file."""
     searched: int = 1
-    """How many tracks were searched for faces."""
+    """Number of tracks that were searched for faces."""
     looks: int = 0
-    """Frames that were searched for faces, of that track."""
+    """Number of frames of `track` that were searched for faces."""
     longest_gap_s: float = 0.0
-    """The longest part of the video between two looks."""
+    """Longest time between two looks."""
     faces: int = 0
-    """Faces that were found; one that is seen on ten looks counts ten times."""
+    """Number of faces found in all looks. A person who is seen in ten looks counts ten times."""
     not_judged: Mapping[str, int] = field(default_factory=dict)
-    """How many of them could not be judged, by `Face.problem`."""
+    """Number of faces that could not be judged, by `Face.problem`."""
     stopped_at_s: float | None = None
-    """Where the search stopped early, because every face there was clear."""
+    """Time at which the search stopped early, because every face there was clear; None if it did
+    not stop early."""
+
+
+def recognition_status(names: Sequence[str]) -> str:
+    """The status of a video with these people. The name of an unknown person is empty."""
+    if any(names):
+        return "recognised"
+    return "unknown" if names else "no_face"
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What was seen in one video. `status` is recognised, unknown or no_face."""
+    """Everything that was recognised in one video."""
 
     people: tuple[Person, ...]
     sightings: tuple[Sighting, ...]
     frames: int
+    """Number of frames that were searched for faces."""
     duration_s: float
     coverage: Coverage = Coverage()
     status: str = field(init=False)
+    """`recognised` if at least one person has a name, `unknown` if none has, `no_face` if there is
+    nobody."""
 
     def __post_init__(self) -> None:
-        named = any(person.name for person in self.people)
-        status = "recognised" if named else "unknown" if self.people else "no_face"
+        status = recognition_status([person.name for person in self.people])
         object.__setattr__(self, "status", status)
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """A record of the student table."""
+    """A record of the student table. Fields that the record lacks are empty."""
 
     name: str
     major: str = ""
@@ -223,52 +246,9 @@ class Student:
 
 @dataclass(frozen=True, slots=True)
 class VideoLimits:
-    """Beyond them a video is refused."""
+    """Videos beyond these limits are refused."""
 
     seconds: float
+    """Largest length (MAX_VIDEO_S)."""
     pixels: int
-
-
-class Video(Protocol):
-    """An opened video."""
-
-    duration_s: float
-    """Seconds of content; 0 when unknown."""
-    moving_s: float
-    """The same without what stands still (`MediaClock`); exact once the last frame was read."""
-    track: int
-    """Number of the video track that is read, from 1."""
-    tracks: int
-    """How many video tracks the file has."""
-
-    @property
-    def damaged(self) -> bool:
-        """Whether something could not be decoded, as far as the frames were read."""
-        ...
-
-    @property
-    def divisible(self) -> bool:
-        """Whether `frames` may begin anywhere, so that parts can be read side by side."""
-        ...
-
-    def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
-        """For each time, in `moving_s`, the first frame that is not before it; times only grow."""
-        ...
-
-    def key_frames(self, step_s: float) -> Iterator[Frame]:
-        """Frames of the whole video, at most `step_s` of `moving_s` apart: key frames as far apart
-        as that allows, and other frames only where key frames are too rare."""
-        ...
-
-    def cut_between(self, after_s: float, before_s: float) -> float | None:
-        """The `Frame.time_s` of the first frame behind the cut between two times; None where there
-        is not exactly one, and as for `kept_frame`."""
-        ...
-
-    def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
-        """Of the frames that were decoded in the last two steps of `frames`, the one nearest to the
-        middle between two times (of `Frame.time_s`, both excluded); None where there is none.
-
-        Only for a video that was opened to be looked at as a whole.
-        """
-        ...
+    """Largest width times height of a frame (MAX_VIDEO_PX)."""

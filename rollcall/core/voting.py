@@ -1,11 +1,17 @@
-"""From faces in single frames to people in a video.
+"""Turns faces in single frames into people of a video.
 
-1. *Tracks*: sightings whose encodings are nearly equal are one face, seen several times.
-2. *Decision*: the looks at one track together name a person, or nobody (`core/decision.py`).
-3. Two faces in one frame are two people: of two tracks of one name that meet in a frame, the nearer
-   keeps it, unless both are far within the tolerance (a speaker and the screen behind).
-4. A track without a name that is near enough to another track, and never meets it in a frame, is
-   the same person, seen badly.
+A *sighting* is a face in one frame.
+
+1. *Tracks*: sightings with nearly equal encodings are one face, seen several times.
+2. *Decision*: all looks at one track together name a person, or nobody (`core/decision.py`).
+3. *Lookalikes*: two faces in one frame are usually two people. If two tracks with the same name
+   have sightings in the same frame, only the nearer track keeps the name. The other track keeps the
+   name too if it is far within the tolerance, as for a person who is also on a screen in the
+   picture.
+4. *Groups*: tracks with the same name are one person. A track without a name joins another track if
+   they are near enough and never in the same frame: then it is the same person, seen badly.
+
+docs/decisions/0004 has the reasons.
 """
 
 from __future__ import annotations
@@ -15,25 +21,27 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rollcall.core.decision import Decision, Look
-from rollcall.core.errors import VideoTooLarge
+from rollcall.core.decision import DecisionRule, Look
+from rollcall.core.errors import TooManyFaces
 from rollcall.core.presence import intervals_of
 from rollcall.core.types import Certainty, Encodings, Person, Sighting
 
 MAX_TRACKS = 2000
-"""Limit for one video. One with more different faces is refused, and so is noise that passes for
+"""Largest number of tracks in one video, because the cost of comparing all tracks grows with the
+square of their number. The limit also ends work on videos in which the detector takes noise for
 faces."""
 
 CERTAINTIES: tuple[Certainty, ...] = ("clear", "likely", "doubtful", "")
-"""From the surest on."""
+"""All values, from the surest to none."""
 
 
 @dataclass(slots=True)
 class Track:
-    """One face over time."""
+    """One face over time. The name is empty until it is decided, and for an unknown person."""
 
     sightings: list[Sighting] = field(default_factory=list)
     total: Encodings = field(default_factory=lambda: np.zeros(0))
+    """Sum of the sightings' encodings."""
     name: str = ""
     certainty: Certainty = ""
 
@@ -44,46 +52,46 @@ class Track:
     def mean(self) -> Encodings:
         return self.total / len(self.sightings)
 
-    def nearest_to(self, name: str) -> float:
-        """Least distance of a sighting to that person; infinite when none is nearest to them."""
-        found = (s.match.distance for s in self.sightings if s.match and s.match.name == name)
-        return min(found, default=float("inf"))
+    def distance_to(self, name: str) -> float:
+        """The smallest distance of a sighting to this person; infinite if no sighting matches."""
+        distances = (s.match.distance for s in self.sightings if s.match and s.match.name == name)
+        return min(distances, default=float("inf"))
 
     def times(self) -> set[float]:
         return {sighting.time_s for sighting in self.sightings}
 
 
-def is_clear(sightings: Sequence[Sighting], decision: Decision) -> bool:
-    """Whether a frame answers the question alone: every face in it that can be judged is clear, and
-    there is at least one."""
+def is_clear(sightings: Sequence[Sighting], decision: DecisionRule) -> bool:
+    """Whether this frame is enough: it has faces that can be judged, and all of them are clear."""
     judged = [s for s in sightings if s.face.encoding is not None]
     return bool(judged) and all(decision.is_clear(Look(s.match, s.face.quality)) for s in judged)
 
 
 def people(
     sightings: Iterable[Sighting],
-    decision: Decision,
+    decision: DecisionRule,
     looks_s: Sequence[float],
     end_s: float,
     cuts_s: Sequence[float] = (),
 ) -> tuple[Person, ...]:
-    """Who is in the video: most frames first, then the nearest.
+    """The people in a video, sorted by the number of frames that show them, then by distance.
 
-    `sightings` and `looks_s`, the times of all looks, are in order of time; `end_s` and `cuts_s`
-    are as for `intervals_of`. Faces that cannot be judged are left out.
+    `sightings` and `looks_s` (the times of all looks) are in order of time. `end_s` and `cuts_s`
+    are as in `intervals_of`. Faces that cannot be judged are left out. Raises TooManyFaces.
     """
     tracks = _tracks(sightings, decision.space.same_face_distance)
     for track in tracks:
+        # A followed face has the encoding of an earlier look, which must not vote twice.
         looks = [Look(s.match, s.face.quality) for s in track.sightings if not s.followed]
         track.name, track.certainty = decision.decide(looks)
-    _part_lookalikes(tracks, decision.tolerance - decision.space.clear_margin)
+    _separate_lookalikes(tracks, decision.tolerance - decision.space.clear_margin)
     groups = _groups(tracks, decision.space.tolerance)
-    found = [_person(group, looks_s, end_s, cuts_s) for group in groups]
-    return tuple(sorted(found, key=_rank))
+    persons = [_person(group, looks_s, end_s, cuts_s) for group in groups]
+    return tuple(sorted(persons, key=_rank))
 
 
 class _Tracks:
-    """All tracks of a video, found by one matrix of their means."""
+    """The tracks of a video. For speed, their mean encodings are the rows of one matrix."""
 
     def __init__(self, size: int, same_face_distance: float) -> None:
         self.all: list[Track] = []
@@ -92,29 +100,32 @@ class _Tracks:
         self._last_s = np.empty(8)
 
     def add(self, sighting: Sighting, encoding: Encodings) -> None:
-        """To the nearest track, or to a new one. Raises VideoTooLarge."""
+        """Add a sighting to the nearest track, or to a new one. Raises TooManyFaces."""
         index = self._nearest(sighting.time_s, encoding)
         if index is None:
-            index = self._begin()
+            index = self._new_track()
         track = self.all[index]
         track.add(sighting, encoding)
         self._means[index], self._last_s[index] = track.mean(), sighting.time_s
 
     def _nearest(self, time_s: float, encoding: Encodings) -> int | None:
-        """Not one that was already seen in this frame: nobody is in a picture twice."""
+        """The index of the nearest track; None if every track is too far away."""
         if not self.all:
             return None
         count = len(self.all)
         distances = np.linalg.norm(self._means[:count] - encoding, axis=1)
+        # Nobody is in a picture twice, so a track gets at most one face of each frame.
         distances[self._last_s[:count] == time_s] = np.inf
         best = int(distances.argmin())
         return best if distances[best] <= self._same_face_distance else None
 
-    def _begin(self) -> int:
+    def _new_track(self) -> int:
         count = len(self.all)
         if count == MAX_TRACKS:
-            raise VideoTooLarge(f"the video shows more than {MAX_TRACKS} different faces; cut it")
-        if count == len(self._means):
+            raise TooManyFaces(
+                f"the video shows more than {MAX_TRACKS} different faces; cut it into parts"
+            )
+        if count == len(self._means):  # full: double the capacity
             self._means = np.concatenate([self._means, np.empty_like(self._means)])
             self._last_s = np.concatenate([self._last_s, np.empty_like(self._last_s)])
         self.all.append(Track())
@@ -122,22 +133,25 @@ class _Tracks:
 
 
 def _tracks(sightings: Iterable[Sighting], same_face_distance: float) -> list[Track]:
-    found: _Tracks | None = None
+    tracks: _Tracks | None = None
     for sighting in sightings:
         encoding = sighting.face.encoding
         if encoding is None:
             continue
-        found = found or _Tracks(encoding.size, same_face_distance)
-        found.add(sighting, encoding)
-    return found.all if found else []
+        tracks = tracks or _Tracks(encoding.size, same_face_distance)
+        tracks.add(sighting, encoding)
+    return tracks.all if tracks else []
 
 
-def _part_lookalikes(tracks: Sequence[Track], far_within: float) -> None:
-    """`far_within` is a distance that leaves no doubt about a name."""
-    taken: dict[str, set[float]] = {}
-    for track in sorted(tracks, key=lambda each: each.nearest_to(each.name)):
-        times = taken.setdefault(track.name, set())
-        doubtful = track.nearest_to(track.name) > far_within
+def _separate_lookalikes(tracks: Sequence[Track], certain_distance: float) -> None:
+    """Remove the name of a track if a nearer track with this name is in the same frame.
+
+    A track within `certain_distance` of the person keeps the name in any case.
+    """
+    times_by_name: dict[str, set[float]] = {}
+    for track in sorted(tracks, key=lambda track: track.distance_to(track.name)):
+        times = times_by_name.setdefault(track.name, set())
+        doubtful = track.distance_to(track.name) > certain_distance
         if track.name and doubtful and times & track.times():
             track.name, track.certainty = "", ""
         else:
@@ -145,24 +159,25 @@ def _part_lookalikes(tracks: Sequence[Track], far_within: float) -> None:
 
 
 def _groups(tracks: Sequence[Track], tolerance: float) -> list[list[Track]]:
-    """Tracks by person. The nearest pair is joined first; what is joined counts as seen."""
+    """The tracks of each person. The nearest pairs are joined first."""
     by_name: dict[str, list[Track]] = {}
     for track in tracks:
         by_name.setdefault(track.name, []).append(track)
     groups = {id(t): by_name[t.name] if t.name else [t] for t in tracks}
     for a, b in _near_pairs(tracks, tolerance):
         left, right = groups[id(a)], groups[id(b)]
-        if left is not right and _may_be_one(left, right):
+        # The groups include all tracks that have joined so far, and the times of these tracks.
+        if left is not right and _may_be_one_person(left, right):
             left += right
             groups |= {id(track): left for track in right}
     return list({id(group): group for group in groups.values()}.values())
 
 
 def _near_pairs(tracks: Sequence[Track], tolerance: float) -> list[tuple[Track, Track]]:
-    """Those within the tolerance, the nearest first. Each row of distances is one product, so that
-    a crowd costs neither minutes nor gigabytes."""
+    """All pairs within the tolerance, the nearest first."""
     means = np.array([track.mean() for track in tracks])
     pairs: list[tuple[float, int, int]] = []
+    # Row by row, because all differences of 2000 x 2000 tracks would take 4 GB for dlib.
     for first in range(len(tracks) - 1):
         distances = np.linalg.norm(means[first + 1 :] - means[first], axis=1)
         near = np.flatnonzero(distances <= tolerance)
@@ -170,8 +185,8 @@ def _near_pairs(tracks: Sequence[Track], tolerance: float) -> list[tuple[Track, 
     return [(tracks[a], tracks[b]) for _, a, b in sorted(pairs)]
 
 
-def _may_be_one(left: Sequence[Track], right: Sequence[Track]) -> bool:
-    """Two named people are two, and so are two faces of one frame."""
+def _may_be_one_person(left: Sequence[Track], right: Sequence[Track]) -> bool:
+    """Whether at most one of the groups has a name, and they are never in the same frame."""
     named = [any(track.name for track in group) for group in (left, right)]
     return not all(named) and not _times(left) & _times(right)
 
@@ -183,9 +198,10 @@ def _times(tracks: Iterable[Track]) -> set[float]:
 def _person(
     tracks: Sequence[Track], looks_s: Sequence[float], end_s: float, cuts_s: Sequence[float]
 ) -> Person:
+    """The person whom a group of tracks shows. The name is as sure as in the surest track."""
     sightings = [sighting for track in tracks for sighting in track.sightings]
     times = {sighting.time_s for sighting in sightings}
-    name = max(track.name for track in tracks)
+    name = max(track.name for track in tracks)  # a group has at most one name that is not empty
     distances = [s.match.distance for s in sightings if s.match and name in ("", s.match.name)]
     intervals = intervals_of(times, looks_s, end_s, cuts_s)
     return Person(
@@ -200,5 +216,6 @@ def _person(
 
 
 def _rank(person: Person) -> tuple[int, float, float, str]:
+    """The sort key of contract 3.3: most frames first, then the smallest distance."""
     distance = float("inf") if person.distance is None else person.distance
     return -person.frames, distance, person.first_seen_s, person.name

@@ -1,4 +1,4 @@
-"""The id of one piece of work. It stands in every log, in the answer, and in the result."""
+"""The id of a piece of work, which logs, the function's answer, and the result contain."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import re
 from typing import Any
 
 _FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""Safe in a log line and in an HTTP header; the metadata of an object is one."""
+"""Form of an id that a caller gives: safe in log lines and in HTTP headers (object metadata)."""
 
 ID_CHARS = 16
+"""Length of a derived id in hexadecimal digits. With 64 bits, two of a million ids are practically
+never equal."""
 
-GIVEN_ID = "work:"
-"""Begins the identity of work whose id its caller has given."""
+GIVEN_ID_PREFIX = "work:"
+"""Prefix of the identity of work whose id the caller gave."""
 
 
 def work_id_of(identity: str) -> str:
-    """The id that belongs to an identity (`VideoRef.identity`): each delivery has the same."""
-    if identity.startswith(GIVEN_ID):
-        return identity.removeprefix(GIVEN_ID)
+    """The work id for an identity (`VideoRef.identity`). All deliveries of an event share it."""
+    if identity.startswith(GIVEN_ID_PREFIX):
+        return identity.removeprefix(GIVEN_ID_PREFIX)
     return hashlib.sha256(identity.encode()).hexdigest()[:ID_CHARS]
 
 
 def given_work_id(value: Any) -> str:
-    """The id that a caller gave; empty if that is not a usable one."""
+    """The id that a caller gave; empty if it has another form."""
     return value if isinstance(value, str) and _FORM.fullmatch(value) else ""

@@ -1,4 +1,7 @@
-"""Faces by `face_recognition` (dlib), the reference for the other engines."""
+"""Finds and encodes faces with the package `face_recognition` (`ENGINE=face_recognition`).
+
+This engine is slow. It is the reference that the default engine is compared with.
+"""
 
 from __future__ import annotations
 
@@ -14,41 +17,42 @@ from rollcall.core.types import Box, DetectedFace, Encodings, Landmarks, Pixels
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    # First, because without it `face_recognition` ends the process with exit code 0.
+    # If `pkg_resources` is missing, `face_recognition` ends the process with exit code 0. Importing
+    # it here first raises ImportError instead.
     importlib.import_module("pkg_resources")
     import face_recognition
 
 
 class DlibFaces:
-    """FaceEngine over `face_recognition`.
+    """FaceEngine that calls `face_recognition`. Thread-safe, but it runs one call at a time.
 
-    dlib's objects are not safe for threads, and the library keeps one of each: one call at a time.
+    The package keeps one global detector and one encoder of dlib, which are not thread-safe.
     """
 
     name = f"face_recognition-{face_recognition.__version__}"
     space = DLIB
 
     def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def detect(self, pixels: Pixels) -> tuple[DetectedFace, ...]:
-        with self._one_at_a_time:
+        with self._lock:
             boxes = face_recognition.face_locations(pixels)
             shapes = face_recognition.face_landmarks(pixels, boxes)
         found = [
-            DetectedFace(Box(*box), _five_points(shape), score=1.0)  # it gives none
+            DetectedFace(Box(*box), _five_points(shape), score=1.0)  # the package returns no score
             for box, shape in zip(boxes, shapes, strict=True)
         ]
         return tuple(sorted(found, key=lambda face: -face.box.area_px))
 
     def encode(self, pixels: Pixels, faces: Sequence[DetectedFace]) -> Encodings:
         boxes = [tuple(face.box) for face in faces]
-        with self._one_at_a_time:
+        with self._lock:
             encodings = face_recognition.face_encodings(pixels, boxes)
         return np.array(encodings, dtype=np.float64).reshape(len(boxes), self.space.size)
 
 
 def _five_points(shape: Mapping[str, Sequence[tuple[int, int]]]) -> Landmarks:
-    """From dlib's 68 points, which the library groups by name."""
+    """Return our five landmarks. The package returns dlib's 68 points, grouped by name."""
     eyes = [np.mean(shape[eye], axis=0) for eye in ("left_eye", "right_eye")]
     return np.array([*eyes, shape["nose_bridge"][-1], shape["top_lip"][0], shape["top_lip"][6]])

@@ -1,4 +1,4 @@
-"""A detector and an encoder as one engine."""
+"""Combines a detector and an encoder into a FaceEngine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rollcall.faces.onnx_encoder import OnnxEncoder
 
 
 class Engine:
-    """FaceEngine of any detector and any encoder."""
+    """FaceEngine that calls any detector and any encoder."""
 
     def __init__(self, detector: Detector, encoder: Encoder) -> None:
         self._detector = detector
@@ -29,10 +29,11 @@ class Engine:
 
 
 def default_engine(cache: Path, own_model: Path | None = None) -> Engine:
-    """Finds faces by CenterFace and encodes them as `face_recognition` does, or by a model of the
-    user's. Raises SettingsError for one that cannot be used.
+    """Return an engine that finds faces with CenterFace.
 
-    `cache` keeps our networks as ONNX models; an image is built with them in it.
+    It encodes them with dlib's network, or with the user's ONNX file `own_model`. `cache` is the
+    folder that caches our networks as ONNX models; container images include a filled one. Raises
+    SettingsError if `own_model` cannot be used, and WeightsError.
     """
     encoder = OnnxEncoder(own_model) if own_model else DlibEncoder(cache)
     return Engine(CenterFace(cache), encoder)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from rollcall.atomic_files import replace_file
+
 log = logging.getLogger(__name__)
 
 
-def cached(cache: Path, stem: str, suffix: str, make: Callable[[], bytes]) -> bytes:
-    """What `make` gives. `stem` names all that it depends on.
+def load_or_build(cache: Path, stem: str, suffix: str, build: Callable[[], bytes]) -> bytes:
+    """Return the cached content, or build and cache it.
 
-    The file's name also has the hash of its content, so a damaged one is found and made anew; where
-    the folder cannot be written, or a file not read, everything is made at every start.
+    `stem` must name everything that the content depends on. The file name also contains the hash of
+    the content, so that a damaged file is recognised and built again. If the folder cannot be
+    written, or the file cannot be read, the content is built at every start.
     """
     for path in sorted(cache.glob(f"{stem}-*{suffix}")):
         try:
@@ -30,8 +31,8 @@ def cached(cache: Path, stem: str, suffix: str, make: Callable[[], bytes]) -> by
         log.warning("the cached model %s is damaged; it is built again", path.name)
         with suppress(OSError):
             path.unlink()
-    content = make()
-    _keep(cache, _name(stem, suffix, content), content)
+    content = build()
+    _write(cache, _name(stem, suffix, content), content)
     return content
 
 
@@ -39,14 +40,13 @@ def _name(stem: str, suffix: str, content: bytes) -> str:
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
 
 
-def _keep(cache: Path, name: str, content: bytes) -> None:
-    """Whole or not at all; two processes may make the same at once."""
+def _write(cache: Path, name: str, content: bytes) -> None:
+    """Write the file atomically, because two processes may build the same model at once."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=cache, prefix=".part-")
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(handle, 0o644)  # an image is built by another user than runs it
-            file.write(content)
-        os.replace(part, cache / name)
+        # All users may read the file, because the user who runs a container image is not the one
+        # who built it. It need not be durable: if a power failure damages the file, the hash in its
+        # name shows that.
+        replace_file(cache / name, content, mode=0o644, durable=False)
     except OSError as error:
-        log.warning("the model could not be cached, each start builds it again: %s", error)
+        log.warning("the model could not be cached, so each start builds it again: %s", error)

@@ -1,7 +1,7 @@
-"""onnxruntime with its telemetry switched off. Every module imports it from here.
+"""Imports onnxruntime with its telemetry switched off. Every module imports it from here.
 
-Unless this variable is set, the wheels of onnxruntime write a device id below `~/.cache/Microsoft`
-on import, and later send it to Microsoft together with a description of the machine.
+Without ORT_DISABLE_TELEMETRY, the wheels of onnxruntime write a device id below
+`~/.cache/Microsoft` on import, and later send it to Microsoft with a description of the machine.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The function: an event in, an answer out. Every home of it calls the same code."""
+"""The function, which answers events in the same way on OpenFaaS and on Lambda."""

@@ -1,4 +1,4 @@
-"""An event as bytes in; status, headers and JSON out."""
+"""The function itself, which each host wraps: event bytes in; status, headers and JSON out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rollcall.core.call_signature import check_signature
-from rollcall.core.errors import (
-    INTERNAL,
-    RollcallError,
-    ShuttingDown,
-    TransientError,
-)
+from rollcall.core.errors import RollcallError, ShuttingDown, TransientError, UnexpectedError
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.printable import json_text
 from rollcall.core.reports import STALE_GALLERY, describe_error, outcome_text
@@ -28,14 +23,16 @@ from rollcall.pipeline import Pipeline
 log = logging.getLogger(__name__)
 
 IGNORED = "the event does not report a new object"
+"""Reason in the answer to an event that starts no work, for example about a deletion."""
 
 
 class Answer(NamedTuple):
-    """What the caller gets. `retry_after_s` is 0 where it makes no sense to wait."""
+    """The answer to one call."""
 
     status: int
     document: Any
     retry_after_s: int = 0
+    """Seconds that the caller should wait before a retry; 0: no Retry-After header."""
     stale_gallery: bool = False
     """Whether an old gallery is in use, because the new one could not be read."""
 
@@ -52,9 +49,11 @@ class Answer(NamedTuple):
 
 
 class FunctionService:
-    """Builds the pipeline at the first call, once: models take a second to load.
+    """Answers calls with a pipeline that is built at the first call, and then kept.
 
-    With a `key`, only calls signed with it are answered, and of those only the body counts.
+    Building it takes about a second, because it loads models. If there is a `key`, calls that are
+    not signed with it are answered 401, and the other headers of signed calls are ignored. Safe for
+    threads.
     """
 
     def __init__(
@@ -64,92 +63,107 @@ class FunctionService:
         self._key = key
         self._clock = clock
         self._pipeline: Pipeline | None = None
-        self._building = threading.Lock()
-        self._idle = threading.Condition()
+        self._build_lock = threading.Lock()
+        self._in_flight_changed = threading.Condition()
         self._in_flight = 0
         self._draining = False
         self._refusals = LogLimit()
 
     def answer(self, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
-        """Never raises; several records give a list and the worst status."""
-        with self._idle:
+        """Answer an event. Errors become answers, so this never raises.
+
+        For several records, the document is a list and the status is the worst one.
+        """
+        with self._in_flight_changed:
             if self._draining:
-                return _refusal(ShuttingDown("this replica is shutting down; call again"))
+                return _error_answer(ShuttingDown("this replica is shutting down; call again"))
             self._in_flight += 1
         try:
-            return self._answer(body, headers or {})._replace(stale_gallery=self._stale())
+            return self._answer(body, headers or {})._replace(
+                stale_gallery=self._has_stale_gallery()
+            )
         finally:
-            with self._idle:
+            with self._in_flight_changed:
                 self._in_flight -= 1
-                self._idle.notify_all()
+                self._in_flight_changed.notify_all()
 
     def drain(self, timeout_s: float) -> bool:
-        """Takes no new calls, and waits for those in flight; whether all ended in time."""
-        with self._idle:
+        """Reject new calls and wait for those in flight; return whether all ended in time."""
+        with self._in_flight_changed:
             self._draining = True
-            return self._idle.wait_for(lambda: self._in_flight == 0, timeout_s)
+            return self._in_flight_changed.wait_for(lambda: self._in_flight == 0, timeout_s)
 
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             if self._key:
                 check_signature(self._key, body, headers, self._clock())
-                headers = {}  # they are not signed, and `ce-*` would change what the body means
+                # Headers are not signed, and `ce-*` headers change the meaning of the body.
+                headers = {}
             videos = parse_events(body, headers)
         except BadRecords as error:
-            return _combine([*map(self._recognise, error.videos), self._refused(error)])
+            return _combine([*map(self._recognise, error.videos), self._refuse_call(error)])
         except RollcallError as error:
-            return self._refused(error)
+            return self._refuse_call(error)
         if not videos:
             return Answer(200, {"status": "ignored", "reason": IGNORED})
         return _combine([self._recognise(video) for video in videos])
 
-    def _refused(self, error: RollcallError) -> Answer:
-        """The answer to a call that names no video, or that is not the trigger's."""
+    def _refuse_call(self, error: RollcallError) -> Answer:
+        """Log and answer a call that is not signed, or whose event is bad in whole or in part."""
+        # Anyone may send such calls, so their number in the log is limited.
         self._refusals.log(log.warning, "refused a call with %d: %s", error.status, error)
-        return _refusal(error)
+        return _error_answer(error)
 
     def _recognise(self, video: VideoRef) -> Answer:
-        """One log line for each video, whatever becomes of it, without anybody's name."""
+        """Recognise one video, and write one log line about it, without names of people."""
+        # A direct call names only the object, so without a work id, nothing distinguishes it from
+        # other calls for that object. Each of them gets an id, because each is new work.
         if not (video.given_work_id or video.marked):
             video = replace(video, given_work_id=uuid.uuid4().hex[:ID_CHARS])
         started = time.perf_counter()
         try:
-            pipeline = self._built()
-        except Exception:  # an error of ours in here speaks of the set-up, not of the video
+            pipeline = self._get_pipeline()
+        except Exception:
+            # A PermanentError while the pipeline is built is about settings or models, not about
+            # this video. If it were answered as permanent, every video would become a dead letter.
             return _unexpected(video)
         try:
             answer = pipeline.run(video)
         except RollcallError as error:
             ms = _ms_since(started)
             log.warning("failed %r: %s, %d ms, work %s", video.key, error, ms, video.work_id)
-            return _refusal(error)
+            return _error_answer(error)
         except Exception:
             return _unexpected(video)
-        found, ms = outcome_text(answer), _ms_since(started)
-        log.info("finished %r: %s, %d ms, work %s", video.key, found, ms, video.work_id)
+        summary, ms = outcome_text(answer), _ms_since(started)
+        log.info("finished %r: %s, %d ms, work %s", video.key, summary, ms, video.work_id)
         return Answer(200, answer)
 
-    def _stale(self) -> bool:
+    def _has_stale_gallery(self) -> bool:
         galleries = self._pipeline.galleries if self._pipeline else None
         return getattr(galleries, "stale", False)
 
-    def _built(self) -> Pipeline:
-        with self._building:
+    def _get_pipeline(self) -> Pipeline:
+        with self._build_lock:
             if self._pipeline is None:
                 self._pipeline = self._build()
             return self._pipeline
 
 
-def _refusal(error: RollcallError) -> Answer:
+def _error_answer(error: RollcallError) -> Answer:
     retry_after_s = error.retry_after_s if isinstance(error, TransientError) else 0
     return Answer(error.status, {"error": describe_error(error)}, retry_after_s)
 
 
 def _unexpected(video: VideoRef) -> Answer:
+    """Log an unexpected error, and return an answer with the id that the log line has too."""
     call_id = uuid.uuid4().hex
     log.exception("call %s for %r failed unexpectedly, work %s", call_id, video.key, video.work_id)
-    message = f"unexpected error; look for this call in the function's log: {call_id}"
-    return Answer(500, {"error": {"code": INTERNAL, "message": message, "retryable": True}})
+    error = UnexpectedError(
+        f"unexpected error; look for this call in the function's log: {call_id}"
+    )
+    # The answer has no Retry-After, because nobody knows how long the error will last.
+    return Answer(error.status, {"error": describe_error(error)})
 
 
 def _ms_since(started_s: float) -> float:
@@ -159,5 +173,7 @@ def _ms_since(started_s: float) -> float:
 def _combine(answers: list[Answer]) -> Answer:
     if len(answers) == 1:
         return answers[0]
+    # If one record may succeed later, its status is used, so that the caller repeats the event. The
+    # other records get the same answers again.
     worst = max(answers, key=lambda answer: (answer.status >= 500, answer.status))
-    return Answer(worst.status, [each.document for each in answers], worst.retry_after_s)
+    return Answer(worst.status, [answer.document for answer in answers], worst.retry_after_s)

@@ -1,10 +1,12 @@
-"""What OpenFaaS' python3-http template gives a handler: event, context, and answers to HTTP.
+"""A server for handlers that are written for OpenFaaS' python3-http template.
 
-For homes that do not build from the template: the image of `OpenFaas/project3/Dockerfile` and the
-local stack. Event and context have the template's attributes, `body` is bytes, and nothing that
-the handler raises is caught: that would be the handler's fault in the cluster too. Run by
-gunicorn, whose workers take one call each and are replaced when they die. A body that is larger
-than any event is refused before it is read, with the answer that the handler would give.
+It is used where the template is not: in the image of `OpenFaas/project3/Dockerfile`, and in the
+local stack.
+Event and context have the attributes of the template, and `event.body` is bytes. Exceptions of the
+handler are not caught, because the template does not catch them either. A body that is larger than
+any event is rejected before it is read, with the answer that the function would give.
+
+gunicorn runs it: each worker process handles one call at a time, and is replaced when it dies.
 """
 
 from __future__ import annotations
@@ -43,9 +45,9 @@ Handle = Callable[[Event, Context], Mapping[str, Any]]
 
 
 def create_app(handle: Handle, prefix: str = "") -> Flask:
-    """Serves `handle` at `prefix` and below: the watchdog calls `/`, a gateway `/function/NAME`.
+    """Return an app that serves `handle` at `prefix` and below, and a health check at `/healthz`.
 
-    `/healthz` answers without the handler.
+    The watchdog calls `/`, and a gateway calls `/function/NAME`.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -55,7 +57,7 @@ def create_app(handle: Handle, prefix: str = "") -> Flask:
         event = Event(
             request.get_data(), request.headers, request.method, request.args, request.path
         )
-        return _response(handle(event, context))
+        return _to_response(handle(event, context))
 
     @app.errorhandler(RequestEntityTooLarge)
     def too_large(error: RequestEntityTooLarge) -> tuple[Response, int]:
@@ -72,7 +74,7 @@ def create_app(handle: Handle, prefix: str = "") -> Flask:
     return app
 
 
-def _response(answer: Mapping[str, Any]) -> Response:
+def _to_response(answer: Mapping[str, Any]) -> Response:
     body = answer.get("body", "")
     headers = dict(answer.get("headers", {}))
     binary = headers.get("Content-type") == "application/octet-stream"

@@ -1,4 +1,4 @@
-"""Shutdown of the function's process on SIGTERM, without losing a call."""
+"""Ends the function's process on SIGTERM without losing a call."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from rollcall.function.function_service import FunctionService
 log = logging.getLogger(__name__)
 
 DRAIN_S = 300.0
-"""As long as a call may take; Kubernetes' own grace period ends it earlier when that is shorter."""
+"""Longest wait for the calls in flight; a call may take this long. Kubernetes kills the process
+earlier if the pod's grace period is shorter."""
 
 LINGER_S = 10.0
-"""How long the process answers 503 after its last call. Longer than the watchdog's
-`healthcheck_interval`, in which the watchdog still passes on new calls."""
+"""How long the process keeps answering 503 after its last call. The watchdog forwards new calls
+until its next health check, so this has to be longer than its `healthcheck_interval`."""
 
 
 def drain_on_sigterm(service: FunctionService) -> None:
-    """From SIGTERM on, answers new calls 503; ends the process when the calls in flight are done.
+    """Install a handler of SIGTERM: new calls are answered 503, and those in flight are finished.
 
-    Where a server handles SIGTERM itself (gunicorn), its handler runs after the last call.
-    Otherwise (waitress in OpenFaaS' template) the process goes on answering 503 for LINGER_S: the
-    watchdog ends as soon as this process does, which would cut off answers that it is still
-    sending. Then the process ends with the exit code of SIGTERM: after an exit code of 0 the
-    watchdog would stay and answer 500 to everything.
+    After that, the handler that was installed before runs, if there is one (gunicorn has one).
+
+    Otherwise (waitress, in the template of OpenFaaS) the process answers 503 for another LINGER_S
+    and then exits, because the watchdog exits with this process, and would cut off answers that it
+    is still sending. The exit code is that of SIGTERM: after exit code 0 the watchdog would keep
+    running, and answer every call with 500.
     """
     before = signal.getsignal(signal.SIGTERM)
     started = threading.Event()

@@ -1,4 +1,8 @@
-"""Adding people to a gallery: which photos are good enough, and which look like somebody else."""
+"""Adds a person to a gallery from photos.
+
+A photo is refused if it does not show exactly one face of good quality, or if the face clearly
+belongs to somebody else in the gallery. Decision 0031 has the rules and their measurements.
+"""
 
 from __future__ import annotations
 
@@ -12,53 +16,53 @@ from rollcall.core.errors import GalleryError, GalleryMissing, PhotoError
 from rollcall.core.face_quality import measure, why_not_enrolled
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.names import checked_name, checked_new_name
-from rollcall.core.protocols import FaceEngine
+from rollcall.core.protocols import FaceEngine, GalleryLocation
 from rollcall.core.types import DetectedFace, Encodings, Pixels
 from rollcall.gallery.gallery_formats import is_native, render_gallery
-from rollcall.gallery.gallery_places import FilePlace, GalleryPlace, check_space, gallery_of
+from rollcall.gallery.gallery_locations import GalleryFile, check_space, parse_gallery_at
 
 ReadPhoto = Callable[[Path], Pixels]
 
 SAME_PICTURE = 1e-3
-"""Distance below which two encodings come from the same pixels. A copy that was saved again as a
-JPEG is some 0.05 away."""
+"""Distance below which two encodings come from the same pixels. A copy that was saved as a JPEG
+again has a distance of about 0.05."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The gallery with the new encodings, and sentences about single photos."""
+    """The gallery with the new encodings, and sentences about photos that need attention."""
 
     gallery: Gallery
     added: int
-    """New encodings; 0 when every good photo was there already."""
+    """Number of new encodings; 0 if the gallery already had all good photos."""
     refused: list[str] = field(default_factory=list)
-    """Why a photo was not enrolled. Each sentence names the file."""
+    """Reasons why photos were not enrolled. Each sentence names the file."""
     warnings: list[str] = field(default_factory=list)
-    """Doubts about photos that were enrolled."""
+    """Photos that were enrolled, but may show another person."""
     notes: list[str] = field(default_factory=list)
-    """Remarks about photos that are fine, for example that one was turned."""
+    """Remarks about good photos, for example that one was turned upright."""
 
 
-def load_for_change(place: GalleryPlace) -> Gallery:
-    """The gallery of a place, or an empty one where there is none yet.
+def load_for_change(location: GalleryLocation) -> Gallery:
+    """Load the gallery, or return an empty one if it does not exist yet.
 
-    Raises GalleryError for the course's pickle: it is only read, never written.
+    Raises GalleryError for a pickle, because pickles are only read, never written.
     """
     try:
-        return _changeable(place, place.load())
+        return _parse_for_change(location, location.load())
     except GalleryMissing:
         return empty_gallery()
 
 
-def _changeable(place: GalleryPlace, body: bytes | None) -> Gallery:
+def _parse_for_change(location: GalleryLocation, body: bytes | None) -> Gallery:
     if body is None:
         return empty_gallery()
     if not is_native(body):
         raise GalleryError(
-            f"the gallery {place} is a pickle, which is only read;"
-            " make it native first: rollcall gallery convert OLD NEW.npz"
+            f"the gallery {location} is a pickle, which can only be read;"
+            " convert it first: rollcall gallery convert OLD NEW.npz"
         )
-    return gallery_of(place, body)
+    return parse_gallery_at(location, body)
 
 
 def enrol(
@@ -69,57 +73,59 @@ def enrol(
     read: ReadPhoto,
     tolerance: float,
 ) -> Enrolment:
-    """The gallery, of the engine's encoding space, with one more encoding for each good photo.
+    """Return the gallery with one more encoding for each good photo.
 
-    Raises GalleryError for a name that nobody can have, or that looks like another one, before a
-    photo is looked at.
+    The gallery must belong to the engine's encoding space. Raises GalleryError, before any photo is
+    read, for a name that is not allowed or that looks like another name in the gallery.
     """
     name = checked_new_name(name, gallery.people)
-    return _decide(gallery, name, _look(photos, engine, read), tolerance)
+    return _add_faces(gallery, name, _find_faces(photos, engine, read), tolerance)
 
 
 def enrol_in(
-    place: GalleryPlace,
+    location: GalleryLocation,
     name: str,
     photos: Iterable[Path],
     engine: FaceEngine,
     read: ReadPhoto,
     tolerance: float,
 ) -> Enrolment:
-    """Enrols into the gallery of a place, whoever else changes it meanwhile.
+    """Enrol into a stored gallery, which other commands may change at the same time.
 
-    Photos are looked at first, because that is slow. Who they show is then decided against the
-    newest gallery. Raises as `enrol` and `load_for_change` do.
+    Raises as `enrol` and `load_for_change` do.
     """
     name = checked_name(name)
-    seen = _look(photos, engine, read)
-    decided: list[Enrolment] = []
+    # Finding faces takes seconds, so it is done once and without a lock. The faces are compared
+    # with the gallery inside `change`, which may run several times, each time on the newest bytes.
+    faces = _find_faces(photos, engine, read)
+    enrolments: list[Enrolment] = []
 
     def change(body: bytes | None) -> bytes | None:
-        gallery = check_space(place, _changeable(place, body), engine.space)
-        done = _decide(gallery, name, seen, tolerance)
-        decided.append(done)
-        return render_gallery(done.gallery) if done.added else None
+        gallery = check_space(location, _parse_for_change(location, body), engine.space)
+        enrolment = _add_faces(gallery, name, faces, tolerance)
+        enrolments.append(enrolment)
+        return render_gallery(enrolment.gallery) if enrolment.added else None
 
-    place.change(change)
-    return decided[-1]
-
-
-def save(gallery: Gallery, place: GalleryPlace) -> None:
-    """Replaces whatever gallery the place has."""
-    place.save(render_gallery(gallery))
+    location.update(change)
+    return enrolments[-1]
 
 
-def convert_to(old: FilePlace, new: FilePlace, *, replace: bool = False) -> Gallery:
-    """Writes the gallery of `old` in the native format to `new`, which may be the same file.
+def save(gallery: Gallery, location: GalleryLocation) -> None:
+    """Write the gallery, whatever the location holds now."""
+    location.save(render_gallery(gallery))
 
-    Raises GalleryError, also where `new` has something else already, unless `replace` is set.
+
+def convert_gallery(old: GalleryFile, new: GalleryFile, *, replace: bool = False) -> Gallery:
+    """Write the gallery of `old` to `new` in the native format. Both may be the same file.
+
+    Raises GalleryError if `old` cannot be read, or if `new` holds something else and `replace` is
+    False.
     """
     same = old.path.resolve() == new.path.resolve()
     converted: list[Gallery] = []
 
     def change(body: bytes | None) -> bytes | None:
-        gallery = gallery_of(old, body if same and body is not None else old.load())
+        gallery = parse_gallery_at(old, body if same and body is not None else old.load())
         converted.append(gallery)
         if not same and not replace and body is not None and _differs(new, body, gallery):
             raise GalleryError(
@@ -128,76 +134,83 @@ def convert_to(old: FilePlace, new: FilePlace, *, replace: bool = False) -> Gall
             )
         return render_gallery(gallery)
 
-    new.change(change)
+    new.update(change)
     return converted[-1]
 
 
-def _differs(place: GalleryPlace, body: bytes, gallery: Gallery) -> bool:
-    """Also where the file is not a gallery."""
+def _differs(location: GalleryLocation, body: bytes, gallery: Gallery) -> bool:
+    """Whether the bytes are another gallery, or not a gallery at all."""
     try:
-        return gallery_of(place, body).version != gallery.version
+        return parse_gallery_at(location, body).version != gallery.version
     except GalleryError:
         return True
 
 
-class _Seen:
-    """The faces in the photos of one call, in their order."""
+@dataclass(frozen=True, slots=True)
+class _PhotoFaces:
+    """The encodings of the good photos, in order. `refused` and `notes` are as in `Enrolment`."""
 
-    def __init__(self) -> None:
-        self.faces: dict[Path, Encodings] = {}
-        self.refused: list[str] = []
-        self.notes: list[str] = []
-        self._looked_at: set[Path] = set()
-
-    def look(self, photo: Path, engine: FaceEngine, read: ReadPhoto) -> None:
-        if photo in self._looked_at:
-            self.notes.append(f"{str(photo)!r} was given twice; it counts once")
-            return
-        self._looked_at.add(photo)
-        try:
-            pixels, quarters, faces = _upright(read(photo), engine)
-            self.faces[photo] = _only_good_face(photo, pixels, faces, engine)
-        except PhotoError as error:
-            self.refused.append(str(error))
-            return
-        if quarters:
-            self.notes.append(f"{str(photo)!r} lies on its side or head; it was turned upright")
+    encodings: dict[Path, Encodings] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
-def _look(photos: Iterable[Path], engine: FaceEngine, read: ReadPhoto) -> _Seen:
-    seen = _Seen()
+def _find_faces(photos: Iterable[Path], engine: FaceEngine, read: ReadPhoto) -> _PhotoFaces:
+    result = _PhotoFaces()
+    seen: set[Path] = set()
     for photo in photos:
-        seen.look(photo, engine, read)
-    return seen
+        if photo in seen:
+            result.notes.append(f"{str(photo)!r} was given twice; it counts once")
+            continue
+        seen.add(photo)
+        try:
+            pixels, quarter_turns, faces = _turn_upright(read(photo), engine)
+            result.encodings[photo] = _encode_only_face(photo, pixels, faces, engine)
+        except PhotoError as error:
+            result.refused.append(str(error))
+            continue
+        if quarter_turns:
+            result.notes.append(
+                f"{str(photo)!r} was sideways or upside down; it was turned upright"
+            )
+    return result
 
 
-def _upright(pixels: Pixels, engine: FaceEngine) -> tuple[Pixels, int, tuple[DetectedFace, ...]]:
-    """The picture turned so that its faces are upright, by how many quarters, and its faces.
+def _turn_upright(
+    pixels: Pixels, engine: FaceEngine
+) -> tuple[Pixels, int, tuple[DetectedFace, ...]]:
+    """Turn the picture so that its faces are upright.
 
-    The detector also finds faces on their side, so the landmarks decide: of the positions in which
-    the eyes are above the mouth, the one with the best score.
+    Returns the picture, the number of quarter turns (counter-clockwise), and the faces in it.
     """
-    found = engine.detect(pixels)
-    if any(map(_is_upright, found)):
-        return pixels, 0, found
+    faces = engine.detect(pixels)
+    if any(map(_is_upright, faces)):
+        return pixels, 0, faces
+    # The detector also finds faces that lie on their side, so finding a face does not prove that
+    # the picture is upright. Take the position in which a face with its eyes above its mouth has
+    # the best score.
     turned = [np.ascontiguousarray(np.rot90(pixels, quarters)) for quarters in range(4)]
-    faces = [found, *map(engine.detect, turned[1:])]
-    scores = [max((f.score for f in each if _is_upright(f)), default=0.0) for each in faces]
+    found = [faces, *map(engine.detect, turned[1:])]
+    scores = [max((f.score for f in each if _is_upright(f)), default=0.0) for each in found]
     best = int(np.argmax(scores))
-    return turned[best], best, faces[best]
+    return turned[best], best, found[best]
 
 
 def _is_upright(face: DetectedFace) -> bool:
-    """Whether the mouth is below the eyes by more than it is beside them."""
+    """Whether the mouth is further below the eyes than it is to their side."""
     eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
-    beside, below = mouth - eyes
-    return bool(below > abs(beside))
+    sideways, downwards = mouth - eyes
+    return bool(downwards > abs(sideways))
 
 
-def _only_good_face(
+def _encode_only_face(
     photo: Path, pixels: Pixels, faces: Sequence[DetectedFace], engine: FaceEngine
 ) -> Encodings:
-    """Raises PhotoError, which names the photo and the reason."""
+    """Return the encoding, shape (size,), of the only face in the photo.
+
+    Raises PhotoError, with the file and the reason, if there are more or fewer faces, or if the
+    face is too small, blurred or turned.
+    """
     if len(faces) != 1:
         found = "no face was" if not faces else f"{len(faces)} faces were"
         raise PhotoError(f"{found} found in {str(photo)!r}; use a photo that shows one person")
@@ -209,30 +222,31 @@ def _only_good_face(
     return encoding
 
 
-def _decide(gallery: Gallery, name: str, seen: _Seen, tolerance: float) -> Enrolment:
+def _add_faces(gallery: Gallery, name: str, faces: _PhotoFaces, tolerance: float) -> Enrolment:
     name = checked_new_name(name, gallery.people)
-    own = gallery.encodings_of(name)
+    enrolled = gallery.encodings_of(name)
     others = gallery.without(name)
-    group = _largest_group([*own, *seen.faces.values()], tolerance)
-    done = Enrolment(gallery, 0, list(seen.refused), [], list(seen.notes))
-    kept = list(own)
-    for photo, encoding in seen.faces.items():
+    group = _largest_group([*enrolled, *faces.encodings.values()], tolerance)
+    result = Enrolment(gallery, 0, list(faces.refused), [], list(faces.notes))
+    kept = list(enrolled)
+    for photo, encoding in faces.encodings.items():
         if kept and min(_distances(encoding, kept)) < SAME_PICTURE:
-            done.notes.append(
-                f"{str(photo)!r} is a picture that {name} has already; it was not added again"
+            result.notes.append(
+                f"{str(photo)!r} is a picture that {name} already has; it was not added again"
             )
             continue
-        if reason := _somebody_else(photo, name, encoding, group, others, tolerance, done.warnings):
-            done.refused.append(reason)
+        warnings = result.warnings
+        if reason := _why_refused(photo, name, encoding, group, others, tolerance, warnings):
+            result.refused.append(reason)
             continue
         kept.append(encoding)
-    for encoding in kept[len(own) :]:
-        gallery = gallery.with_face(name, encoding)
-    added = len(kept) - len(own)
-    return Enrolment(gallery, added, done.refused, done.warnings, done.notes)
+    for encoding in kept[len(enrolled) :]:
+        gallery = gallery.with_encoding(name, encoding)
+    added = len(kept) - len(enrolled)
+    return Enrolment(gallery, added, result.refused, result.warnings, result.notes)
 
 
-def _somebody_else(
+def _why_refused(
     photo: Path,
     name: str,
     encoding: Encodings,
@@ -241,26 +255,28 @@ def _somebody_else(
     tolerance: float,
     warnings: list[str],
 ) -> str:
-    """Why the photo shows another person of the gallery; else empty, and doubts become warnings.
+    """Return why the photo shows somebody else and cannot be enrolled; empty if it can be.
 
-    Being near to someone else, or far from one's own photos, is a doubt: about one in a hundred
-    pairs of people is nearer than 0.6, and people change. Both together leave none, because the
-    gallery itself would give that face the other name.
+    `group` holds the person's own encodings. A mere doubt is appended to `warnings`.
     """
-    own = min(_distances(encoding, group), default=0.0)
+    own_distance = min(_distances(encoding, group), default=0.0)
     (match,) = others.nearest(encoding[None])
-    far, near = own > tolerance, match is not None and match.distance <= tolerance
-    if far and near and match:
+    far_from_own = own_distance > tolerance
+    near_to_other = match is not None and match.distance <= tolerance
+    # Either fact alone is only a doubt: about one in a hundred pairs of people has a distance below
+    # 0.6, and a person's face changes over the years. Both together are a reason to refuse the
+    # photo, because the gallery would give this face the other name.
+    if far_from_own and near_to_other and match:
         return (
             f"{str(photo)!r} cannot be enrolled: it shows {match.name}"
-            f" (distance {match.distance:.2f}) rather than {name} (distance {own:.2f})"
+            f" (distance {match.distance:.2f}) rather than {name} (distance {own_distance:.2f})"
         )
-    if far:
+    if far_from_own:
         warnings.append(
-            f"{str(photo)!r} is far from the other photos of {name} (distance {own:.2f},"
+            f"{str(photo)!r} is far from the other photos of {name} (distance {own_distance:.2f},"
             f" tolerance {tolerance:.2f}); make sure that it shows the same person"
         )
-    if near and match:
+    if near_to_other and match:
         warnings.append(
             f"{str(photo)!r}: {name} and {match.name} look alike (distance {match.distance:.2f},"
             f" tolerance {tolerance:.2f}) and may be confused"
@@ -269,20 +285,23 @@ def _somebody_else(
 
 
 def _largest_group(encodings: Sequence[Encodings], tolerance: float) -> list[Encodings]:
-    """The most encodings that a chain of neighbours within the tolerance connects.
+    """Return the largest group of encodings in which each is within the tolerance of another one.
 
-    Of two groups of the same size the one with the earliest encoding counts, so a person's older
-    photos outweigh a new one.
+    A wrong photo among good ones is left out, so it does not make the good ones look far away. If
+    two groups have the same size, the group with the earliest encoding is returned: photos that
+    were enrolled earlier outweigh new ones.
     """
-    left, largest = list(range(len(encodings))), list[int]()
-    while left:
-        group = [left.pop(0)]
-        for member in group:
+    remaining, largest = list(range(len(encodings))), list[int]()
+    while remaining:
+        group = [remaining.pop(0)]
+        for member in group:  # grows while it is iterated
             near = [
-                i for i in left if np.linalg.norm(encodings[i] - encodings[member]) <= tolerance
+                index
+                for index in remaining
+                if np.linalg.norm(encodings[index] - encodings[member]) <= tolerance
             ]
             group += near
-            left = [index for index in left if index not in near]
+            remaining = [index for index in remaining if index not in near]
         largest = max(largest, group, key=len)
     return [encodings[index] for index in largest]
 

@@ -1,4 +1,9 @@
-"""Forgetting a person: out of the gallery and, where that is wanted, out of all that names them."""
+"""Removes a person from the gallery and, on request, from everything that mentions them.
+
+A bucket that keeps versions still holds replaced and deleted objects. An old version that mentions
+the person is deleted, because versions cannot be rewritten. Current results and reports lose only
+the entries of that person (decision 0017).
+"""
 
 from __future__ import annotations
 
@@ -7,170 +12,200 @@ from dataclasses import dataclass, replace
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
 from rollcall.core.names import checked_name
-from rollcall.core.protocols import ObjectStore, StudentStore
+from rollcall.core.protocols import GalleryLocation, ObjectStore, StudentStore
 from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
 from rollcall.core.types import ObjectInfo
 from rollcall.gallery.gallery_formats import MAX_GALLERY_BYTES, parse_gallery, render_gallery
-from rollcall.gallery.gallery_places import GalleryPlace, StorePlace, gallery_of, read_gallery
+from rollcall.gallery.gallery_locations import GalleryObject, parse_gallery_at, read_gallery
 
-MAX_NAMING_BYTES = 64 << 20
-"""Of a result or a report. The report of hours with many faces has some MB."""
+MAX_RESULT_BYTES = 64 << 20
+"""Limit for a result or report. A report on hours of video with many faces has a few megabytes."""
 
-TRIES = 3
+MAX_TRIES = 3
+"""Limit for the attempts to rewrite an object that other writers keep replacing."""
+
 FORGOTTEN = "forgotten"
-"""Metadata of a result or report from which people were taken: how many entries."""
+"""Name of the object metadata that counts the entries removed from a result or report so far."""
 
-Without = Callable[[bytes, str], tuple[bytes, int]]
-"""The bytes without a person, and how many entries were taken out. Raises ValueError."""
+RemovePerson = Callable[[bytes, str], tuple[bytes, int]]
+"""Takes the bytes of an object and a name. Returns the bytes without that person, and how many
+entries were removed. Raises ValueError for bytes that it cannot parse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One place that names the person, or that nobody can tell of."""
+    """An object, table or file that mentions the person, or that cannot be read."""
 
     kind: str
     """`gallery`, `result`, `report`, `record` or `file`."""
     where: str
     count: int
-    """Entries of that person; 0 for what cannot be read."""
+    """Entries of that person; 0 if the object cannot be read."""
     version: str = ""
-    """Of an old version, which is deleted as a whole."""
+    """Id of an old version, which is deleted as a whole; empty for everything else."""
     problem: str = ""
-    """Why it cannot be read; it stays as it is."""
+    """Why the object cannot be read. It is then left unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A bucket whose objects name people."""
+class SearchedBucket:
+    """A bucket whose objects may mention the person, and how to remove the person from them."""
 
     kind: str
+    """`result` or `report`, as in `Mention`."""
     bucket: str
-    ending: str
+    suffix: str
+    """Objects whose key ends differently are ignored."""
     content_type: str
-    without: Without
+    remove_person: RemovePerson
 
 
-def results_in(bucket: str) -> Named:
-    return Named("result", bucket, ".csv", "text/csv", csv_without)
+def results_in(bucket: str) -> SearchedBucket:
+    return SearchedBucket("result", bucket, ".csv", "text/csv", csv_without)
 
 
-def reports_in(bucket: str) -> Named:
-    return Named("report", bucket, ".json", "application/json", report_without)
+def reports_in(bucket: str) -> SearchedBucket:
+    return SearchedBucket("report", bucket, ".json", "application/json", report_without)
 
 
 @dataclass(frozen=True, slots=True)
-class Forgetting:
-    """The name to forget. Without `really`, everything is found and nothing is touched.
+class PersonRemoval:
+    """Removes one name, location by location. With `dry_run` it only reports the mentions.
 
-    Each step may be repeated: what was interrupted is finished by doing it all again.
+    Every step can be repeated, so running all of them again completes an interrupted removal.
     """
 
     name: str
-    really: bool
+    dry_run: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", checked_name(self.name))
 
-    def in_gallery(self, place: GalleryPlace) -> Iterator[Mention]:
-        """The old versions go last: the one that was current is among them by then."""
-        if count := self._out_of(place):
-            yield Mention("gallery", str(place), count)
-        if isinstance(place, StorePlace):
-            listed = place.store.old_versions(place.bucket, place.key)
-            old = (info for info in listed if info.key == place.key)
-            yield from self._old(place.store, "gallery", old, _gallery_without)
+    def remove_from_gallery(self, location: GalleryLocation) -> Iterator[Mention]:
+        """Remove the person's encodings, and the old versions of the gallery that hold them.
 
-    def _out_of(self, place: GalleryPlace) -> int:
-        """How many encodings go. Raises GalleryError, also where there is no gallery."""
-        if not self.really:
-            return read_gallery(place).names.count(self.name)
+        Raises GalleryError, also if there is no gallery.
+        """
+        if count := self._remove_encodings(location):
+            yield Mention("gallery", str(location), count)
+        # The old versions are listed last, so that they include the one that was just replaced.
+        if isinstance(location, GalleryObject):
+            listed = location.store.old_versions(location.bucket, location.key)
+            old = (info for info in listed if info.key == location.key)
+            yield from self._delete_old_versions(location.store, "gallery", old, _count_encodings)
+
+    def _remove_encodings(self, location: GalleryLocation) -> int:
+        """Return how many encodings were removed, or would be in a dry run."""
+        if self.dry_run:
+            return read_gallery(location).names.count(self.name)
         counts = [0]
 
         def change(body: bytes | None) -> bytes | None:
-            gallery = gallery_of(place, place.load() if body is None else body)
+            # If the body is None, there is no gallery, and `load` raises GalleryMissing.
+            gallery = parse_gallery_at(location, location.load() if body is None else body)
             counts.append(gallery.names.count(self.name))
             return render_gallery(gallery.without(self.name)) if counts[-1] else None
 
-        place.change(change)
+        location.update(change)
+        # `change` runs again after a conflict. If our own write had succeeded and only its answer
+        # was lost, a later run may count 0, so the largest count is the true one.
         return max(counts)
 
-    def in_bucket(self, store: ObjectStore, named: Named) -> Iterator[Mention]:
-        """Results or reports, whose other entries, metadata and number stay."""
-        for info in store.list_objects(named.bucket):
-            if info.key.endswith(named.ending):
-                yield from self._current(store, named, info)
-        listed = store.old_versions(named.bucket)
-        old = (info for info in listed if info.key.endswith(named.ending))
-        yield from self._old(store, named.kind, old, named.without)
+    def remove_from_bucket(self, store: ObjectStore, searched: SearchedBucket) -> Iterator[Mention]:
+        """Remove the person's entries from results or reports.
 
-    def in_students(self, students: StudentStore, table: str) -> Iterator[Mention]:
-        count = students.remove(self.name) if self.really else students.count(self.name)
+        Other entries and metadata stay the same, and no current object is deleted. Raises
+        ObjectChanged for an object that other writers keep replacing.
+        """
+        for info in store.list_objects(searched.bucket):
+            if info.key.endswith(searched.suffix):
+                yield from self._remove_from_object(store, searched, info)
+        listed = store.old_versions(searched.bucket)
+        old = (info for info in listed if info.key.endswith(searched.suffix))
+        yield from self._delete_old_versions(store, searched.kind, old, searched.remove_person)
+
+    def remove_from_students(self, students: StudentStore, table: str) -> Iterator[Mention]:
+        """Remove the person's records from the student table."""
+        count = students.count(self.name) if self.dry_run else students.remove(self.name)
         if count:
             yield Mention("record", f"table {table}", count)
 
-    def _current(self, store: ObjectStore, named: Named, info: ObjectInfo) -> Iterator[Mention]:
-        trace = Mention(named.kind, f"s3://{info.bucket}/{info.key}", 0)
+    def _remove_from_object(
+        self, store: ObjectStore, searched: SearchedBucket, info: ObjectInfo
+    ) -> Iterator[Mention]:
+        mention = Mention(searched.kind, f"s3://{info.bucket}/{info.key}", 0)
         try:
-            for _ in range(TRIES):
-                body = store.read(info.bucket, info.key, MAX_NAMING_BYTES)
-                rest, count = named.without(body, self.name)
+            for _ in range(MAX_TRIES):
+                body = store.read(info.bucket, info.key, MAX_RESULT_BYTES)
+                rest, count = searched.remove_person(body, self.name)
                 if not count:
                     return
-                if not self.really or self._replaced(store, named, info, rest, count):
-                    yield replace(trace, count=count)
+                if self.dry_run or self._write_without_person(store, searched, info, rest, count):
+                    yield replace(mention, count=count)
                     return
                 info = store.head(info.bucket, info.key)
         except ObjectNotFound:
-            return  # deleted since the listing: it names nobody any more
+            return  # deleted since the listing, so it no longer mentions anybody
         except (ValueError, PermanentError) as error:
-            yield replace(trace, problem=str(error))
+            yield replace(mention, problem=str(error))
             return
-        raise ObjectChanged(f"{trace.where} is being written all the time; do this again later")
+        raise ObjectChanged(f"{mention.where} keeps being rewritten; run this again later")
 
-    def _replaced(
-        self, store: ObjectStore, named: Named, info: ObjectInfo, rest: bytes, count: int
+    def _write_without_person(
+        self,
+        store: ObjectStore,
+        searched: SearchedBucket,
+        info: ObjectInfo,
+        rest: bytes,
+        count: int,
     ) -> bool:
-        """False when a newer one has come since the listing, which must not be overwritten."""
-        metadata = dict(store.metadata(info.bucket, info.key))
+        """Write the object back. Return False if somebody replaced it since it was listed."""
+        location, content_type = (info.bucket, info.key), searched.content_type
+        metadata = dict(store.metadata(*location))
         before = metadata.get(FORGOTTEN, "")
         metadata[FORGOTTEN] = str((int(before) if before.isdecimal() else 0) + count)
-        if store.head(info.bucket, info.key).etag != info.etag:
+        if store.head(*location).etag != info.etag:
             return False
-        where, kind = (info.bucket, info.key), named.content_type
         try:
-            store.write_if(*where, rest, kind, info.etag, metadata)
+            store.write_if(*location, rest, content_type, info.etag, metadata)
         except ObjectChanged:
-            if store.head(*where).etag != info.etag:
+            if store.head(*location).etag != info.etag:
                 return False
-            store.write(*where, rest, kind, metadata)  # this store cannot compare etags
+            # The etag still matches, so this store refuses all conditional writes in this bucket.
+            store.write(*location, rest, content_type, metadata)
         return True
 
-    def _old(
-        self, store: ObjectStore, kind: str, infos: Iterable[ObjectInfo], without: Without
+    def _delete_old_versions(
+        self,
+        store: ObjectStore,
+        kind: str,
+        infos: Iterable[ObjectInfo],
+        remove_person: RemovePerson,
     ) -> Iterator[Mention]:
-        """Deletes after the listing: not every store finds its place again in a list from which
-        the last version that it told of is missing."""
-        looked = (self._old_trace(store, kind, info, without) for info in infos)
-        for info, trace in list(filter(None, looked)):
-            if trace.count and self.really:
+        mentions = (self._mention_in_version(store, kind, info, remove_person) for info in infos)
+        # The list is complete before the first deletion: some stores cannot continue a listing
+        # after the last version that they listed was deleted.
+        for info, mention in list(filter(None, mentions)):
+            if mention.count and not self.dry_run:
                 store.delete(info.bucket, info.key, info.version_id)
-            yield trace
+            yield mention
 
-    def _old_trace(
-        self, store: ObjectStore, kind: str, info: ObjectInfo, without: Without
+    def _mention_in_version(
+        self, store: ObjectStore, kind: str, info: ObjectInfo, remove_person: RemovePerson
     ) -> tuple[ObjectInfo, Mention] | None:
-        trace = Mention(kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
-        most = MAX_GALLERY_BYTES if kind == "gallery" else MAX_NAMING_BYTES
+        mention = Mention(kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
+        max_bytes = MAX_GALLERY_BYTES if kind == "gallery" else MAX_RESULT_BYTES
         try:
-            _, count = without(store.read(info.bucket, info.key, most, info.version_id), self.name)
+            body = store.read(info.bucket, info.key, max_bytes, info.version_id)
+            _, count = remove_person(body, self.name)
         except ObjectNotFound:
-            return None  # another removal, or a lifecycle rule, has deleted it since the listing
+            return None  # deleted since the listing, by another removal or a lifecycle rule
         except (ValueError, PermanentError) as error:
-            return info, replace(trace, problem=str(error))
-        return (info, replace(trace, count=count)) if count else None
+            return info, replace(mention, problem=str(error))
+        return (info, replace(mention, count=count)) if count else None
 
 
-def _gallery_without(body: bytes, name: str) -> tuple[bytes, int]:
-    """Only counts: an old version is deleted, never rewritten."""
+def _count_encodings(body: bytes, name: str) -> tuple[bytes, int]:
+    """Count without rewriting: an old version of a gallery is deleted as a whole."""
     return body, parse_gallery(body).names.count(name)

@@ -1,4 +1,8 @@
-"""Writing a gallery's file: whole or not at all, for the same readers as before."""
+"""Writes the file of a gallery atomically, and keeps it readable for the same users.
+
+The bytes go to a temporary file in the same folder, which is then renamed. So a reader finds either
+the old gallery or the new one.
+"""
 
 from __future__ import annotations
 
@@ -9,51 +13,46 @@ import stat
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from rollcall.locks import sync_folder
+from rollcall.atomic_files import replace_file
 
 ABANDONED_S = 600.0
-"""A temporary file of this age belongs to a process that was killed."""
+"""A temporary file that is older than this belongs to a process that was killed."""
 
 _TEMPORARY = re.compile(r"\.gallery-[0-9a-f]{32}\.part")
 
-_TEMPORARY_BEFORE = re.compile(r"\.gallery-[a-z0-9_]{8}")
-"""Names that earlier versions gave. Other files may have such a name, but begin differently."""
+_OLD_TEMPORARY = re.compile(r"\.gallery-[a-z0-9_]{8}")
+"""Temporary names of earlier versions. A user's file may have such a name by chance, so its first
+bytes are compared with `_ZIP`, too."""
 
 _ZIP = b"PK\x03\x04"
+"""First bytes of a ZIP file, and so of an `.npz` file."""
 
 
-def replace(path: Path, body: bytes) -> None:
-    """Puts other bytes into the file: whole or not at all, and on disk when this returns.
+def write_gallery_file(path: Path, body: bytes) -> None:
+    """Replace the content of the file atomically. The bytes are on disk when this returns.
 
-    A new file is readable by its owner alone. One that is there keeps its owner, group, mode and
-    access list. A file that is marked read-only is not changed, also by root. Raises OSError.
+    Only the owner can read a new file. An existing file keeps its owner, group, mode and access
+    control list. A read-only file is not replaced, not even by root. Raises OSError.
     """
     before = path.stat() if path.exists() else None
     if before and not before.st_mode & stat.S_IWUSR:
         raise PermissionError(errno.EACCES, "it is marked read-only; copy it, or chmod u+w")
-    part = path.parent / f".gallery-{uuid.uuid4().hex}.part"
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            if before:
-                _keep_access(file.fileno(), path, before)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
+    replace_file(
+        path,
+        body,
+        temporary_name=f".gallery-{uuid.uuid4().hex}.part",
+        prepare=partial(_keep_access, path=path, before=before) if before else None,
+    )
 
 
 def _keep_access(handle: int, path: Path, before: os.stat_result) -> None:
-    """Whoever could read the old file can read the new one.
+    """Give the new file the owner, group, mode and access control list of the old one.
 
-    Only root may give files away. Another user who could read the old file could do so by its
-    group, its mode for all or its access list, and these are kept.
+    Only root can change the owner. Without root, the file becomes ours. All other users could read
+    the old file because of its group, mode or access control list, which the new file keeps.
     """
     mine = os.fstat(handle)
     if (mine.st_uid, mine.st_gid) != (before.st_uid, before.st_gid):
@@ -63,22 +62,25 @@ def _keep_access(handle: int, path: Path, before: os.stat_result) -> None:
             _keep_group(handle, before)
     os.fchmod(handle, stat.S_IMODE(before.st_mode))
     for name in _extended_attributes(path):
-        with suppress(OSError):  # some may be set by root alone
+        with suppress(OSError):  # only root may set some of them
             os.setxattr(handle, name, os.getxattr(path, name))
 
 
 def _extended_attributes(path: Path) -> list[str]:
-    """None on a file system that has no such attributes."""
+    """Return the names of the file's extended attributes; none if the file system lacks them."""
     try:
         return os.listxattr(path)
     except OSError as error:
         if error.errno not in (errno.ENOTSUP, errno.ENOSYS):
-            raise  # an access list may be lost
+            raise  # the file may have an access control list, which the new one would lose
         return []
 
 
 def _keep_group(handle: int, before: os.stat_result) -> None:
-    """Raises PermissionError where that would shut out readers of the old file."""
+    """Give the new file the group of the old one.
+
+    If that fails, raises PermissionError, unless everybody may read the file anyway.
+    """
     try:
         os.fchown(handle, -1, before.st_gid)
     except PermissionError:
@@ -86,18 +88,19 @@ def _keep_group(handle: int, before: os.stat_result) -> None:
             raise
 
 
-def sweep(folder: Path) -> int:
-    """Removes temporary galleries of commands that were killed; how many.
+def remove_abandoned_files(folder: Path) -> int:
+    """Delete temporary files of commands that were killed, and return their number.
 
-    They hold encodings, perhaps of somebody who was forgotten since. Call this under the lock.
+    The files hold encodings, perhaps of a person who has been removed in the meantime. The caller
+    must hold the lock on the folder.
     """
-    swept = 0
+    removed = 0
     for path in folder.glob(".gallery-*"):
-        with suppress(OSError):  # gone already, or another user's
+        with suppress(OSError):  # deleted meanwhile, or owned by another user
             if _is_abandoned(path):
                 path.unlink()
-                swept += 1
-    return swept
+                removed += 1
+    return removed
 
 
 def _is_abandoned(path: Path) -> bool:
@@ -106,7 +109,8 @@ def _is_abandoned(path: Path) -> bool:
         return False
     if _TEMPORARY.fullmatch(path.name):
         return True
-    if not _TEMPORARY_BEFORE.fullmatch(path.name):
+    if not _OLD_TEMPORARY.fullmatch(path.name):
         return False
     with open(path, "rb") as file:
+        # Empty: the command was killed before its first write.
         return file.read(len(_ZIP)) in (b"", _ZIP)

@@ -1,8 +1,13 @@
-"""Pickled galleries: the layouts that courses and tutorials use.
+"""Reads pickled galleries (decision 0032). Courses and tutorials use these layouts:
 
-All hold dlib's encodings: two columns under keys (the course's "name" and "encoding",
-PyImageSearch's "names" and "encodings"), a pair of columns, or encodings under each person's name.
-Nothing is copied before it is known to be an encoding and to fit the size of the file.
+- a dict of two columns, with keys such as "name" and "encoding" (the course) or "names" and
+  "encodings" (PyImageSearch);
+- a pair of two columns, in either order;
+- a dict from each name to one encoding or to several.
+
+All of them hold dlib's encodings. `restricted_pickle` reads the file; its arrays are placeholders
+(`PickledArray`) that hold what the file says. An array is built only after its shape was checked,
+and after the number of encodings was found to fit the size of the file.
 """
 
 from __future__ import annotations
@@ -28,62 +33,81 @@ ENCODING_KEYS = ("encoding", "encodings", "known_encodings", "known_face_encodin
 
 SHOWN_KEYS = 5
 SHOWN_CHARS = 40
+"""How many keys of an unknown layout an error message shows, and how much of each."""
 
 
 def parse_pickle(body: bytes) -> Gallery:
-    """Raises GalleryError. Its message has nothing of what the file holds but its globals and the
-    keys of an unknown layout."""
+    """Parse a pickled gallery. Raises GalleryError.
+
+    The file holds personal data, so messages quote only the global names that the pickle asks for,
+    and the first keys of an unknown layout.
+    """
     if len(body) > MAX_PICKLE_BYTES:
         raise GalleryError(
             f"a pickled gallery has at most {MAX_PICKLE_BYTES} bytes, not {len(body)};"
             " a larger one has to be native"
         )
     try:
-        return _gallery_of(load_pickle(body), len(body))
+        return _build_gallery(load_pickle(body), len(body))
     except GalleryError:
         raise
-    except Exception as error:  # a broken pickle raises whatever its opcodes run into
+    except Exception as error:  # each opcode raises its own errors on broken input
         raise GalleryError(
             f"the gallery is neither .npz nor a readable pickle ({type(error).__name__})"
         ) from None
 
 
-def _gallery_of(document: Any, size_bytes: int) -> Gallery:
-    people, rows = _columns(document)
+def _build_gallery(document: Any, size_bytes: int) -> Gallery:
+    people, rows = _find_layout(document)
     names = [name for name, _ in people]
+    # A course's gallery keeps the tolerance of dlib's space (0.6), which its users expect.
     if rows is not None:
-        _check_room(len(names), size_bytes)
+        _check_fits(len(names), size_bytes)
         return Gallery(names, _stack(rows, len(names)), fixed_tolerance=DLIB.tolerance)
-    counts = [_count(value, size_bytes) for _, value in people]
-    _check_room(sum(counts), size_bytes)
+    counts = [_count_encodings(value, size_bytes) for _, value in people]
+    _check_fits(sum(counts), size_bytes)
     repeated = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
-    blocks = [_stack(_rows(value), n) for (_, value), n in zip(people, counts, strict=True)]
+    blocks = [
+        _stack(_rows_of_person(value), n) for (_, value), n in zip(people, counts, strict=True)
+    ]
     return Gallery(repeated, np.vstack(blocks), fixed_tolerance=DLIB.tolerance)
 
 
-def _columns(document: Any) -> tuple[list[tuple[Any, Any]], Any]:
-    """Names with one row of the second value each; or, where that is None, with their own rows."""
+def _find_layout(document: Any) -> tuple[list[tuple[Any, Any]], Any]:
+    """Return pairs (name, encodings of that person), and a column of all encodings.
+
+    In a layout of two columns, the encodings in the pairs are None. In a dict by name, the column
+    is None. Raises GalleryError for any other layout.
+    """
     if isinstance(document, dict):
         names = next((document[key] for key in NAME_KEYS if key in document), None)
         rows = next((document[key] for key in ENCODING_KEYS if key in document), None)
         if names is not None and rows is not None:
-            return [(name, None) for name in _names(names)], rows
+            return [(name, None) for name in _decode_names(names)], rows
+        # If only one of the keys is there, a column is missing: the key is not a person's name.
         known = {*NAME_KEYS, *ENCODING_KEYS}
-        if document and not known & document.keys() and all(map(_is_block, document.values())):
+        if (
+            document
+            and not known & document.keys()
+            and all(map(_may_hold_encodings, document.values()))
+        ):
             return list(document.items()), None
     elif isinstance(document, list | tuple) and len(document) == 2:
         first, second = document
-        if _is_names(first) or _is_names(second):
-            names, rows = (first, second) if _is_names(first) else (second, first)
-            return [(name, None) for name in _names(names)], rows
+        if _is_name_column(first) or _is_name_column(second):
+            names, rows = (first, second) if _is_name_column(first) else (second, first)
+            return [(name, None) for name in _decode_names(names)], rows
     raise GalleryError(
         'a pickled gallery is a dict like {"name": [...], "encoding": [...]},'
-        f" {{name: encoding}} or {{name: [encodings]}}; this one is {_described(document)}"
+        f" {{name: encoding}} or {{name: [encodings]}}; this one is {_describe(document)}"
     )
 
 
-def _described(document: Any) -> str:
-    """Looks at types and keys alone; values may be endless."""
+def _describe(document: Any) -> str:
+    """Describe an unknown layout by its type and keys.
+
+    Values are not shown: lists that refer to one list many times make their `repr` endless.
+    """
     if not isinstance(document, dict):
         size = f" of {len(document)}" if isinstance(document, list | tuple) else ""
         return f"a {type(document).__name__.lstrip('_')}{size}"
@@ -92,7 +116,7 @@ def _described(document: Any) -> str:
     return f"a dict with the keys {', '.join(keys)}{more}" if keys else "an empty dict"
 
 
-def _names(names: Any) -> list[Any]:
+def _decode_names(names: Any) -> list[Any]:
     if isinstance(names, PickledArray):
         names = names.texts()
     if not isinstance(names, list | tuple):
@@ -100,7 +124,7 @@ def _names(names: Any) -> list[Any]:
     return [text_of(name) for name in names]
 
 
-def _is_names(column: Any) -> bool:
+def _is_name_column(column: Any) -> bool:
     if isinstance(column, PickledArray):
         if column.kind() != "O":
             return column.kind() in ("U", "S")
@@ -108,28 +132,28 @@ def _is_names(column: Any) -> bool:
     return isinstance(column, list | tuple) and bool(column) and isinstance(column[0], str | bytes)
 
 
-def _is_block(value: Any) -> bool:
+def _may_hold_encodings(value: Any) -> bool:
     return isinstance(value, PickledArray | list | tuple)
 
 
-def _count(value: Any, size_bytes: int) -> int:
-    """How many encodings stand under a name; nothing is copied for that."""
+def _count_encodings(value: Any, size_bytes: int) -> int:
+    """Return how many encodings one person has, without building an array."""
     if isinstance(value, PickledArray) and value.kind() != "O":
         shape = value.shape()
         if not isinstance(shape, tuple) or len(shape) != 2:
             return 1
         count, width = shape
         if type(count) is not int or not 0 < count <= size_bytes or width != DLIB.size:
-            raise GalleryError(f"a person has to have one encoding of {DLIB.size} or more")
+            raise GalleryError(f"each person needs at least one encoding of {DLIB.size} numbers")
         return count
-    rows = _rows(value)
+    rows = _rows_of_person(value)
     if not len(rows):
-        raise GalleryError("a person has to have one encoding or more")
+        raise GalleryError("each person needs at least one encoding")
     return len(rows)
 
 
-def _rows(value: Any) -> Any:
-    """The encodings of one person: a single one becomes a list of one."""
+def _rows_of_person(value: Any) -> Any:
+    """Return the encodings of one person as a sequence, even if there is only one encoding."""
     if isinstance(value, PickledArray):
         if value.kind() == "O":
             return value.items()
@@ -138,7 +162,9 @@ def _rows(value: Any) -> Any:
     return [value] if value and type(value[0]) in (int, float) else value
 
 
-def _check_room(count: int, size_bytes: int) -> None:
+def _check_fits(count: int, size_bytes: int) -> None:
+    """Refuse more encodings than the file has room for: a pickle can refer to one row many times,
+    and each reference would become a copy."""
     if count * MIN_ROW_BYTES > size_bytes:
         raise GalleryError(f"{count} encodings do not fit into {size_bytes} bytes")
 
@@ -154,14 +180,18 @@ def _stack(rows: Any, count: int) -> Encodings:
         raise GalleryError(f"there are {count} names for {len(rows)} encodings")
     stacked = np.empty((count, DLIB.size))
     for index, row in enumerate(rows):
-        stacked[index] = _encoding(row)
+        stacked[index] = _build_encoding(row)
     return stacked
 
 
-def _encoding(row: Any) -> Encodings:
-    """Looks at the length first: rows may be one object many times over."""
+def _build_encoding(row: Any) -> Encodings:
+    """Return one encoding, shape (128,). Raises GalleryError for anything else.
+
+    The length is checked before anything is copied: many rows may be the same huge object.
+    """
     if isinstance(row, list | tuple) and len(row) == 1:
-        row = row[0]  # face_encodings() returns a list, and some scripts keep that
+        # face_recognition.face_encodings() returns a list, and some scripts store that list.
+        row = row[0]
     if isinstance(row, PickledArray):
         if row.shape() in ((DLIB.size,), (1, DLIB.size)):
             return row.values().reshape(DLIB.size)
@@ -169,4 +199,4 @@ def _encoding(row: Any) -> Encodings:
         raise GalleryError("an encoding has to be an array or a list of numbers")
     elif len(row) == DLIB.size and all(type(cell) in (int, float) for cell in row):
         return np.array(row, dtype=np.float64)
-    raise GalleryError(f"every encoding has to be {DLIB.size} numbers")
+    raise GalleryError(f"every encoding has to have {DLIB.size} numbers")

@@ -1,7 +1,7 @@
-"""Photos for enrolment, by Pillow.
+"""Decodes photos for enrolment, with Pillow.
 
-OpenCV would do for most formats, but it does not turn AVIF photos upright: their rotation is a
-property of the container (`irot`, `imir`), which Pillow hands on as an EXIF orientation.
+OpenCV decodes most formats, too, but it does not turn AVIF photos upright. Their rotation is stored
+in the container (`irot`, `imir`), and Pillow presents it as an EXIF orientation.
 """
 
 from __future__ import annotations
@@ -17,23 +17,29 @@ from rollcall.core.errors import PhotoError
 from rollcall.core.types import Pixels
 
 MAX_PHOTO_BYTES = 64 << 20
-MAX_PHOTO_PX = 150_000_000
-"""Decoded, that is 600 MB for a moment. Phones have up to 108 million pixels, a few have 200."""
+"""Limit for the size of the file."""
 
-LONGEST_SIDE_PX = 1600
-"""Larger photos are made smaller: the detector's work grows with the area, faces stay large."""
+MAX_PHOTO_PX = 150_000_000
+"""Limit for width times height. Decoding such a photo needs 600 MB of memory. The photos of most
+phones have up to 108 million pixels, those of a few phones 200 million."""
+
+MAX_SIDE_PX = 1600
+"""Larger photos are scaled down to this size: the time for detection grows with the area, and the
+face of an enrolment photo is still large enough."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "JPEG2000", "PPM")
-"""Pillow knows more; some of those start other programs."""
+"""Only these formats are decoded. Pillow supports more, but some of its plug-ins start other
+programs (Ghostscript for EPS)."""
 
-SHRINKABLE = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
+RESIZABLE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
+"""Pillow's modes with 8 bits per channel, whose pixels can be averaged."""
 
 ORIENTATION = 0x0112
-"""The EXIF tag (Exif 2.3, 4.6.4)."""
+"""Number of the EXIF tag (Exif 2.3, 4.6.4)."""
 
-_TOO_LARGE = f"has more than {MAX_PHOTO_PX // 1_000_000} million pixels; save it smaller"
+_TOO_LARGE = f"has more than {MAX_PHOTO_PX // 1_000_000} million pixels; make it smaller"
 
-_UPRIGHT = {
+_TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -42,45 +48,49 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+"""The transposition that turns a picture of each EXIF orientation upright; 1 needs none."""
 
 
 def read_photo(path: Path) -> Pixels:
-    """RGB, shape (height, width, 3), turned upright as its metadata says. Raises PhotoError, which
-    names the file."""
+    """Return the photo in RGB, shape (height, width, 3), turned upright as its metadata says.
+
+    The longer side has at most MAX_SIDE_PX pixels. Raises PhotoError, which names the file.
+    """
     try:
-        return _decoded(_bytes(path))
+        return _decode(_read_bytes(path))
     except PhotoError as error:
         raise PhotoError(f"{str(path)!r} {error}") from error.__cause__
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_PHOTO_BYTES + 1)
     except OSError as error:
         raise PhotoError(f"cannot be read: {error.strerror}") from error
     if len(data) > MAX_PHOTO_BYTES:
-        raise PhotoError(f"has more than {MAX_PHOTO_BYTES >> 20} MB; save it smaller, or as a JPEG")
+        raise PhotoError(f"has more than {MAX_PHOTO_BYTES >> 20} MB; make it smaller, or use JPEG")
     return data
 
 
-def _decoded(data: bytes) -> Pixels:
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # face_recognition switches it on when imported
+def _decode(data: bytes) -> Pixels:
+    # face_recognition sets this to True on import. Then half a photo could be enrolled.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
         with warnings.catch_warnings():
-            # Pillow warns about large photos, for which we have a limit of our own, and about
-            # broken metadata, which does not make a photo useless.
+            # Pillow warns about large photos, for which MAX_PHOTO_PX is the limit, and about broken
+            # metadata, which does not harm the picture.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 _check_size(image)
-                return _upright(image)
+                return _resize_and_turn(image)
     except UnidentifiedImageError:
-        raise PhotoError(_what_it_is(data)) from None
-    except Image.DecompressionBombError as error:  # Pillow's own limit is above ours
+        raise PhotoError(_explain_unreadable(data)) from None
+    except Image.DecompressionBombError as error:  # Pillow's limit is higher than MAX_PHOTO_PX
         raise PhotoError(_TOO_LARGE) from error
     except PhotoError:
         raise
-    except Exception as error:  # each of Pillow's decoders raises errors of its own
+    except Exception as error:  # each decoder of Pillow raises its own errors
         raise PhotoError(f"is damaged and cannot be decoded ({error}); export it again") from error
 
 
@@ -89,44 +99,43 @@ def _check_size(image: Image.Image) -> None:
         raise PhotoError(_TOO_LARGE)
 
 
-def _upright(image: Image.Image) -> Pixels:
-    shown = image if image.mode in SHRINKABLE else _eight_bits(image)
-    # A large JPEG is decoded at a fraction of its size at once, which saves memory.
-    shown.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Image.Resampling.BOX, reducing_gap=2.0)
+def _resize_and_turn(image: Image.Image) -> Pixels:
+    shown = image if image.mode in RESIZABLE_MODES else _to_eight_bits(image)
+    # With `reducing_gap`, a large JPEG is decoded at a fraction of its size, which saves memory.
+    shown.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX), Image.Resampling.BOX, reducing_gap=2.0)
     image.load()
-    # Looked up after decoding, because Pillow turns TIFF files itself then, and drops the tag.
-    turn = _UPRIGHT.get(_orientation(image))
+    # The tag is read after decoding: Pillow turns TIFF files itself, and then removes the tag.
+    transpose = _TRANSPOSE.get(_orientation(image))
     rgb = shown.convert("RGB")
-    return np.array(rgb if turn is None else rgb.transpose(turn))
+    return np.array(rgb if transpose is None else rgb.transpose(transpose))
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # broken metadata says nothing about the picture
+    except Exception:  # the picture can be used even if its metadata is broken
         return 1
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey values of 16 or 32 bits or fractions, which Pillow itself would cut off at 255; and
-    palettes, which cannot be averaged."""
+def _to_eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
-        return image.convert("RGB")
+        return image.convert("RGB")  # a palette or one bit per pixel, which cannot be averaged
+    # Grey values of 16 or 32 bits, or fractions. Pillow's `convert` would clip them at 255.
     grey = np.asarray(image, dtype=np.float64)
     scale = 255 if image.mode.startswith("F") and grey.max(initial=0) <= 1 else 255 / 65535
     return Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8))
 
 
-def _what_it_is(data: bytes) -> str:
+def _explain_unreadable(data: bytes) -> str:
     if _brands(data) & {b"avif", b"avis"}:
         return "is a damaged AVIF picture; export it again"
-    if kind := _kind(data):
+    if kind := _file_kind(data):
         return f"is {kind}, which cannot be read; export the photo as JPEG"
     return "is not a picture that can be read (JPEG, PNG, WebP, TIFF, AVIF, ...)"
 
 
-def _kind(data: bytes) -> str:
-    """The kind of a file that is not a photo, by its first bytes; empty when unknown."""
+def _file_kind(data: bytes) -> str:
+    """Return the kind of a file that cannot be decoded, by its first bytes; empty if unknown."""
     brands = _brands(data)
     if any(brand.startswith((b"he", b"mif", b"msf")) for brand in brands):
         return "HEIC"
@@ -135,12 +144,12 @@ def _kind(data: bytes) -> str:
     if data.startswith(b"%PDF"):
         return "a PDF"
     if b"crx " in brands:
-        return "a raw photo of a camera"
+        return "a camera's raw photo"
     return "a video" if brands else ""
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """The major brand of an ISO media file (ISO/IEC 14496-12, 4.3) and the compatible ones."""
+    """Return major and compatible brands of an ISO media file (ISO/IEC 14496-12, 4.3), or none."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4], "big"), 256)

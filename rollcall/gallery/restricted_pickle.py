@@ -1,14 +1,18 @@
-"""Reads a pickle without running it.
+"""Reads a pickle without running any code of its choice.
 
-A pickle is a program. Ours is run by an unpickler in which the few names that rebuild a numpy array
-stand for small classes of this module, and every other name is refused. Nothing of numpy is called
-with what the file says, so a huge shape or an odd dtype is only data to be checked.
+A pickle is a program: its opcodes build objects, and some of them import a global name and call it
+with arguments from the file. That is how a harmful pickle runs commands. The rules here are:
 
-Nor may it cost much: its steps are counted, nothing is allocated because the file says how much,
-and what a pickle repeats from its memo stays a reference.
+1. *No foreign code.* `find_class` knows only the seven names that rebuild a numpy array. Each of
+   them is replaced by a small class of this module, which only stores its arguments. Every other
+   name, `builtins` included, is refused before it is called.
+2. *No surprises by the arguments.* numpy is called only after shape, dtype and size were checked.
+3. *No attack on memory or time.* The number of opcodes is limited, no memory is allocated for a
+   size that the file only claims, and a value that the pickle repeats stays one object.
+4. *No hashing of foreign objects.* Keys have to be text and sets are refused: hashing a deeply
+   nested tuple overflows the stack and ends the process.
 
-Python 2 wrote text as byte strings. They stay bytes here; `text_of` reads them as UTF-8, or else as
-Latin-1.
+Python 2 wrote text as byte strings. The unpickler leaves them as bytes; `text_of` decodes them.
 """
 
 from __future__ import annotations
@@ -28,30 +32,35 @@ from rollcall.core.names import MAX_RAW_CHARS
 from rollcall.core.types import Encodings
 
 MAX_PICKLE_BYTES = 64 << 20
-"""Sixty thousand encodings."""
+"""Enough for sixty thousand encodings. Larger galleries have to be native."""
 
 MAX_STEPS = 2_000_000
-"""Opcodes: an encoding needs about twenty as an array, and 130 as a list of numbers."""
+"""Limit for opcodes. An encoding needs about 20 as an array, and 130 as a list of numbers."""
 
 MIN_ROW_BYTES = 2 * DLIB.size
-"""No pickle writes a number in less than two bytes."""
+"""Smallest size of an encoding in a pickle, in which each number takes two bytes or more."""
 
 MAX_TEXTS = MAX_PICKLE_BYTES // MIN_ROW_BYTES
-"""Names in one array. No pickle has room for more encodings."""
+"""Limit for the names in one array: a pickle cannot have more encodings than this."""
 
 MAX_TEXT_BYTES = 4 * MAX_RAW_CHARS
+"""A character takes at most four bytes in UTF-8."""
 
 
 def load_pickle(body: bytes) -> Any:
-    """The document; arrays in it are a PickledArray each. Raises whatever a broken pickle runs
-    into, and GalleryError for one that asks for more than an array needs."""
+    """Return the unpickled document, in which each array is a PickledArray.
+
+    Raises GalleryError for a pickle that breaks one of the rules above. A broken pickle may raise
+    any other exception, too.
+    """
     return _ArrayUnpickler(io.BytesIO(body)).load()
 
 
 def text_of(value: Any) -> Any:
-    """Byte strings as text; anything else stays, and is refused as a name later.
+    """Decode byte strings, as UTF-8 or else as Latin-1. Any other value is returned unchanged.
 
-    Looks at the length first: one long string may be the name of everybody.
+    The length is checked first: a pickle may use one long string as the name of every person, and
+    each of them would be decoded. Raises GalleryError for a string that is too long.
     """
     if not isinstance(value, bytes | _Latin1):
         return value
@@ -65,38 +74,44 @@ def text_of(value: Any) -> Any:
 
 
 class _DType:
-    """Stands for `numpy.dtype`, as an array's pickle calls it."""
+    """Replaces `numpy.dtype`, which an array's pickle calls with a type code such as "f8"."""
 
     def __init__(self, code: object = None, *_: object) -> None:
         code = code.decode("latin-1") if isinstance(code, bytes) and len(code) < 10 else code
         if not isinstance(code, str) or not _CODES.fullmatch(code):
-            raise GalleryError("encodings have to be float64 or float32, and names text")
+            raise GalleryError("encodings have to be float64 or float32, and names have to be text")
         self.code = code
         self.kind = code[0]
         self.order = "<"
 
     def __setstate__(self, state: object) -> None:
+        # numpy pickles a dtype's state as (version, byte order, ...); the rest is not needed.
         order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if order not in ("<", ">", "=", "|", b"<", b">", b"=", b"|"):
             raise GalleryError("the dtype of an encoding is not a plain number")
         order = order.decode() if isinstance(order, bytes) else str(order)
+        # "|" means that the order does not matter. "=" is the order of the machine that wrote the
+        # file, and nearly all machines are little-endian.
         self.order = "<" if order in ("=", "|") else order
 
 
 _CODES = re.compile("f8|f4|O[48]?|[US][1-9][0-9]{0,3}")
-"""Numbers, objects, and text of up to 9,999 characters, which is far beyond a name."""
+"""Allowed type codes: floating-point numbers, objects, and text of up to 9,999 characters."""
 
 
 class _NdArray:
-    """Stands for the name `numpy.ndarray`, which a pickle only mentions."""
+    """Replaces `numpy.ndarray`, which a pickle passes to `_reconstruct` but never calls."""
 
 
 class _Latin1:
-    """Stands for `_codecs.encode`, with which protocol 2 and below write bytes; not yet encoded."""
+    """Replaces `_codecs.encode`. Protocols 0 to 2 store bytes as text and a call of that function.
+
+    The text is encoded only when the bytes are needed, after their length was checked.
+    """
 
     def __init__(self, text: object, encoding: object) -> None:
         if not isinstance(text, str) or encoding != "latin1":
-            raise GalleryError("an encoding's bytes are not written as bytes are")
+            raise GalleryError("the pickle encodes text, but not as the bytes of an array")
         self.text = text
 
     def __len__(self) -> int:
@@ -107,38 +122,39 @@ class _Latin1:
 
 
 class PickledArray:
-    """Stands for an array that is being rebuilt; holds what the pickle says."""
+    """Replaces an array. It holds what the pickle says about the array, unchecked."""
 
     def __init__(self, *_: object) -> None:
         self.state: object = None
+        """Becomes (version, shape, dtype, is_fortran, data), as `ndarray.__setstate__` gets it."""
 
     def __setstate__(self, state: object) -> None:
         self.state = state
 
     def shape(self) -> object:
-        """As the pickle says it."""
+        """Return the shape as the pickle gives it, which may be anything."""
         return self.state[1] if isinstance(self.state, tuple) and len(self.state) == 5 else None
 
     def kind(self) -> str:
-        """`f` for numbers, `U` and `S` for text, `O` for objects; empty for anything else."""
+        """Return `f` for numbers, `U` or `S` for text, `O` for objects; empty for anything else."""
         match self.state:
             case (_, _, _DType() as dtype, _, _):
                 return dtype.kind
         return ""
 
     def values(self) -> Encodings:
-        """The array. Raises GalleryError unless shape, dtype and bytes fit each other."""
-        shape, dtype, data, fortran = self._parts()
+        """Build an array of numbers. Raises GalleryError if shape, dtype and bytes do not match."""
+        shape, dtype, data, fortran_order = self._checked_parts()
         if self.kind() != "f":
             raise GalleryError("an encoding is not a plain array of numbers")
         numbers = np.frombuffer(data, dtype).astype(np.float64)
-        return numbers.reshape(shape, order="F" if fortran else "C")
+        return numbers.reshape(shape, order="F" if fortran_order else "C")
 
     def texts(self) -> list[Any]:
-        """The members of an array of names, of one dimension."""
+        """Return the members of a one-dimensional array of names."""
         if self.kind() == "O":
             return self.items()
-        shape, dtype, data, _ = self._parts()
+        shape, dtype, data, _ = self._checked_parts()
         if self.kind() not in ("U", "S") or len(shape) != 1:
             raise GalleryError("the names of a pickled gallery have to be a list or array of text")
         if shape[0] > MAX_TEXTS:
@@ -146,29 +162,30 @@ class PickledArray:
         return list(np.frombuffer(data, dtype).tolist())
 
     def items(self) -> list[Any]:
-        """The members of an array of objects, of one dimension."""
+        """Return the members of a one-dimensional array of objects."""
         match self.state:
             case (_, (size,), _DType(kind="O"), _, list() as members) if size == len(members):
                 return members
         raise GalleryError("an array of objects has to have one dimension")
 
-    def _parts(self) -> tuple[tuple[int, ...], np.dtype[Any], bytes, bool]:
+    def _checked_parts(self) -> tuple[tuple[int, ...], np.dtype[Any], bytes, bool]:
+        """Return shape, dtype, data and whether the order is Fortran's, after checking them all."""
         match self.state:
             case (
                 _,
                 tuple() as shape,
                 _DType() as dtype,
-                bool() | 0 | 1 as fortran,
+                bool() | 0 | 1 as fortran_order,
                 bytes() | bytearray() | _Latin1() as data,
             ) if dtype.kind != "O":
-                kind = np.dtype(dtype.order + dtype.code)
-                _check_shape(shape, kind, data)
-                return shape, kind, bytes(data), bool(fortran)
+                numpy_dtype = np.dtype(dtype.order + dtype.code)
+                _check_shape(shape, numpy_dtype, data)
+                return shape, numpy_dtype, bytes(data), bool(fortran_order)
         raise GalleryError("an encoding is not a plain array of numbers")
 
 
 class _Buffer(PickledArray):
-    """Stands for `_frombuffer(data, dtype, shape, order)`, which protocol 5 calls."""
+    """Replaces `_frombuffer(data, dtype, shape, order)`, by which protocol 5 rebuilds an array."""
 
     def __init__(self, data: object, dtype: object, shape: object, order: object) -> None:
         self.state = (1, shape, dtype, order == "F", data) if order in ("C", "F") else None
@@ -177,7 +194,9 @@ class _Buffer(PickledArray):
 def _check_shape(
     shape: tuple[Any, ...], dtype: np.dtype[Any], data: bytes | bytearray | _Latin1
 ) -> None:
-    """Sides are compared before they are multiplied: they may have millions of digits."""
+    """Raise GalleryError unless the data has exactly the size that shape and dtype need."""
+    # The sides are compared before they are multiplied: a pickle may hold integers with millions of
+    # digits, whose product takes very long to compute.
     if not 1 <= len(shape) <= 2 or not all(
         type(side) is int and 0 <= side <= MAX_PICKLE_BYTES for side in shape
     ):
@@ -199,13 +218,16 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., object]] = {
 
 
 class _Document(dict[str, Any]):
-    """Hashes text alone: a tuple in tuples may be so deep that hashing it kills the process."""
+    """A dict that hashes text only, because hashing a deeply nested tuple ends the process."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         key = text_of(key)
         if type(key) is not str:
             raise GalleryError("the keys of a pickled gallery have to be text")
         super().__setitem__(key, value)
+
+
+# The functions below replace opcodes of the unpickler, and have its calling convention.
 
 
 def _load_dict(unpickler: Any) -> None:
@@ -220,29 +242,33 @@ def _load_empty_dict(unpickler: Any) -> None:
 
 
 def _load_build(unpickler: Any) -> None:
+    # BUILD calls `__setstate__`, or else changes the object's `__dict__`.
     if not isinstance(unpickler.stack[-2], _DType | PickledArray):
-        raise GalleryError("the pickle changes something that is not an array")
+        raise GalleryError("the pickle sets the state of something that is not an array")
     _OPCODES[pickle.BUILD[0]](unpickler)
 
 
 def _load_bytearray(unpickler: Any) -> None:
-    """Python's own makes room for as many bytes as the file says there are."""
+    # Python's own implementation allocates as many bytes as the file says before it reads them.
     (size,) = struct.unpack("<Q", unpickler.read(8))
     if size > MAX_PICKLE_BYTES:
-        raise GalleryError("the pickle says that it is larger than a gallery may be")
+        raise GalleryError("the pickle announces more bytes than a gallery may have")
     unpickler.append(bytearray(unpickler.read(size)))
 
 
 _OPCODES: Mapping[int, Callable[[Any], None]] = pickle._Unpickler.dispatch
 _HASHING = (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET)
+"""Opcodes that put values into a set, and so hash them."""
+
 _REGISTERED = (pickle.EXT1, pickle.EXT2, pickle.EXT4)
-"""Take objects from a registry of the process, and do not ask `find_class` for a known one."""
+"""Opcodes that take an object from a registry of the process. They bypass `find_class` if the
+object was looked up before."""
 
 _REFUSED = frozenset(opcode[0] for opcode in (*_HASHING, *_REGISTERED))
 
 
-class _Counted(dict[int, Callable[[Any], None]]):
-    """Opcodes, of which so many are run."""
+class _CountedOpcodes(dict[int, Callable[[Any], None]]):
+    """The table of opcodes. It counts look-ups and refuses more than MAX_STEPS of them."""
 
     left = MAX_STEPS
 
@@ -250,14 +276,17 @@ class _Counted(dict[int, Callable[[Any], None]]):
         self.left -= 1
         if self.left < 0:
             raise GalleryError(
-                f"the pickle has more than {MAX_STEPS} steps; so large a gallery has to be native"
+                f"the pickle has more than {MAX_STEPS} steps; a gallery this large has to be native"
             )
         return super().__getitem__(opcode)
 
 
 class _ArrayUnpickler(pickle._Unpickler):
-    """The one written in Python: its opcodes can be replaced, and a single index does not make it
-    fill the memory."""
+    """The restricted unpickler, made from Python's implementation in Python.
+
+    In the implementation in C, opcodes cannot be replaced. It also keeps its memo in an array, so
+    one entry with a huge index makes it allocate memory for all indices below.
+    """
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
         **{opcode: load for opcode, load in _OPCODES.items() if opcode not in _REFUSED},
@@ -268,8 +297,8 @@ class _ArrayUnpickler(pickle._Unpickler):
     }
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, encoding="bytes")
-        self.dispatch = _Counted(self.dispatch)  # type: ignore[misc]
+        super().__init__(file, encoding="bytes")  # leave Python 2's byte strings as bytes
+        self.dispatch = _CountedOpcodes(self.dispatch)  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -277,8 +306,8 @@ class _ArrayUnpickler(pickle._Unpickler):
         except KeyError as error:
             raise GalleryError(
                 f"the pickle asks for {f'{module}.{name}'!r:.200}, which a gallery does not need;"
-                " nothing of it was run"
+                " no code of the pickle was run"
             ) from error
 
     def persistent_load(self, pid: object) -> Any:
-        raise GalleryError("the pickle refers to objects outside of it")
+        raise GalleryError("the pickle refers to objects outside the file")

@@ -1,37 +1,42 @@
-"""Which work is called next.
+"""The order in which queued work is claimed.
 
-Work that is queued has a stage: it is in line, or it rests until `due_s` (a retry), or it stands
-behind other work of the same object, which is in line or running.
+Queued work is in one of three stages: in line; resting until its `due_s` (for example a retry); or
+behind other work for the same object that is in line or running.
 
-Fair by prefix: the prefix of a key is its first folder. A line is sorted by `turn`, which grows by
-one with each work of the same prefix and begins at the front of the line (start-time fair queuing,
-Goyal 1996). So the next work of every prefix is near the front, however many works others have.
-Among those near the front, the prefix with the fewest running calls goes first, then the one whose
-calls have taken less time of late; then new work goes before retries.
+There are two lines, one for new work and one for retries. Both treat the prefixes of keys fairly; a
+prefix is the top-level folder of a key. A line is sorted by `turn`. When work joins a line, its
+turn is one more than that of the last work with the same prefix, but not less than the turn at the
+front of the line (start-time fair queuing, Goyal 1996). So every prefix has work near the front of
+the line, however much work the other prefixes have.
+
+Among the work near the front of both lines, the prefix with the fewest running calls comes first,
+then the prefix whose calls took less time recently. If both are equal, new work comes before
+retries.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-RESTS, IN_LINE, BEHIND = 0, 1, 2
-"""Stages. Running work keeps IN_LINE; a unique index allows one such work per object."""
+RESTING, IN_LINE, BEHIND = 0, 1, 2
+"""The stages. Running work stays IN_LINE, so an object has at most one work in that stage."""
 
 LOOK_AHEAD = 32
-"""How many works at the front of each line are compared."""
+"""How many pieces of work at the front of each line are compared."""
 
-RETRY_SHARE = 10
-"""One call in so many is a retry, if one waits, even while there is new work."""
+RETRY_EVERY = 10
+"""Every tenth call is a retry if one is due, even if there is new work."""
 
 HALF_LIFE_S = 600.0
-"""The time that a prefix has used counts half as much after this time."""
+"""After this time, the call time of a prefix counts half as much."""
 
 SAME_USE_S = 60.0
-"""Prefixes whose calls took equally many minutes count as equal."""
+"""Prefixes whose recent calls took the same number of whole minutes count as equal."""
 
 MAX_PREFIXES = 1000
+"""Limit on the prefixes whose call times are remembered: uploaders can make up any number."""
 
 
 class Candidate(NamedTuple):
@@ -40,8 +45,7 @@ class Candidate(NamedTuple):
     id: int
     prefix: str
     turn: int
-    again: bool
-    """Whether it is a retry."""
+    is_retry: bool
 
 
 def prefix_of(key: str) -> str:
@@ -49,27 +53,51 @@ def prefix_of(key: str) -> str:
     return key[: key.find("/") + 1]
 
 
+def next_turn(last_of_prefix: int | None, front: int | None) -> int:
+    """The turn of work that joins a line.
+
+    `last_of_prefix` is the largest turn of work with the same prefix in that line, and `front` the
+    smallest turn in the line. Both are None if there is no such work.
+    """
+    return max(front or 0, 0 if last_of_prefix is None else last_of_prefix + 1)
+
+
+def first_of_each_prefix(line: Iterable[Candidate]) -> list[Candidate]:
+    """The candidates that are first in line within their prefix."""
+    first: dict[str, Candidate] = {}
+    for candidate in line:
+        first.setdefault(candidate.prefix, candidate)
+    return list(first.values())
+
+
 class FairOrder:
-    """Remembers how long the calls of each prefix took. Not safe for threads."""
+    """Chooses the next work, and remembers how long the calls of each prefix took.
+
+    Not safe for threads.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._used: dict[str, tuple[float, float]] = {}
-        """Prefix -> (seconds, when that was)."""
-        self._since_retry = 0
+        self._call_times: dict[str, tuple[float, float]] = {}
+        """Prefix -> (total seconds of its calls, Unix time when that total was computed)."""
+        self._calls_since_retry = 0
 
-    def used(self, prefix: str, seconds: float) -> None:
-        """Adds the time of a call."""
-        if len(self._used) >= MAX_PREFIXES:
-            self._used = {
-                each: at for each, at in self._used.items() if self.used_s(each) >= SAME_USE_S
+    def add_call(self, prefix: str, duration_s: float) -> None:
+        """Add the duration of a call to the call time of its prefix."""
+        if len(self._call_times) >= MAX_PREFIXES:
+            self._call_times = {
+                known: figure
+                for known, figure in self._call_times.items()
+                if self.recent_s(known) >= SAME_USE_S
             }
-        if prefix in self._used or len(self._used) < MAX_PREFIXES:
-            self._used[prefix] = (self.used_s(prefix) + max(0.0, seconds), self._clock())
+        if prefix in self._call_times or len(self._call_times) < MAX_PREFIXES:
+            # A duration is negative if the clock was set back between two starts of the trigger.
+            total_s = self.recent_s(prefix) + max(0.0, duration_s)
+            self._call_times[prefix] = (total_s, self._clock())
 
-    def used_s(self, prefix: str) -> float:
-        """Recent time of its calls."""
-        seconds, at_s = self._used.get(prefix, (0.0, 0.0))
+    def recent_s(self, prefix: str) -> float:
+        """The call time of a prefix in seconds; the older a call, the less it counts."""
+        seconds, at_s = self._call_times.get(prefix, (0.0, 0.0))
         return seconds * math.pow(0.5, max(0.0, self._clock() - at_s) / HALF_LIFE_S)
 
     def choose(
@@ -78,15 +106,20 @@ class FairOrder:
         """The next work, given the number of running calls of each prefix."""
         if len(candidates) < 2:
             return candidates[0] if candidates else None
-        kinds = {each.again for each in candidates}
-        retry_first = len(kinds) > 1 and self._since_retry + 1 >= RETRY_SHARE
-        use = {each.prefix: self.used_s(each.prefix) // SAME_USE_S for each in candidates}
+        has_both = len({candidate.is_retry for candidate in candidates}) > 1
+        retry_first = has_both and self._calls_since_retry + 1 >= RETRY_EVERY
+        use = {each.prefix: self.recent_s(each.prefix) // SAME_USE_S for each in candidates}
 
-        def rank(each: Candidate) -> tuple[float, ...]:
-            late = each.again != retry_first
-            fair = (running.get(each.prefix, 0), use[each.prefix])
-            return (late, *fair, each.turn) if retry_first else (*fair, late, each.turn, each.id)
+        def rank(candidate: Candidate) -> tuple[float, ...]:
+            wrong_kind = candidate.is_retry != retry_first
+            fair = (running.get(candidate.prefix, 0), use[candidate.prefix])
+            if retry_first:
+                return (wrong_kind, *fair, candidate.turn)
+            return (*fair, wrong_kind, candidate.turn, candidate.id)
 
         chosen = min(candidates, key=rank)
-        self._since_retry = 0 if chosen.again or len(kinds) == 1 else self._since_retry + 1
+        if chosen.is_retry or not has_both:
+            self._calls_since_retry = 0
+        else:
+            self._calls_since_retry += 1
         return chosen

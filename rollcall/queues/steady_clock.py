@@ -1,23 +1,25 @@
-"""The time that the inbox lives by."""
+"""The clock of the work queues."""
 
 from __future__ import annotations
 
 import time
 
+# On Linux, CLOCK_BOOTTIME also counts the time that the machine sleeps. On other systems this clock
+# stops during sleep, so leases and retry delays last longer by the length of the sleep.
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Linux's goes on while the machine sleeps; elsewhere the monotonic one has to do."""
 
 
 class SteadyClock:
-    """Unix time as it was when the clock was made, and from then on what really went by.
+    """A clock that shows Unix time, and is not affected when the system's clock is set.
 
-    Whoever sets the system's clock meanwhile changes nothing: no lease ends early while its call
-    still runs, and nothing waits for an hour that comes twice.
+    It reads the system's clock once, and then adds the time that has passed since. Otherwise a
+    lease would end too early when somebody sets the system's clock forward, and a retry would be
+    late when somebody sets it back.
     """
 
     def __init__(self) -> None:
         self._start_s = time.time() - time.clock_gettime(_SINCE_BOOT)
 
     def __call__(self) -> float:
-        """In seconds."""
+        """The Unix time in seconds."""
         return self._start_s + time.clock_gettime(_SINCE_BOOT)

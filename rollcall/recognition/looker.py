@@ -1,11 +1,17 @@
-"""One look: from the pixels of a frame to its faces, and whom each is nearest to."""
+"""Looks at one frame: finds its faces, encodes them and compares each with the gallery.
+
+A face that has hardly moved since another look shortly before or after is not encoded again,
+because an encoding takes about as long as finding all faces of the frame. Such a face is
+*followed*: it gets the encoding and the match of that other look (decision 0093, measurements in
+`core/following.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from rollcall.core.decision import Decision
+from rollcall.core.decision import DecisionRule
 from rollcall.core.face_quality import measure, why_not_judged
 from rollcall.core.following import Patch, is_same, patch_of
 from rollcall.core.gallery import Gallery
@@ -17,11 +23,12 @@ from rollcall.core.voting import is_clear
 
 @dataclass(frozen=True, slots=True)
 class SeenFace:
-    """A sighting, and the pixels by which later looks recognise the face again."""
+    """A sighting, and the pixels by which later looks can follow the face."""
 
     sighting: Sighting
     patch: Patch
-    """The pixels of the look that encoded the face, so that a face cannot change bit by bit."""
+    """Pixels from the look that encoded the face, not from the latest look. Otherwise a face could
+    turn into another one in small steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +38,18 @@ class FrameLook:
     time_s: float
     faces: tuple[SeenFace, ...]
     cut_s: float | None = None
-    """The first frame behind a cut between the look before and this one, where the two differ."""
+    """Time of the first frame after a cut between the previous look and this one. Set only if the
+    two looks show different people."""
 
     def sightings(self) -> list[Sighting]:
         return [face.sighting for face in self.faces]
 
 
 class Looker:
-    """Finds the faces of frames, and compares each with the gallery. For one thread."""
+    """Looks at frames with one engine and one gallery. Not thread-safe."""
 
     def __init__(
-        self, engine: FaceEngine, gallery: Gallery, decision: Decision, watch: Stopwatch
+        self, engine: FaceEngine, gallery: Gallery, decision: DecisionRule, watch: Stopwatch
     ) -> None:
         self._engine = engine
         self._gallery = gallery
@@ -49,45 +57,53 @@ class Looker:
         self.watch = watch
 
     def with_watch(self, watch: Stopwatch) -> Looker:
-        """The same for another thread."""
+        """Return a looker for another thread, with a stopwatch of its own."""
         return Looker(self._engine, self._gallery, self.decision, watch)
 
     def look(self, frame: Frame, others: Iterable[FrameLook] = ()) -> FrameLook:
-        """`others` are looks nearby. A face that one of them shows at the same place, and that was
-        clear there, is not encoded again."""
-        with self.watch.stage("faces"):
-            detected = self._engine.detect(frame.pixels)
-            found = [(each, patch_of(frame.pixels, each.box)) for each in detected]
-            faces = [face for look in others for face in look.faces]
-            known = [face for face in faces if is_clear([face.sighting], self.decision)]
-            seen = [self._followed(frame.time_s, *each, known) for each in found]
-            new = [each for each, face in zip(found, seen, strict=True) if face is None]
-            encoded = iter(self._judged(frame, new))
-        return FrameLook(frame.time_s, tuple(face or next(encoded) for face in seen))
+        """Find and judge all faces of the frame.
 
-    def _followed(
-        self, time_s: float, detected: DetectedFace, patch: Patch, known: Sequence[SeenFace]
+        `others` are looks shortly before or after this frame. Their clear faces can be followed.
+        """
+        with self.watch.stage("faces"):
+            faces = self._engine.detect(frame.pixels)
+            detected = [(face, patch_of(frame.pixels, face.box)) for face in faces]
+            known = [seen for look in others for seen in look.faces]
+            # Only clear faces are followed: more looks at a doubtful face may still name it.
+            clear = [seen for seen in known if is_clear([seen.sighting], self.decision)]
+            followed = [self._follow(frame.time_s, *each, clear) for each in detected]
+            new = [each for each, seen in zip(detected, followed, strict=True) if seen is None]
+            judged = iter(self._judge(frame, new))
+        return FrameLook(frame.time_s, tuple(seen or next(judged) for seen in followed))
+
+    def _follow(
+        self, time_s: float, detected: DetectedFace, patch: Patch, clear: Sequence[SeenFace]
     ) -> SeenFace | None:
-        """The face as an earlier look encoded it; None if it is not surely the same."""
-        for each in known:
-            face = each.sighting.face
-            if is_same(face.box, each.patch, detected.box, patch):
+        """Return the face with the encoding of another look; None if it may be another face."""
+        for other in clear:
+            face = other.sighting.face
+            if is_same(face.box, other.patch, detected.box, patch):
                 moved = replace(face, box=detected.box, landmarks=detected.landmarks)
-                sighting = Sighting(time_s, moved, each.sighting.match, followed=True)
-                return SeenFace(sighting, each.patch)
+                sighting = Sighting(time_s, moved, other.sighting.match, followed=True)
+                return SeenFace(sighting, other.patch)
         return None
 
-    def _judged(self, frame: Frame, found: Sequence[tuple[DetectedFace, Patch]]) -> list[SeenFace]:
-        """All of them, encoded where they can be judged."""
-        faces = [_measured(frame.pixels, each) for each, _ in found]
-        good = [each for (each, _), face in zip(found, faces, strict=True) if not face.problem]
+    def _judge(
+        self, frame: Frame, detected: Sequence[tuple[DetectedFace, Patch]]
+    ) -> list[SeenFace]:
+        """Return every face, in the given order. Only faces of sufficient quality get an encoding
+        and a match."""
+        faces = [_measure_quality(frame.pixels, face) for face, _ in detected]
+        pairs = zip(detected, faces, strict=True)
+        good = [found for (found, _), face in pairs if not face.problem]
         if good:
+            # One call for all faces of the frame, because the encoder works in batches.
             encodings = self._engine.encode(frame.pixels, good)
             with self.watch.stage("match"):
                 matches = iter(self._gallery.nearest(encodings))
             rows = iter(encodings)
         seen = []
-        for face, (_, patch) in zip(faces, found, strict=True):
+        for face, (_, patch) in zip(faces, detected, strict=True):
             match = None
             if not face.problem:
                 face, match = replace(face, encoding=next(rows)), next(matches)
@@ -95,6 +111,6 @@ class Looker:
         return seen
 
 
-def _measured(pixels: Pixels, face: DetectedFace) -> Face:
+def _measure_quality(pixels: Pixels, face: DetectedFace) -> Face:
     quality = measure(pixels, face.box, face.landmarks, face.score)
     return Face(face.box, face.landmarks, quality, None, why_not_judged(quality))

@@ -1,4 +1,15 @@
-"""From a video file to the people in it: frames -> faces -> who."""
+"""Recognises the people in one video file. This module is the entry point of the package.
+
+1. The video tracks of the file are searched one after the other, up to the first one that shows a
+   face (`search.py`).
+2. A search looks at the frames that the scan chooses (`core/sampling.py`). A *look* finds the faces
+   of a frame and compares each with the gallery (`looker.py`).
+3. `SCAN=timeline` looks once a second; between two looks that show different people, it takes more
+   looks until the moment of the change is known (`refiner.py`).
+4. Sightings of one face at several times are grouped, and together they vote for a name, or for
+   nobody (`core/voting.py`). The times of the sightings become intervals (`core/presence.py`).
+5. The result also contains the coverage: how thoroughly the video was searched.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +17,20 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
-from rollcall.core.decision import Decision
+from rollcall.core.decision import DecisionRule
 from rollcall.core.errors import DecoderCrashed, NotAVideo
 from rollcall.core.gallery import Gallery
-from rollcall.core.protocols import FaceEngine, VideoFile
+from rollcall.core.protocols import FaceEngine, Video, VideoFile
 from rollcall.core.sampling import Scan
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.tolerance import decision_for
-from rollcall.core.types import Coverage, Recognition, Sighting, Video
+from rollcall.core.types import Coverage, Recognition
 from rollcall.core.voting import people
-from rollcall.recognition.looker import FrameLook, Looker
-from rollcall.recognition.search import Search, SearchLimits
+from rollcall.recognition.looker import Looker
+from rollcall.recognition.search import Search, SearchedTrack, SearchLimits
 
 MIN_LEFT_S = 1.0
 """Minimum time left for decoding when the download used up the limit. The check after the first
@@ -28,22 +38,25 @@ frame then reports the time-out."""
 
 CPU_S = 30.0
 CPU_S_PER_MB = 5.0
-"""Processor time that a video may take where only some frames are looked at, so that a small file
-cannot hold a replica for minutes. A still picture of ten minutes in 1080p (0.6 MB), in which nobody
-is, took 3 s; the real clips of two seconds take 0.03 to 0.1 s."""
+"""Limit for the processor time of a video: CPU_S plus CPU_S_PER_MB for each megabyte of the file,
+so that a small file cannot occupy a replica for minutes. It does not apply to `SCAN=timeline`.
+Measured: ten minutes of a still picture in 1080p without faces (0.6 MB) took 3 s; real clips of two
+seconds take 0.03 to 0.1 s."""
 
 MAX_SEARCHED_TRACKS = 3
-"""Cameras and recorders write two or three. Each may take as long as the whole video."""
+"""Limit for the video tracks that are searched. Cameras and recorders write two or three, and the
+search of each track may take as long as that of a whole video."""
 
 log = logging.getLogger(__name__)
 
 
 class OpenVideo(Protocol):
-    """Opens a video; `whole` says that all of it will be looked at, for `max_s` seconds at most.
+    """Opens one video track of a file.
 
-    `cpu_s` is how much processor time decoding may take. `track` counts its video tracks in the
-    order in which they are worth looking at. Raises NotAVideo, VideoTooLarge, DecoderCrashed or
-    DecoderUnavailable, then and while frames are read.
+    `whole` means that the whole video will be decoded. `max_s` limits the wall time and `cpu_s` the
+    processor time of decoding. `track` counts from 0, in the order in which tracks should be
+    searched (decision 0053). NotAVideo, VideoTooLarge, VideoTooLong, VideoTooSlow, DecoderCrashed
+    and DecoderUnavailable may be raised on opening and whenever a frame is read.
     """
 
     def __call__(
@@ -51,23 +64,8 @@ class OpenVideo(Protocol):
     ) -> AbstractContextManager[Video]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class SearchedTrack:
-    """The looks at one video track."""
-
-    track: int
-    tracks: int
-    duration_s: float
-    damaged: bool
-    looks: tuple[FrameLook, ...]
-    stopped_at_s: float | None
-
-    def sightings(self) -> tuple[Sighting, ...]:
-        return tuple(sighting for look in self.looks for sighting in look.sightings())
-
-
 class Recogniser:
-    """Looks at one video at a time and keeps nothing of it."""
+    """Recognises one video at a time, and keeps no data about it afterwards."""
 
     def __init__(
         self,
@@ -78,7 +76,8 @@ class Recogniser:
         scan: Scan,
         max_s: float,
     ) -> None:
-        """`tolerance` None means the gallery's own. A video may take `max_s` seconds."""
+        """If `tolerance` is None, the gallery's own tolerance is used. `max_s` limits the wall time
+        of one video, its download included."""
         self.engine = engine
         self._open_video = open_video
         self._tolerance = tolerance
@@ -86,11 +85,15 @@ class Recogniser:
         self._max_s = max_s
 
     def recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
-        """Raises NotAVideo, or VideoTooLarge, also when it takes longer than `max_s` seconds
-        from the start of the watch."""
+        """Search the video and decide who is in it.
+
+        Raises NotAVideo, VideoTooLarge, VideoTooLong or TooManyFaces; and VideoTooSlow if it takes
+        longer than `max_s` seconds from the start of the watch.
+        """
         try:
             return self._recognise(file, gallery, watch)
         except DecoderCrashed as error:
+            # A single crash may be the machine's fault. After a second one, we blame the video.
             log.warning("%s; trying once more", error)
         try:
             return self._recognise(file, gallery, watch)
@@ -99,20 +102,24 @@ class Recogniser:
 
     def _recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         decision = decision_for(gallery, self._tolerance, self.engine.space)
-        limits = SearchLimits(watch, self._max_s, self._cpu_s(file))
+        limits = SearchLimits(watch, self._max_s, self._cpu_limit_s(file))
         search = Search(self._scan, Looker(self.engine, gallery, decision, watch), limits)
-        searched = self._search(file, search)
-        best = next((each for each in searched if each.sightings()), searched[0])
-        if not best.sightings() and any(each.damaged for each in searched):
+        searched = self._search_tracks(file, search)
+        best = next((track for track in searched if track.sightings()), searched[0])
+        # If a part of the video could not be decoded, "nobody" would be a guess.
+        if not best.sightings() and any(track.damaged for track in searched):
             raise NotAVideo(
                 "the video is damaged, and what could be decoded shows nobody; upload it again"
             )
         with watch.stage("vote"):
             return _recognition(best, searched, decision)
 
-    def _search(self, file: VideoFile, search: Search) -> list[SearchedTrack]:
-        """The tracks up to the first one with faces: a lecture may have its slides on one track and
-        the camera on the next. A track that cannot be decoded is left out if another one can."""
+    def _search_tracks(self, file: VideoFile, search: Search) -> list[SearchedTrack]:
+        """Search the video tracks up to the first one with faces.
+
+        The recording of a lecture may have slides on one track and the camera on the next
+        (decision 0053). A track that cannot be decoded is skipped, unless none can be decoded.
+        """
         searched: list[SearchedTrack] = []
         refusals: list[NotAVideo] = []
         for track in range(MAX_SEARCHED_TRACKS):
@@ -127,24 +134,31 @@ class Recogniser:
         return searched
 
     def _search_track(self, file: VideoFile, search: Search, track: int) -> SearchedTrack:
-        """Once more, with closer looks, where the video turns out far shorter than its header says:
-        looks spread over hours would pass over everybody in a video of a minute."""
-        found, planned_s, moving_s = self._look_through(file, search, track)
-        if found.stopped_at_s is None and self._scan.must_search_again(planned_s, moving_s):
-            found, _, _ = self._look_through(file, search, track, moving_s)
-        return found
+        searched, planned_s, moving_s = self._open_and_search(file, search, track)
+        # The header may claim that a video of one minute lasts for hours. Looks that are spread
+        # over hours would miss almost everybody, so the video is searched again, with looks spread
+        # over its true length.
+        stopped = searched.stopped_at_s is not None
+        if not stopped and self._scan.must_search_again(planned_s, moving_s):
+            searched, _, _ = self._open_and_search(file, search, track, moving_s)
+        return searched
 
-    def _look_through(
+    def _open_and_search(
         self, file: VideoFile, search: Search, track: int, length_s: float | None = None
     ) -> tuple[SearchedTrack, float, float]:
-        """Also the `moving_s` that the looks were planned for, and the true one."""
+        """Search the track. Return it, the length for which the looks were planned, and the true
+        length.
+
+        Both lengths are measured as `Video.moving_s`. If `length_s` is None, the looks are planned
+        for the length in the header.
+        """
 
         def open_track() -> AbstractContextManager[Video]:
             return self._open_video(
                 file,
                 whole=self._scan.walks,
                 max_s=max(MIN_LEFT_S, self._max_s - search.limits.watch.elapsed_s()),
-                cpu_s=self._cpu_s(file),
+                cpu_s=self._cpu_limit_s(file),
                 track=track,
             )
 
@@ -152,42 +166,36 @@ class Recogniser:
             with search.limits.watch.stage("open"):
                 video = stack.enter_context(open_track())
             planned_s = video.moving_s if length_s is None else length_s
-            found = search.through(video, planned_s, open_track)
-            searched = SearchedTrack(
-                video.track,
-                video.tracks,
-                video.duration_s,
-                found.damaged,
-                tuple(found.looks),
-                found.stopped_at_s,
-            )
-            return searched, planned_s, video.moving_s
+            searched = search.search_track(video, planned_s, open_track)
+            return searched, planned_s, video.moving_s  # `moving_s` is exact only by now
 
-    def _cpu_s(self, file: VideoFile) -> float:
-        """Processor time for decoding, and as much again for the search for faces."""
+    def _cpu_limit_s(self, file: VideoFile) -> float:
+        """Return the processor time that decoding may take. Looking for faces is limited
+        separately, to the same time."""
         if self._scan.walks:
             return self._max_s
         return min(self._max_s, CPU_S + CPU_S_PER_MB * file.size_bytes / 1e6)
 
 
 def _recognition(
-    best: SearchedTrack, searched: Sequence[SearchedTrack], decision: Decision
+    best: SearchedTrack, searched: Sequence[SearchedTrack], decision: DecisionRule
 ) -> Recognition:
+    """Decide who is in the track `best`. The other searched tracks show nobody."""
     sightings = best.sightings()
     looks_s = [look.time_s for look in best.looks]
-    end_s = max([best.duration_s, *looks_s])
-    steps = (after - before for before, after in pairwise([*looks_s, end_s]))
+    end_s = max([best.duration_s, *looks_s])  # the header's duration may be too short, or 0
+    gaps_s = (after - before for before, after in pairwise([*looks_s, end_s]))
     coverage = Coverage(
         track=best.track,
         tracks=best.tracks,
         searched=len(searched),
         looks=len(looks_s),
-        longest_gap_s=max(steps, default=0.0),
+        longest_gap_s=max(gaps_s, default=0.0),
         faces=len(sightings),
         not_judged=Counter(s.face.problem for s in sightings if s.face.problem),
         stopped_at_s=best.stopped_at_s,
     )
     cuts_s = [look.cut_s for look in best.looks if look.cut_s is not None]
     found = people(sightings, decision, looks_s, end_s, cuts_s)
-    frames = sum(len(each.looks) for each in searched)
+    frames = sum(len(track.looks) for track in searched)
     return Recognition(found, sightings, frames, best.duration_s, coverage)

@@ -1,4 +1,10 @@
-"""When somebody came or went, found between two looks."""
+"""Finds out when somebody came or went between two looks of `SCAN=timeline`.
+
+If a cut replaces everybody, the change is at the first frame after the cut. Otherwise the frame
+halfway between the two looks is searched, then the middle frame of each half whose ends still show
+different people, until every change is known to a tenth of a second. For this purpose, the decoder
+keeps the frames of the last seconds, so nothing is decoded twice (decisions 0090 and 0092).
+"""
 
 from __future__ import annotations
 
@@ -7,73 +13,72 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.presence import KNOWN_S
-from rollcall.core.types import Encodings, Video
+from rollcall.core.presence import EXACT_STEP_S
+from rollcall.core.protocols import Video
+from rollcall.core.types import Encodings
 from rollcall.recognition.looker import FrameLook, Looker
 
 MAX_EXTRA_LOOKS = 4
-"""Average for each planned look. Faces that come and go all the time, for example because they are
-hardly visible, must not make a walk many times slower."""
+"""Limit for the extra looks per planned look, on average. Faces that flicker, for example because
+they are hardly visible, must not make the search many times slower."""
 
-SPARE_LOOKS = 40
+INITIAL_LOOKS = 40
+"""Extra looks that are allowed from the start, for a video in which much changes early on."""
 
 
 class Refiner:
-    """Finds the moments of change between two looks that show different people."""
+    """Refines one pair of looks after the other. All pairs share one budget of extra looks."""
 
     def __init__(self, looker: Looker) -> None:
         self._looker = looker
         self._space = looker.decision.space
-        self._left = SPARE_LOOKS
+        self._looks_left = INITIAL_LOOKS
 
     def between(self, video: Video, before: FrameLook, after: FrameLook) -> list[FrameLook]:
-        """Further looks in order of time, the last of which is `after`, the latest look at the
-        video.
+        """Return the extra looks and `after`, in order of time.
 
-        If everybody is somebody else behind a cut, that is the moment, and no further look is
-        needed. Otherwise the frames in the middle are searched, until each change is known to a
-        tenth of a second.
+        `after` must be the latest look at the video: the decoder does not keep older frames.
         """
-        self._left += MAX_EXTRA_LOOKS
+        self._looks_left += MAX_EXTRA_LOOKS
         if not self._differ(before, after):
             return [after]
         if self._all_differ(before, after):
             cut_s = video.cut_between(before.time_s, after.time_s)
             if cut_s is not None:
                 return [replace(after, cut_s=cut_s)]
-        found = [after]
+        looks = [after]
         gaps = [(before, after)]
-        while gaps and self._left > 0:
-            first, second = gaps.pop()
-            if second.time_s - first.time_s <= KNOWN_S or not self._differ(first, second):
+        while gaps and self._looks_left > 0:
+            start, end = gaps.pop()
+            if end.time_s - start.time_s <= EXACT_STEP_S or not self._differ(start, end):
                 continue
-            frame = video.kept_frame(first.time_s, second.time_s)
-            if frame is None:
+            frame = video.kept_frame(start.time_s, end.time_s)
+            if frame is None:  # the decoder kept no frame between the two
                 continue
-            self._left -= 1
-            middle = self._looker.look(frame, (first, second))
-            found.append(middle)
-            gaps += [(first, middle), (middle, second)]
-        return sorted(found, key=lambda look: look.time_s)
+            self._looks_left -= 1
+            middle = self._looker.look(frame, (start, end))
+            looks.append(middle)
+            gaps += [(start, middle), (middle, end)]
+        return sorted(looks, key=lambda look: look.time_s)
 
     def _differ(self, first: FrameLook, second: FrameLook) -> bool:
-        """Whether a face that can be judged is in one of them only."""
-        near = self._near(first, second)
-        return not (near.any(axis=1).all() and near.any(axis=0).all())
+        """Whether at least one face that can be judged is in only one of the two looks."""
+        same = self._same_faces(first, second)
+        return not (same.any(axis=1).all() and same.any(axis=0).all())
 
     def _all_differ(self, first: FrameLook, second: FrameLook) -> bool:
-        """Whether both show faces, and none in common."""
-        near = self._near(first, second)
-        return near.size > 0 and not near.any()
+        """Whether both looks show faces that can be judged, and no such face is in both."""
+        same = self._same_faces(first, second)
+        return same.size > 0 and not same.any()
 
-    def _near(self, first: FrameLook, second: FrameLook) -> NDArray[np.bool_]:
-        """Which faces of the two looks are the same, shape (faces, faces)."""
-        some, others = self._encodings(first), self._encodings(second)
-        distances = np.linalg.norm(some[:, None] - others[None], axis=2)
-        near: NDArray[np.bool_] = distances <= self._space.same_face_distance
-        return near
+    def _same_faces(self, first: FrameLook, second: FrameLook) -> NDArray[np.bool_]:
+        """Return, with shape (faces of first, faces of second), whether two faces are the same."""
+        rows, columns = self._encodings(first), self._encodings(second)
+        distances = np.linalg.norm(rows[:, None] - columns[None], axis=2)
+        same: NDArray[np.bool_] = distances <= self._space.same_face_distance
+        return same
 
     def _encodings(self, look: FrameLook) -> Encodings:
-        """Those of the faces that can be judged, shape (faces, size); there may be none."""
+        """Return the encodings of faces that can be judged, shape (faces, size)."""
         found = [s.face.encoding for s in look.sightings() if s.face.encoding is not None]
-        return np.array(found).reshape(len(found), self._space.size)
+        return np.array(found).reshape(len(found), self._space.size)  # (0, size) without faces

@@ -1,1 +1,1 @@
-"""The outside world, one vendor a module."""
+"""Adapters to S3, DynamoDB, SQS and SNS, and in-memory implementations of the same Protocols."""

@@ -1,4 +1,4 @@
-"""boto3 clients with time-outs set on purpose, and its errors turned into ours."""
+"""Builds boto3 clients with short time-outs, and maps boto3's errors to Rollcall's."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from rollcall.stores.whole_answers import refuse_cut_answers
 
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 30
-ATTEMPTS = 3
-"""botocore's own, a second or two; longer outages are the inbox's business."""
+MAX_ATTEMPTS = 3
+"""Number of attempts that botocore makes for one request. The retries of the work queue cover
+longer outages."""
 
 _THROTTLING = frozenset(
     {
@@ -45,8 +46,9 @@ _THROTTLING = frozenset(
         "TransactionInProgressException",
     }
 )
+"""Error codes that mean "too many requests" or "try again"."""
 
-_ANSWERS_LATER = (
+_NO_ANSWER = (
     vendor.HTTPClientError,
     vendor.ConnectionError,
     vendor.IncompleteReadError,
@@ -55,22 +57,26 @@ _ANSWERS_LATER = (
     vendor.MetadataRetrievalError,
     vendor.CredentialRetrievalError,
     ResponseParserError,
-    URLLib3SSLError,  # while a body is read
+    URLLib3SSLError,  # raised while a body is read; botocore does not wrap it there
 )
+"""Exceptions of a request that got no complete answer, and may succeed later."""
 
 
 def s3_client(settings: Settings) -> Any:
-    """For the object store: `S3_*`, or AWS's own when those are empty."""
+    """Return a client for the object store.
+
+    It uses the keys `S3_AWS_*`, or `AWS_*` if S3_AWS_ACCESS_KEY_ID is empty.
+    """
     return _client("s3", **_store_arguments(settings))
 
 
 def topic_client(settings: Settings) -> Any:
-    """The SNS API of the object store: Ceph's gateway serves both at one address."""
+    """Return an SNS client for the object store: Ceph's gateway has S3 and SNS at one address."""
     return _client("sns", **_store_arguments(settings))
 
 
 def sns_client(settings: Settings, region: str) -> Any:
-    """AWS's SNS, which confirms subscriptions."""
+    """Return a client for AWS's SNS, to confirm subscriptions."""
     return _client("sns", **{**_aws_arguments(settings, ""), "region_name": region})
 
 
@@ -79,7 +85,7 @@ def dynamodb_client(settings: Settings) -> Any:
 
 
 def dynamodb_resource(settings: Settings) -> Any:
-    """boto3's higher level, for its batch writer."""
+    """Return boto3's high-level interface, whose batch writer repeats unprocessed items."""
     arguments = _aws_arguments(settings, settings.dynamodb_endpoint_url)
     resource = _session().resource("dynamodb", config=_config(), **arguments)
     refuse_cut_answers(resource.meta.client)
@@ -91,8 +97,8 @@ def sqs_client(settings: Settings) -> Any:
 
 
 def lambda_client(settings: Settings) -> Any:
-    """It waits for a call as long as FUNCTION_TIMEOUT_S, and never repeats one by itself: a call
-    that was given up may be running still."""
+    """Return a client that waits up to FUNCTION_TIMEOUT_S for the answer to a call."""
+    # No retries: after a time-out the function may still be running, and would then run twice.
     config = _config(
         read_timeout=settings.function_timeout_s,
         retries={"mode": "standard", "total_max_attempts": 1},
@@ -103,9 +109,10 @@ def lambda_client(settings: Settings) -> Any:
 
 
 def delete_notification(settings: Settings, bucket: str, entry_id: str) -> None:
-    """`DELETE /bucket?notification=id`, an extension of Ceph's gateway that boto3 has no call for.
+    """Delete one notification of a bucket. A missing notification is not an error.
 
-    An id that is missing is not an error.
+    The request is `DELETE /bucket?notification=id`, an extension of Ceph's gateway. boto3 has no
+    method for it, so the request is signed and sent here.
     """
     arguments = _store_arguments(settings)
     url = f"{settings.s3_endpoint_url}/{quote(bucket)}?notification={quote(entry_id, safe='')}"
@@ -128,7 +135,7 @@ def _client(service: str, config: Config | None = None, **arguments: Any) -> Any
 
 
 def _session(**credentials: str | None) -> Any:
-    """One for each client: sessions are not safe for threads, clients are."""
+    """Return a new session for each client: sessions are not thread-safe, but clients are."""
     return boto3.session.Session(**credentials)
 
 
@@ -137,20 +144,23 @@ def _store_arguments(settings: Settings) -> dict[str, str | None]:
     if settings.s3_aws_access_key_id:
         arguments["aws_access_key_id"] = settings.s3_aws_access_key_id
         arguments["aws_secret_access_key"] = settings.s3_aws_secret_access_key
-        arguments["aws_session_token"] = None
+        arguments["aws_session_token"] = None  # the token belongs to the keys of AWS_*
     return arguments | {"verify": _ca_bundle(settings)}
 
 
 def _ca_bundle(settings: Settings) -> str | None:
-    """botocore would report a missing file as a server that does not answer."""
     path = settings.s3_ca_bundle
+    # Checked here, because botocore reports a missing file as a connection error.
     if path and not os.access(path, os.R_OK):
         raise SettingsError(f"S3_CA_BUNDLE: {path!r} cannot be read")
     return path or None
 
 
 def _aws_arguments(settings: Settings, endpoint: str) -> dict[str, str | None]:
-    """Empty credentials leave boto3 its own chain (a role, for example)."""
+    """Return arguments for a client.
+
+    If the keys are None, boto3 searches its other sources of credentials, such as an IAM role.
+    """
     return {
         "endpoint_url": endpoint or None,
         "region_name": settings.aws_region,
@@ -161,14 +171,14 @@ def _aws_arguments(settings: Settings, endpoint: str) -> dict[str, str | None]:
 
 
 def _config(**others: Any) -> Config:
-    """Path style, because Ceph's gateway mostly has no wildcard name; checksums only where asked
-    for, because older gateways do not know the trailing ones."""
     common = Config(
         connect_timeout=CONNECT_TIMEOUT_S,
         read_timeout=READ_TIMEOUT_S,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
         max_pool_connections=32,
+        # Host style (bucket.example.org) needs a wildcard DNS name, which few gateways have.
         s3={"addressing_style": "path"},
+        # By default, botocore sends trailing checksums, which older gateways refuse.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -176,30 +186,33 @@ def _config(**others: Any) -> Config:
 
 
 @contextmanager
-def boto_errors(what: str) -> Iterator[None]:
-    """Turns every error of boto3 into one of ours; `what` begins its sentence."""
+def boto_errors(action: str) -> Iterator[None]:
+    """Map every error that boto3 raises in the block to StoreUnavailable or StoreMisconfigured.
+
+    The message begins with `action`, such as "listing my-bucket".
+    """
     try:
         yield
     except vendor.ClientError as error:
-        raise _answered(what, error) from error
-    except _ANSWERS_LATER as error:
-        raise StoreUnavailable(f"{what}: {_unanswered(error)}") from error
+        raise _error_from_answer(action, error) from error
+    except _NO_ANSWER as error:
+        raise StoreUnavailable(f"{action}: {_describe_no_answer(error)}") from error
     except (vendor.NoCredentialsError, vendor.PartialCredentialsError) as error:
         raise StoreMisconfigured(
-            f"{what}: no keys; set AWS_ACCESS_KEY_ID and S3_AWS_ACCESS_KEY_ID with their secrets,"
+            f"{action}: no keys; set AWS_ACCESS_KEY_ID and S3_AWS_ACCESS_KEY_ID with their secrets,"
             " or run from the folder of .env"
         ) from error
     except Boto3Error as error:
-        # An upload in parts hides the answer behind an error of its own.
+        # boto3's multipart upload raises an error whose `__context__` is the store's answer.
         if isinstance(error.__context__, vendor.ClientError):
-            raise _answered(what, error.__context__) from error
-        raise StoreUnavailable(f"{what}: {error}") from error
+            raise _error_from_answer(action, error.__context__) from error
+        raise StoreUnavailable(f"{action}: {error}") from error
     except vendor.BotoCoreError as error:
-        raise StoreMisconfigured(f"{what}: {error}") from error
+        raise StoreMisconfigured(f"{action}: {error}") from error
 
 
-def _unanswered(error: Exception) -> str:
-    """botocore's errors know the address, where there is one."""
+def _describe_no_answer(error: Exception) -> str:
+    # botocore's connection errors carry the address; the others do not.
     url = getattr(error, "kwargs", {}).get("endpoint_url", "")
     if isinstance(error, vendor.ConnectionError) and url:
         parts = urlsplit(url)
@@ -214,24 +227,27 @@ def _unanswered(error: Exception) -> str:
 
 
 def error_code(error: BaseException | None) -> str:
-    """`NoSuchKey`, or the status where a HEAD has no body to say more; empty without an answer."""
+    """Return the store's error code, such as `NoSuchKey`; empty if the store did not answer.
+
+    The answer to a HEAD request has no body, so its code is the status, such as `404`.
+    """
     if not isinstance(error, vendor.ClientError):
         return ""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def error_message(error: vendor.ClientError) -> str:
-    """The service's own sentence; empty if it gave none."""
+    """Return the message of the service; empty if there is none."""
     return str(error.response.get("Error", {}).get("Message", ""))
 
 
 def refusal_code(error: RollcallError) -> str:
-    """The store's own code behind an error of ours; empty when it did not answer."""
+    """Return the store's error code behind one of our errors; empty if the store did not answer."""
     return error_code(error.__cause__)
 
 
 def is_missing(error: RollcallError) -> bool:
-    """Whether the store answered that the thing does not exist."""
+    """Whether the store answered 404, which means that the requested object does not exist."""
     cause = error.__cause__
     if not isinstance(cause, vendor.ClientError):
         return False
@@ -239,11 +255,11 @@ def is_missing(error: RollcallError) -> bool:
     return status == 404
 
 
-def _answered(what: str, error: vendor.ClientError) -> RollcallError:
+def _error_from_answer(action: str, error: vendor.ClientError) -> RollcallError:
     code = error_code(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if code in _THROTTLING or status >= 500 or status == 429:
-        return StoreUnavailable(f"{what}: {code or status}")
+        return StoreUnavailable(f"{action}: {code or status}")
     return StoreMisconfigured(
-        f"{what}: refused with {code or status}; check endpoint, keys, region and names"
+        f"{action}: refused with {code or status}; check endpoint, keys, region and names"
     )

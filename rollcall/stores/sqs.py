@@ -1,4 +1,4 @@
-"""Queues in SQS: taken by long polling, deleted only when their work is safe."""
+"""Queues in SQS: sending, long polling, and setting them up."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from rollcall.core.errors import RollcallError
 from rollcall.stores.boto import boto_errors, refusal_code
 
 MAX_AT_ONCE = 10
-"""Messages in one answer; SQS gives no more."""
-
+"""Largest number of messages in one answer of SQS."""
 
 RETENTION_S = 14 * 86400
-"""The longest that SQS keeps a message; without it, dead letters would be gone after four days."""
+"""Longest retention that SQS allows. By default, SQS would delete dead letters after four days."""
 
 SENT_MS = "sent_ms"
-"""Attribute of a message that was sent before: when it was first sent."""
+"""Attribute of a replayed message: the Unix time in milliseconds when it was first sent."""
 
-_TIME = re.compile("[0-9]{1,15}")
+_UNIX_MS = re.compile("[0-9]{1,15}")
 
 _NOT_SENDABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that SQS refuses in a message (API reference of SendMessage)."""
+"""Characters that SQS rejects in a message (API reference of SendMessage)."""
 
-_MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
+_QUEUE_MISSING = frozenset({"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"})
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A delivery of a message. `receipt` names the delivery, and changes with the next one."""
+    """One delivery of a message. Times are Unix times by the clock of the queue."""
 
     body: str
     receipt: str
+    """Handle of this delivery; the next delivery of the same message has another one."""
     deliveries: int
-    """How often it was delivered, this time included."""
+    """Number of deliveries, including this one."""
     queued_ms: int
-    """When it came into this queue; Unix time, by the queue's clock."""
+    """Time when the message was sent to this queue."""
     sent_ms: int
-    """When it was first sent: earlier, where it went through the dead letters."""
+    """Time when the message was first sent: `queued_ms`, or earlier if it was replayed."""
     attributes: Mapping[str, str]
-    """Its own attributes that are texts."""
+    """The sender's attributes of type String."""
 
 
 class SqsQueue:
@@ -53,21 +53,23 @@ class SqsQueue:
         self.url = url
         self.name = url.rpartition("/")[2]
 
-    def receive(self, most: int, wait_s: int, visibility_s: int) -> list[Message]:
-        """Up to `most` messages, as soon as there is one; none after `wait_s` seconds. Nobody else
-        gets them for `visibility_s` seconds."""
+    def receive(self, limit: int, wait_s: int, visibility_s: int) -> list[Message]:
+        """Wait up to `wait_s` seconds for messages, and return up to `limit` of them.
+
+        The messages stay invisible to other receivers for `visibility_s` seconds.
+        """
         answer = self._call(
             "receive_message",
-            MaxNumberOfMessages=min(most, MAX_AT_ONCE),
+            MaxNumberOfMessages=min(limit, MAX_AT_ONCE),
             WaitTimeSeconds=wait_s,
             VisibilityTimeout=visibility_s,
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             MessageAttributeNames=["All"],
         )
-        return [_message(each) for each in answer.get("Messages", ())]
+        return [_parse_message(message) for message in answer.get("Messages", ())]
 
     def change_visibility(self, message: Message, seconds: int) -> None:
-        """Nobody else gets it for so long from now on; 0 gives it back."""
+        """Keep the message invisible for `seconds` from now on; 0 makes it visible at once."""
         self._call(
             "change_message_visibility", ReceiptHandle=message.receipt, VisibilityTimeout=seconds
         )
@@ -76,11 +78,11 @@ class SqsQueue:
         self._call("delete_message", ReceiptHandle=message.receipt)
 
     def send(self, body: str, attributes: Mapping[str, str]) -> None:
-        """`attributes` are texts that are not empty."""
-        given = {
+        """Send a message. SQS rejects empty values of `attributes`."""
+        values = {
             name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()
         }
-        self._call("send_message", MessageBody=body, MessageAttributes=given)
+        self._call("send_message", MessageBody=body, MessageAttributes=values)
 
     def _call(self, operation: str, **arguments: Any) -> Any:
         with boto_errors(f"{operation} {self.name}"):
@@ -88,36 +90,42 @@ class SqsQueue:
 
 
 def too_long(error: RollcallError) -> bool:
-    """Whether a message was refused for what it holds; mostly that is more than the queue takes."""
+    """Whether SQS rejected a message, most likely because it was too long.
+
+    SQS has no code for that error alone: InvalidParameterValue also covers other faulty content.
+    """
     return refusal_code(error) == "InvalidParameterValue"
 
 
 def create_queue(client: Any, name: str) -> str:
-    """Makes the queue when it is missing; its URL. One that is there stays as it is."""
+    """Create the queue unless it exists, and return its URL. An existing queue stays unchanged."""
     attributes = {"MessageRetentionPeriod": str(RETENTION_S)}
     try:
-        with boto_errors(f"looking at the queue {name}"):
+        with boto_errors(f"looking for the queue {name}"):
             return str(client.get_queue_url(QueueName=name)["QueueUrl"])
     except RollcallError as error:
-        if refusal_code(error) not in _MISSING:
+        if refusal_code(error) not in _QUEUE_MISSING:
             raise
     with boto_errors(f"creating the queue {name}"):
         return str(client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
 
 def let_bucket_send(client: Any, url: str, bucket: str) -> str:
-    """Lets the bucket send to the queue; the queue's ARN. A policy that is there stays as it is."""
+    """Allow the bucket to send to the queue, and return the queue's ARN.
+
+    A policy that the queue already has stays unchanged, even if it does not allow this.
+    """
     with boto_errors(f"reading the policy of {url}"):
         answer = client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "Policy"])
         present: dict[str, str] = answer["Attributes"]
         if not present.get("Policy"):
-            policy = json.dumps(_write_policy(present["QueueArn"], bucket))
+            policy = json.dumps(_bucket_policy(present["QueueArn"], bucket))
             client.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     return present["QueueArn"]
 
 
-def _write_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
-    """What S3 needs to notify a queue (Amazon S3 User Guide, granting permissions to publish)."""
+def _bucket_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
+    """Return the policy that the S3 User Guide gives for notifications to a queue."""
     statement = {
         "Effect": "Allow",
         "Principal": {"Service": "s3.amazonaws.com"},
@@ -125,22 +133,25 @@ def _write_policy(queue_arn: str, bucket: str) -> dict[str, Any]:
         "Resource": queue_arn,
         "Condition": {
             "ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{bucket}"},
-            # A bucket's ARN names no account: a stranger may own that name once ours is deleted.
+            # The ARN of a bucket does not contain the account. If our bucket is deleted, somebody
+            # else may create a bucket with the same name.
             "StringEquals": {"aws:SourceAccount": queue_arn.split(":")[4]},
         },
     }
     return {"Version": "2012-10-17", "Statement": [statement]}
 
 
-def _message(given: Mapping[str, Any]) -> Message:
-    system, own = given["Attributes"], given.get("MessageAttributes", {})
+def _parse_message(answer: Mapping[str, Any]) -> Message:
+    system = answer["Attributes"]
     texts = {
-        n: _sendable(value["StringValue"]) for n, value in own.items() if "StringValue" in value
+        name: _sendable(value["StringValue"])
+        for name, value in answer.get("MessageAttributes", {}).items()
+        if "StringValue" in value
     }
     queued_ms = int(system["SentTimestamp"])
     return Message(
-        _sendable(given["Body"]),
-        given["ReceiptHandle"],
+        _sendable(answer["Body"]),
+        answer["ReceiptHandle"],
         int(system["ApproximateReceiveCount"]),
         queued_ms,
         _first_sent_ms(texts.get(SENT_MS, ""), queued_ms),
@@ -149,16 +160,20 @@ def _message(given: Mapping[str, Any]) -> Message:
 
 
 def _sendable(text: str) -> str:
-    """The text with JSON escapes in place of what cannot be sent on, or not even encoded.
+    """Replace the characters that SQS rejects, or that cannot be encoded, by JSON escapes.
 
-    A JSON answer may hold half of a surrogate pair. As an escape it is refused like every other
-    bad event, and can be stored as a dead letter.
+    The JSON of an answer may contain half of a surrogate pair. An event with the escape instead is
+    rejected like any other bad event, and can be sent to the dead letters.
     """
-    return _NOT_SENDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _NOT_SENDABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def _first_sent_ms(text: str, queued_ms: int) -> int:
-    """What the attribute says, where that can be: nothing was sent after it came."""
-    if _TIME.fullmatch(text):
-        return min(int(text), queued_ms)
+def _first_sent_ms(attribute: str, queued_ms: int) -> int:
+    """Return the time in the attribute, or `queued_ms` if that time is later or malformed.
+
+    Anyone who may send to the queue can set the attribute, so a later time is not believed: a
+    result with a time in the future could never be replaced.
+    """
+    if _UNIX_MS.fullmatch(attribute):
+        return min(int(attribute), queued_ms)
     return queued_ms

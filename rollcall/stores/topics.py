@@ -1,7 +1,8 @@
-"""Bucket notifications set up through the store's own S3 and SNS API.
+"""Topics and bucket notifications, set up through the store's S3 and SNS APIs.
 
-A topic belongs to one bucket and one address. Its entries in the bucket's notifications have ids
-that begin with its name, so entries and topics of others are never touched.
+A bucket's notification configuration is a list of entries, each of which sends some events to a
+topic or a queue. Each of our topics belongs to one bucket and one address, and the ids of its
+entries begin with its name. So topics and entries of other programs are never touched.
 """
 
 from __future__ import annotations
@@ -12,40 +13,43 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from rollcall.core.errors import RollcallError
-from rollcall.core.event_records import STARTS_WORK
+from rollcall.core.event_records import STARTING_EVENTS
 from rollcall.stores.boto import boto_errors, is_missing, refusal_code
 
 QUEUE_ENTRIES = "rollcall"
-"""Begins the ids of the entries that notify a queue."""
+"""Prefix of the ids of entries that send events to a queue."""
 
 USER = "rollcall"
-"""Name in the address of a subscription; its password is the token."""
+"""User name in the URLs of our subscriptions, by which we recognise them. The password in these
+URLs is the trigger's token."""
 
 MASKED = "****"
-"""What SNS shows in place of a password."""
+"""SNS shows this in place of the password in a subscription's URL."""
 
 CEPH_DELIVERY = {
     "time_to_live": "86400",
     "max_retries": "17280",
     "retry_sleep_duration": "5",
 }
-"""Seconds that the gateway keeps an event, how often it tries, and seconds between: a day, so that
-a trigger that is gone for good does not fill the queue, which would make uploads fail. What is
-dropped is found by listing. Ceph 16 does not know these attributes, and ignores them."""
+"""Limits for an undelivered event: the seconds for which the gateway keeps it, the number of
+retries, and the seconds between two retries. Both limits come to one day. Without them, the events
+for a trigger that is gone for good would fill the gateway's queue, and a full queue makes uploads
+fail. Videos whose events are dropped are found by the reconciler. Ceph 16 ignores these
+attributes."""
 
 DeleteEntry = Callable[[str], None]
-"""Removes the entry with this id from a bucket's notifications."""
+"""Deletes the entry with this id from a bucket's notification configuration."""
 
 
 class Target(NamedTuple):
-    """Where a topic sends its events; both are empty when it sends them nowhere."""
+    """The URL to which a topic sends events, and the token. Both are empty if there is no URL."""
 
     address: str
     token: str
 
 
 class Entry(NamedTuple):
-    """One entry of a bucket's notifications that sends events to a topic."""
+    """An entry of a bucket's notification configuration that sends events to a topic."""
 
     id: str
     topic_arn: str
@@ -56,7 +60,8 @@ class Entry(NamedTuple):
 
 
 def topic_arns(topics: Any) -> dict[str, str]:
-    """Every topic's ARN by its name. Ceph 16 lists a topic once more for each notification."""
+    """The ARNs of all topics, by name."""
+    # Ceph 16 lists a topic once for each notification that uses it; the dictionary drops repeats.
     with boto_errors("listing the topics"):
         pages = topics.get_paginator("list_topics").paginate()
         arns = [str(topic["TopicArn"]) for page in pages for topic in page.get("Topics", ())]
@@ -64,31 +69,33 @@ def topic_arns(topics: Any) -> dict[str, str]:
 
 
 def ceph_target(topics: Any, arn: str) -> Target | None:
-    """Where a topic of Ceph's gateway pushes; None when the topic is gone.
+    """The target of a topic of Ceph's gateway; None if the topic does not exist.
 
-    Ceph 16 lists deleted topics for as long as a bucket notifies them.
+    Ceph 16 still lists a deleted topic as long as a bucket has an entry for it.
     """
-    found = _unless_missing(
+    attributes = _unless_missing(
         f"reading the topic {arn}", lambda: topics.get_topic_attributes(TopicArn=arn)["Attributes"]
     )
-    if found is None:
+    if attributes is None:
         return None
-    address = json.loads(found.get("EndPoint") or "{}").get("EndpointAddress", "")
-    return Target(str(address), str(found.get("OpaqueData", "")))
+    address = json.loads(attributes.get("EndPoint") or "{}").get("EndpointAddress", "")
+    return Target(str(address), str(attributes.get("OpaqueData", "")))
 
 
 def sns_target(topics: Any, arn: str) -> Target | None:
-    """Where the topic's subscription of ours delivers; None when the topic is gone."""
+    """The target of our subscription to an SNS topic; None if the topic does not exist."""
     found = _unless_missing(f"reading the topic {arn}", lambda: _subscriptions(topics, arn))
     if found is None:
         return None
-    return next((target_of(each["Endpoint"]) for each in found if _is_ours(each)), Target("", ""))
+    ours = [target_of(each["Endpoint"]) for each in found if _is_ours(each)]
+    return ours[0] if ours else Target("", "")
 
 
-def ceph_topic(topics: Any, name: str, target: Target) -> str:
-    """Creates or updates a persistent topic of Ceph's gateway; its ARN.
+def create_ceph_topic(topics: Any, name: str, target: Target) -> str:
+    """Create or update a topic of Ceph's gateway, and return its ARN.
 
-    The gateway keeps events until they are taken, and sends the token with each as `opaqueData`.
+    The topic is persistent: the gateway queues its events until they are delivered. It sends the
+    token as `opaqueData` of each record.
     """
     attributes = {
         "push-endpoint": target.address,
@@ -101,9 +108,11 @@ def ceph_topic(topics: Any, name: str, target: Target) -> str:
     return arn
 
 
-def sns_topic(topics: Any, name: str, target: Target) -> str:
-    """Creates a topic whose one subscription of ours is the target, with the token as basic auth;
-    its ARN."""
+def create_sns_topic(topics: Any, name: str, target: Target) -> str:
+    """Create an SNS topic to which the target is subscribed, and return its ARN.
+
+    SNS sends the token as the password of basic auth. Our earlier subscriptions are removed.
+    """
     wanted = with_token(target)
     with boto_errors(f"creating the topic {name}"):
         arn: str = topics.create_topic(Name=name)["TopicArn"]
@@ -113,21 +122,23 @@ def sns_topic(topics: Any, name: str, target: Target) -> str:
                 TopicArn=arn, Protocol=urlsplit(target.address).scheme, Endpoint=wanted
             )
         for each in present:
+            # If the password is masked, this may be the wanted URL, so the subscription stays.
             if each["Endpoint"] != wanted and MASKED not in each["Endpoint"]:
                 _unsubscribe(topics, each)
     return arn
 
 
 def remove_topic(topics: Any, arn: str) -> None:
-    """Deletes the topic and the subscriptions of ours; it is fine if it does not exist.
+    """Delete a topic. A missing topic is not an error.
 
-    On Ceph the notification goes first: uploads to a bucket that notifies no topic would fail.
+    On Ceph, remove its entries from all buckets first: uploads to a bucket with an entry for a
+    missing topic fail.
     """
     _unless_missing(f"removing the topic {arn}", lambda: topics.delete_topic(TopicArn=arn))
 
 
 def remove_subscriptions(topics: Any, arn: str) -> None:
-    """Ends what `sns_topic` subscribed, for an SNS that keeps subscriptions of deleted topics."""
+    """Remove our subscriptions to a topic. SNS may keep them when the topic is deleted."""
 
     def remove() -> None:
         for each in _subscriptions(topics, arn):
@@ -138,7 +149,7 @@ def remove_subscriptions(topics: Any, arn: str) -> None:
 
 
 def entries(s3: Any, bucket: str) -> list[Entry]:
-    """The bucket's entries that notify topics; none in a bucket that does not exist."""
+    """The bucket's entries for topics; none if the bucket does not exist."""
     try:
         with boto_errors(f"reading the notification of {bucket}"):
             present = s3.get_bucket_notification_configuration(Bucket=bucket)
@@ -146,17 +157,19 @@ def entries(s3: Any, bucket: str) -> list[Entry]:
         if refusal_code(error) == "NoSuchBucket":
             return []
         raise
-    found = present.get("TopicConfigurations", ())
-    return [Entry(str(each.get("Id", "")), str(each.get("TopicArn", ""))) for each in found]
+    configurations = present.get("TopicConfigurations", ())
+    return [
+        Entry(str(each.get("Id", "")), str(each.get("TopicArn", ""))) for each in configurations
+    ]
 
 
 def notify(
     s3: Any, bucket: str, arn: str, suffixes: Iterable[str], replaced: Collection[str] = ()
 ) -> None:
-    """Sends every new object whose key ends in one of the suffixes, in small or capital letters
-    (cameras write both), to the topic.
+    """Make the bucket send an event to the topic for each new object with one of the suffixes.
 
-    Replaces the topic's earlier entries and those whose ids are in `replaced`; all others stay.
+    The suffixes match in lower case and in upper case, since cameras write both. Earlier entries of
+    the topic, and entries whose ids are in `replaced`, are replaced. All other entries stay.
     """
     name = arn.rpartition(":")[2]
     ours = _entries(name, arn, suffixes)
@@ -167,14 +180,14 @@ def notify(
 
 
 def remove_notification(s3: Any, bucket: str, ids: Collection[str]) -> None:
-    """Removes these entries from the bucket's notifications."""
+    """Remove these entries from the bucket's notification configuration."""
     if ids:
         with boto_errors(f"removing the notification of {bucket}"):
             _replace(s3, bucket, ids, [])
 
 
 def notify_queue(s3: Any, bucket: str, queue_arn: str, suffixes: Iterable[str]) -> None:
-    """`notify` to a queue of SQS, without a topic between."""
+    """Make the bucket send the events directly to an SQS queue instead of a topic."""
     ours = [_to_queue(entry) for entry in _entries(QUEUE_ENTRIES, queue_arn, suffixes)]
     with boto_errors(f"setting the notification of {bucket}"):
         _replace(s3, bucket, [each["Id"] for each in ours], ours, "QueueConfigurations")
@@ -183,7 +196,9 @@ def notify_queue(s3: Any, bucket: str, queue_arn: str, suffixes: Iterable[str]) 
 def ceph_notify(
     s3: Any, bucket: str, arn: str, suffixes: Iterable[str], delete: DeleteEntry
 ) -> None:
-    """`notify` for Ceph's gateway, which adds what it is given to what it has."""
+    """Do as `notify` does, on Ceph's gateway."""
+    # S3 replaces all entries of the bucket, but Ceph's gateway adds the given ones to them. So our
+    # earlier entries have to be deleted one by one.
     name = arn.rpartition(":")[2]
     ours = _entries(name, arn, suffixes)
     with boto_errors(f"setting the notification of {bucket}"):
@@ -191,33 +206,34 @@ def ceph_notify(
             Bucket=bucket, NotificationConfiguration={"TopicConfigurations": ours}
         )
     earlier = {each.id for each in entries(s3, bucket) if each.id.startswith(f"{name}-")}
-    for stray in sorted(earlier - {each["Id"] for each in ours}):
-        delete(stray)
+    for outdated in sorted(earlier - {each["Id"] for each in ours}):
+        delete(outdated)
 
 
 def remove_ceph_notification(
     s3: Any, bucket: str, ids: Collection[str], delete: DeleteEntry
 ) -> None:
-    """`remove_notification` for Ceph's gateway, which refuses an empty configuration, or removes
-    those of others.
+    """Do as `remove_notification` does, on Ceph's gateway.
 
-    Ceph 16 shares a record between entries of two buckets that have the same id and topic. Once one
-    bucket has removed its entry, the other can only remove its own after setting it again.
+    If it gets an empty configuration, the gateway returns an error or deletes all entries,
+    depending on its version. So each entry is deleted by its id.
     """
     for entry_id in sorted(ids):
         delete(entry_id)
-    left = [each for each in entries(s3, bucket) if each.id in ids]
-    if not left:
+    # If entries of two buckets have the same id and topic, Ceph 16 stores one record for both.
+    # After one entry was deleted, the other one has to be set again before it can be deleted.
+    remaining = [each for each in entries(s3, bucket) if each.id in ids]
+    if not remaining:
         return
-    again = [
+    restored = [
         {"Id": each.id, "TopicArn": each.topic_arn, "Events": ["s3:ObjectCreated:Put"]}
-        for each in left
+        for each in remaining
     ]
     with boto_errors(f"removing the notification of {bucket}"):
         s3.put_bucket_notification_configuration(
-            Bucket=bucket, NotificationConfiguration={"TopicConfigurations": again}
+            Bucket=bucket, NotificationConfiguration={"TopicConfigurations": restored}
         )
-    for each in left:
+    for each in remaining:
         delete(each.id)
 
 
@@ -229,7 +245,7 @@ def with_token(target: Target) -> str:
 
 
 def target_of(endpoint: str) -> Target:
-    """The inverse of `with_token`; the token is empty where SNS masked it."""
+    """The inverse of `with_token`. The token is empty if SNS masked it."""
     parts = urlsplit(endpoint)
     user, _, host = parts.netloc.rpartition("@")
     token = unquote(user.partition(":")[2])
@@ -237,10 +253,10 @@ def target_of(endpoint: str) -> Target:
     return Target(address, "" if token == MASKED else token)
 
 
-def _unless_missing(what: str, call: Callable[[], Any]) -> Any:
-    """The result of the call; None when the store says that the topic does not exist."""
+def _unless_missing(action: str, call: Callable[[], Any]) -> Any:
+    """The result of the call; None if the store answers that the topic does not exist."""
     try:
-        with boto_errors(what):
+        with boto_errors(action):
             return call()
     except RollcallError as error:
         if is_missing(error):
@@ -258,7 +274,8 @@ def _is_ours(subscription: Mapping[str, str]) -> bool:
 
 
 def _unsubscribe(topics: Any, subscription: Mapping[str, str]) -> None:
-    """One that was never confirmed has no ARN, and goes by itself."""
+    # A subscription that is not confirmed yet has a text such as "PendingConfirmation" instead of
+    # an ARN. Such a subscription cannot be removed; SNS deletes it after a few days.
     arn = subscription["SubscriptionArn"]
     if arn.startswith("arn:"):
         topics.unsubscribe(SubscriptionArn=arn)
@@ -271,7 +288,7 @@ def _replace(
     new: list[dict[str, Any]],
     kind: str = "TopicConfigurations",
 ) -> None:
-    """Puts the new entries in the place of the old ones."""
+    """Replace the entries with the old ids by the new ones, and keep all other entries."""
     present = s3.get_bucket_notification_configuration(Bucket=bucket)
     present.pop("ResponseMetadata", None)
     others = [each for each in present.get(kind, ()) if each.get("Id") not in old_ids]
@@ -281,8 +298,8 @@ def _replace(
 
 
 def _entries(name: str, arn: str, suffixes: Iterable[str]) -> list[dict[str, Any]]:
-    both = [each for suffix in suffixes for each in (suffix, suffix.upper())]
-    return [_entry(name, arn, suffix) for suffix in both]
+    both_cases = [each for suffix in suffixes for each in (suffix, suffix.upper())]
+    return [_entry(name, arn, suffix) for suffix in both_cases]
 
 
 def entry_id(name: str, suffix: str) -> str:
@@ -291,18 +308,16 @@ def entry_id(name: str, suffix: str) -> str:
 
 
 def _entry(name: str, arn: str, suffix: str) -> dict[str, Any]:
-    """One per suffix, because a filter takes one."""
+    # There is one entry for each suffix, because a filter can have only one.
     return {
         "Id": entry_id(name, suffix),
         "TopicArn": arn,
-        "Events": [f"s3:{event}" for event in sorted(STARTS_WORK)],
+        "Events": [f"s3:{event}" for event in sorted(STARTING_EVENTS)],
         "Filter": {"Key": {"FilterRules": [{"Name": "suffix", "Value": suffix}]}},
     }
 
 
 def _to_queue(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The same entry, where S3 calls its target a queue."""
-    target = entry["TopicArn"]
-    return {name: value for name, value in entry.items() if name != "TopicArn"} | {
-        "QueueArn": target
-    }
+    """The entry for a queue, which S3 names by QueueArn instead of TopicArn."""
+    others = {name: value for name, value in entry.items() if name != "TopicArn"}
+    return {**others, "QueueArn": entry["TopicArn"]}

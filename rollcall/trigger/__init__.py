@@ -1,1 +1,1 @@
-"""Bucket notifications in, function calls out; an inbox on disk between them."""
+"""The trigger: stores bucket notifications in a work queue, and calls the function for each."""

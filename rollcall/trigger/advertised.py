@@ -1,4 +1,4 @@
-"""The address that the store sends events to, checked before anything is registered."""
+"""Checks of `--advertise`, the address to which the store will send events."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from rollcall.http_client import HttpClient, NoAnswer
 EVENTS = "/events"
 PROBE_TIMEOUT_S = 5.0
 MAX_HEALTH_BYTES = 65536
+"""Longest answer of /healthz that is read, because another program may answer at that address."""
+
 PROBES = 3
+"""Failed requests before the address counts as wrong, because a new pod or route may need time."""
+
 PROBE_PAUSE_S = 1.0
 _PORTS = {"http": 80, "https": 443}
 
 
 def checked_url(advertise: str, settings: Settings) -> str:
-    """`http://host:8090` -> `http://host:8090/events`.
+    """Return the URL for events: `http://host:8090` -> `http://host:8090/events`.
 
-    Raises SettingsError for an address that the store could not use. Contacts nothing.
+    Raises SettingsError for an address that the store cannot use. Makes no connection.
     """
     url = normal_url(advertise)
     _check_host(advertise, str(urlsplit(url).hostname), settings.s3_endpoint_url)
@@ -31,25 +35,28 @@ def checked_url(advertise: str, settings: Settings) -> str:
 
 
 def normal_url(advertise: str) -> str:
-    """The address with `/events`, in one spelling. Raises SettingsError when it is malformed."""
-    given = advertise.strip()
-    parts = _split(given)
+    """Return the URL for events in normal form. Raises SettingsError if it is malformed.
+
+    Two spellings of one address get the same URL, and so the same topic.
+    """
+    address = advertise.strip()
+    parts = _split(address)
     if parts.scheme not in _PORTS or not parts.hostname:
-        raise _wrong(given, "write it as http://HOST:PORT or https://HOST:PORT")
+        raise _wrong(address, "write it as http://HOST:PORT or https://HOST:PORT")
     if parts.username is not None or parts.password is not None:
-        raise _wrong(given, "leave out user and password; the token is added to it")
-    if parts.query or parts.fragment or "?" in given or "#" in given:
-        raise _wrong(given, "leave out everything from ? or # on")
-    if any(not character.isprintable() or character.isspace() for character in given):
-        raise _wrong(given, "it contains spaces or control characters")
+        raise _wrong(address, "leave out user and password; --register adds the token")
+    if parts.query or parts.fragment or "?" in address or "#" in address:
+        raise _wrong(address, "leave out ? or # and everything after it")
+    if any(not character.isprintable() or character.isspace() for character in address):
+        raise _wrong(address, "it contains spaces or control characters")
     path = parts.path.rstrip("/").removesuffix(EVENTS).rstrip("/")
     return parts._replace(netloc=_authority(parts), path=path + EVENTS).geturl()
 
 
 def probe(url: str, settings: Settings) -> None:
-    """Asks `/healthz` beside `url` and expects the answer of a Rollcall trigger.
+    """Check that a Rollcall trigger answers at `/healthz` beside the URL for events.
 
-    Raises SettingsError after several tries.
+    Raises SettingsError if none of PROBES requests gets its answer.
     """
     health = url.removesuffix(EVENTS) + "/healthz"
     for attempt in range(PROBES):
@@ -76,14 +83,14 @@ def _problem(health: str, settings: Settings) -> str:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
         return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
-    # Before its start the trigger answers 503, in the same form.
+    # The status does not matter: until its dispatcher runs, a trigger answers 503 with these keys.
     if not isinstance(found, dict) or not {"ok", "work"} <= found.keys():
         return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
     return ""
 
 
 def _port_hint(base: str, settings: Settings) -> str:
-    """The usual mistake is a missing port."""
+    """A sentence about the port, if the port may be wrong. It is often left out."""
     listens = settings.trigger_listen.rpartition(":")[2]
     parts = urlsplit(base)
     if parts.port is None:
@@ -92,44 +99,45 @@ def _port_hint(base: str, settings: Settings) -> str:
     return "" if str(parts.port) == listens else f" This trigger listens on port {listens}."
 
 
-def _split(given: str) -> SplitResult:
+def _split(address: str) -> SplitResult:
     try:
-        parts = urlsplit(given)
+        parts = urlsplit(address)
         if parts.port == 0:
             raise ValueError("port 0 cannot be reached")
     except ValueError as error:
-        raise _wrong(given, str(error)) from error
+        raise _wrong(address, str(error)) from error
     return parts
 
 
 def _authority(parts: SplitResult) -> str:
-    """Host in small letters, and the port unless it is the scheme's own: one name for one place."""
+    """The host in lower case, and the port unless it is the scheme's default port."""
     host = str(parts.hostname)
     host = f"[{host}]" if ":" in host else host
     return host if parts.port in (None, _PORTS[parts.scheme]) else f"{host}:{parts.port}"
 
 
-def _check_host(given: str, host: str, store: str) -> None:
-    address = _address(host)
+def _check_host(advertise: str, host: str, store: str) -> None:
+    address = _ip_address(host)
     if address and address.is_unspecified:
-        raise _wrong(given, f"{host} is only for listening; give the address of this machine")
+        raise _wrong(advertise, f"{host} is only for listening; give the address of this machine")
     store_host = urlsplit(store).hostname or ""
+    # A loopback address is right only if the store runs on this machine, too.
     if _is_loopback(host) and not _is_loopback(store_host):
         where = f"the store ({store_host})" if store_host else "AWS"
-        raise _wrong(given, f"{where} runs elsewhere and cannot reach {host}")
+        raise _wrong(advertise, f"{where} runs elsewhere and cannot reach {host}")
     if not store_host and address and address.is_private:
-        raise _wrong(given, f"AWS cannot reach the private address {host}")
+        raise _wrong(advertise, f"AWS cannot reach the private address {host}")
 
 
 def _is_loopback(host: str) -> bool:
-    address = _address(host)
+    address = _ip_address(host)
     if address is None:
         return host == "localhost" or host.endswith((".localhost", ".localdomain"))
     return address.is_loopback
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """None for a name. An IPv4 address inside an IPv6 one counts as itself."""
+def _ip_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The IP address, or None for a host name. `::ffff:10.0.0.1` becomes the IPv4 address."""
     try:
         found = ipaddress.ip_address(host)
     except ValueError:
@@ -138,6 +146,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or found
 
 
-def _wrong(given: str, why: str) -> SettingsError:
-    """A password in the address is not repeated."""
-    return SettingsError(f"--advertise {re.sub('//.*@', '//...@', given)}: {why}")
+def _wrong(address: str, reason: str) -> SettingsError:
+    # The address may contain a password by mistake, which must not get into logs.
+    shown = re.sub("//.*@", "//...@", address)
+    return SettingsError(f"--advertise {shown}: {reason}")

@@ -1,4 +1,4 @@
-"""The trigger's HTTP surface."""
+"""The trigger's HTTP endpoints: /events, /healthz, /metrics, and the status page at /."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from werkzeug.wrappers import Response as AnyResponse
 from rollcall.core.errors import TransientError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.printable import printable
+from rollcall.core.protocols import WorkQueue
 from rollcall.core.reports import describe_error
 from rollcall.logs import LogLimit
-from rollcall.queues.inbox import Inbox
-from rollcall.trigger.access import DOORS, Access
+from rollcall.trigger.access import PLACES, Access
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
 SHOWN_ROWS = 50
+"""Rows of each table of the status page."""
 
+# The status page shows keys and messages that outsiders choose. So its only active content may be
+# our own style element, which `_add_security_headers` allows by a nonce.
 _POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-_GUARDS = (
+_SECURITY_HEADERS = (
     ("X-Frame-Options", "DENY"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
@@ -40,53 +43,55 @@ _GUARDS = (
 
 @dataclass(frozen=True, slots=True)
 class TriggerParts:
-    """What the pages speak to."""
+    """The parts of the trigger that the endpoints use."""
 
-    inbox: Inbox
+    queue: WorkQueue
     receiver: Receiver
     metrics: Metrics
     access: Access
     alive: Callable[[], bool]
+    """Whether the dispatcher runs."""
 
 
 def create_app(parts: TriggerParts) -> Flask:
-    """Everything is passed in."""
+    """The Flask app of a trigger."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.jinja_env.filters["when"] = _when
-    # HTML's own escaping leaves control characters, and those that turn the text around.
-    app.jinja_env.finalize = _shown
+    app.jinja_env.filters["when"] = _time_text
+    # HTML escaping leaves control characters in a text, also those that reverse its direction.
+    app.jinja_env.finalize = _escape_control_characters
     _add_events(app, parts)
     _add_pages(app, parts)
-    app.after_request(_guard)
+    app.after_request(_add_security_headers)
     app.register_error_handler(TransientError, _unavailable)
     app.register_error_handler(Exception, _unexpected)
     return app
 
 
 def _add_events(app: Flask, parts: TriggerParts) -> None:
-    refusals = LogLimit()
+    refusal_log = LogLimit()
 
     @app.post("/events")
     def events() -> tuple[Response, int]:
-        if parts.access.of_page(request):
+        if parts.access.is_login_of_browser(request):
             parts.metrics.events.labels("refused").inc()
-            return _not_from_a_page()
+            return _refuse_web_page()
         body = request.get_data()
-        if not (parts.access.of_headers(request) or parts.access.of_event(body)):
+        if not (parts.access.allows_headers(request) or parts.access.allows_event(body)):
             parts.metrics.events.labels("refused").inc()
-            doors = parts.access.doors(request, body)
-            why = f"wrong token in {doors}" if doors else "no token"
-            refusals.log(log.warning, "refused an event of %s: %s", request.remote_addr, why)
-            return _refusal()
+            places = parts.access.places_of_tokens(request, body)
+            reason = f"wrong token in {places}" if places else "no token"
+            refusal_log.log(log.warning, "refused an event of %s: %s", request.remote_addr, reason)
+            return _refuse_token()
         return jsonify(parts.receiver.receive(body, dict(request.headers))), 200
 
 
 def _add_pages(app: Flask, parts: TriggerParts) -> None:
     @app.get("/healthz")
     def healthz() -> tuple[Response, int]:
+        # No token is needed, because Kubernetes' probes and the check of `--register` send none.
         alive = parts.alive()
-        return jsonify(ok=alive, work=parts.inbox.counts()), 200 if alive else 503
+        return jsonify(ok=alive, work=parts.queue.counts()), 200 if alive else 503
 
     @app.get("/metrics")
     def prometheus() -> Response:
@@ -94,23 +99,23 @@ def _add_pages(app: Flask, parts: TriggerParts) -> None:
 
     @app.get("/")
     def status() -> AnyResponse | tuple[Response, int]:
-        if not parts.access.of_headers(request):
-            return _refusal()
+        if not parts.access.allows_headers(request):
+            return _refuse_token()
         g.nonce = secrets.token_urlsafe(16)
         return Response(
             render_template(
                 "status.html",
                 nonce=g.nonce,
-                counts=parts.inbox.counts(),
-                dead=parts.inbox.latest(SHOWN_ROWS, "dead"),
-                latest=parts.inbox.latest(SHOWN_ROWS),
-                bad=parts.inbox.bad_events(SHOWN_ROWS),
+                counts=parts.queue.counts(),
+                dead=parts.queue.latest(SHOWN_ROWS, "dead"),
+                latest=parts.queue.latest(SHOWN_ROWS),
+                bad=parts.queue.bad_events(SHOWN_ROWS),
             )
         )
 
 
 def _unavailable(error: TransientError) -> tuple[Response, int]:
-    """Nothing was acknowledged, so the store sends the event again."""
+    """Answer 503 with Retry-After. The event is not stored, so the store will send it again."""
     log.error("%s", error)
     response = jsonify(error=describe_error(error))
     response.headers["Retry-After"] = str(error.retry_after_s)
@@ -118,26 +123,31 @@ def _unavailable(error: TransientError) -> tuple[Response, int]:
 
 
 def _unexpected(error: Exception) -> AnyResponse | tuple[Response, int]:
+    """Answer 500 after an unexpected error. Errors of HTTP, such as 404, keep their status."""
     if isinstance(error, HTTPException):
         return error.get_response()
-    log.exception("unexpected error")
-    return jsonify(error={"code": "internal", "message": "see the trigger's log"}), 500
+    log.exception("unexpected error in the trigger")
+    message = "unexpected error; see the trigger's log"
+    return jsonify(error={"code": "internal", "message": message}), 500
 
 
-def _refusal() -> tuple[Response, int]:
-    message = f"the token (TRIGGER_TOKEN) is missing or wrong; it is taken from {DOORS}"
+def _refuse_token() -> tuple[Response, int]:
+    """Answer 401 to a request without the token."""
+    message = f"the token (TRIGGER_TOKEN) is missing or wrong; send it in {PLACES}"
     response = jsonify(error={"code": "unauthorized", "message": message, "retryable": False})
+    # With this header, browsers ask for the token as the password of a login.
     response.headers["WWW-Authenticate"] = 'Basic realm="rollcall"'
     return response, 401
 
 
-def _shown(value: Any) -> Any:
+def _escape_control_characters(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return printable(value)
     return value
 
 
-def _not_from_a_page() -> tuple[Response, int]:
+def _refuse_web_page() -> tuple[Response, int]:
+    """Answer 403 to an event that a web page sends with a remembered login, right or wrong."""
     message = (
         "a web page may not send events with the login that a browser remembers;"
         " send the token as X-Trigger-Token or Authorization: Bearer TOKEN"
@@ -145,14 +155,14 @@ def _not_from_a_page() -> tuple[Response, int]:
     return jsonify(error={"code": "from_a_page", "message": message, "retryable": False}), 403
 
 
-def _guard(response: AnyResponse) -> AnyResponse:
-    """Nothing runs in a page of ours, no other page frames it, and no cache keeps it."""
+def _add_security_headers(response: AnyResponse) -> AnyResponse:
+    """Forbid scripts in our pages, framing by other sites, and caching."""
     style = f"; style-src 'nonce-{g.nonce}'" if "nonce" in g else ""
     response.headers.add("Content-Security-Policy", _POLICY + style)
-    for name, value in _GUARDS:
+    for name, value in _SECURITY_HEADERS:
         response.headers.add(name, value)
     return response
 
 
-def _when(unix_s: float) -> str:
+def _time_text(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -10,15 +10,20 @@ from urllib.parse import quote
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.event_records import call_document
 from rollcall.core.reports import STALE_GALLERY
-from rollcall.core.retry import Verdict, judge
+from rollcall.core.retry import AttemptResult, read_answer
+from rollcall.core.work import Work
 from rollcall.http_client import HttpClient, NoAnswer
-from rollcall.queues.inbox import Work
 
 MAX_ANSWER_BYTES = 1 << 20
+"""Longest answer that is read, to protect the trigger's memory. An answer about a video with
+hundreds of people is far shorter."""
 
 
 class FunctionCaller:
-    """Calls `gateway/function/name`, synchronously: the asynchronous path keeps work in memory."""
+    """Calls `GATEWAY/function/NAME` and waits for the answer.
+
+    The asynchronous path of the gateway would keep the work in memory, and lose it at a restart.
+    """
 
     def __init__(
         self, gateway: str, function: str, timeout_s: float, connections: int, key: str = ""
@@ -28,8 +33,8 @@ class FunctionCaller:
         self._timeout_s = timeout_s
         self._client = HttpClient(connections=connections)
 
-    def call(self, work: Work) -> Verdict:
-        """Never raises for what the network or the function does, and takes `timeout_s` at most."""
+    def call(self, work: Work) -> AttemptResult:
+        """Call the function once. Failures, such as a time-out, become results and do not raise."""
         content = json.dumps(call_document(work)).encode()
         headers = {"Content-Type": "application/json"}
         if self._key:
@@ -44,9 +49,9 @@ class FunctionCaller:
                 max_bytes=MAX_ANSWER_BYTES,
             )
         except NoAnswer as error:
-            return Verdict("retry", "no_answer", str(error))
-        verdict = judge(answer.status, answer.body, answer.headers.get("retry-after", ""))
-        return replace(verdict, stale_gallery=STALE_GALLERY.lower() in answer.headers)
+            return AttemptResult("retry", "no_answer", str(error))
+        result = read_answer(answer.status, answer.body, answer.headers.get("retry-after", ""))
+        return replace(result, stale_gallery=STALE_GALLERY.lower() in answer.headers)
 
     def close(self) -> None:
         self._client.close()

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus."""
+"""The trigger's metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.queues.inbox import Inbox
+from rollcall.core.protocols import WorkQueue
 
 _CALL_BUCKETS_S = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
+"""Upper bounds of the histogram. A call takes about 0.1 s for a short clip, minutes for a long
+video."""
 
 
 class Metrics:
-    """A registry of its own, so that two triggers in one process do not mix."""
+    """All metrics of one trigger.
 
-    def __init__(self, inbox: Inbox) -> None:
+    They have their own registry, because tests run several triggers in one process.
+    """
+
+    def __init__(self, queue: WorkQueue) -> None:
         self.registry = CollectorRegistry()
         self.events = Counter(
             "rollcall_events",
@@ -26,7 +31,7 @@ class Metrics:
         )
         self.calls = Counter(
             "rollcall_calls",
-            "Calls of the function, by verdict and code",
+            "Calls of the function, by outcome and code",
             ["outcome", "code"],
             registry=self.registry,
         )
@@ -48,23 +53,23 @@ class Metrics:
         )
         self.stale_gallery = Gauge(
             "rollcall_gallery_stale",
-            "1 while the function that answered last uses an old gallery: the new one is broken",
+            "1 if the last answer was made with an old gallery, because the new one is broken",
             registry=self.registry,
         )
-        self.registry.register(_InboxGauge(inbox))
+        self.registry.register(_QueueCollector(queue))
 
 
-class _InboxGauge:
-    """Counted when asked for: the inbox is the truth, also over restarts."""
+class _QueueCollector:
+    """Reads the counts of the queue at each scrape, so that they survive a restart."""
 
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
+    def __init__(self, queue: WorkQueue) -> None:
+        self._queue = queue
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         work = GaugeMetricFamily("rollcall_work", "Work in the inbox, by state", labels=["state"])
         usable = GaugeMetricFamily("rollcall_inbox_usable", "Whether the inbox answers")
         try:
-            counts = self._inbox.counts()
+            counts = self._queue.counts()
         except InboxUnavailable:
             counts = {}
         for state, count in counts.items():

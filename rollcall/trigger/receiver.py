@@ -1,4 +1,4 @@
-"""An event arrives: into the inbox first, whatever it is, and only then an answer."""
+"""Stores events in the work queue before they are acknowledged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.keys import is_video_key
+from rollcall.core.protocols import WorkQueue
 from rollcall.core.types import VideoRef
 from rollcall.logs import LogLimit
-from rollcall.queues.inbox import Inbox
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.sns import SnsGate
 
@@ -20,48 +20,51 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """What happens with a body whose sender is known."""
+    """Handles the bodies of events whose senders have sent the token."""
 
-    inbox: Inbox
+    queue: WorkQueue
     metrics: Metrics
     input_bucket: str
     sns: SnsGate
     on_work: Callable[[], None]
+    """Called after new work has been queued."""
     token: bytes = b""
-    """Blanked in what is recorded."""
+    """Replaced by `[token]` in recorded bad events: Ceph sends the token inside the body."""
     bad_log: LogLimit = field(default_factory=LogLimit)
     skipped_log: LogLimit = field(default_factory=LogLimit)
 
     def receive(self, body: bytes, headers: Mapping[str, str]) -> dict[str, int]:
-        """How many records became new work, and how many were known, skipped, ignored or bad.
+        """Store the event, and return the answer to its sender.
 
-        Uploads that are not videos are skipped: the function would only refuse them.
-
-        Raises TransientError, and then nothing of the event counts as received.
+        The answer has the numbers of queued, duplicate and skipped videos, and whether the event is
+        bad or ignored. Raises TransientError if the event could not be stored; the sender has to
+        send it again.
         """
         try:
             if not self.sns.admit(body):
                 return {"queued": 0}
             videos = parse_events(body, headers)
         except BadEvent as error:
-            self._record(body, str(error))
+            self._record_bad_event(body, str(error))
             good = error.videos if isinstance(error, BadRecords) else ()
-            return {**self._queue(good, body), "bad": 1}
-        counted = self._queue(videos, body)
+            return {**self._queue_videos(good, body), "bad": 1}
+        counted = self._queue_videos(videos, body)
         if not videos:
             self.metrics.events.labels("ignored").inc()
         return {**counted, "ignored": int(not videos)}
 
-    def _queue(self, videos: tuple[VideoRef, ...], body: bytes) -> dict[str, int]:
+    def _queue_videos(self, videos: tuple[VideoRef, ...], body: bytes) -> dict[str, int]:
         ours = [video for video in videos if video.bucket == self.input_bucket]
         if len(ours) < len(videos):
             other = next(video.bucket for video in videos if video.bucket != self.input_bucket)
-            self._record(body, f"the bucket {other!r} is not INPUT_BUCKET ({self.input_bucket})")
+            reason = f"the bucket {other!r} is not INPUT_BUCKET ({self.input_bucket})"
+            self._record_bad_event(body, reason)
         wanted = [video for video in ours if is_video_key(video.key)]
         for video in ours:
+            # Skipped here, because each call for such an object would only be answered with 422.
             if not is_video_key(video.key):
                 self.skipped_log.log(log.info, "skipped %r: it has no video extension", video.key)
-        new = self.inbox.add(wanted)
+        new = self.queue.add(wanted)
         counted = {"queued": new, "duplicate": len(wanted) - new}
         if len(wanted) < len(ours):
             counted["skipped"] = len(ours) - len(wanted)
@@ -71,9 +74,10 @@ class Receiver:
             self.on_work()
         return counted
 
-    def _record(self, body: bytes, reason: str) -> None:
-        """The sender is answered 2xx after this: it would only send the same again."""
+    def _record_bad_event(self, body: bytes, reason: str) -> None:
+        # The sender gets a 2xx even for a bad event. After an error it would send the event again
+        # and again, and newer events would have to wait.
         self.bad_log.log(log.warning, "bad event: %s", reason)
         shown = body.replace(self.token, b"[token]") if self.token else body
-        self.inbox.add_bad_event(shown, reason)
+        self.queue.add_bad_event(shown, reason)
         self.metrics.events.labels("bad").inc()

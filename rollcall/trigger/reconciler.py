@@ -1,4 +1,4 @@
-"""Finds videos without result, whatever became of their events."""
+"""Finds videos that have no result, for example because the store dropped a notification."""
 
 from __future__ import annotations
 
@@ -9,34 +9,32 @@ from contextlib import suppress
 
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
-from rollcall.core.protocols import ObjectStore
+from rollcall.core.protocols import ObjectStore, WorkQueue
 from rollcall.core.types import ObjectInfo
-from rollcall.queues.inbox import Inbox
 
 log = logging.getLogger(__name__)
 
+SHOWN_KEYS = 3
+"""Keys of skipped objects in a log line."""
+
 
 class _Halted(Exception):
-    """The trigger stops: the pass ends before the next object."""
-
-
-SHOWN = 3
-"""Names of skipped objects in a log line."""
+    """Ends a scan before its next object, because the trigger stops."""
 
 
 class Reconciler:
-    """Compares the input bucket with the output bucket."""
+    """Compares the input bucket with the output bucket, and queues videos without a result."""
 
     def __init__(
         self,
-        inbox: Inbox,
+        queue: WorkQueue,
         store: ObjectStore,
         input_bucket: str,
         output_bucket: str,
         on_missing: Callable[[], None],
         on_skipped: Callable[[int], None] = lambda count: None,
     ) -> None:
-        self._inbox = inbox
+        self._queue = queue
         self._store = store
         self._input = input_bucket
         self._output = output_bucket
@@ -46,76 +44,82 @@ class Reconciler:
         self._skipped: tuple[int, tuple[str, ...]] = (0, ())
         """Number and first keys of the objects that were not videos at the last scan."""
         self._sources: dict[str, tuple[str, str]] = {}
-        """Result key -> (etag of the result, etag of its video); spares a HEAD each pass."""
+        """Result key -> (etag of the result, etag of its video). This saves a HEAD request for each
+        result that has not changed since the last scan."""
 
     def halt(self) -> None:
-        """Ends a pass before its next object. Safe in a signal handler."""
+        """End a running scan before its next object. Safe in a signal handler."""
         self._halted = True
 
     def reconcile(self) -> None:
-        """One pass, or the part of it until `halt`."""
-        with suppress(_Halted):
-            self._reconcile()
+        """Scan both buckets once, until the end or until `halt`.
 
-    def _reconcile(self) -> None:
-        """Queues each video whose result is missing or is from another etag, and says so for each:
-        when the store goes away in between, those before it are queued all the same. A dead letter
-        whose result is there is one no longer.
-
-        The order matters: what is neither waiting nor running *before* the results are listed has
-        its result listed, so nothing is called twice because it ended in between.
+        Raises TransientError if the store or the queue becomes unavailable. Videos that this scan
+        has queued by then stay queued.
         """
-        videos = self._videos()
-        unsettled, dead = self._inbox.unsettled(self._input), self._inbox.dead(self._input)
-        results = {info.key: info.etag for info in self._listed(self._output)}
-        self._forget(results)
+        with suppress(_Halted):
+            self._scan()
+
+    def _scan(self) -> None:
+        """Queue each video whose result is missing, or was made from an earlier upload.
+
+        A dead letter whose result exists after all is marked as done.
+        """
+        videos = self._list_videos()
+        # The order matters. Work that is settled before the results are listed has its result in
+        # that list, so a video that is finished during the scan is not queued again.
+        unsettled, dead = self._queue.unsettled(self._input), self._queue.dead(self._input)
+        results = {info.key: info.etag for info in self._list(self._output)}
+        self._drop_old_sources(results)
         for info in videos:
-            self._check()
+            self._check_halted()
             key = _result_key(info)
             if key is None or info.key in unsettled:
                 continue
             done = key in results and self._is_from(key, results[key], info.etag)
             if done is False:
-                self._add(info)
-            elif done and info.key in dead and self._inbox.result_found(info):
-                log.info("%r was given up, but has its result", info.key)
+                self._queue_missing(info)
+            elif done and info.key in dead and self._queue.result_found(info):
+                log.info("%r was a dead letter, but its result exists; it is done now", info.key)
 
-    def _videos(self) -> list[ObjectInfo]:
-        """The videos of the input bucket. Other objects are counted, and logged if they change;
-        a key that ends in `/` is only the placeholder of a folder."""
-        videos, count, first = [], 0, []
-        for info in self._listed(self._input):
+    def _list_videos(self) -> list[ObjectInfo]:
+        """The videos of the input bucket. Other objects are counted, and logged if they change."""
+        videos, count, first_keys = [], 0, []
+        for info in self._list(self._input):
             if is_video_key(info.key):
                 videos.append(info)
-            elif not info.key.endswith("/"):
+            elif not info.key.endswith("/"):  # tools create such empty objects to show a folder
                 count += 1
-                first += [info.key] if count <= SHOWN else []
-        skipped = (count, tuple(first))
+                first_keys += [info.key] if count <= SHOWN_KEYS else []
+        skipped = (count, tuple(first_keys))
         if count and skipped != self._skipped:
-            names = ", ".join(map(repr, first)) + (", ..." if count > SHOWN else "")
-            log.info("skipped in %s: %d without a video extension (%s)", self._input, count, names)
+            keys = ", ".join(map(repr, first_keys)) + (", ..." if count > SHOWN_KEYS else "")
+            log.info("skipped in %s: %d without a video extension (%s)", self._input, count, keys)
         self._skipped = skipped
         self._on_skipped(count)
         return videos
 
-    def _listed(self, bucket: str) -> Iterator[ObjectInfo]:
+    def _list(self, bucket: str) -> Iterator[ObjectInfo]:
         for info in self._store.list_objects(bucket):
-            self._check()
+            self._check_halted()
             yield info
 
-    def _check(self) -> None:
+    def _check_halted(self) -> None:
         if self._halted:
             raise _Halted
 
-    def _add(self, info: ObjectInfo) -> None:
-        if self._is_current(info) and self._inbox.add_missing(info):
-            log.info("%r has no result", info.key)
+    def _queue_missing(self, info: ObjectInfo) -> None:
+        if self._is_current(info) and self._queue.add_missing(info):
+            log.info("queued %r: it has no result", info.key)
             self._on_missing()
 
     def _is_from(self, key: str, etag: str, video_etag: str) -> bool | None:
-        """Only a yes is remembered: two videos may have results of the same bytes. None for a
-        result that nobody lets us read: it proves nothing, and its video would be recognised again
-        at every pass."""
+        """Whether the result with this key and etag was made from this video.
+
+        None if the store does not let us read the result's metadata.
+        """
+        # Only a match saves the HEAD request. The metadata of a result may change while its etag
+        # does not, because two uploads may have results with the same bytes.
         if self._sources.get(key) == (etag, video_etag):
             return True
         try:
@@ -123,38 +127,40 @@ class Reconciler:
         except PermanentError:
             return False
         except StoreMisconfigured as error:
+            # Not False, because then the video would be recognised again at every scan.
             log.warning("cannot tell which video %r belongs to: %s", key, error)
             return None
         self._sources[key] = (etag, source)
         return source == video_etag
 
     def _is_current(self, info: ObjectInfo) -> bool:
-        """Whether the video is still the one that was listed. One that may not be looked at, one
-        of another owner for example, is for the function to say so, and no other waits for it."""
+        """Whether the video is still the one that was listed."""
         try:
             return self._store.head(info.bucket, info.key).etag == info.etag
         except PermanentError:
             return False
         except StoreMisconfigured as error:
-            log.warning("%r may not be looked at: %s", info.key, error)
+            # The object may have another owner. The call for it will end as a dead letter with the
+            # reason, and the scan goes on with the other videos.
+            log.warning("cannot read %r: %s", info.key, error)
             return True
 
-    def _forget(self, results: dict[str, str]) -> None:
+    def _drop_old_sources(self, results: dict[str, str]) -> None:
         for key in self._sources.keys() - results.keys():
             del self._sources[key]
 
 
 def _result_key(info: ObjectInfo) -> str | None:
-    """None for a video that can have no result; the function says so to whoever sent its event."""
+    """The key of the video's result; None if the video's key allows none (it may be too long)."""
     try:
         return result_key(info.key)
     except PermanentError as error:
-        log.warning("%r can have no result: %s", info.key, error)
+        log.warning("%r cannot have a result: %s", info.key, error)
         return None
 
 
 class Schedule:
-    """Runs a job at once, then every `every_s` seconds, until stopped."""
+    """A thread that runs a job at once, and then again after each pause of `every_s` seconds."""
 
     def __init__(self, name: str, every_s: float, job: Callable[[], None]) -> None:
         self._every_s = every_s
@@ -167,10 +173,11 @@ class Schedule:
         self._thread.start()
 
     def halt(self) -> None:
-        """Begins no further run. Safe in a signal handler."""
+        """Begin no further run. Safe in a signal handler."""
         self._halted = True
 
     def stop(self) -> None:
+        """Halt, and wait for a run in progress."""
         self.halt()
         self._stopped.set()
         if self._thread.is_alive():

@@ -1,4 +1,4 @@
-"""Messages from AWS SNS: which are accepted, and how a subscription is confirmed."""
+"""Checks messages from AWS SNS, and confirms subscriptions."""
 
 from __future__ import annotations
 
@@ -18,38 +18,41 @@ log = logging.getLogger(__name__)
 
 MAX_CERTIFICATE_BYTES = 65536
 FETCH_TIMEOUT_S = 5.0
-"""For the whole answer: a thread of the HTTP server waits for it."""
+"""Limit for the whole download of a certificate. A thread of the HTTP server waits for it."""
 
+# A tuple and not a set: a hostile message may have a list as its type, which cannot be hashed.
 TYPES = ("Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation")
-"""A tuple, because the type of a message may be a list, which no set can look up."""
 
 Confirm = Callable[[str, str], None]
-"""Confirms a subscription, given the topic's ARN and the token that SNS sent."""
+"""Confirms a subscription. Takes the topic's ARN and the token that SNS sent."""
 
 Check = Callable[[Mapping[str, Any]], None]
-"""Raises BadEvent for a message that AWS has not signed, TransientError when nobody can tell."""
+"""Raises BadEvent if AWS did not sign the message, TransientError if that cannot be checked now."""
 
 
 @dataclass(frozen=True, slots=True)
 class SnsGate:
-    """Hears messages of `topic_arns` that `check` accepts; without a `check`, of any topic."""
+    """Accepts SNS messages of `topic_arns` whose signature is valid."""
 
     topic_arns: frozenset[str]
     confirm: Confirm
     check: Check | None
+    """None: notifications of all topics are accepted without a signature (SNS_VERIFY=no)."""
 
     def admit(self, body: bytes) -> bool:
-        """Whether the body is to be read as an event; a subscription is confirmed instead.
+        """Whether the body has to be parsed as an event.
 
-        Raises BadEvent for an SNS message that is not accepted, TransientError when AWS has to
-        be asked and does not answer.
+        False for a request to confirm a subscription, which is confirmed here. Raises BadEvent for
+        an SNS message that is not accepted, and TransientError if AWS does not answer.
         """
         message = _message(body)
         if message is None:
             return True
+        # Without a check, the trigger's token is enough for notifications. Subscriptions are only
+        # confirmed for listed topics, because a confirmation calls AWS with our credentials.
         topic, subscription = plain_text(message, "TopicArn"), _asks_to_subscribe(message)
         if (self.check or subscription) and topic not in self.topic_arns:
-            raise BadEvent(f"an SNS message of {topic!r:.200}, which SNS_TOPIC_ARNS lacks")
+            raise BadEvent(f"an SNS message of {topic!r:.200}, which is not in SNS_TOPIC_ARNS")
         if self.check:
             self.check(message)
         if subscription:
@@ -59,10 +62,12 @@ class SnsGate:
 
 
 def fetch_certificate(url: str) -> bytes:
-    """The bytes at this address of AWS, through the machine's proxy where it has one.
+    """Download a certificate from AWS, through the machine's proxy if there is one.
 
-    Raises StoreUnavailable, after which SNS sends its message again, or BadEvent.
+    Raises BadEvent if there is no certificate at that URL, and StoreUnavailable if AWS cannot be
+    reached. SNS then sends its message again.
     """
+    # HttpClient reads no proxy settings, because its other requests stay in the local network.
     proxies = {} if proxy_bypass(urlsplit(url).hostname or "") else getproxies()
     try:
         with HttpClient(proxies=proxies) as client:

@@ -1,4 +1,4 @@
-"""Whether AWS' SNS has signed a message.
+"""Checks the signatures of SNS messages.
 
 https://docs.aws.amazon.com/sns/latest/dg/sns-verify-signature-of-message.html
 """
@@ -31,22 +31,25 @@ _SIGNED = (
     "TopicArn",
     "Type",
 )
-"""In this order; a notification has no SubscribeURL and no Token, and perhaps no Subject."""
+"""The signed fields in the order in which they are signed. A notification has no SubscribeURL and
+no Token, and may have no Subject."""
 
 _NOTIFICATION = frozenset(_SIGNED) - {"SubscribeURL", "Token"}
 _CONFIRMATION = frozenset(_SIGNED) - {"Subject"}
+# Topics use version 1 (SHA-1) unless they are configured for version 2.
 _HASHES = {"1": SHA1, "2": SHA256}
 _CERTIFICATE_URL = re.compile(
     r"https://sns\.([a-z0-9-]{1,40})\.amazonaws\.com(?:\.cn)?/[\w.-]{1,200}\.pem", re.A
 )
 MAX_CERTIFICATES = 16
+"""Limit on cached certificates. AWS uses only a few at a time."""
 
 Fetch = Callable[[str], bytes]
-"""The certificate at an address of AWS. Raises TransientError."""
+"""Downloads the certificate at a URL of AWS. Raises TransientError or BadEvent."""
 
 
 class SnsSignatures:
-    """Checks messages against certificates of AWS, each of which is fetched once."""
+    """Checks messages against the certificates of AWS, and caches the certificates."""
 
     def __init__(
         self, fetch: Fetch, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -54,13 +57,16 @@ class SnsSignatures:
         self._fetch = fetch
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, Certificate] = {}
+        self._cache: dict[str, Certificate] = {}
 
     def check(self, message: Mapping[str, Any]) -> None:
-        """Raises BadEvent when AWS has not signed it, TransientError when nobody can tell now."""
+        """Check that AWS signed the message.
+
+        Raises BadEvent if it did not, and TransientError if the certificate cannot be fetched now.
+        """
         algorithm = _HASHES.get(str(message.get("SignatureVersion")))
         if algorithm is None:
-            raise BadEvent("the SNS message is not signed in a way that we know")
+            raise BadEvent("the SNS message's SignatureVersion is neither 1 nor 2")
         signed, signature = _signed_text(message), _signature(message)
         key = self._certificate(_certificate_url(message)).public_key()
         if not isinstance(key, RSAPublicKey):
@@ -72,32 +78,36 @@ class SnsSignatures:
 
     def _certificate(self, url: str) -> Certificate:
         with self._lock:
-            certificate = self._known.get(url)
+            certificate = self._cache.get(url)
         if certificate is None:
-            certificate = _parsed(self._fetch(url))
+            certificate = _parse_certificate(self._fetch(url))
             with self._lock:
-                if len(self._known) >= MAX_CERTIFICATES:
-                    self._known.clear()
-                self._known[url] = certificate
+                if len(self._cache) >= MAX_CERTIFICATES:
+                    self._cache.clear()
+                self._cache[url] = certificate
         if not certificate.not_valid_before_utc <= self._clock() <= certificate.not_valid_after_utc:
-            raise BadEvent("the SNS message's certificate is not valid now")
+            raise BadEvent("the SNS message's certificate has expired or is not valid yet")
         return certificate
 
 
 def _certificate_url(message: Mapping[str, Any]) -> str:
-    """Of AWS, over https, and of the topic's own region; nothing else is ever fetched."""
+    """The URL of the certificate. Raises BadEvent unless it is of SNS in the topic's region."""
+    # The message is not verified yet, so the URL may be forged. The URL decides both what we
+    # download and whose signature we accept.
     url = message.get("SigningCertURL")
     found = _CERTIFICATE_URL.fullmatch(url) if isinstance(url, str) else None
     if found is None or [found[1]] != str(message.get("TopicArn")).split(":")[3:4]:
-        raise BadEvent("the SNS message's certificate is not at an address of its region's SNS")
+        raise BadEvent(
+            "the SNS message's certificate is not at an address of SNS in the topic's region"
+        )
     return found[0]
 
 
 def _signed_text(message: Mapping[str, Any]) -> bytes:
-    wanted = _NOTIFICATION if message.get("Type") == "Notification" else _CONFIRMATION
-    names = [name for name in _SIGNED if name in wanted and name in message]
-    if not (wanted - {"Subject"}) <= set(names):
-        raise BadEvent("the SNS message lacks what is signed")
+    signed = _NOTIFICATION if message.get("Type") == "Notification" else _CONFIRMATION
+    names = [name for name in _SIGNED if name in signed and name in message]
+    if not (signed - {"Subject"}) <= set(names):
+        raise BadEvent("the SNS message lacks a field that is part of its signature")
     values = [message[name] for name in names]
     if not all(isinstance(value, str) for value in values):
         raise BadEvent("the SNS message's fields have to be strings")
@@ -112,7 +122,7 @@ def _signature(message: Mapping[str, Any]) -> bytes:
         raise BadEvent("the SNS message's signature is not base64") from error
 
 
-def _parsed(pem: bytes) -> Certificate:
+def _parse_certificate(pem: bytes) -> Certificate:
     try:
         return load_pem_x509_certificate(pem)
     except ValueError as error:

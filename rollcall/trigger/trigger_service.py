@@ -1,23 +1,23 @@
-"""The trigger as a whole: inbox, dispatcher, reconciler and HTTP, started and stopped together."""
+"""The trigger as a whole: dispatcher, reconciler and HTTP app around one work queue."""
 
 from __future__ import annotations
 
 import logging
 from functools import partial
-from pathlib import Path
 
 from flask import Flask
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.protocols import ObjectStore
+from rollcall.core.protocols import ObjectStore, WorkQueue
+from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
-from rollcall.queues.inbox import Inbox
+from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
 from rollcall.trigger.access import Access, checked_token
 from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
-from rollcall.trigger.dispatcher import Caller, Dispatcher
+from rollcall.trigger.dispatcher import Caller, build_dispatcher
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.notifications import confirm_subscription
 from rollcall.trigger.receiver import Receiver
@@ -28,32 +28,44 @@ from rollcall.trigger.sns_signature import SnsSignatures
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 3600.0
+"""Seconds between deletions of old work."""
 
 
 class Trigger:
-    """Owns the inbox that it is given."""
+    """Everything that runs in the trigger's process.
+
+    The caller opens, owns and closes the queue.
+    """
 
     def __init__(
-        self, settings: Settings, inbox: Inbox, store: ObjectStore, caller: Caller
+        self,
+        settings: Settings,
+        queue: WorkQueue,
+        store: ObjectStore,
+        caller: Caller,
+        *,
+        policy: RetryPolicy | None = None,
+        waits: ConsumerWaits = DEFAULT_WAITS,
     ) -> None:
         token = checked_token(settings.trigger_token)
-        self.inbox = inbox
+        self.queue = queue
         self._caller = caller
-        self.metrics = Metrics(inbox)
-        self.dispatcher = Dispatcher(
-            inbox,
+        self.metrics = Metrics(queue)
+        self.dispatcher = build_dispatcher(
+            queue,
             caller,
             self.metrics,
+            policy or RetryPolicy.from_settings(settings),
             max_inflight=settings.max_inflight,
-            max_attempts=settings.max_attempts,
             call_timeout_s=settings.function_timeout_s,
+            waits=waits,
         )
         self._reconciler = Reconciler(
-            inbox,
+            queue,
             store,
             settings.input_bucket,
             settings.output_bucket,
-            self._missing,
+            self._on_missing,
             self.metrics.not_videos.set,
         )
         self._schedules = (
@@ -61,55 +73,57 @@ class Trigger:
             Schedule("housekeeping", HOUSEKEEPING_S, self._prune),
         )
         self.access = Access(token)
-        self.app = self._app(settings)
+        self.app = self._build_app(settings)
 
     def start(self) -> None:
-        """Work of a process that died is queued again before anything else."""
-        orphans = self.inbox.requeue_expired(everything=True)
-        if orphans:
-            log.warning("%d calls were cut off by the last stop; they are repeated", orphans)
+        """Start calls and scans. The HTTP server is started by the caller."""
+        # Work that is marked as running was claimed by an earlier process, which is gone.
+        requeued = self.queue.requeue_expired(everything=True)
+        if requeued:
+            log.warning("%d calls were cut off when the trigger last stopped; repeating", requeued)
         self.dispatcher.start()
         for schedule in self._schedules:
             schedule.start()
 
     def halt(self) -> None:
-        """Begins nothing more: no call, no scan, no further object of a scan. Safe in a signal
-        handler."""
+        """Begin no further call or scan, and end a running scan before its next object.
+
+        Safe in a signal handler.
+        """
         self.dispatcher.halt()
         self._reconciler.halt()
         for schedule in self._schedules:
             schedule.halt()
 
     def stop(self) -> None:
-        """Returns when the calls in flight have ended. Also right when it was never started."""
+        """Halt, and return when the calls in flight have ended. Works without `start` too."""
         self.halt()
         self.dispatcher.stop()
         for schedule in self._schedules:
             schedule.stop()
         self._caller.close()
-        self.inbox.close()
 
-    def _app(self, settings: Settings) -> Flask:
+    def _build_app(self, settings: Settings) -> Flask:
         receiver = Receiver(
-            self.inbox,
+            self.queue,
             self.metrics,
             settings.input_bucket,
             _sns_gate(settings),
             self.dispatcher.wake,
             settings.trigger_token.encode(),
         )
-        parts = TriggerParts(self.inbox, receiver, self.metrics, self.access, self.dispatcher.alive)
+        parts = TriggerParts(self.queue, receiver, self.metrics, self.access, self.dispatcher.alive)
         return create_app(parts)
 
-    def _missing(self) -> None:
+    def _on_missing(self) -> None:
         self.metrics.reconciled.inc()
         self.dispatcher.wake()
 
     def _prune(self) -> None:
         try:
-            self.inbox.prune()
+            self.queue.prune()
         except InboxUnavailable as error:
-            log.error("old work could not be forgotten: %s", error)
+            log.error("old work could not be deleted: %s", error)
 
 
 def _sns_gate(settings: Settings) -> SnsGate:
@@ -119,8 +133,14 @@ def _sns_gate(settings: Settings) -> SnsGate:
     return SnsGate(frozenset(filter(None, arns)), confirm, check)
 
 
-def build_trigger(settings: Settings) -> Trigger:
-    """The trigger with its real parts."""
+def build_trigger(
+    settings: Settings,
+    queue: WorkQueue,
+    *,
+    policy: RetryPolicy | None = None,
+    waits: ConsumerWaits = DEFAULT_WAITS,
+) -> Trigger:
+    """Build the trigger with the real store and the real function."""
     caller = FunctionCaller(
         settings.openfaas_gateway,
         settings.openfaas_function,
@@ -128,4 +148,5 @@ def build_trigger(settings: Settings) -> Trigger:
         settings.max_inflight,
         settings.function_hmac_key,
     )
-    return Trigger(settings, Inbox(Path(settings.inbox)), S3Store(s3_client(settings)), caller)
+    store = S3Store(s3_client(settings))
+    return Trigger(settings, queue, store, caller, policy=policy, waits=waits)

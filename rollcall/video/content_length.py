@@ -1,4 +1,9 @@
-"""How long the content of a video track is, also where the header cannot be believed."""
+"""Works out how long the content of a video track is, even if the header is wrong.
+
+Headers are wrong in real files: a camera's clock jumps by hours, a slide show shows a picture for
+minutes, and a recording that was stopped claims a length that it never reached. The true length
+decides whether `AvVideo` refuses a video, and how far apart the searched frames are.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +15,67 @@ import av
 from av.video.stream import VideoStream
 
 from rollcall.core.media_clock import MediaClock
-from rollcall.video.opening import packets_of
+from rollcall.video.opening import VideoContainer, packets_of
 
 MIN_BYTES_PER_S = 2000.0
-"""A file with fewer bytes for each second that its header claims is measured: even a still
-picture takes more with sound beside it, and a claim that is too long by hours takes less."""
+"""If a file has fewer bytes per claimed second, its length is measured. Even a still picture with
+sound needs more, and a file whose header claims hours too much has less."""
 
-MIN_FRAME_SHARE = 0.8
-"""An MP4 with fewer frames than this share of its rate times its duration holds pictures for long,
-or its clock jumps. It is measured, which only takes its index."""
+MIN_FRAMES_RATIO = 0.8
+"""If an MP4 has fewer frames than this fraction of (frame rate x duration), its length is measured:
+either pictures stand still, or the clock jumps. Measuring an MP4 only reads its index."""
 
 REORDERED_PACKETS = 32
-"""Packets come in decoding order. Their stamps are in order again after this many (H.264 and HEVC
-reorder 16 frames at most)."""
+"""Number of packets that are held back to sort their stamps. Packets come in decoding order, and
+H.264 and HEVC reorder at most 16 frames."""
 
 
-def claimed_s(container: av.container.InputContainer, stream: VideoStream) -> float:
-    """Seconds as the header claims them; 0 where it says nothing.
+class ContentLength(NamedTuple):
+    """The length in both counts of `MediaClock`, in seconds, and the number of clock jumps."""
 
-    Matroska's duration counts from time zero of its clock, not from the first frame.
+    time_s: float
+    moving_s: float
+    jumps: int = 0
+
+
+def read_length(
+    container: VideoContainer, stream: VideoStream, frame_s: float, max_s: float
+) -> ContentLength:
+    """Return the header's length if it is credible, or else the measured length.
+
+    The length is 0 if the header gives none. Measuring opens the file again, so `stream` must not
+    be used afterwards. `frame_s` is the duration of a frame.
+    """
+    claimed_s = _claimed_s(container.opened, stream)
+    if not _claims_too_much(container.opened, stream, claimed_s, max_s):
+        return ContentLength(claimed_s, claimed_s)
+    length = measure(container.opened, stream, frame_s, max_s)
+    container.reopen()
+    return length
+
+
+def measure(
+    container: av.container.InputContainer, stream: VideoStream, frame_s: float, max_s: float
+) -> ContentLength:
+    """Measure the length by the packets' stamps, without decoding anything.
+
+    Stops early after more than `max_s` seconds. Reads packets, so the container has to be opened
+    again afterwards.
     """
     tick_s = float(stream.time_base or 0.001)
+    clock = MediaClock(frame_s)
+    for stamp in _in_order(_stamps(container, stream)):
+        if clock.advance(stamp * tick_s) > max_s:
+            break
+    end_s, moving_s = max(0.0, clock.time_s), max(0.0, clock.moving_s)
+    return ContentLength(end_s + frame_s, moving_s + frame_s, clock.jumps)
+
+
+def _claimed_s(container: av.container.InputContainer, stream: VideoStream) -> float:
+    """Return the seconds that the header claims; 0 if it gives no length."""
+    tick_s = float(stream.time_base or 0.001)
     if container.format.name.startswith("matroska"):
+        # Matroska's duration counts from time zero, and not from the first frame.
         end_s = (container.duration or 0) / av.time_base
         start_s = _first_stamp(stream) * tick_s
         return end_s - start_s if 0 < start_s < end_s else end_s
@@ -40,45 +84,20 @@ def claimed_s(container: av.container.InputContainer, stream: VideoStream) -> fl
     return max(0.0, (container.duration or 0) / av.time_base)
 
 
-class ContentLength(NamedTuple):
-    """Seconds as `MediaClock` counts them, and how often the clock jumps."""
-
-    time_s: float
-    moving_s: float
-    jumps: int = 0
-
-
-def claims_too_much(
+def _claims_too_much(
     container: av.container.InputContainer, stream: VideoStream, claimed_s: float, max_s: float
 ) -> bool:
-    """Whether the header's duration has to be measured before it is believed."""
+    """Whether the claimed length has to be measured before it is believed."""
     if claimed_s > max_s:
         return True
     if stream.frames:
-        return stream.frames < MIN_FRAME_SHARE * claimed_s * float(stream.base_rate or 0)
+        return stream.frames < MIN_FRAMES_RATIO * claimed_s * float(stream.base_rate or 0)
     return container.size < MIN_BYTES_PER_S * claimed_s
 
 
-def measure(
-    container: av.container.InputContainer, stream: VideoStream, frame_s: float, max_s: float
-) -> ContentLength:
-    """The length by the packets' own stamps. Nothing is decoded.
-
-    It ends early once there is more than `max_s`. Reads packets, so the container has to be opened
-    again afterwards.
-    """
-    tick_s = float(stream.time_base or 0.001)
-    clock = MediaClock(frame_s)
-    for stamp in _in_order(_stamps(container, stream)):
-        if clock.at(stamp * tick_s) > max_s:
-            break
-    end_s, moving_s = max(0.0, clock.time_s), max(0.0, clock.moving_s)
-    return ContentLength(end_s + frame_s, moving_s + frame_s, clock.jumps)
-
-
 def _stamps(container: av.container.InputContainer, stream: VideoStream) -> Iterator[int]:
-    """From the frame index of an MP4, which is complete; from the packets of other files."""
     if stream.frames and len(stream.index_entries) >= stream.frames:
+        # The index of an MP4 lists every frame, so the file itself need not be read.
         yield from (entry.timestamp for entry in stream.index_entries)
         return
     for packet in packets_of(container, stream):
@@ -88,9 +107,9 @@ def _stamps(container: av.container.InputContainer, stream: VideoStream) -> Iter
 
 
 def _first_stamp(stream: VideoStream) -> int:
-    """Matroska's index holds the first key frame once the file is open."""
     if stream.start_time is not None:
         return stream.start_time
+    # As soon as a Matroska file is open, its index holds the first key frame.
     entries = stream.index_entries
     return entries[0].timestamp if len(entries) else 0
 

@@ -1,9 +1,14 @@
-"""The parent's side of the decoder: children that are kept while they are healthy."""
+"""The parent's side of the decoder: one child process that decodes one video at a time.
+
+FFmpeg runs in a child (`child.py`), because it is a million lines of C that read strangers' files.
+A crash or a hang there affects only one video and one child, and a hostile video finds neither
+secrets nor files in that process. `DecoderPool` keeps healthy decoders for the next video;
+`wire.py` lists the messages between the two processes.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import math
 import mmap
@@ -11,90 +16,62 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
 import weakref
-from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import repeat
-from typing import IO, Any, NamedTuple, cast
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
-from rollcall.core.errors import (
-    DecoderCrashed,
-    DecoderUnavailable,
-    NotAVideo,
-    RollcallError,
-    VideoTooLarge,
-)
+from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, RollcallError, VideoTooSlow
 from rollcall.core.protocols import VideoFile
 from rollcall.core.types import Frame, VideoLimits
-from rollcall.video.wire import (
-    ALL_PLACES,
-    CHANNELS,
-    PLACES,
-    Message,
-    PeerGone,
-    PeerSlow,
-    Wire,
-)
+from rollcall.video.child_answers import VideoFacts, parse_facts, parse_frame, refusal_of
+from rollcall.video.child_process import end_child, pipes_of, shared_memory_file, start_child
+from rollcall.video.wire import ALL_SLOTS, CHANNELS, Message, PeerGone, PeerSlow, Wire
 
-SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+MAX_START_S = 60.0
+"""Time limit for a child to load its libraries, even on a busy machine."""
 
-START_S = 60.0
-"""For a child to load its libraries, on a busy machine."""
+MAX_END_S = 2.0
+"""Time limit for a child to end by itself after an error, before it is killed."""
 
-MAX_REQUESTS = 20_000
-"""Requests for bytes of one video. Each gets at least a MiB, and no video is read more often than a
-few times."""
-
-MAX_TRACKS = 10_000
-"""Beyond FFmpeg's own limit of 1000 streams for a file."""
-
-END_S = 2.0
-"""For a child that closed its pipes to end."""
+MAX_RANGE_REQUESTS = 20_000
+"""Limit for requests for bytes of one video. Most requests fetch a MiB or more, and `ObjectFile`
+fetches the same bytes only a few times."""
 
 log = logging.getLogger(__name__)
 
-
-class Facts(NamedTuple):
-    """Facts that the child knows about a video once it is open. `places` is the number of frames
-    that may be asked for ahead."""
-
-    duration_s: float
-    moving_s: float
-    track: int
-    tracks: int
-    divisible: bool
-    places: int
+Answer = TypeVar("Answer")
+Parsed = TypeVar("Parsed")
 
 
 class Decoder:
-    """One child process, for one video at a time."""
+    """A child process, with the memory, pipes and socket that connect it to this process."""
 
     def __init__(self, limits: VideoLimits) -> None:
         self._limits = limits
-        size = limits.pixels * CHANNELS * ALL_PLACES
-        shared = _shared_file(size)
-        self._memory = mmap.mmap(shared, size)
-        self._files, theirs = socket.socketpair()
+        size_bytes = limits.pixels * CHANNELS * ALL_SLOTS
+        shared = shared_memory_file(size_bytes)
+        self._memory = mmap.mmap(shared, size_bytes)
+        self._files, files_of_child = socket.socketpair()
         self._files.setblocking(False)
-        with theirs:
-            self._process = _start(shared, theirs.fileno(), limits)
+        with files_of_child:
+            self._process = start_child(shared, files_of_child.fileno(), limits)
         os.close(shared)
-        to_child, from_child = _pipes(self._process)
-        os.set_blocking(to_child.fileno(), False)  # a child that does not read must not block us
+        to_child, from_child = pipes_of(self._process)
+        # A child that does not read must not block us. Its pipe is full after 64 KiB.
+        os.set_blocking(to_child.fileno(), False)
         self.wire = Wire(from_child.fileno(), to_child.fileno())
-        self._ready = False
-        self.deadline_s = 0.0
-        self._requests = 0
-        self.in_step = True
-        """Whether the child waits for a video, and for nothing else."""
-        self.end = weakref.finalize(self, _end, self._process, self._files)
+        self._is_ready = False
+        self._deadline_s = 0.0
+        self._range_requests = 0
+        self.is_idle = True
+        """Whether the child is waiting for its next video, so that it can be kept."""
+        self.end = weakref.finalize(self, end_child, self._process, self._files)
+        """Ends the child. Also runs automatically when this object is garbage-collected."""
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def open(
@@ -105,279 +82,130 @@ class Decoder:
         max_s: float,
         cpu_s: float = math.inf,
         track: int = 0,
-    ) -> DecodedVideo:
-        """Raises NotAVideo, VideoTooLarge, DecoderCrashed or DecoderUnavailable.
+    ) -> VideoFacts:
+        """Have the child open a video.
 
-        `max_s` is how long the video may take from now on; fetching its bytes does not count.
-        `cpu_s` is how much processor time decoding may take.
+        `max_s` limits the wall time from now until the video is closed, without the time for
+        fetching its bytes. `cpu_s` limits the processor time for decoding. Raises NotAVideo,
+        VideoTooLarge, VideoTooLong, VideoTooSlow, DecoderCrashed, DecoderUnavailable, or an error
+        from fetching the video's bytes.
         """
         self._await_ready()
-        self.deadline_s = time.monotonic() + max_s
-        self.in_step = False
-        self._requests = 0
+        self._deadline_s = time.monotonic() + max_s
+        self.is_idle = False
+        self._range_requests = 0
         request = {"open": True, "bytes": file.size_bytes, "complete": file.complete}
         limits = {"cpu_s": min(cpu_s, max_s), "track": track}
         with open(file.path, "rb") as opened:
-            self._send({**request, **limits, "whole": whole})
+            self.ask({**request, **limits, "whole": whole})
             self._send_file(opened.fileno())
-        return DecodedVideo(self, file, self._facts(self.answer(file)), whole=whole)
-
-    def _await_ready(self) -> None:
-        """What goes wrong before is not a video's fault. Raises DecoderUnavailable."""
-        if self._ready:
-            return
-        try:
-            self.wire.receive(time.monotonic() + START_S)
-        except (PeerGone, PeerSlow) as error:
-            self.end()
-            raise DecoderUnavailable(
-                "the decoder's process cannot be started; the function's log says why"
-            ) from error
-        self._ready = True
+        return self.parse(parse_facts, self.answer(file))
 
     def ask(self, request: Message) -> None:
-        """The answer is fetched later."""
-        self._send(request)
-
-    def finish(self, file: VideoFile) -> None:
-        """Leaves the video. The caller has what it wanted, so a late error does not matter."""
+        """Send a request. Call `answer` later for the child's answer."""
         try:
-            if not self.in_step:
-                self._send({"close": True})
-            while not self.in_step:
-                self.answer(file)
-        except RollcallError as error:
-            log.debug("leaving a video: %s", error)
-
-    def answer(self, file: VideoFile) -> Message:
-        """The child's, after the bytes that it needs for it are there."""
-        try:
-            while "need" in (message := self.wire.receive(self.deadline_s)):
-                start, end = message["need"]
-                self._count_request(file)
-                began_s = time.monotonic()
-                there = file.ensure_range(int(start), int(end))
-                self.deadline_s += time.monotonic() - began_s
-                self.wire.send({"have": there}, self.deadline_s)
-        except PeerSlow as error:
-            raise _too_slow() from error
-        except (PeerGone, OverflowError, TypeError, ValueError) as error:
-            raise self._crash(error) from error
-        self.in_step = message.get("error", "memory") != "memory" or "end" in message
-        if "error" in message:
-            raise _refusal(message)
-        return message
-
-    def _count_request(self, file: VideoFile) -> None:
-        """Raises ValueError for a child that asks for bytes it has, or without end."""
-        self._requests += 1
-        if file.complete or self._requests > MAX_REQUESTS:
-            raise ValueError("requests for bytes that no video needs")
-
-    def frame(self, message: Message) -> Frame:
-        """Its pixels are a view of shared memory, which a later frame overwrites."""
-        try:
-            place, height, width = (int(message[name]) for name in ("place", "height", "width"))
-            time_s = float(message["frame"])
-            fits = 0 <= place < ALL_PLACES and height > 0 < width and math.isfinite(time_s)
-            if not fits or height * width > self._limits.pixels:
-                raise ValueError("a picture that does not fit")
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise self._crash(error) from error
-        offset = place * self._limits.pixels * CHANNELS
-        flat = np.frombuffer(self._memory, np.uint8, height * width * CHANNELS, offset)
-        return Frame(time_s, flat.reshape(height, width, CHANNELS))
-
-    def _facts(self, message: Message) -> Facts:
-        try:
-            duration_s, moving_s, track, tracks, divisible, places = message["video"]
-            seconds = (float(duration_s), float(moving_s))
-            facts = Facts(*seconds, int(track), int(tracks), bool(divisible), int(places))
-            finite = math.isfinite(facts.duration_s + facts.moving_s)
-            numbered = 1 <= facts.track <= facts.tracks <= MAX_TRACKS
-            if not (finite and numbered and 1 <= facts.places <= PLACES):
-                raise ValueError("facts that no video has")
-            return facts
-        except (KeyError, OverflowError, TypeError, ValueError) as error:
-            raise self._crash(error) from error
-
-    def check(self, sane: bool, problem: str) -> None:
-        """Raises DecoderCrashed for a child that talks nonsense."""
-        if not sane:
-            raise self._crash(ValueError(problem))
-
-    def lengths(self, values: object) -> tuple[float, float]:
-        """Two finite numbers of the child's."""
-        if isinstance(values, list) and len(values) == 2:
-            return self.seconds(values[0]), self.seconds(values[1])
-        raise self._crash(ValueError("lengths that are not two numbers"))
-
-    def seconds(self, value: object) -> float:
-        """A finite number of the child's."""
-        if isinstance(value, int | float) and math.isfinite(value):
-            return float(value)
-        raise self._crash(ValueError("a duration that is not a number"))
-
-    def _send(self, message: Message) -> None:
-        try:
-            self.wire.send(message, self.deadline_s)
+            self.wire.send(request, self._deadline_s)
         except PeerSlow as error:
             raise _too_slow() from error
         except PeerGone as error:
             raise self._crash(error) from error
 
+    def answer(self, file: VideoFile) -> Message:
+        """Return the child's next answer. Meanwhile, fetch the bytes that the child needs."""
+        try:
+            while "need" in (message := self.wire.receive(self._deadline_s)):
+                self._fetch(file, message)
+        except PeerSlow as error:
+            raise _too_slow() from error
+        except (PeerGone, OverflowError, TypeError, ValueError) as error:
+            raise self._crash(error) from error
+        # After `end` or an error, the child waits for the next video. A child that ran out of
+        # memory is not kept, because it may still hold much of that memory.
+        self.is_idle = "end" in message or message.get("error", "memory") != "memory"
+        if "error" in message:
+            raise refusal_of(message)
+        return message
+
+    def frame(self, message: Message) -> Frame:
+        """Return the frame in an answer. Its pixels are a view of a slot, which is reused later."""
+        found = self.parse(lambda answer: parse_frame(answer, self._limits.pixels), message)
+        offset = found.slot * self._limits.pixels * CHANNELS
+        shape = (found.height, found.width, CHANNELS)
+        flat = np.frombuffer(self._memory, np.uint8, math.prod(shape), offset)
+        return Frame(found.time_s, flat.reshape(shape))
+
+    def parse(self, parser: Callable[[Answer], Parsed], answer: Answer) -> Parsed:
+        """Parse an answer. If it is nonsense, end the child and raise DecoderCrashed."""
+        try:
+            return parser(answer)
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
+            raise self._crash(error) from error
+
+    def finish(self, file: VideoFile) -> None:
+        """Have the child close the video.
+
+        The caller already has its frames, so an error at this point is only logged.
+        """
+        try:
+            if not self.is_idle:
+                self.ask({"close": True})
+            while not self.is_idle:
+                self.answer(file)
+        except RollcallError as error:
+            log.debug("error while closing a video: %s", error)
+
+    def _await_ready(self) -> None:
+        """Wait until the child has loaded its libraries.
+
+        Raises DecoderUnavailable, because a failure here is not the video's fault.
+        """
+        if self._is_ready:
+            return
+        try:
+            self.wire.receive(time.monotonic() + MAX_START_S)
+        except (PeerGone, PeerSlow) as error:
+            self.end()
+            raise DecoderUnavailable(
+                "the decoder's process cannot be started; see the function's log for the reason"
+            ) from error
+        self._is_ready = True
+
+    def _fetch(self, file: VideoFile, message: Message) -> None:
+        """Fetch a range of bytes for the child. Raises ValueError for senseless requests."""
+        start, end = message["need"]
+        self._range_requests += 1
+        if file.complete or self._range_requests > MAX_RANGE_REQUESTS:
+            raise ValueError("it sent requests for bytes that no video needs")
+        began_s = time.monotonic()
+        there = file.ensure_range(int(start), int(end))
+        # A slow object store is not the video's fault.
+        self._deadline_s += time.monotonic() - began_s
+        self.wire.send({"have": there}, self._deadline_s)
+
     def _send_file(self, number: int) -> None:
         try:
+            # Linux sends descriptors only together with at least one byte.
             socket.send_fds(self._files, [b"v"], [number])
         except OSError as error:
             raise self._crash(error) from error
 
     def _crash(self, error: Exception) -> RollcallError:
-        """What its end says of the video. A SIGKILL comes from elsewhere: an operator, or a kernel
-        that is short of memory."""
+        """End the child, and return the error that matches its exit code."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_S)
-        how = self._process.poll()
+            self._process.wait(MAX_END_S)
+        exit_code = self._process.poll()
         self.end()
-        if how == -signal.SIGXCPU:
+        if exit_code == -signal.SIGXCPU:  # the limit of `cpu_s`
             return _too_slow()
-        if how == -signal.SIGKILL:
+        if exit_code == -signal.SIGKILL:
+            # Not the video's fault: an operator killed it, or the kernel, because memory was short.
             return DecoderUnavailable("the decoder's process was killed; is memory short?")
-        return DecoderCrashed(f"the decoder ended with {how} while it read the video: {error}")
+        how = "was stopped" if exit_code is None else f"ended with exit code {exit_code}"
+        return DecoderCrashed(f"the decoder {how} while it read the video: {error}")
 
 
-class DecodedVideo:
-    """Implements `rollcall.core.types.Video`.
-
-    A frame's pixels are good until the next frame is asked for, and a kept frame's until the next
-    kept frame. Frames are read one way only: by `frames`, or by `key_frames`.
-    """
-
-    def __init__(self, decoder: Decoder, file: VideoFile, facts: Facts, *, whole: bool) -> None:
-        self.damaged = False
-        self.duration_s, self.moving_s, self.track, self.tracks = facts[:4]
-        self.divisible = bool(facts.divisible)
-        self._decoder = decoder
-        self._file = file
-        self._whole = whole
-        self._places = int(facts.places)
-        self._asked = 0
-        self._over = False
-        self._early: deque[Message] = deque()
-        """Answers about the next frames that came while a kept frame was waited for."""
-
-    def frames(self, times_s: Iterable[float]) -> Iterator[Frame]:
-        """In a video that is opened as a whole, the child decodes the next frames while the caller
-        looks at this one."""
-        return self._frames(iter(times_s), self._places if self._whole else 1)
-
-    def key_frames(self, step_s: float) -> Iterator[Frame]:
-        """The child decodes ahead."""
-        self._decoder.ask({"key_frames": step_s})
-        return self._frames(repeat(0.0), self._places)
-
-    def kept_frame(self, after_s: float, before_s: float) -> Frame | None:
-        """May be called for the time between the last two frames, however many were asked for
-        ahead."""
-        kept = self._ask_beside("kept", after_s, before_s)
-        return None if kept is None else self._decoder.frame(kept)
-
-    def cut_between(self, after_s: float, before_s: float) -> float | None:
-        """May be called for the time between the last two frames, as `kept_frame`."""
-        cut_s = self._ask_beside("cut", after_s, before_s)
-        return None if cut_s is None else self._decoder.seconds(cut_s)
-
-    def _ask_beside(self, what: str, after_s: float, before_s: float) -> Any:
-        """The child's answer to a question that comes before the frames that were asked for ahead;
-        None where it keeps no frames."""
-        if not self._whole or self._decoder.in_step:
-            return None
-        self._decoder.ask({what: [after_s, before_s]})
-        while what not in (message := self._decoder.answer(self._file)):
-            self._early.append(message)
-            self._decoder.check(len(self._early) <= self._asked, "more frames than were asked for")
-        return message[what]
-
-    def _frames(self, times: Iterator[float], ahead: int) -> Iterator[Frame]:
-        while (frame := self._next(times, ahead)) is not None:
-            yield frame
-
-    def _next(self, times: Iterator[float], ahead: int) -> Frame | None:
-        while self._asked < ahead and not self._over:
-            time_s = next(times, None)
-            if time_s is None:
-                break
-            self._decoder.ask({"next": time_s})
-            self._asked += 1
-        if not self._asked or self._over:
-            return None
-        message = self._early.popleft() if self._early else self._decoder.answer(self._file)
-        self._asked -= 1
-        self.damaged = bool(message.get("damaged"))
-        if "over" not in message:
-            return self._decoder.frame(message)
-        self._over = True
-        self.moving_s, self.duration_s = self._decoder.lengths(message["over"])
-        return None
-
-
-def _too_slow() -> VideoTooLarge:
-    return VideoTooLarge(
+def _too_slow() -> VideoTooSlow:
+    return VideoTooSlow(
         "decoding the video takes too long; convert it to H.264, or raise MAX_CALL_S together with"
         " the function's time-outs"
     )
-
-
-def _start(shared: int, files: int, limits: VideoLimits) -> subprocess.Popen[bytes]:
-    """Without the environment: it holds secrets, and a video's decoder needs none. With one arena
-    of memory, which keeps its size over a thousand videos; several creep up. And without the
-    folder in which we happen to be (-P), where a module may lie that is not FFmpeg's."""
-    module = "rollcall.video.child"
-    numbers = [str(shared), str(files), str(limits.seconds), str(limits.pixels)]
-    environment = {
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "1",
-    }
-    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-W", "ignore", "-m", module, *numbers],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=(shared, files),
-        env=environment,
-    )
-
-
-def _end(process: subprocess.Popen[bytes], files: socket.socket) -> None:
-    files.close()
-    for pipe in _pipes(process):
-        pipe.close()
-    process.kill()
-    process.wait()
-
-
-def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes]]:
-    """To the child, and from it."""
-    return cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
-
-
-def _shared_file(size: int) -> int:
-    """Of that size; pages take memory from when they are first written."""
-    try:
-        number = os.memfd_create("rollcall-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    except (AttributeError, OSError):  # not on Linux, or not allowed
-        with tempfile.TemporaryFile() as file:
-            number = os.dup(file.fileno())
-        os.ftruncate(number, size)
-        return number
-    os.ftruncate(number, size)
-    # A child that was taken over could shrink it, and our next look at it would be a SIGBUS.
-    fcntl.fcntl(number, fcntl.F_ADD_SEALS, SEALS)
-    return number
-
-
-def _refusal(message: Message) -> NotAVideo | VideoTooLarge:
-    code, text = message["error"], str(message.get("message", ""))[:500]
-    if code == "memory":
-        return VideoTooLarge("decoding the video needs more memory than its size allows")
-    return VideoTooLarge(text) if code == VideoTooLarge.code else NotAVideo(text)

@@ -1,4 +1,9 @@
-"""Decoded frames that are kept for a while, in case somebody wants to look at one of them."""
+"""Keeps decoded frames for a while, in case the caller wants to search one of them later.
+
+When a person appears or leaves between two searched frames, `rollcall.recognition` searches frames
+between those two to find the time. To decode such a frame again, all frames since the last key
+frame would have to be decoded. So `FrameFinder` puts the frames that it passes into `KeptFrames`.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +15,27 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-EVERY_S = 0.1
-"""Ends of intervals are given to a tenth of a second."""
+KEPT_STEP_S = 0.1
+"""Time between kept frames. The ends of intervals are reported to a tenth of a second."""
 
 MAX_KEPT = 64
-"""Five seconds: the interval that the parent looks at, and those that were decoded ahead."""
+"""Limit for the number of kept frames. They cover more than the five seconds that are needed: the
+second between the parent's last two frames, and up to four seconds that were decoded ahead."""
 
 SAMPLES = (18, 32)
-"""Rows and columns of the samples of brightness by which two frames are compared."""
+"""Rows and columns of brightness samples. Two frames are compared by these samples."""
 
 MIN_CUT = 25.0
 MIN_CUT_FACTOR = 3.0
-"""A cut changes the brightness of a sample by at least this on average (of 255), and by this factor
-more than the frames around it change. Measured with cuts between eight real clips: 42 to 76. Within
-the clips, frames change by 3 in the median, and by 18 at most."""
+"""At a cut, samples change by at least MIN_CUT on average (on a scale of 0 to 255), and by at least
+MIN_CUT_FACTOR times the median change of the frames around the cut. Measured at cuts between eight
+real clips: 42 to 76. Within the clips, the median change is 3 and the largest is 18."""
 
 MAX_CHANGE = 255.0
 
 MAX_CHANGES = 512
-"""Twenty seconds at 25 frames a second, and as long as MAX_KEPT at 100."""
+"""Number of changes that are remembered: twenty seconds at 25 frames a second, and still five
+seconds at 100."""
 
 
 class TimedFrame(NamedTuple):
@@ -39,15 +46,17 @@ class TimedFrame(NamedTuple):
 
 
 class Change(NamedTuple):
-    """How much a frame differs from the one that was decoded before it, 0 to 255."""
+    """How much a frame differs from the frame decoded before it, 0 to 255."""
 
     time_s: float
     change: float
 
 
 class KeptFrames:
-    """The latest frames, a tenth of a second apart. Each is kept as it was decoded, and converted
-    only if it is asked for; the oldest go first."""
+    """The latest frames, about a tenth of a second apart. The oldest frames are dropped first.
+
+    Frames are kept as they were decoded, and are converted to RGB only when they are asked for.
+    """
 
     def __init__(self, frame_s: float, max_bytes: int) -> None:
         self._frame_s = frame_s
@@ -58,10 +67,13 @@ class KeptFrames:
         self._changes: deque[Change] = deque(maxlen=MAX_CHANGES)
 
     def add(self, frame: av.VideoFrame, time_s: float) -> None:
-        """Every decoded frame, in order of time. One that comes too soon after the last kept one is
-        compared with the frame before, and not kept."""
+        """Add the next decoded frame, in order of time.
+
+        Every frame is compared with the frame before it, to find cuts. A frame that comes too soon
+        after the last kept frame is not kept.
+        """
         self._note_change(frame, time_s)
-        if self._kept and time_s + self._frame_s - self._kept[-1].time_s <= EVERY_S:
+        if self._kept and time_s + self._frame_s - self._kept[-1].time_s <= KEPT_STEP_S:
             return
         self._kept.append(TimedFrame(frame, time_s))
         self._bytes += _bytes_of(frame)
@@ -69,28 +81,20 @@ class KeptFrames:
             self._bytes -= _bytes_of(self._kept.popleft().frame)
 
     def nearest(self, after_s: float, before_s: float) -> TimedFrame | None:
-        """The frame nearest to the middle between two times, both excluded."""
+        """Return the frame nearest to the middle between two times, both excluded."""
         middle_s = (after_s + before_s) / 2
         between = [each for each in self._kept if after_s < each.time_s < before_s]
         return min(between, key=lambda each: abs(each.time_s - middle_s), default=None)
 
     def cut_between(self, after_s: float, before_s: float) -> float | None:
-        """The time of the first frame behind the only cut between two frames."""
+        """Return the time of the first frame after the cut; None unless there is exactly one."""
         changes = [each for each in self._changes if after_s < each.time_s <= before_s]
         if not changes:
             return None
-        usual = median(each.change for each in changes)
-        limit = max(MIN_CUT, MIN_CUT_FACTOR * usual)
-        cuts = [each.time_s for each in changes if each.change >= limit]
+        usual_change = median(each.change for each in changes)
+        min_change = max(MIN_CUT, MIN_CUT_FACTOR * usual_change)
+        cuts = [each.time_s for each in changes if each.change >= min_change]
         return cuts[0] if len(cuts) == 1 else None
-
-    def _note_change(self, frame: av.VideoFrame, time_s: float) -> None:
-        samples, before = _samples(frame), self._samples
-        self._samples = samples
-        if before is not None:
-            same_size = samples.shape == before.shape
-            change = float(np.abs(samples - before).mean()) if same_size else MAX_CHANGE
-            self._changes.append(Change(time_s, change))
 
     def clear(self) -> None:
         self._kept.clear()
@@ -98,15 +102,24 @@ class KeptFrames:
         self._samples = None
         self._bytes = 0
 
+    def _note_change(self, frame: av.VideoFrame, time_s: float) -> None:
+        samples, previous = _samples(frame), self._samples
+        self._samples = samples
+        if previous is not None:
+            has_same_size = samples.shape == previous.shape
+            change = float(np.abs(samples - previous).mean()) if has_same_size else MAX_CHANGE
+            self._changes.append(Change(time_s, change))
+
 
 def _bytes_of(frame: av.VideoFrame) -> int:
     return sum(plane.buffer_size for plane in frame.planes)
 
 
 def _samples(frame: av.VideoFrame) -> NDArray[np.float32]:
-    """Samples of the first plane, which is brightness in nearly all videos; 0 to 255."""
+    """Return samples of the first plane, 0 to 255. In nearly all videos it holds the brightness."""
     plane, bits = frame.planes[0], frame.format.components[0].bits
     values = np.frombuffer(plane, np.uint8 if bits <= 8 else np.uint16)  # type: ignore[call-overload]
+    # Rows are padded, so a row in memory may be longer than the width of the picture.
     rows = values.reshape(plane.height, -1)
     columns = min(plane.width, rows.shape[1])
     picked = rows[:: max(1, plane.height // SAMPLES[0]), : columns : max(1, columns // SAMPLES[1])]

@@ -1,4 +1,8 @@
-"""The index of a file, where it is complete: the times of its key frames."""
+"""Finds key frames in the index of an MP4 or AVI, which lists every frame of the file.
+
+`KeyLooks` uses these key frames. In files without a complete index, `ReadAhead` finds the key
+frames by reading packets.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ class MediaTime(NamedTuple):
 
 
 class Key(NamedTuple):
-    """A key frame: its stamp in ticks, and its time as `MediaClock` counts it."""
+    """A key frame: its stamp in ticks, and its time in both counts of `MediaClock`."""
 
     stamp: int
     time_s: float
@@ -33,7 +37,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class KeyIndex:
-    """`end_s` and `moving_s` are the times of the last frame."""
+    """The key frames of a video.
+
+    `end_s` and `moving_s` are the time of the last frame in the two counts of `MediaClock`.
+    """
 
     keys: list[Key]
     end_s: float
@@ -42,8 +49,11 @@ class KeyIndex:
 
     @property
     def divisible(self) -> bool:
-        """Whether times of the clock lead to places: it neither jumps nor leaves out pictures that
-        stand still."""
+        """Whether a reader can begin anywhere, because each `moving_s` belongs to one stamp.
+
+        That is not so if the clock jumps, or if pictures stand still, because `moving_s` leaves out
+        most of the time that they stand still.
+        """
         return bool(self.keys) and not self.jumps and self.end_s - self.moving_s < 1e-3
 
 
@@ -54,11 +64,11 @@ def read_key_index(
     hold_s: float = MAX_HOLD_S,
     shift: int = 0,
 ) -> KeyIndex | None:
-    """None where the container has no complete index. A million frames take half a second.
+    """Read the key frames from the index. Returns None if the container has no complete index.
 
-    `moving_s` counts a picture that stands still as up to `hold_s`. The index has the stamps of
-    decoding; `shift` is how many ticks later a key frame is shown. The first key frame is one from
-    which the first frame can be decoded: an edit list may hide it.
+    `moving_s` counts a picture that stands still as `hold_s` at most. The index holds decoding
+    stamps; `shift` is how many ticks later a key frame is shown. An index of a million frames takes
+    half a second of processor time.
     """
     entries = stream.index_entries
     if demuxer not in HAS_WHOLE_INDEX or not stream.frames or not len(entries):
@@ -70,18 +80,20 @@ def read_key_index(
     for entry in entries:
         stamp = entry.timestamp + shift
         if stamp < start:
+            # An edit list hides the frames before the start. The last key frame among them is still
+            # needed to decode the first frame that is shown.
             if entry.is_keyframe:
                 hidden_s = (start - stamp) * tick_s
                 keys = [Key(stamp, -hidden_s, -hidden_s)]
             continue
-        clock.at(stamp * tick_s)
+        clock.advance(stamp * tick_s)
         if entry.is_keyframe:
             keys.append(Key(stamp, clock.time_s, clock.moving_s))
     return KeyIndex(keys, max(0.0, clock.time_s), max(0.0, clock.moving_s), clock.jumps > 0)
 
 
 class IndexedKeys:
-    """Implements `Keys` by seeks."""
+    """Implements `Keys` by seeking to key frames that the index lists."""
 
     def __init__(
         self, index: KeyIndex, container: av.container.InputContainer, stream: VideoStream
@@ -102,8 +114,8 @@ class IndexedKeys:
         return self._keys[0] if self._keys else None
 
     def first_after(self, moving_s: float) -> Key | None:
-        place = bisect_right(self._times, moving_s)
-        return self._keys[place] if place < len(self._keys) else None
+        number = bisect_right(self._times, moving_s)
+        return self._keys[number] if number < len(self._keys) else None
 
     def packets_from(self, key: Key) -> Iterator[AnyPacket]:
         try:
@@ -113,4 +125,4 @@ class IndexedKeys:
         return packets_of(self._container, self._stream)
 
     def forget_before(self, key: Key | None, *, running: bool) -> None:
-        """Nothing is kept."""
+        """Do nothing: no packet is kept, because a seek can always read it again."""

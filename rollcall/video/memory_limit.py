@@ -1,4 +1,4 @@
-"""How much memory the container may use."""
+"""Reads how much memory the container may use, from its control group."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
-"""Control groups of version 2 and 1, as a container sees its own."""
+"""The limit of the container's own control group: in version 2, and in version 1."""
 
 
 def memory_limit_bytes(processes: int = 1) -> int | None:
-    """The share of one of so many processes in the limit that the kernel keeps; None where there is
-    none, or it cannot be read."""
+    """Return the container's memory limit, divided by the number of processes that share it.
+
+    Returns None if there is no limit, or if the limit cannot be read.
+    """
     for path in _LIMITS:
         with suppress(OSError, ValueError):
             return int(path.read_text()) // processes  # version 2 writes "max" for no limit

@@ -1,8 +1,9 @@
-"""Looks at the units of an H.264 or HEVC packet: hides metadata, and knows a fresh start.
+"""Reads and edits the units in a packet of H.264 or HEVC.
 
-Cameras write SEI units (supplemental enhancement information) with wrong lengths. A decoder that is
-told to refuse damage refuses the picture beside them as well. The unit types are those of ITU-T
-H.264, table 7-1, and H.265, table 7-1.
+A packet is a sequence of units: pictures, settings, and metadata (SEI, supplemental enhancement
+information). Some cameras write SEI units with wrong lengths, and a decoder that is told to refuse
+damage then refuses the whole packet with its picture. So `PacketDecoder` hides such metadata. Unit
+types are listed in table 7-1 of ITU-T H.264, and in table 7-1 of H.265.
 """
 
 from __future__ import annotations
@@ -12,18 +13,24 @@ from typing import NamedTuple
 
 
 class UnitTypes(NamedTuple):
-    """How a codec numbers its units. The header's first byte holds the type from bit `shift` on."""
+    """A codec's numbers for its types of units.
+
+    The type is in the first byte of a unit's header, in the bits of `mask` after a right shift by
+    `shift`.
+    """
 
     shift: int
     mask: int
     header_bytes: int
     metadata: frozenset[int]
     filler: int
+    """The type of units that have no meaning. Decoders skip them."""
     pictures: frozenset[int]
     restart: frozenset[int]
-    """Pictures after which nothing refers to anything before them."""
+    """Key pictures at which decoding can start: no later picture refers to an earlier one."""
     length_size_at: int
-    """Offset of the byte in the codec's configuration that gives the size of a unit's length."""
+    """Offset of the byte in the codec's configuration that says how many bytes a unit's length
+    has."""
 
     def of(self, header: int) -> int:
         return header >> self.shift & self.mask
@@ -46,9 +53,11 @@ START_CODE = b"\0\0\1"
 def hide_metadata(
     packet: bytes, codec: str, configuration: bytes | None, kept: frozenset[int] = frozenset()
 ) -> bytes:
-    """The packet with its metadata units marked as filler, which decoders skip.
+    """Return the packet with its metadata units marked as filler.
 
-    A unit whose first message is one of `kept` stays. Other codecs' packets come back unchanged.
+    A unit whose first message is of a type in `kept` stays unchanged. The packet keeps its length.
+    Packets of other codecs are returned unchanged. `configuration` is the codec's configuration
+    from the container's header.
     """
     types = UNIT_TYPES.get(codec)
     if types is None:
@@ -62,11 +71,24 @@ def hide_metadata(
 
 
 def hide_pictures(packet: bytes, codec: str, configuration: bytes | None) -> bytes:
-    """The packet with its pictures marked as filler, so that its metadata is left."""
+    """Return the packet with its pictures marked as filler, so that only its metadata is left."""
     types = UNIT_TYPES.get(codec)
     if types is None:
         return packet
     return _hidden(packet, types, configuration, lambda unit_type, _: unit_type in types.pictures)
+
+
+def restarts(packet: bytes, codec: str, configuration: bytes | None) -> bool:
+    """Whether decoding can start at this key frame without missing anything.
+
+    In H.264 and HEVC, frames near a key frame may refer to frames before it (an open group of
+    pictures). For other codecs the answer is always yes.
+    """
+    types = UNIT_TYPES.get(codec)
+    if types is None:
+        return True
+    starts = _unit_starts(packet, _length_size(configuration, types))
+    return any(types.of(packet[start]) in types.restart for start in starts)
 
 
 def _hidden(
@@ -75,7 +97,11 @@ def _hidden(
     configuration: bytes | None,
     hides: Callable[[int, int | None], bool],
 ) -> bytes:
-    """`hides` gets the type of each unit and its first message, if it has one."""
+    """Mark units as filler if `hides` returns true for them.
+
+    The arguments of `hides` are the type of the unit, and the type of the unit's first message
+    (None if the unit is too short to have one).
+    """
     hidden = bytearray(packet)
     for start in _unit_starts(packet, _length_size(configuration, types)):
         at = start + types.header_bytes
@@ -85,21 +111,12 @@ def _hidden(
     return bytes(hidden)
 
 
-def restarts(packet: bytes, codec: str, configuration: bytes | None) -> bool:
-    """Whether decoding can start at this key frame without missing anything.
-
-    H.264 and HEVC also have key frames whose neighbours refer to frames before them. For other
-    codecs the answer is yes.
-    """
-    types = UNIT_TYPES.get(codec)
-    if types is None:
-        return True
-    starts = _unit_starts(packet, _length_size(configuration, types))
-    return any(types.of(packet[start]) in types.restart for start in starts)
-
-
 def _length_size(configuration: bytes | None, types: UnitTypes) -> int:
-    """Bytes of the length before each unit; 0 for units behind start codes (Annex B)."""
+    """Return how many bytes the length before each unit has; 0 if start codes precede units.
+
+    In MP4 and Matroska, units have lengths, and the configuration says so. In MPEG streams, units
+    have start codes (Annex B).
+    """
     if not configuration or configuration.startswith((b"\0\0\1", b"\0\0\0\1")):
         return 0
     if len(configuration) <= types.length_size_at:
@@ -108,7 +125,7 @@ def _length_size(configuration: bytes | None, types: UnitTypes) -> int:
 
 
 def _unit_starts(packet: bytes, length_size: int) -> Iterator[int]:
-    """Where each unit's header is."""
+    """Yield the offset of each unit's header."""
     at = 0
     while length_size and at + length_size < len(packet):
         yield at + length_size

@@ -1,4 +1,8 @@
-"""Opens a video file with the demuxer that its first bytes ask for, and with no other."""
+"""Opens a video file with the demuxer for the format that the file's first bytes show.
+
+FFmpeg could guess the format itself. But some formats that FFmpeg reads are scripts that name other
+files and addresses, and FFmpeg would open those.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +29,27 @@ DEMUXERS = {
     "mpeg-ts": "mpegts",
     "avi": "avi",
 }
-"""FFmpeg's names of the containers. FFmpeg is told which one to use: left to guess, it would accept
-a playlist too, and open what the playlist names."""
+"""FFmpeg's demuxers for the containers that `container_of` recognises. Playlists are not among
+them."""
 
 HEADER_SAYS_ALL = {"mov", "matroska", "avi", "flv"}
-"""For these nothing needs to be decoded before the first frame is wanted."""
+"""Demuxers of containers whose header describes the tracks completely, so that opening the file
+need not decode a frame."""
 
 HAS_KEY_INDEX = HEADER_SAYS_ALL | {"asf"}
-"""In these the index lists key frames, and a seek leads to one. In MPEG streams and Ogg a seek may
-end between two key frames."""
+"""Demuxers of containers in which an index lists key frames, so that a seek leads to a key frame.
+In MPEG streams and Ogg, a seek may end between two key frames."""
 
 HAS_WHOLE_INDEX = {"mov", "avi"}
-"""In these the index is complete once the file is open."""
+"""Demuxers of containers whose index lists every frame. FFmpeg reads that index when it opens the
+file."""
 
 
 class VideoContainer:
-    """An open video file. It can be opened again at its start after packets were read."""
+    """An open video file. After packets were read, `reopen` starts again at the beginning."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Raises NotAVideo. The file's name means nothing."""
+        """Raises NotAVideo for an unsupported format, or for a file that FFmpeg cannot open."""
         head = file.read(HEAD_BYTES)
         container = container_of(head)
         if container is None:
@@ -53,12 +59,12 @@ class VideoContainer:
         self.opened = self._open()
 
     def reopen(self) -> None:
-        """Tracks of before are of no use afterwards."""
+        """Open the file again. Tracks that were returned earlier must not be used afterwards."""
         self.close()
         self.opened = self._open()
 
     def track(self, index: int) -> VideoStream:
-        """A video track of the file as it is open now."""
+        """Return a video track of the file. It is valid until the next `reopen` or `close`."""
         track = self.opened.streams[index]
         assert isinstance(track, VideoStream)  # noqa: S101 - for the type checker
         return track
@@ -76,16 +82,19 @@ class VideoContainer:
 
 
 def _options(demuxer: str) -> dict[str, str]:
-    """Nothing else is opened on the way, whatever the file asks for."""
+    # Even if the file refers to other files, FFmpeg opens no protocol and no other format.
     options = {"protocol_whitelist": "none", "format_whitelist": demuxer}
     if demuxer in HEADER_SAYS_ALL:
+        # By default, FFmpeg reads up to 5 MB and decodes frames to learn what the header says.
         options |= {"skip_frame": "all", "probesize": "65536"}
     return options
 
 
 def packets_of(container: av.container.InputContainer, *tracks: VideoStream) -> Iterator[AnyPacket]:
-    """The packets of these tracks up to the end, or up to where the file is cut off."""
+    """Yield the packets of these tracks up to the end, or up to the place where the file is cut
+    off."""
     try:
+        # The last packet that PyAV yields for each track is empty.
         yield from (packet for packet in container.demux(*tracks) if packet.size)
     except av.FFmpegError:
         return

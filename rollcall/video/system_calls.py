@@ -1,7 +1,8 @@
-"""Filters the system calls of the decoder's process, so that it reaches no file or process.
+"""Filters the system calls of the decoder's child, so that it reaches no file and no other process.
 
-The filter is made by libseccomp, which Debian's images have, through ctypes: its Python binding on
-PyPI is not maintained. Without the library the other limits still hold (docs/security.md).
+libseccomp, which Debian's images include, builds the filter. The library is called through ctypes,
+because its Python binding on PyPI is not maintained. Without libseccomp, the limits of
+`process_limits.py` still hold (docs/security.md).
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ SCMP_ACT_ALLOW = 0x7FFF0000
 SCMP_ACT_ERRNO = 0x00050000
 
 SCMP_FLTATR_CTL_TSYNC = 4
-"""The filter holds for the threads that run already."""
+"""Attribute that applies the filter to threads that are already running as well."""
 
 SCMP_CMP_NE = 1
 NOT_A_SYSTEM_CALL = -1
 
 REFUSED = (
-    # signals and other ways into another process, ours above all
+    # signals and other ways into another process, above all into the parent
     *("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"),
     *("pidfd_open", "pidfd_getfd", "ptrace", "process_vm_readv", "process_vm_writev"),
     *("process_madvise", "kcmp", "setpriority", "sched_setaffinity", "sched_setscheduler"),
@@ -52,11 +53,11 @@ REFUSED = (
     *("add_key", "request_key", "init_module", "finit_module", "kexec_load", "reboot"),
     *("io_uring_setup", "io_uring_enter", "io_uring_register"),
 )
-"""By name; libseccomp knows each machine's numbers. A refused call fails with EPERM."""
+"""Names of the calls that fail with EPERM. libseccomp knows their numbers on each architecture."""
 
 
 class ArgumentTest(ctypes.Structure):
-    """libseccomp's `scmp_arg_cmp`."""
+    """libseccomp's `scmp_arg_cmp`: a test of one argument of a call."""
 
     _fields_ = (
         ("argument", ctypes.c_uint),
@@ -67,7 +68,7 @@ class ArgumentTest(ctypes.Structure):
 
 
 def limit_system_calls() -> bool:
-    """From now on, for every thread; whether there is a filter."""
+    """Set the filter for all threads of this process. Returns whether the filter is active."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     with contextlib.suppress(OSError, ValueError):
@@ -94,6 +95,8 @@ def limit_system_calls() -> bool:
             number = library.seccomp_syscall_resolve_name(name.encode())
             if number != NOT_A_SYSTEM_CALL:
                 library.seccomp_rule_add_array(rules, refuse, number, 0, None)
+        # `prlimit64` stays allowed for the process itself (argument 0), because limit_cpu calls it
+        # for each video.
         other = ArgumentTest(0, SCMP_CMP_NE, 0, 0)
         limits = library.seccomp_syscall_resolve_name(b"prlimit64")
         library.seccomp_rule_add_array(rules, refuse, limits, 1, ctypes.byref(other))

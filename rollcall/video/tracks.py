@@ -1,4 +1,8 @@
-"""Chooses the video tracks of a file that are worth looking at."""
+"""Puts the video tracks of a file into the order in which they are searched.
+
+Some files have several video tracks: a lecture's camera and its slides, or a film and its
+thumbnail. The recogniser searches the first track, and the next one only if it has found no face.
+"""
 
 from __future__ import annotations
 
@@ -15,38 +19,40 @@ _OLDER = "mpeg1video mpeg2video mpeg4 msmpeg4 msmpeg4v1 msmpeg4v2 mjpeg h261 h26
 _WINDOWS_AND_FLASH = "vc1 wmv1 wmv2 wmv3 flv svq1 svq3 cinepak"
 _EDITING = "prores dnxhd dvvideo ffv1 huffyuv rawvideo"
 CODECS = frozenset(" ".join((_DELIVERY, _OLDER, _WINDOWS_AND_FLASH, _EDITING)).split())
-"""Decoders for what cameras, phones, browsers and editors write. FFmpeg has hundreds more, for
-games and screen formats of the nineties, and those are where its faults are found."""
+"""The decoders that are allowed, for the formats that cameras, phones, browsers and editors write.
+FFmpeg has hundreds of others, for games and screen formats of the nineties, and its security faults
+are often found in those."""
 
 PROBED_PACKETS = 500
-"""Read to learn which tracks move: tracks are interleaved, so this is some seconds of the file."""
+"""How many packets are read to find out which tracks are thumbnails. Tracks are interleaved, so
+these packets cover a few seconds of the file."""
 
 
 def choose_track(
     container: VideoContainer, number: int, max_px: int
 ) -> tuple[VideoStream, int, int]:
-    """The track to look at as the `number`-th, from 0. Thumbnails come last, and before them tracks
-    of more than `max_px` pixels.
+    """Return the track that is searched in the position `number`, counted from 0.
 
-    Also its number as players count, from 1, and how many there are. Raises NotAVideo where there
-    is no such track.
+    Thumbnails come last, and tracks of more than `max_px` pixels come just before them. The second
+    value is the track's number in the file's order, counted from 1, and the third is the number of
+    tracks. Raises NotAVideo if there is no such track.
     """
     tracks = usable_tracks(container.opened)
     order = [each.index for each in tracks]
     if len(tracks) > 1:
-        still = still_tracks(container.opened, tracks)
+        still = thumbnail_indexes(container.opened, tracks)
         large = {each.index for each in tracks if each.width * each.height > max_px}
         order.sort(key=lambda index: (index in still, index in large))
         container.reopen()
     if number >= len(order):
-        raise NotAVideo(f"the file has no more than {len(order)} video tracks")
+        raise NotAVideo(f"the file has only {len(order)} usable video tracks")
     return container.track(order[number]), 1 + sorted(order).index(order[number]), len(order)
 
 
 def usable_tracks(container: av.container.InputContainer) -> list[VideoStream]:
-    """The tracks with pictures that move: FFmpeg's favourite first, then in the file's order.
+    """Return the tracks that can be decoded: FFmpeg's choice first, the others in file order.
 
-    A cover picture is not a track to look at. Raises NotAVideo when no track is left.
+    Cover pictures are left out. Raises NotAVideo if no track is left.
     """
     cover = av.stream.Disposition.attached_pic
     tracks = [each for each in container.streams.video if not each.disposition & cover]
@@ -61,8 +67,10 @@ def usable_tracks(container: av.container.InputContainer) -> list[VideoStream]:
     return sorted(usable, key=lambda each: (each is not best, each.index))
 
 
-def still_tracks(container: av.container.InputContainer, tracks: Sequence[VideoStream]) -> set[int]:
-    """Indexes of the tracks that have a single packet near the file's start: thumbnails.
+def thumbnail_indexes(
+    container: av.container.InputContainer, tracks: Sequence[VideoStream]
+) -> set[int]:
+    """Return the indexes of thumbnails: tracks with at most one packet near the file's start.
 
     Reads packets, so the container has to be opened again afterwards.
     """

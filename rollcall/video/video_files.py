@@ -1,4 +1,8 @@
-"""Videos on the local disk, as the decoder wants them."""
+"""Gives the decoder a video's bytes: the whole file, or only the ranges that the decoder reads.
+
+Both classes implement `rollcall.core.protocols.VideoFile`. Large videos are read in ranges, because
+a few frames need only a small part of the file.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +15,25 @@ from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo
 
 FIRST_RANGE_BYTES = 1 << 20
-"""Header and first key frame of most videos."""
+"""Size of the first range, and of the first range after each jump. In most videos, the first range
+holds the header and the first key frame."""
 
-LARGEST_RANGE_BYTES = 32 << 20
-"""Ranges that follow each other double up to here, so a file that is read to its end costs one
-request more for every 32 MiB."""
+MAX_RANGE_BYTES = 32 << 20
+"""Limit for the size of a range. Each range that continues the last one is twice as large, up to
+this limit. So a file that is read to its end needs about one request per 32 MiB, and little
+memory."""
 
 
 class WholeFile:
-    """A file that is all there. Implements `rollcall.core.protocols.VideoFile`.
-
-    Raises OSError for a file that cannot be read, and for a pipe or device.
-    """
+    """A complete video file on the local disk."""
 
     complete = True
 
     def __init__(self, path: Path) -> None:
+        """Raises OSError for a file that cannot be read, and for a folder, pipe or device."""
         if not path.is_dir() and path.exists() and not path.is_file():
-            raise OSError(errno.EINVAL, "it is not a regular file")  # a pipe would be waited for
+            # Opening a pipe would wait until another process writes to it.
+            raise OSError(errno.EINVAL, "it is not a regular file")
         with open(path, "rb") as file:
             self.size_bytes = os.fstat(file.fileno()).st_size
         self.path = path
@@ -38,10 +43,9 @@ class WholeFile:
 
 
 class ObjectFile:
-    """An object of which only those ranges are fetched that the decoder wants to read.
+    """An object in the store. Only the ranges that the decoder reads are fetched.
 
-    On the disk it is a sparse file of the object's length. Implements
-    `rollcall.core.protocols.VideoFile`.
+    The ranges are written into a sparse file that is as long as the object.
     """
 
     complete = False
@@ -55,26 +59,29 @@ class ObjectFile:
         self._range_bytes = FIRST_RANGE_BYTES
         self._last_start = self._last_end = 0
         self._fetched_bytes = 0
-        self._max_bytes = 4 * info.size_bytes + LARGEST_RANGE_BYTES
+        # The same bytes may be fetched again, because a file is opened again for another track or
+        # for a second search. A reader that fetches more than this is stuck in a loop.
+        self._max_bytes = 4 * info.size_bytes + MAX_RANGE_BYTES
         path.touch()
         os.truncate(path, info.size_bytes)
 
     def ensure_range(self, start: int, end: int) -> tuple[int, int]:
-        """Raises what `ObjectStore.read_range` raises, and ValueError for a reader that does not
-        come to an end.
+        """Fetch at least the first part of a range; return the range that the file has then.
 
-        Readers do not keep to our ranges: one that begins in the last range and ends behind it
-        reads on. Less may be there than was asked for, and never more than the largest range. A
-        second reader may ask again for what the first one had.
+        That range may be shorter than requested, because at most MAX_RANGE_BYTES are fetched at
+        once. A second reader may ask again for bytes that the first reader got. Raises the errors
+        of `ObjectStore.read_range`, and ValueError for a range outside the file or a reader that
+        fetches the same bytes again and again.
         """
         if self._last_start <= start and end <= self._last_end:
             return self._last_start, self._last_end
+        # A read that begins in the last range and ends after it continues that range.
         follows = self._last_end > 0 and self._last_start <= start <= self._last_end
-        longest = min(2 * self._range_bytes, LARGEST_RANGE_BYTES) if follows else FIRST_RANGE_BYTES
-        self._range_bytes = longest
+        size_bytes = min(2 * self._range_bytes, MAX_RANGE_BYTES) if follows else FIRST_RANGE_BYTES
+        self._range_bytes = size_bytes
         first = self._last_end if follows else max(0, start)
-        wanted = min(end, first + LARGEST_RANGE_BYTES)
-        end = min(self.size_bytes, max(wanted, first + longest))
+        wanted_end = min(end, first + MAX_RANGE_BYTES)
+        end = min(self.size_bytes, max(wanted_end, first + size_bytes))
         self._fetch(first, end)
         if not follows:
             self._last_start = first
@@ -84,7 +91,7 @@ class ObjectFile:
     def _fetch(self, start: int, end: int) -> None:
         self._fetched_bytes += end - start
         if not start < end or self._fetched_bytes > self._max_bytes:
-            raise ValueError("bytes that are not there, or the same again and again")
+            raise ValueError("it asked for bytes outside the file, or for the same ones repeatedly")
         with self._watch.stage("download"), open(self.path, "r+b") as file:
             file.seek(start)
             file.write(self._store.read_range(self._info, start, end))

@@ -1,7 +1,8 @@
-"""Folders in which single videos lie while they are looked at.
+"""Makes temporary folders, each for one video while it is recognised.
 
 A process that is killed leaves its video behind, and in a pod the temporary folder outlives the
-container. So the folder's name tells whose it is, and the next process sweeps what the dead left.
+container. So the name of a folder contains the id of its process, and the next process that starts
+removes the folders of processes that have ended.
 """
 
 from __future__ import annotations
@@ -22,27 +23,28 @@ _NAME = re.compile(r"rollcall-(\d+)-\w+")
 
 @contextmanager
 def video_folder() -> Iterator[Path]:
-    """An empty folder, gone afterwards."""
+    """Yield an empty folder, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix=f"rollcall-{os.getpid()}-") as folder:
         yield Path(folder)
 
 
 def sweep() -> int:
-    """Removes folders of processes that are dead; how many.
+    """Remove the folders of processes that have ended; return how many were removed.
 
-    Also those of our own number: in a container every process has the same one again.
+    Folders with the id of this process are removed as well, because in a container a process often
+    has the same id as its predecessor. So `sweep` must run before the first video.
     """
     swept = 0
     for folder in Path(tempfile.gettempdir()).glob("rollcall-*-*"):
-        found = _NAME.fullmatch(folder.name)
-        if found and not _is_another(int(found[1])):
+        name = _NAME.fullmatch(folder.name)
+        if name and not _is_alive_elsewhere(int(name[1])):
             shutil.rmtree(folder, ignore_errors=True)
             swept += 1
     if swept:
-        log.warning("%d videos that dead processes left behind were removed", swept)
+        log.warning("removed the folders of %d videos that killed processes left behind", swept)
     return swept
 
 
-def _is_another(pid: int) -> bool:
-    """Whether it is a living process other than this."""
+def _is_alive_elsewhere(pid: int) -> bool:
+    """Whether this is the id of another process that is running."""
     return pid != os.getpid() and Path(f"/proc/{pid}").exists()

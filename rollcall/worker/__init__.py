@@ -1,1 +1,1 @@
-"""The worker between two queues: events to Lambda calls, results to files."""
+"""The OpenStack worker: calls the Lambda for events from a queue, and writes results to files."""

@@ -1,4 +1,4 @@
-"""A message of the result queue: one text file."""
+"""Handles messages of the result queue: each becomes a text file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rollcall.core.errors import BadEvent, ObjectNotFound, PermanentError, Trans
 from rollcall.core.protocols import ObjectStore
 from rollcall.core.result_messages import ResultMessage, parse_result
 from rollcall.core.results import render_error, safe_csv
-from rollcall.core.retry import Verdict
+from rollcall.core.retry import AttemptResult
 from rollcall.core.settings import Settings
 from rollcall.stores.sqs import Message
 from rollcall.worker.counters import Counters
@@ -17,61 +17,74 @@ from rollcall.worker.result_files import ResultFiles
 log = logging.getLogger(__name__)
 
 MAX_RESULT_BYTES = 16 << 20
-"""Of a CSV that was too long for its message."""
+"""Largest CSV that is read from the output bucket (because it did not fit into its message). The
+limit protects the worker's memory; a row is about 60 bytes long."""
 
 
 class Collector:
-    """Handles messages of the result queue. A failed video has a file as well: what went wrong."""
+    """Writes the result in each message to a file; the file of a failed video has its error."""
 
     def __init__(
         self, settings: Settings, store: ObjectStore, files: ResultFiles, counters: Counters
     ) -> None:
-        self._input = settings.input_bucket
-        self._output = settings.output_bucket
+        self._input_bucket = settings.input_bucket
+        self._output_bucket = settings.output_bucket
         self._store = store
         self._files = files
         self._counters = counters
 
-    def handle(self, message: Message) -> Verdict:
+    def handle(self, message: Message) -> AttemptResult:
+        """Write the result's file, unless the folder already has a later result for the video."""
         try:
             result = parse_result(message.body.encode())
-            sent_ms = 0 if _says_gone(result) else message.sent_ms
-            written = self._files.write(result.key, self._text(result), sent_ms)
+            written = self._files.write(result.key, self._render(result), _sent_ms(message, result))
         except PermanentError as error:
-            return Verdict("dead", error.code, str(error))
+            return AttemptResult("dead", error.code, str(error))
         except TransientError as error:
-            return Verdict("retry", error.code, str(error), error.retry_after_s)
+            return AttemptResult("retry", error.code, str(error), error.retry_after_s)
+        self._count_and_log(result, written)
+        return AttemptResult("done", result.status)
+
+    def _render(self, result: ResultMessage) -> bytes:
+        """Return the file's content. Raises BadEvent for a result that is not of our buckets."""
+        # Two buckets may have videos with the same key, whose results would have the same file.
+        if result.bucket != self._input_bucket:
+            raise BadEvent(f"the result is for bucket {result.bucket!r}, which is not INPUT_BUCKET")
+        if result.status == "failed":
+            return render_error(result.error_code, result.error_message)
+        csv = self._read_csv(result) if result.csv is None else result.csv.encode()
+        try:
+            return safe_csv(csv)
+        except ValueError as error:
+            raise BadEvent(f"the result of {result.key!r} is not a valid CSV: {error}") from error
+
+    def _read_csv(self, result: ResultMessage) -> bytes:
+        if result.output_bucket != self._output_bucket:
+            raise BadEvent(
+                f"the result is in bucket {result.output_bucket!r}, which is not OUTPUT_BUCKET"
+            )
+        return self._store.read(self._output_bucket, result.output_key, MAX_RESULT_BYTES)
+
+    def _count_and_log(self, result: ResultMessage, written: bool) -> None:
         if not written:
             self._counters.add(outdated=1)
-            said = (result.key, result.work_id)
-            log.info("%r has a newer result already, this one is dropped, work %s", *said)
+            log.info(
+                "dropped a result of %r: there is a later one, work %s", result.key, result.work_id
+            )
         elif result.status == "failed":
             self._counters.add(written=1, failed=1)
             log.warning("%r: %s, work %s", result.key, result.error_message, result.work_id)
         else:
             self._counters.add(written=1)
             log.info("file of %r written: %s, work %s", result.key, result.status, result.work_id)
-        return Verdict("done", result.status)
-
-    def _text(self, result: ResultMessage) -> bytes:
-        """Two input buckets would share file names, so only the one of the settings is taken."""
-        if result.bucket != self._input:
-            raise BadEvent(f"the result is of {result.bucket!r}, which is not INPUT_BUCKET")
-        if result.status == "failed":
-            return render_error(result.error_code, result.error_message)
-        body = self._fetched(result) if result.csv is None else result.csv.encode()
-        try:
-            return safe_csv(body)
-        except ValueError as error:
-            raise BadEvent(f"the result of {result.key!r} is not ours: {error}") from error
-
-    def _fetched(self, result: ResultMessage) -> bytes:
-        if result.output_bucket != self._output:
-            raise BadEvent(f"the result is in {result.output_bucket!r}, which is not OUTPUT_BUCKET")
-        return self._store.read(self._output, result.output_key, MAX_RESULT_BYTES)
 
 
-def _says_gone(result: ResultMessage) -> bool:
-    """Counts as sent before everything else. An event that comes twice finds its video deleted
-    the second time, and its result, whichever of both arrives first, is the one to keep."""
-    return result.status == "failed" and result.error_code == ObjectNotFound.code
+def _sent_ms(message: Message, result: ResultMessage) -> int:
+    """Return the time by which the results of one video are ordered.
+
+    The result "the video is gone" counts as older than every other result. If an event is delivered
+    twice, and the video is deleted between the two calls, then the result of the first call has to
+    be kept, no matter which result arrives first.
+    """
+    gone = result.status == "failed" and result.error_code == ObjectNotFound.code
+    return 0 if gone else message.sent_ms

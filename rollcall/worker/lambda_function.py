@@ -1,4 +1,4 @@
-"""Calls of a Lambda function that wait for the answer."""
+"""Calls a Lambda function and waits for the answer."""
 
 from __future__ import annotations
 
@@ -8,34 +8,37 @@ from rollcall.core.errors import FunctionBusy, RollcallError
 from rollcall.stores.boto import boto_errors, refusal_code
 
 _BUSY = "TooManyRequestsException"
+"""Lambda's error code for a call beyond the concurrency limit of the function or the account."""
 
 
 class Answer(NamedTuple):
-    """`function_error` says that the function failed: the payload is then its error."""
+    """The answer to a call.
+
+    If the function failed, `function_error` is not empty and the payload describes the failure.
+    """
 
     payload: bytes
     function_error: str = ""
 
 
 class LambdaFunction:
-    """One function. Safe for threads."""
+    """A Lambda function that can be called. Safe for threads."""
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
 
     def invoke(self, payload: bytes) -> Answer:
-        """Raises FunctionBusy, StoreUnavailable or StoreMisconfigured."""
+        """Call the function. Raises FunctionBusy, StoreUnavailable or StoreMisconfigured."""
         try:
-            return self._invoke(payload)
+            with boto_errors(f"calling {self._name}"):
+                answer = self._client.invoke(
+                    FunctionName=self._name, InvocationType="RequestResponse", Payload=payload
+                )
+                return Answer(answer["Payload"].read(), answer.get("FunctionError", ""))
         except RollcallError as error:
             if refusal_code(error) == _BUSY:
-                raise FunctionBusy(f"{self._name} runs as many calls as it may") from error
+                raise FunctionBusy(
+                    f"{self._name} is at its concurrency limit; the call is repeated"
+                ) from error
             raise
-
-    def _invoke(self, payload: bytes) -> Answer:
-        with boto_errors(f"calling {self._name}"):
-            answer = self._client.invoke(
-                FunctionName=self._name, InvocationType="RequestResponse", Payload=payload
-            )
-            return Answer(answer["Payload"].read(), answer.get("FunctionError", ""))

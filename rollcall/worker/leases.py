@@ -1,4 +1,4 @@
-"""Keeps the messages that are worked on invisible to others, for as long as that takes."""
+"""Keeps messages invisible to other workers while they are worked on."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from rollcall.stores.sqs import Message, SqsQueue
 log = logging.getLogger(__name__)
 
 EXTENDERS = 4
-"""Extensions at once: one that gets no answer holds up no other message's."""
+"""Leases that are extended at the same time, so that one slow extension does not delay others."""
 
 
 class Leases:
-    """Extends every message in hand, three times in each visibility time-out.
+    """Extends the lease of every held message, three times in each visibility time-out.
 
-    Should the queue not answer for that long, others get the message too: a duplicate, harmless.
+    If the queue does not answer for a whole time-out, another worker gets the message too. That
+    repeats the work, and the result is the same.
     """
 
     def __init__(self, queue: SqsQueue, visibility_s: int) -> None:
         self._queue = queue
         self.visibility_s = visibility_s
         self._held: dict[threading.Lock, Message] = {}
+        """The held messages. The key is a lock that is taken while the message's lease is extended,
+        and while the message is released."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._pool = ThreadPoolExecutor(EXTENDERS, thread_name_prefix=f"extend {queue.name}")
@@ -42,34 +45,35 @@ class Leases:
 
     @contextmanager
     def held(self, message: Message) -> Iterator[None]:
-        """Extends the message until the end of the block, and not after it."""
-        own = threading.Lock()
+        """Extend the lease of the message until the block ends, and never after that."""
+        message_lock = threading.Lock()
         with self._lock:
-            self._held[own] = message
+            self._held[message_lock] = message
         try:
             yield
         finally:
-            with own, self._lock:
-                del self._held[own]
+            # Taking the lock waits for a running extension. Otherwise the extension could arrive
+            # after the message was put back, and hide it again.
+            with message_lock, self._lock:
+                del self._held[message_lock]
 
     def _run(self) -> None:
         while not self._stopped.wait(self.visibility_s / 3):
             with self._lock:
                 held = list(self._held.items())
-            for own, message in held:
-                self._pool.submit(self._extend, own, message)
+            for message_lock, message in held:
+                self._pool.submit(self._extend, message_lock, message)
 
-    def _extend(self, own: threading.Lock, message: Message) -> None:
-        """Under the message's own lock, so that what is given back meanwhile is not taken again.
-        Where that is taken, it is being extended, or given back."""
-        if not own.acquire(blocking=False):
+    def _extend(self, message_lock: threading.Lock, message: Message) -> None:
+        # If the lock is taken, an earlier extension still runs, or the message is being released.
+        if not message_lock.acquire(blocking=False):
             return
         try:
-            if own in self._held:
+            if message_lock in self._held:
                 self._queue.change_visibility(message, self.visibility_s)
         except RollcallError as error:
-            log.warning("others may get a message that is worked on: %s", error)
+            log.warning("cannot extend a lease; another worker may get the message: %s", error)
         except Exception:
-            log.exception("others may get a message that is worked on")
+            log.exception("cannot extend a lease; another worker may get the message")
         finally:
-            own.release()
+            message_lock.release()

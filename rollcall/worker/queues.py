@@ -13,7 +13,7 @@ NAMES = ("INPUT_QUEUE_URL", "RESULT_QUEUE_URL", "DEAD_LETTER_QUEUE_URL")
 
 
 class Queues:
-    """As the settings name them. Raises SettingsError where one is not named."""
+    """The queues whose URLs the settings have. Raises SettingsError if a URL is missing."""
 
     def __init__(self, settings: Settings) -> None:
         self.client: Any = sqs_client(settings)

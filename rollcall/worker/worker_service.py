@@ -1,4 +1,4 @@
-"""The worker as a whole: two queues, their pumps, and the counts, started and stopped together."""
+"""The worker as a whole: a consumer for each of its two queues, started and stopped together."""
 
 from __future__ import annotations
 
@@ -7,75 +7,98 @@ import threading
 from pathlib import Path
 
 from rollcall.core.errors import RollcallError, StoreUnavailable
+from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
+from rollcall.queues.consumer import Consumer
 from rollcall.stores.boto import lambda_client, s3_client
 from rollcall.stores.s3 import S3Store
 from rollcall.worker.collector import Collector
-from rollcall.worker.counters import Counters
+from rollcall.worker.counters import EMPTY_AT_FIRST, Counters
 from rollcall.worker.dead_letters import DeadLetters
 from rollcall.worker.invoker import Invoker
 from rollcall.worker.lambda_function import LambdaFunction
-from rollcall.worker.pump import Pump
+from rollcall.worker.queue_source import POLL_S, QUEUE_WAITS, QueueSource
 from rollcall.worker.queues import Queues
 from rollcall.worker.result_files import ResultFiles
 
 log = logging.getLogger(__name__)
 
 FILE_WRITERS = 4
-"""They mostly wait for the disk."""
+"""Result files that are written at the same time. Their threads mostly wait for the disk."""
 
-REPORT_S = 60.0
+REPORT_EVERY_S = 60.0
+"""Seconds between two log lines with the counts."""
 
 
 class Worker:
-    """Owns its folder of results."""
+    """Calls the Lambda for events of the input queue, and writes results of the result queue.
 
-    def __init__(self, settings: Settings) -> None:
+    Tests set `policy`, and `poll_s`, the length of a long poll in seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, *, policy: RetryPolicy | None = None, poll_s: int = POLL_S
+    ) -> None:
+        policy = policy or RetryPolicy.from_settings(settings)
         queues, folder = Queues(settings), Path(settings.results_folder)
         files = ResultFiles(folder)
         self.counters = Counters(folder)
         self._settings = settings
         self._store = S3Store(s3_client(settings))
-        invoker = Invoker(
-            LambdaFunction(lambda_client(settings), settings.lambda_function), self.counters
-        )
+        self._stopping = threading.Event()
+        function = LambdaFunction(lambda_client(settings), settings.lambda_function)
+        invoker = Invoker(function, self.counters, policy, self._stopping)
         collector = Collector(settings, self._store, files, self.counters)
         dead_letters = DeadLetters(queues.dead, self.counters)
-        limits = {
-            "max_attempts": settings.max_attempts,
-            "visibility_s": settings.visibility_timeout_s,
-        }
-        self._pumps = (
-            Pump(queues.input, invoker.handle, dead_letters, slots=settings.max_inflight, **limits),
-            Pump(queues.result, collector.handle, dead_letters, slots=FILE_WRITERS, **limits),
+        self._sources = tuple(
+            QueueSource(queue, dead_letters, settings.visibility_timeout_s, poll_s)
+            for queue in (queues.input, queues.result)
+        )
+        calls, results = self._sources
+        self._consumers = (
+            Consumer(calls, invoker.handle, policy, slots=settings.max_inflight, waits=QUEUE_WAITS),
+            Consumer(results, collector.handle, policy, slots=FILE_WRITERS, waits=QUEUE_WAITS),
         )
 
     def run(self, stop: threading.Event) -> None:
-        """Works until `stop` is set, and then ends what is in hand.
+        """Work until `stop` is set, and return when every claimed message is settled.
 
-        Raises StoreUnavailable when a poller ended by itself.
+        Raises StoreUnavailable if a consumer's thread has died.
         """
-        self._look_at_buckets()
-        for pump in self._pumps:
-            pump.start()
-        while not stop.wait(REPORT_S) and all(pump.alive() for pump in self._pumps):
-            log.info("%s", self.counters.known())
-        for pump in self._pumps:
-            pump.no_more()
-        for pump in self._pumps:
-            pump.join()
-        log.info("stopped: %s", self.counters.known())
+        self._note_empty_buckets()
+        for source in self._sources:
+            source.start()
+        for consumer in self._consumers:
+            consumer.start()
+        while not stop.wait(REPORT_EVERY_S) and all(each.alive() for each in self._consumers):
+            log.info("%s", self.counters.snapshot())
+        self._stop()
+        log.info("stopped: %s", self.counters.snapshot())
         if not stop.is_set():
-            raise StoreUnavailable("a poller ended by itself; the log says why")
+            raise StoreUnavailable("the worker stopped polling a queue; its log has the error")
 
-    def _look_at_buckets(self) -> None:
-        """Once in the life of the folder: a first run is checked from empty buckets on."""
-        if self.counters.known()["buckets_empty_at_first"] is not None:
+    def _stop(self) -> None:
+        self._stopping.set()
+        # Both are halted first, so that the second claims nothing while the first one stops.
+        for consumer in self._consumers:
+            consumer.halt()
+        for consumer in self._consumers:
+            consumer.stop()
+        for source in self._sources:
+            source.close()
+
+    def _note_empty_buckets(self) -> None:
+        """Record whether both buckets are empty, unless that is recorded for this folder already.
+
+        `check.py --flow openstack` compares counts, which only agree if the buckets were empty at
+        first.
+        """
+        if self.counters.snapshot()[EMPTY_AT_FIRST] is not None:
             return
         buckets = (self._settings.input_bucket, self._settings.output_bucket)
         try:
             empty = not any(next(self._store.list_objects(b), None) for b in buckets)
         except RollcallError as error:
-            log.warning("not known whether the buckets are empty: %s", error)
+            log.warning("cannot find out whether the buckets are empty: %s", error)
         else:
-            self.counters.note("buckets_empty_at_first", empty)
+            self.counters.note(EMPTY_AT_FIRST, empty)

@@ -1,6 +1,7 @@
-"""`make soak MINUTES=60`: seeded rounds of faults for as long as wished, and the totals.
+"""`make soak MINUTES=60`: play rounds of faults for a given time, and print the totals.
 
-The trigger is the product's own, with its own waits. The exit code is 0 when every round was right.
+The waits of the trigger are those of production. The exit code is 0 if no round had a violation,
+otherwise 1.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from typing import Literal
 import click
 from support.fault_round import VIDEOS, play_round
 from support.faulty_flow import FaultyFlow
-from support.invariant import Verdict
+from support.invariant import Outcome
 
 
 @dataclass(slots=True)
 class Totals:
-    """Over all rounds."""
+    """The sums of all rounds, and the violations."""
 
     rounds: int = 0
     videos: int = 0
@@ -33,14 +34,14 @@ class Totals:
     calls: int = 0
     wrong: list[str] = field(default_factory=list)
 
-    def add(self, verdict: Verdict) -> None:
+    def add(self, outcome: Outcome) -> None:
         self.rounds += 1
-        self.videos += verdict.videos
-        self.results += verdict.results
-        self.dead_letters += verdict.dead_letters
-        self.given_up += len(verdict.given_up)
-        self.calls += verdict.calls
-        self.wrong += verdict.wrong
+        self.videos += outcome.videos
+        self.results += outcome.results
+        self.dead_letters += outcome.dead_letters
+        self.given_up += len(outcome.given_up)
+        self.calls += outcome.calls
+        self.wrong += outcome.wrong
 
     def lines(self, faults: Counter[str]) -> list[str]:
         return [
@@ -48,7 +49,7 @@ class Totals:
             f"{'videos sent':32}{self.videos:8}",
             f"{'results':32}{self.results:8}",
             f"{'dead letters':32}{self.dead_letters:8}",
-            f"{'  of good videos, given up':32}{self.given_up:8}",
+            f"{'  of valid videos':32}{self.given_up:8}",
             f"{'repeats (calls beyond the first)':32}{self.calls - self.videos:8}",
             f"{'losses':32}{self.videos - self.results - self.dead_letters:8}",
             f"{'violations':32}{len(self.wrong):8}",
@@ -58,12 +59,12 @@ class Totals:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--minutes", type=click.FloatRange(min=0), default=60.0, help="How long.")
-@click.option("--seed", type=int, help="Of the first round; chance when not given.")
+@click.option("--minutes", type=click.FloatRange(min=0), default=60.0, help="Duration of the run.")
+@click.option("--seed", type=int, help="Seed of the first round; random by default.")
 @click.option("--store", type=click.Choice(["embedded", "ceph"]), default="embedded")
-@click.option("--videos", type=click.IntRange(min=4), default=VIDEOS, help="In each round.")
+@click.option("--videos", type=click.IntRange(min=4), default=VIDEOS, help="Videos in each round.")
 def main(minutes: float, seed: int | None, store: Literal["embedded", "ceph"], videos: int) -> None:
-    """Break the flow on purpose, round after round, and check every video."""
+    """Inject faults into a flow, round after round, and check every video."""
     first = random.randrange(1_000_000) if seed is None else seed
     folder = Path(mkdtemp(prefix="rollcall-soak-"))
     click.echo(f"seed {first}, store {store}, {minutes:g} minutes, logs in {folder}")
@@ -78,24 +79,24 @@ def main(minutes: float, seed: int | None, store: Literal["embedded", "ceph"], v
 
 
 def soak(flow: FaultyFlow, totals: Totals, first: int, minutes: float, videos: int) -> None:
-    """At least one round. What is wrong ends it, with everything left as it is."""
+    """Play rounds for this time, but at least one. The first violation ends the run."""
     end = time.monotonic() + minutes * 60
     seed, before = first, flow.injected()
     while not totals.wrong and (seed == first or time.monotonic() < end):
         started = time.monotonic()
         try:
-            verdict = play_round(flow, seed, videos)
+            outcome = play_round(flow, seed, videos)
         except AssertionError as error:
             totals.wrong.append(f"seed {seed}: {error}")
             break
-        totals.add(verdict)
+        totals.add(outcome)
         faults = flow.injected()
         click.echo(
-            f"seed {seed}: {verdict.videos} videos, {verdict.results} results,"
-            f" {verdict.dead_letters} dead letters, {verdict.repeats} repeats,"
+            f"seed {seed}: {outcome.videos} videos, {outcome.results} results,"
+            f" {outcome.dead_letters} dead letters, {outcome.repeats} repeats,"
             f" {(faults - before).total()} faults, {time.monotonic() - started:.1f} s"
         )
-        for sentence in verdict.given_up:
+        for sentence in outcome.given_up:
             click.echo(f"given up: {sentence}")
         seed, before = seed + 1, faults
     for sentence in totals.wrong:

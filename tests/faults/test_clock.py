@@ -1,4 +1,4 @@
-"""A real trigger whose clock is set forward and back, under libfaketime."""
+"""Change the wall clock of a running trigger with libfaketime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
 class WallClock:
-    """The clock of the trigger's process, and of no other; its monotonic clock stays true."""
+    """The wall clock of the trigger's process. The monotonic clock is never changed."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "offset"
@@ -35,15 +35,15 @@ class WallClock:
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> WallClock:
-    need(bool(LIBRARIES), "no libfaketime; apt-get install faketime")
+    need(bool(LIBRARIES), "libfaketime is not installed: apt-get install faketime")
     return WallClock(tmp_path_factory.mktemp("clock"))
 
 
 @pytest.fixture(scope="module")
 def flow(clock: WallClock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
-    """Its trigger waits as long as the product does, and lists so seldom that it helps nobody.
+    """A flow with the waits of production, whose trigger lists the bucket only once an hour.
 
-    Calls are not signed: a signature of another hour is refused, as it should be.
+    Calls are not signed, because the function rejects signatures with a wrong time.
     """
     values = {
         "FUNCTION_TIMEOUT_S": "30",
@@ -59,8 +59,8 @@ def flow(clock: WallClock, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-def test_the_triggers_clock_is_the_one_that_is_set(flow: FaultyFlow, clock: WallClock) -> None:
-    """Else the tests below would test nothing."""
+def test_libfaketime_changes_the_clock_of_the_trigger(flow: FaultyFlow, clock: WallClock) -> None:
+    """Without this, the other tests would prove nothing."""
     clock.set(7200)
     flow.kill_trigger()
     with Workload(flow, "set/", ["one"]) as workload:
@@ -72,39 +72,41 @@ def test_the_triggers_clock_is_the_one_that_is_set(flow: FaultyFlow, clock: Wall
 
 
 @pytest.mark.parametrize("jump_s", [-600, 3600])
-def test_a_clock_that_is_set_while_calls_run_and_wait_changes_nothing(
+def test_a_clock_change_while_calls_run_and_wait_loses_nothing(
     flow: FaultyFlow, clock: WallClock, jump_s: int
 ) -> None:
-    """Two calls run, one waits to be repeated, and there is a place for one more."""
+    """The clock changes while two calls are running and the third video waits for its retry."""
     prefix = f"jump{jump_s:+d}/"
     link = flow.links["trigger-function"]
     running = link.injected["slow"] + 2
     link.break_next("function_503", "slow", "slow")
     with Workload(flow, prefix, ["one", "two", "nobody"], at_once=3) as workload:
-        flow.wait(lambda: link.injected["slow"] == running, "two calls that run")
+        flow.wait(lambda: link.injected["slow"] == running, "two running calls")
         clock.set(jump_s)
-        verdict = workload.finish()
+        outcome = workload.finish()
     clock.set(0)
-    assert not verdict.wrong
-    assert (verdict.results, verdict.repeats) == (3, 1)
+    assert not outcome.wrong
+    assert (outcome.results, outcome.repeats) == (3, 1)
 
 
-def test_a_clock_that_is_set_back_while_no_trigger_runs_stops_nothing(
+def test_a_clock_set_back_before_the_trigger_restarts_loses_nothing(
     flow: FaultyFlow, clock: WallClock
 ) -> None:
     prefix = "restart/"
     flow.links["trigger-function"].break_next("function_503", "function_503")
     with Workload(flow, prefix, ["one", "two"]) as workload:
-        flow.wait(lambda: len(waiting(flow, prefix)) == 2, "two calls to be repeated")
+        flow.wait(
+            lambda: len(waiting_for_retry(flow, prefix)) == 2, "two videos that wait for a retry"
+        )
         clock.set(-600)
         flow.kill_trigger()
-        verdict = workload.finish()
+        outcome = workload.finish()
     clock.set(0)
     flow.kill_trigger()
-    assert not verdict.wrong
-    assert verdict.results == 2
+    assert not outcome.wrong
+    assert outcome.results == 2
 
 
-def waiting(flow: FaultyFlow, prefix: str) -> list[str]:
+def waiting_for_retry(flow: FaultyFlow, prefix: str) -> list[str]:
     rows = flow.works(prefix)
     return [row.key for row in rows if row.state == "queued" and row.calls]

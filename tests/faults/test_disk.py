@@ -1,4 +1,4 @@
-"""The disk under the inbox is full for a while, and the trigger runs on it."""
+"""Fill the disk that holds the inbox while the trigger is running."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from support.faulty_flow import FaultyFlow
 from support.needs import need
 
 DISK_BYTES = 16 << 20
-"""The inbox's log alone grows to 4 MB before SQLite begins it anew."""
+"""Large enough for the inbox: its write-ahead log alone grows to 4 MB before SQLite resets it."""
 
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A file system of its own."""
+    """A separate file system of DISK_BYTES."""
     folder = tmp_path_factory.mktemp("disk")
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)]
-    need(subprocess.run(mount, capture_output=True).returncode == 0, "no right to mount")
+    need(
+        subprocess.run(mount, capture_output=True).returncode == 0,
+        "this user may not mount file systems",
+    )
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
@@ -33,24 +36,28 @@ def flow(small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def fill(disk: Path) -> Path:
+    """Fill the disk, and return the file to delete afterwards."""
     filler = disk / "filler"
     with pytest.raises(OSError, match="No space"):
         filler.write_bytes(bytes(DISK_BYTES))
     return filler
 
 
-def test_a_disk_that_is_full_in_the_middle_loses_nothing_and_repeats_nothing(
+def test_a_disk_that_is_full_for_a_while_loses_nothing_and_repeats_nothing(
     flow: FaultyFlow, small_disk: Path
 ) -> None:
     with Workload(flow, "full-disk/", ["one", "two"] * 20) as workload:
         workload.wait_settled(5)
         filler = fill(small_disk)
-        flow.wait(lambda: "cannot be used" in flow.trigger.log.read_text(), "a full disk")
+        flow.wait(
+            lambda: "cannot be used" in flow.trigger.log.read_text(),
+            "the trigger to notice the full disk",
+        )
         assert flow.trigger.alive()
         filler.unlink()
-        verdict = workload.finish()
-    assert not verdict.wrong
-    assert (verdict.results, verdict.repeats) == (40, 0)
+        outcome = workload.finish()
+    assert not outcome.wrong
+    assert (outcome.results, outcome.repeats) == (40, 0)
 
 
 def test_a_trigger_killed_on_a_full_disk_loses_nothing(flow: FaultyFlow, small_disk: Path) -> None:
@@ -60,6 +67,6 @@ def test_a_trigger_killed_on_a_full_disk_loses_nothing(flow: FaultyFlow, small_d
         flow.trigger.kill()
         filler.unlink()
         flow.kill_trigger()
-        verdict = workload.finish()
-    assert not verdict.wrong
-    assert verdict.results == 20
+        outcome = workload.finish()
+    assert not outcome.wrong
+    assert outcome.results == 20

@@ -1,4 +1,4 @@
-"""The tool of these tests: what it says that it does to a connection, happens."""
+"""The proxy of the fault tests injects each fault as described."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BODY = b'{"status": "recognised"}'
 
 
 class Server:
-    """A real server that counts its calls, behind the proxy."""
+    """The server behind the proxy, with the calls that it got."""
 
     def __init__(self, url: str, calls: list[dict[str, Any]]) -> None:
         self.url, self.calls = url, calls
@@ -43,7 +43,9 @@ def post(proxy: FaultyProxy) -> httpx.Response:
     return httpx.post(proxy.url + "/a?b=c", json={"key": "a.mp4"}, trust_env=False)
 
 
-def test_without_a_fault_nothing_changes(proxy: FaultyProxy, server: Server) -> None:
+def test_without_a_fault_requests_and_answers_are_unchanged(
+    proxy: FaultyProxy, server: Server
+) -> None:
     answer = post(proxy)
     assert (answer.status_code, answer.content, answer.headers["X-Kept"]) == (200, BODY, "yes")
     (call,) = server.calls
@@ -52,44 +54,44 @@ def test_without_a_fault_nothing_changes(proxy: FaultyProxy, server: Server) -> 
     assert (proxy.passed, dict(proxy.injected)) == (1, {})
 
 
-@pytest.mark.parametrize(("kind", "heard"), [("reset", 0), ("stall", 0), ("lost", 1), ("half", 1)])
-def test_a_broken_connection_is_one(
-    proxy: FaultyProxy, server: Server, kind: str, heard: int
+@pytest.mark.parametrize(("kind", "calls"), [("reset", 0), ("stall", 0), ("lost", 1), ("half", 1)])
+def test_a_fault_breaks_the_connection_of_one_request(
+    proxy: FaultyProxy, server: Server, kind: str, calls: int
 ) -> None:
     proxy.break_next(kind)
     with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError)):
         post(proxy)
-    assert len(server.calls) == heard
+    assert len(server.calls) == calls
     assert post(proxy).status_code == 200
     assert dict(proxy.injected) == {kind: 1}
 
 
-def test_what_is_slow_comes_all_the_same(proxy: FaultyProxy, server: Server) -> None:
+def test_a_slow_answer_arrives_unchanged(proxy: FaultyProxy, server: Server) -> None:
     proxy.break_next("slow")
     assert post(proxy).content == BODY
     assert len(server.calls) == 1
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_an_answer_of_its_own(proxy: FaultyProxy, server: Server, kind: str) -> None:
+def test_a_canned_answer_replaces_the_call(proxy: FaultyProxy, server: Server, kind: str) -> None:
     proxy.break_next(kind)
     answer = post(proxy)
     assert (answer.status_code, answer.content) == (ANSWERS[kind].status, ANSWERS[kind].body)
     assert not server.calls
 
 
-def test_what_is_cut_answers_nobody_until_it_is_restored(proxy: FaultyProxy) -> None:
-    with httpx.Client(trust_env=False) as kept:
-        assert kept.get(proxy.url).status_code == 501
+def test_a_cut_proxy_resets_every_connection_until_it_is_restored(proxy: FaultyProxy) -> None:
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(proxy.url).status_code == 501
         proxy.cut()
         for _ in range(2):
             with pytest.raises(httpx.TransportError):
-                kept.get(proxy.url)
+                client.get(proxy.url)
         proxy.restore()
-        assert kept.get(proxy.url).status_code == 501
+        assert client.get(proxy.url).status_code == 501
 
 
-def test_chance_is_the_seeds(proxy: FaultyProxy) -> None:
+def test_the_same_seed_injects_the_same_faults(proxy: FaultyProxy) -> None:
     drawn = []
     for _ in range(2):
         proxy.break_at_random(7, 0.5, ("busy", "slow_down"))

@@ -1,4 +1,4 @@
-"""The judge of these tests: whatever is wrong on purpose, it sees."""
+"""The invariant check of the fault tests finds each violation that is made on purpose."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rollcall.core.results import parse_csv
 
 
 class Spoiler:
-    """Spoils what became of one video."""
+    """Each public method makes one violation: in the result, report, work or calls of one video."""
 
     def __init__(self, flow: FaultyFlow, key: str) -> None:
         self.flow, self.key = flow, key
@@ -28,8 +28,8 @@ class Spoiler:
             db.execute(query, (self.key,))
 
     @contextmanager
-    def kept_work(self) -> Iterator[None]:
-        """Afterwards the inbox is as it was, for the next test."""
+    def restoring_work(self) -> Iterator[None]:
+        """Restore the work in the inbox after the block, for the next test."""
         with closing(sqlite3.connect(self.flow.values["INBOX"], timeout=30)) as db:
             rows = db.execute("SELECT * FROM work WHERE key=?", (self.key,)).fetchall()
             yield
@@ -67,7 +67,7 @@ class Spoiler:
         self.result_is_missing()
         self.sql("UPDATE work SET state='dead', code='', message='' WHERE key=?")
 
-    def call_came_from_nowhere(self) -> None:
+    def call_was_not_counted(self) -> None:
         with open(self.flow.folder / "calls", "a") as ledger:
             ledger.write(json.dumps(self.key) + "\n")
 
@@ -82,7 +82,7 @@ class Spoiler:
             f" SELECT 'copy-' || identity, {columns} FROM work WHERE key=?"
         )
 
-    def report_contradicts(self) -> None:
+    def report_contradicts_the_result(self) -> None:
         key, bucket = report_key(self.key), self.flow.settings.report_bucket
         self.flow.s3.write(bucket, key, b'{"error": {}}', "application/json", {})
 
@@ -90,26 +90,26 @@ class Spoiler:
         self.flow.s3.delete(self.flow.settings.report_bucket, report_key(self.key))
 
 
-SPOILS = [n for n in vars(Spoiler) if n[0] != "_" and n not in ("sql", "kept_work")]
+SPOILS = [n for n in vars(Spoiler) if n[0] != "_" and n not in ("sql", "restoring_work")]
 
 
 @pytest.fixture(scope="module")
 def rare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
-    """Lists so seldom that it mends nothing meanwhile."""
+    """A flow that lists the bucket too rarely to repair anything during a test."""
     values = {"RECONCILE_S": "3600"}
     with FaultyFlow(tmp_path_factory.mktemp("rare"), overrides=values) as running:
         yield running
 
 
 @pytest.mark.parametrize("spoil", SPOILS)
-def test_nothing_wrong_is_overlooked(rare: FaultyFlow, spoil: str) -> None:
+def test_every_violation_is_found(rare: FaultyFlow, spoil: str) -> None:
     prefix = f"{spoil}/"
     with Workload(rare, prefix, ["one", "page"]) as workload:
         workload.wait_settled(2)
         sent = workload.sent()
     assert not check_invariant(rare, prefix, sent).wrong
     spoiler = Spoiler(rare, f"{prefix}000-one.mp4")
-    with spoiler.kept_work():
+    with spoiler.restoring_work():
         getattr(spoiler, spoil)()
         wrong = check_invariant(rare, prefix, sent).wrong
     assert any(f"{prefix}000-one" in sentence or "calls" in sentence for sentence in wrong), wrong

@@ -1,4 +1,4 @@
-"""A hundred videos at a time, while processes are killed and links break, by seed."""
+"""Play rounds: upload a hundred videos while processes are killed and links break."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ import pytest
 from support.fault_round import VIDEOS, play_round
 from support.fault_workload import Workload
 from support.faulty_flow import FaultyFlow
-from support.invariant import Verdict
+from support.invariant import Outcome
 
 ROUNDS = 20
 CEPH_SEEDS = (1000, 1002)
 
 
-def assert_right(verdict: Verdict) -> None:
-    assert not verdict.wrong
-    assert verdict.results + verdict.dead_letters == verdict.videos == VIDEOS
+def assert_right(outcome: Outcome) -> None:
+    assert not outcome.wrong
+    assert outcome.results + outcome.dead_letters == outcome.videos == VIDEOS
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
-def test_whatever_dies_every_video_has_its_result_or_its_reason(
-    flow: FaultyFlow, seed: int
-) -> None:
+def test_every_video_of_a_round_gets_a_result_or_a_dead_letter(flow: FaultyFlow, seed: int) -> None:
     before = flow.injected()
     assert_right(play_round(flow, seed))
-    assert flow.injected() - before, "nothing broke"
+    assert flow.injected() - before, "no fault was injected"
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +35,13 @@ def ceph_flow(
 
 
 @pytest.mark.parametrize("seed", CEPH_SEEDS)
-def test_whatever_dies_around_a_real_ceph(ceph_flow: FaultyFlow, seed: int) -> None:
+def test_every_video_of_a_round_on_ceph_gets_a_result_or_a_dead_letter(
+    ceph_flow: FaultyFlow, seed: int
+) -> None:
     assert_right(play_round(ceph_flow, seed))
 
 
-def test_a_real_gateway_is_killed_twice_in_one_round(ceph_flow: FaultyFlow) -> None:
+def test_no_video_is_lost_when_the_gateway_of_ceph_is_killed_twice(ceph_flow: FaultyFlow) -> None:
     killed = ceph_flow.faults["radosgw killed"]
 
     with Workload(ceph_flow, "gateway/", ["one"] * VIDEOS) as workload:

@@ -1,4 +1,4 @@
-"""`make soak`, for as short as it gets."""
+"""Run the program of `make soak` for one short round."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from faults import soak
-from support.invariant import Verdict
+from support.invariant import Outcome
 
 ARGUMENTS = ["--minutes", "0", "--seed", "4", "--videos", "8"]
 
 
-def test_a_soak_tells_its_seed_each_round_and_the_totals() -> None:
+def test_a_soak_prints_its_seed_each_round_and_the_totals() -> None:
     result = CliRunner().invoke(soak.main, ARGUMENTS)
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
@@ -26,15 +26,15 @@ def test_a_soak_tells_its_seed_each_round_and_the_totals() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["lost", "endless"])
-def test_a_soak_that_finds_something_wrong_says_so_and_fails(
+def test_a_soak_that_finds_a_violation_prints_it_and_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, wrong: str
 ) -> None:
-    """And leaves the logs where they are."""
+    """It also keeps the logs."""
 
-    def play_round(*_: object) -> Verdict:
+    def play_round(*_: object) -> Outcome:
         if wrong == "endless":
-            raise AssertionError("waited in vain: endless")
-        return Verdict(8, 7, 0, (), 8, ("a.mp4 is lost",))
+            raise AssertionError("waited in vain for the end: endless")
+        return Outcome(8, 7, 0, (), 8, ("a.mp4 is lost",))
 
     monkeypatch.setattr(soak, "play_round", play_round)
     monkeypatch.setattr(soak, "mkdtemp", lambda prefix: str(tmp_path))

@@ -17,6 +17,6 @@ def home() -> Home:
 
 @pytest.fixture(scope="session")
 def known_people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A native gallery of everybody whom the rendered scenes know."""
+    """A gallery of the people in the rendered scenes who are known."""
     folder = tmp_path_factory.mktemp("known-people")
     return enrol(folder, {name: portraits[0] for name, portraits in KNOWN.items()})

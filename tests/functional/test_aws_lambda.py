@@ -1,4 +1,4 @@
-"""What Lambda hands in, and what it is told: answers, failures to repeat, and batches."""
+"""The function on Lambda: answers, temporary and permanent failures, and batches from SQS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from support.home import IN, OUT, Home, make_home
 from support.videos import paint_video
 
-from rollcall.core.errors import StoreUnavailable, TransientError
+from rollcall.core.errors import StoreUnavailable, TransientError, UnexpectedError
 from rollcall.core.result_messages import MAX_MESSAGE_BYTES, parse_result
 from rollcall.function.aws_lambda import answer_event
 from rollcall.function.function_service import FunctionService
@@ -39,7 +39,7 @@ def s3(*keys: str) -> dict[str, Any]:
 
 
 def sns(event: dict[str, Any]) -> dict[str, Any]:
-    """As SNS invokes a function: other capitals than in its messages to HTTP and SQS."""
+    """An event from SNS. Over HTTP and SQS, its names have other capitals."""
     message = {"Type": "Notification", "MessageId": "m", "Message": json.dumps(event)}
     return {"Records": [{"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": message}]}
 
@@ -57,13 +57,13 @@ def sqs(**bodies: Any) -> dict[str, Any]:
 
 
 def bridged(key: str) -> dict[str, Any]:
-    """As EventBridge invokes a function, and as it sends to a queue."""
+    """An event from EventBridge. Lambda functions and queues get the same one."""
     detail = {"bucket": {"name": IN}, "object": {"key": key}, "reason": "PutObject"}
     return {"version": "0", "source": "aws.s3", "detail-type": "Object Created", "detail": detail}
 
 
 def unreachable(home: Home, *keys: str) -> None:
-    """The store does not answer for these keys."""
+    """Make the store fail for these keys."""
     head = home.store.head
 
     def down(bucket: str, key: str) -> Any:
@@ -79,7 +79,9 @@ def unreachable(home: Home, *keys: str) -> None:
     [direct("a.mp4"), s3("a.mp4"), sns(s3("a.mp4")), bridged("a.mp4"), sns(bridged("a.mp4"))],
     ids=["direct", "s3", "sns", "eventbridge", "eventbridge in sns"],
 )
-def test_one_video_gives_its_answer(home: Home, red: Path, event: dict[str, Any]) -> None:
+def test_an_event_with_one_video_is_answered_with_its_result(
+    home: Home, red: Path, event: dict[str, Any]
+) -> None:
     home.put("a.mp4", red)
     answer = ask(home, event)
     assert (answer["statusCode"], answer["status"]) == (200, "recognised")
@@ -88,14 +90,14 @@ def test_one_video_gives_its_answer(home: Home, red: Path, event: dict[str, Any]
     json.dumps(answer)
 
 
-def test_several_records_give_all_answers(home: Home, red: Path) -> None:
+def test_several_records_give_a_list_of_answers(home: Home, red: Path) -> None:
     home.put("a.mp4", red)
     answer = ask(home, s3("a.mp4", "gone.mp4"))
     assert answer["statusCode"] == 404
     assert [sorted(each)[0] for each in answer["answers"]] == ["coverage", "error"]
 
 
-def test_an_event_that_starts_no_work(home: Home) -> None:
+def test_an_event_that_starts_no_work_is_answered_as_ignored(home: Home) -> None:
     answer = ask(home, {"Event": "s3:TestEvent"})
     assert ask(home, bridged("a.mp4") | {"detail-type": "Object Deleted"}) == answer
     assert (answer["statusCode"], answer["status"]) == (200, "ignored")
@@ -113,7 +115,7 @@ def test_an_event_that_starts_no_work(home: Home) -> None:
         ({"Records": []}, 400, "bad_event"),
     ],
 )
-def test_what_will_never_work_is_an_answer(
+def test_a_permanent_failure_is_an_answer(
     home: Home, caplog: pytest.LogCaptureFixture, event: Any, status: int, code: str
 ) -> None:
     home.put("text.mp4", b"no video")
@@ -125,23 +127,25 @@ def test_what_will_never_work_is_an_answer(
 @pytest.mark.parametrize(
     "event", [direct("a.mp4"), s3("a.mp4"), sns(s3("a.mp4")), bridged("a.mp4")]
 )
-def test_what_may_go_away_ends_the_invocation_as_failed(home: Home, event: Any) -> None:
+def test_a_temporary_failure_fails_the_invocation(home: Home, event: Any) -> None:
     unreachable(home, "a.mp4")
     with pytest.raises(TransientError, match="store_unavailable: no answer") as caught:
         ask(home, event)
     assert caught.value.retry_after_s == 7
 
 
-def test_so_does_what_nobody_foresaw(home: Home) -> None:
+def test_an_unexpected_error_fails_the_invocation_with_unexpected_error(home: Home) -> None:
     def broken(bucket: str, key: str) -> Any:
         raise ZeroDivisionError
 
     home.store.head = broken  # type: ignore[method-assign]
-    with pytest.raises(TransientError, match="internal: unexpected error"):
+    with pytest.raises(UnexpectedError, match="internal: unexpected error"):
         ask(home, direct("a.mp4"))
 
 
-def test_of_several_records_one_that_may_go_away_is_enough(home: Home, red: Path) -> None:
+def test_one_temporary_failure_among_several_records_fails_the_invocation(
+    home: Home, red: Path
+) -> None:
     home.put("a.mp4", red)
     unreachable(home, "b.mp4")
     with pytest.raises(TransientError):
@@ -149,7 +153,7 @@ def test_of_several_records_one_that_may_go_away_is_enough(home: Home, red: Path
     assert home.result("a.csv")
 
 
-def test_of_a_batch_only_the_failing_message_comes_again(
+def test_only_the_failing_message_of_a_batch_is_repeated(
     home: Home, red: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     home.put("a.mp4", red)
@@ -162,12 +166,12 @@ def test_of_a_batch_only_the_failing_message_comes_again(
     with caplog.at_level("INFO"):
         assert ask(home, batch) == {"batchItemFailures": [{"itemIdentifier": "second"}]}
     assert home.result("a.csv") == home.result("c.csv")
-    assert "messages: 3 done, 2 refused, 1 to come again" in caplog.text
-    assert "message gone is refused for good: gone: " in caplog.text
-    assert "message garbage is refused for good: bad_event: " in caplog.text
+    assert "messages: 3 done, 2 failed permanently, 1 repeated" in caplog.text
+    assert "message gone failed permanently: gone: " in caplog.text
+    assert "message garbage failed permanently: bad_event: " in caplog.text
 
 
-def test_a_message_with_one_failing_record_comes_again_as_a_whole(home: Home, red: Path) -> None:
+def test_a_message_with_one_failing_record_is_repeated_as_a_whole(home: Home, red: Path) -> None:
     home.put("a.mp4", red)
     unreachable(home, "b.mp4")
     answer = ask(home, sqs(only=s3("gone.mp4", "a.mp4", "b.mp4")))
@@ -184,7 +188,7 @@ def test_a_good_batch_has_no_failures(home: Home, red: Path) -> None:
 
 
 class Results:
-    """A home that sends a message about each video."""
+    """A function with a result queue, to which it sends a message about each video."""
 
     def __init__(self, **values: str) -> None:
         self.home = make_home(**values)
@@ -212,7 +216,7 @@ def test_a_result_is_sent_with_its_csv(red: Path) -> None:
     assert parse_result(sender.queue.sent[0].encode()).csv == sender.home.result("a.csv")
 
 
-def test_a_refused_video_is_told_too() -> None:
+def test_a_result_message_is_sent_for_a_refused_video_too() -> None:
     sender = Results()
     sender.home.put("text.mp4", b"no video")
     answer = ask(sender.home, direct("text.mp4"))
@@ -225,7 +229,7 @@ def test_a_refused_video_is_told_too() -> None:
     assert parse_result(sender.queue.sent[0].encode()).error_code == "not_a_video"
 
 
-def test_a_csv_too_long_for_a_message_is_fetched_from_the_bucket(
+def test_a_csv_too_long_for_a_message_is_left_in_the_bucket(
     red: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sender = Results()
@@ -239,7 +243,7 @@ def test_a_csv_too_long_for_a_message_is_fetched_from_the_bucket(
     assert sender.home.result("a.csv").encode() == long
 
 
-def test_nothing_is_sent_for_what_comes_again(red: Path) -> None:
+def test_no_result_message_is_sent_after_a_temporary_failure(red: Path) -> None:
     sender = Results()
     unreachable(sender.home, "a.mp4")
     with pytest.raises(TransientError):
@@ -248,7 +252,7 @@ def test_nothing_is_sent_for_what_comes_again(red: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a.mp4", "text.mp4"])
-def test_a_message_that_cannot_be_sent_makes_the_call_come_again(key: str, red: Path) -> None:
+def test_a_result_message_that_cannot_be_sent_fails_the_invocation(key: str, red: Path) -> None:
     sender = Results()
     sender.home.put("a.mp4", red)
     sender.home.put("text.mp4", b"no video")

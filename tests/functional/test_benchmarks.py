@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say, and their report holds it."""
+"""The benchmarks measure correctly, and their report shows the results."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ RESULTS: dict[str, Any] = {
             "dlib's HOG": {"found": 20, "faces": 24, "false": 1, "cpu_ms": 30.0},
         },
         "sizes": {
-            "as it is": {"found": {"28": 97, "36": 100}, "cpu_ms": 21.0},
-            "0.50 of the width": {"found": {"28": 60, "36": 93}, "cpu_ms": 15.0},
+            "Rollcall's own choice": {"found": {"28": 97, "36": 100}, "cpu_ms": 21.0},
+            "fixed: 0.50 of the width": {"found": {"28": 60, "36": 93}, "cpu_ms": 15.0},
         },
     },
     "cold_start": {"rollcall_first_answer": 990.0, "reference_import": 1100.0},
@@ -109,13 +109,13 @@ def test_every_section_is_in_the_report() -> None:
     )
 
 
-def test_the_report_of_one_section_speaks_of_that_alone() -> None:
+def test_the_report_contains_only_measured_sections() -> None:
     text = report({"machine": "m", "memory": RESULTS["memory"]})
     assert memory.TITLE in text
     assert clips.TITLE not in text
 
 
-def test_the_table_of_clips_has_ratios_and_tells_other_names() -> None:
+def test_the_table_of_clips_has_ratios_and_marks_different_names() -> None:
     *_, one, two, total = clips.table(RESULTS["clips"]).splitlines()
     assert one == "| one.mp4 | 900 | 45.0 | 20.0 | 1.12 | 1.02 | yes |"
     assert two.endswith("| NO |")
@@ -153,11 +153,11 @@ def test_ratios_of_memory_time_and_length() -> None:
     ("value", "text"),
     [(0.01234, "0.0123"), (4.564, "4.56"), (78.94, "78.9"), (1234.4, "1234"), (0.0, "0")],
 )
-def test_numbers_keep_three_digits(value: float, text: str) -> None:
+def test_numbers_below_100_are_rounded_to_three_digits(value: float, text: str) -> None:
     assert number(value) == text
 
 
-def test_a_later_run_keeps_what_it_did_not_measure() -> None:
+def test_a_later_run_keeps_the_results_that_it_did_not_measure_again() -> None:
     later = {"machine": "a machine", "memory": [], "ranged": {"embedded": []}}
     merged = merge(RESULTS, later)
     assert merged["memory"] == []
@@ -169,11 +169,11 @@ def test_sections_are_chosen_by_name() -> None:
     context, option = click.Context(click.Command("run")), click.Option(["--only"])
     assert parse_only(context, option, "growth, clips") == ["clips", "growth"]
     assert parse_only(context, option, "") == list(SECTIONS)
-    with pytest.raises(click.BadParameter, match="no section speed"):
+    with pytest.raises(click.BadParameter, match="unknown sections: speed"):
         parse_only(context, option, "speed")
 
 
-def test_the_block_of_a_page_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
+def test_only_the_block_between_the_markers_of_a_page_is_replaced(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- bench -->\nold \\1\n<!-- /bench -->\nafter\n")
     write_block(page, "new \\1")
@@ -183,7 +183,7 @@ def test_the_block_of_a_page_is_replaced_and_the_rest_stays(tmp_path: Path) -> N
         write_block(page, "new")
 
 
-def test_the_page_has_the_block() -> None:
+def test_the_page_about_performance_has_the_markers_once() -> None:
     assert PAGE.read_text().count("<!-- bench -->") == 1
 
 
@@ -199,7 +199,7 @@ def test_the_picture_has_a_panel_for_each_section_that_was_measured(tmp_path: Pa
     assert not draw({"machine": "m"}, tmp_path / "none.png")
 
 
-def test_cpu_of_a_child_that_lives_on_counts() -> None:
+def test_the_cpu_time_of_a_child_that_still_runs_counts() -> None:
     argv = [sys.executable, "-c", BUSY]
     children: list[subprocess.Popen[bytes]] = []
 
@@ -225,16 +225,16 @@ def test_cpu_of_a_child_that_lives_on_counts() -> None:
     assert processes.rss_bytes([child.pid]) == 0
 
 
-def test_a_child_that_lived_before_and_ends_counts_once() -> None:
+def test_cpu_time_that_a_child_used_before_the_call_does_not_count() -> None:
     child = subprocess.Popen([sys.executable, "-c", BUSY], stdin=-1, stdout=-1)
     assert child.stdout
     child.stdout.readline()
     before_s = processes.cpu_s([child.pid])
     cost, _ = measure(child.communicate)
-    assert cost.cpu_ms < before_s * 1000, "what it used before is not of this call"
+    assert cost.cpu_ms < before_s * 1000, "CPU time from before the call is left out"
 
 
-def test_a_padded_video_is_as_long_as_asked_and_still_a_video(
+def test_a_padded_video_has_the_wanted_size_and_still_plays(
     ffmpeg: None, sample: Path, tmp_path: Path
 ) -> None:
     bench = Bench(sample, tmp_path, sizes=Sizes(encoded_s=2))

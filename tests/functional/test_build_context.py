@@ -1,4 +1,4 @@
-"""The function as the python3-http template gets it."""
+"""The build context of the OpenFaaS function, as the python3-http template gets it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def context(tmp_path: Path) -> Path:
 
 
 def run_in(context: Path, script: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """In a fresh interpreter, in the folder that index.py runs in."""
+    """Run a script in a new interpreter, in the working directory of the template's index.py."""
     inherited = {"PATH": os.environ["PATH"]}
     return subprocess.run(
         [sys.executable, "-c", script], cwd=context, env=inherited | env, text=True,
@@ -41,28 +41,30 @@ def run_in(context: Path, script: str, **env: str) -> subprocess.CompletedProces
     )  # fmt: skip
 
 
-def test_the_handler_imports_from_the_copied_package(context: Path) -> None:
+def test_the_handler_imports_the_copied_package(context: Path) -> None:
     done = run_in(context, SCRIPT)
     assert done.returncode == 0, done.stderr
     origin, twice, models, body = done.stdout.splitlines()
     assert Path(origin) == context / "function" / "rollcall" / "__init__.py"
-    assert twice == "[]", "a second module identity would break `except`"
-    assert models == "False", "models are loaded at the first call, not at import"
+    assert twice == "[]", (
+        "if a module were imported under two names, `except` would miss its errors"
+    )
+    assert models == "False", "models have to be loaded at the first call, not at import"
     assert json.loads(body)["status"] == "ignored"
 
 
-def test_a_wrong_setting_stops_the_start(context: Path) -> None:
+def test_the_handler_does_not_start_with_an_invalid_setting(context: Path) -> None:
     done = run_in(context, "from function import handler", TOLERANCE="high")
     assert done.returncode != 0
     assert "TOLERANCE has to be" in done.stderr
 
 
-def test_no_cache_is_copied(context: Path) -> None:
+def test_no_bytecode_cache_is_copied(context: Path) -> None:
     assert not list(context.rglob("__pycache__"))
 
 
-def test_the_functions_requirements_cover_what_it_imports(context: Path) -> None:
-    """The image has these packages and what they bring, nothing else of the checkout."""
+def test_the_requirements_of_the_function_cover_its_imports(context: Path) -> None:
+    """The image has only these packages and their dependencies."""
     lines = (REPOSITORY / "OpenFaas/project3/requirements.txt").read_text().split()
     named = {line.split("=")[0].split("<")[0].split(">")[0].lower() for line in lines}
     script = (

@@ -21,17 +21,17 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> CenterFace:
 
 
 FACE_PX = 95
-"""Width of the astronaut's face."""
+"""Width of the face in the picture of the astronaut."""
 
 
 def portrait(width_px: int) -> Pixels:
-    """The astronaut with hair and shoulders; her face is so wide."""
+    """Return the astronaut with hair and shoulders. The face has the given width."""
     scale = width_px / FACE_PX
     return cv2.resize(astronaut()[20:280, 80:380], None, fx=scale, fy=scale)  # type: ignore[return-value]
 
 
 def scene(size: tuple[int, int], *people: tuple[int, int, int]) -> Pixels:
-    """A room's wall with portraits: width of the face, left and top of the portrait."""
+    """Return a wall with portraits. Each is given by its face width, and its left and top edge."""
     picture = np.full((size[1], size[0], 3), (190, 200, 195), dtype=np.uint8)
     for width_px, left, top in people:
         cut = portrait(width_px)[: size[1] - top, : size[0] - left]
@@ -57,7 +57,7 @@ def test_a_small_face_beside_a_large_one_is_found(
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080)])
 @pytest.mark.parametrize("side", [2, 3, 5])
-def test_every_tile_of_a_meeting_has_its_face(
+def test_the_face_in_every_tile_of_a_meeting_is_found(
     detector: CenterFace, size: tuple[int, int], side: int
 ) -> None:
     width, height = size[0] // side, size[1] // side
@@ -81,7 +81,7 @@ def test_a_large_face_is_found_once(detector: CenterFace, scale: int) -> None:
 
 
 def test_neighbours_in_a_crowd_are_all_found(detector: CenterFace) -> None:
-    """Heads that touch; the boxes of the faces overlap a little."""
+    """The heads touch, and the boxes of the faces overlap a little."""
     face = astronaut()[40:200, 160:290]
     crowd = np.ascontiguousarray(np.tile(face, (3, 6, 1)))
     assert len(detector.detect(crowd)) == 18
@@ -94,27 +94,27 @@ def test_a_face_at_the_edge_has_a_box_inside_the_picture(detector: CenterFace) -
 
 
 @pytest.mark.parametrize("name", ["brick", "grass", "gravel", "coffee", "rocket", "page", "coins"])
-def test_nothing_is_found_in_things(detector: CenterFace, name: str) -> None:
+def test_no_face_is_found_in_pictures_without_people(detector: CenterFace, name: str) -> None:
     pixels = np.asarray(getattr(data, name)(), dtype=np.uint8)
     rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     assert detector.detect(np.ascontiguousarray(rgb)) == ()
 
 
 @pytest.mark.parametrize("cells", [1, 8, 40])
-def test_nothing_is_found_in_noise(detector: CenterFace, cells: int) -> None:
+def test_no_face_is_found_in_noise(detector: CenterFace, cells: int) -> None:
     noise = np.random.default_rng(5).integers(0, 256, (720 // cells, 1280 // cells, 3), np.uint8)
     enlarged = cv2.resize(noise, (1280, 720), interpolation=cv2.INTER_CUBIC)
     assert detector.detect(np.asarray(enlarged, dtype=np.uint8)) == ()
 
 
-def test_nothing_is_found_in_a_cat(detector: CenterFace) -> None:
+def test_no_face_is_found_in_the_picture_of_a_cat(detector: CenterFace) -> None:
     assert detector.detect(cat()) == ()
 
 
 @pytest.mark.parametrize(
     "shape", [(16_000, 16, 3), (16, 16_000, 3), (1, 1, 3), (1, 16_000, 3), (4320, 7680, 3)]
 )
-def test_a_picture_of_any_shape_takes_little_memory(
+def test_a_picture_of_any_shape_needs_less_than_a_gigabyte(
     detector: CenterFace, shape: tuple[int, int, int]
 ) -> None:
     pixels = np.full(shape, 90, np.uint8)
@@ -123,7 +123,7 @@ def test_a_picture_of_any_shape_takes_little_memory(
     assert grown_by() < 1 << 30
 
 
-def test_every_first_frame_of_the_real_clips_has_its_faces(
+def test_all_faces_in_first_frames_of_real_clips_are_found(
     detector: CenterFace, classroom: Path
 ) -> None:
     counts = [len(detector.detect(frame)) for frame in first_frames(classroom / "videos")]

@@ -18,7 +18,7 @@ from rollcall.cli.main import main
 from rollcall.core.errors import DecoderUnavailable
 from rollcall.core.types import Recognition, VideoRef
 from rollcall.gallery.gallery_formats import parse_gallery
-from rollcall.queues.inbox import Inbox
+from rollcall.queues.sqlite_queue import SqliteQueue
 from rollcall.recognition.recogniser import Recogniser
 
 MODELS = Path.home() / ".cache" / "rollcall"
@@ -26,7 +26,7 @@ MODELS = Path.home() / ".cache" / "rollcall"
 
 @pytest.fixture(autouse=True)
 def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A working directory and a home without a gallery."""
+    """Give each test a working directory and a home folder without a gallery."""
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MODEL_CACHE", str(MODELS))
@@ -74,7 +74,7 @@ def test_recognise_prints_one_json_document_per_video(classroom: Path) -> None:
     assert (documents[0]["status"], documents[0]["error"]) == ("recognised", None)
 
 
-def test_timeline_sees_more_frames(sample: Path) -> None:
+def test_scan_timeline_uses_more_frames_than_identify(sample: Path) -> None:
     video = sample / "videos" / "late.mp4"
     frames = {}
     for scan in ("identify", "timeline"):
@@ -116,19 +116,19 @@ def test_a_decoder_that_is_killed_does_not_stop_the_rest(
     assert (first["status"], second["status"]) == ("error", "no_face")
 
 
-def test_recognise_speaks_to_people_too(sample: Path) -> None:
+def test_recognise_prints_text_without_json(sample: Path) -> None:
     video = sample / "videos" / "cat.mp4"
     result = run("recognise", video, "--encodings", sample / "encoding")
     assert result.stdout == f"{video}: nobody\n"
 
 
-def test_recognise_without_gallery_names_the_way_out() -> None:
+def test_recognise_without_a_gallery_says_how_to_get_one() -> None:
     result = run("recognise", "a.mp4")
     assert result.exit_code == 1
-    assert "set ENCODINGS, or make one with `rollcall enrol" in result.stderr
+    assert "set ENCODINGS, or create one with `rollcall enrol" in result.stderr
 
 
-def test_a_gallery_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_gallery_is_named(tmp_path: Path) -> None:
     Path("odd.npz").write_bytes(b"nonsense")
     commands = ["gallery"], ["recognise", "a.mp4"], ["gallery", "remove", "a"], ["enrol", "a", "b"]
     for command in commands:
@@ -137,7 +137,7 @@ def test_a_gallery_that_is_none_is_named(tmp_path: Path) -> None:
         assert "the gallery odd.npz " in result.stderr
 
 
-def test_an_option_that_would_not_be_heard_is_refused() -> None:
+def test_options_before_a_subcommand_are_refused() -> None:
     result = run("gallery", "--encodings", "a.npz", "remove", "alice")
     assert result.exit_code == 2
     assert "put --encodings and --json after the subcommand" in result.stderr
@@ -150,7 +150,7 @@ def test_enrol_then_list_the_gallery(astronaut: Path, tmp_path: Path) -> None:
     assert tolerance.startswith("tolerance 0.60: ")
     again = run("enrol", "eileen", astronaut)
     assert (again.exit_code, again.stdout) == (0, first.stdout)
-    assert "is a picture that eileen has already" in again.stderr
+    assert "is a picture that eileen already has" in again.stderr
     assert run("gallery").stdout == "eileen: 1\n"
     assert json.loads(run("gallery", "--json").stdout)["people"] == {"eileen": 1}
     assert default_gallery().stat().st_mode & 0o777 == 0o600
@@ -160,11 +160,11 @@ def test_enrol_then_list_the_gallery(astronaut: Path, tmp_path: Path) -> None:
 def test_the_default_gallery_is_the_same_in_every_folder(
     astronaut: Path, tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = f"gallery {default_gallery()}: 0 people\n"
-    assert told in run("enrol", "eileen", astronaut).stderr
+    line = f"gallery {default_gallery()}: 0 people\n"
+    assert line in run("enrol", "eileen", astronaut).stderr
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    told = f"gallery {default_gallery()}: 1 person\n"
+    line = f"gallery {default_gallery()}: 1 person\n"
     video = sample / "videos" / "stranger.mp4"
     commands: list[tuple[list[str | Path], str]] = [
         (["gallery"], "eileen: 1"),
@@ -173,7 +173,7 @@ def test_the_default_gallery_is_the_same_in_every_folder(
     ]
     for command, answer in commands:
         result = run(*command)
-        assert result.stderr.startswith(told), command
+        assert result.stderr.startswith(line), command
         assert answer in result.stdout
     assert run("gallery", ENCODINGS=str(tmp_path / "missing.npz")).exit_code == 1
 
@@ -198,7 +198,7 @@ def test_a_missing_gallery_is_an_error(command: list[str]) -> None:
 def test_up_refuses_a_gallery_in_a_bucket() -> None:
     result = run("up", ENCODINGS="s3://galleries/gallery.npz")
     assert result.exit_code == 1
-    assert "name a file with --encodings" in result.stderr
+    assert "set --encodings or ENCODINGS to a file" in result.stderr
 
 
 def test_enrol_warns_of_two_names_for_one_face(astronaut: Path) -> None:
@@ -276,7 +276,7 @@ def test_convert_replaces_a_file_only_with_yes(tmp_path: Path) -> None:
 
 
 def test_replay_puts_dead_letters_back(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.sqlite3")
+    inbox = SqliteQueue(tmp_path / "inbox.sqlite3")
     inbox.add([VideoRef("b", f"{n}.mp4", event_id=str(n)) for n in range(3)])
     for _ in range(3):
         work = inbox.claim(60)
@@ -302,7 +302,7 @@ def test_every_command_explains_itself(command: str) -> None:
     assert "Usage:" in result.output
 
 
-def test_it_runs_as_a_module() -> None:
+def test_rollcall_runs_as_a_module() -> None:
     argv = [sys.executable, "-m", "rollcall", "--version"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("rollcall, version ")

@@ -1,8 +1,10 @@
-"""Time stamps that start late or jump, and headers that lie: the length is what is there."""
+"""The length of a video comes from its content, whatever its time stamps and headers say."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,14 @@ SECONDS = 6
 
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six seconds; alice comes after three."""
+    """A video of six seconds in which alice appears after three."""
     folder = tmp_path_factory.mktemp("late")
     plain = paint_video(folder / "painted.mp4", [], ["red"], frames_each=30)
     return ffmpeg(f"-i '{plain}' {H264} -crf 10 -g 10 -bf 2", folder / "late.mp4")
 
 
 def check(path: Path, **settings: str) -> None:
-    """Alice is found, at three seconds, and the length is six seconds."""
+    """Assert that alice is found at three seconds and the length is six seconds."""
     for scan in ("identify", "timeline"):
         home = make_home(SCAN=scan, **settings)
         home.put(path.name, path)
@@ -41,7 +43,7 @@ def check(path: Path, **settings: str) -> None:
 
 @pytest.mark.parametrize("offset_s", [3600, 20_000, 1_000_000])
 @pytest.mark.parametrize("extension", ["mkv", "ts", "flv", "mov"])
-def test_a_clock_that_starts_late(
+def test_time_stamps_may_start_late(
     late: Path, tmp_path: Path, extension: str, offset_s: int
 ) -> None:
     options = f"-i '{late}' -c copy -copyts -output_ts_offset {offset_s}"
@@ -50,8 +52,10 @@ def test_a_clock_that_starts_late(
 
 @pytest.mark.parametrize("offset_s", [50_000, 3600, -1000, 0])
 @pytest.mark.parametrize("extension", ["ts", "mpg"])
-def test_two_recordings_joined(late: Path, tmp_path: Path, extension: str, offset_s: int) -> None:
-    """A camera that restarts begins again with another clock."""
+def test_two_joined_recordings_are_one_video(
+    late: Path, tmp_path: Path, extension: str, offset_s: int
+) -> None:
+    """After a restart, a camera continues with other time stamps."""
     codec = "-c:v mpeg2video -q:v 2 -g 10" if extension == "mpg" else "-c copy"
     start_s, restart_s = max(0, -offset_s), max(0, offset_s)
     options = f"-t 3 -i '{late}' {codec} -output_ts_offset {start_s}"
@@ -69,7 +73,7 @@ def test_two_recordings_joined(late: Path, tmp_path: Path, extension: str, offse
 
 @pytest.mark.parametrize("jump_s", [900, 3600, 20_000])
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
-def test_a_camera_that_sets_its_clock(
+def test_time_stamps_may_jump_when_a_camera_sets_its_clock(
     late: Path, tmp_path: Path, extension: str, jump_s: int
 ) -> None:
     stamps = rf"-vf setpts=if(gt(N\,3)\,PTS+{jump_s}/TB\,PTS) -fps_mode passthrough"
@@ -78,7 +82,7 @@ def test_a_camera_that_sets_its_clock(
 
 
 def absurd_mp4(film: bytes) -> bytes:
-    """A hundred thousand times as long, wherever the header says how long it is."""
+    """Multiply the length by 100,000 in every header field that states it."""
     body = bytearray(film)
     for name, offset in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
         at = body.index(name) + offset
@@ -87,14 +91,14 @@ def absurd_mp4(film: bytes) -> bytes:
     return bytes(body)
 
 
-def test_an_absurd_length_in_an_mp4(late: Path, tmp_path: Path) -> None:
+def test_an_absurd_length_in_an_mp4_is_ignored(late: Path, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(absurd_mp4(late.read_bytes()))
     check(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize(("extension", "name"), [("mkv", b"\x44\x89\x88"), ("flv", b"duration\0")])
 @pytest.mark.parametrize("factor", [600, 100_000])
-def test_an_absurd_length_in_other_headers(
+def test_an_absurd_length_in_other_headers_is_ignored(
     late: Path, tmp_path: Path, extension: str, name: bytes, factor: int
 ) -> None:
     body = bytearray(ffmpeg(f"-i '{late}' -c copy", tmp_path / f"a.{extension}").read_bytes())
@@ -105,7 +109,7 @@ def test_an_absurd_length_in_other_headers(
     check(tmp_path / f"a.{extension}")
 
 
-def test_an_absurd_length_in_an_avi(late: Path, tmp_path: Path) -> None:
+def test_an_absurd_length_in_an_avi_is_ignored(late: Path, tmp_path: Path) -> None:
     body = bytearray(ffmpeg(f"-i '{late}' -c:v mpeg4 -q:v 2", tmp_path / "a.avi").read_bytes())
     for name, offset in ((b"avih", 8 + 16), (b"strh", 8 + 32)):
         struct.pack_into("<I", body, body.index(name) + offset, 0x7FFFFFFF)
@@ -114,16 +118,16 @@ def test_an_absurd_length_in_an_avi(late: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extension", ["mp4", "mkv", "ts", "avi"])
-def test_the_limit_is_about_content(tmp_path: Path, extension: str) -> None:
+def test_max_video_s_limits_the_length_of_the_content(tmp_path: Path, extension: str) -> None:
     plain = paint_video(tmp_path / "plain.mp4", ["red"], frames_each=60)
     codec = "-c:v mpeg4" if extension == "avi" else f"{H264} -g 10"
     path = ffmpeg(f"-i '{plain}' {codec}", tmp_path / f"a.{extension}")
-    assert answer(make_home(MAX_VIDEO_S="3"), path, path.name) == (413, "too_large")
+    assert answer(make_home(MAX_VIDEO_S="3"), path, path.name) == (413, "too_long")
     assert answer(make_home(MAX_VIDEO_S="7"), path, path.name) == (200, "recognised")
 
 
-def brief_visit(folder: Path, seconds: int, start_s: int, end_s: int) -> Path:
-    """An empty room at the bit rate of a camera; alice is there for a while."""
+def short_visit(folder: Path, seconds: int, start_s: int, end_s: int) -> Path:
+    """A video of an empty room at a camera's bit rate; alice is there from `start_s` to `end_s`."""
     scenes = [([], start_s), (["red"], end_s - start_s), ([], seconds - end_s)]
     parts = []
     for number, (faces, length_s) in enumerate(scenes):
@@ -135,8 +139,22 @@ def brief_visit(folder: Path, seconds: int, start_s: int, end_s: int) -> Path:
     return ffmpeg(options, folder / "visit.mp4")
 
 
+Visit = Callable[[int, int, int], Path]
+"""`short_visit` with a cache, so that each video is made only once."""
+
+
+@pytest.fixture(scope="module")
+def visit(tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    return cache(
+        lambda seconds, start_s, end_s: short_visit(
+            tmp_path_factory.mktemp("visit"), seconds, start_s, end_s
+        )
+    )
+
+
 SCANS_AND_STAYS = [("identify", 4), ("auto", 11)]
-"""How long somebody has to stay, in seconds, to be seen by looks that are spread over a minute."""
+"""For each scan, the seconds that alice is in a video of a minute. Looks must not be farther apart
+than that."""
 
 
 def names(path: Path, scan: str) -> list[str]:
@@ -147,24 +165,24 @@ def names(path: Path, scan: str) -> list[str]:
 
 @pytest.mark.parametrize(("scan", "stay_s"), SCANS_AND_STAYS)
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
-def test_a_jump_takes_no_looks_from_the_rest(
-    tmp_path: Path, extension: str, scan: str, stay_s: int
+def test_after_a_jump_looks_are_still_close_enough(
+    visit: Visit, tmp_path: Path, extension: str, scan: str, stay_s: int
 ) -> None:
-    visit = brief_visit(tmp_path, 60, 10, 10 + stay_s)
+    film = visit(60, 10, 10 + stay_s)
     stamps = r"-vf setpts=if(gt(N\\,50)\\,PTS+900/TB\\,PTS) -fps_mode passthrough"
-    path = ffmpeg(f"-i '{visit}' {stamps} {H264} -g 20 -b:v 400k", tmp_path / f"jump.{extension}")
+    path = ffmpeg(f"-i '{film}' {stamps} {H264} -g 20 -b:v 400k", tmp_path / f"jump.{extension}")
     assert names(path, scan) == ["alice"]
 
 
 @pytest.mark.parametrize(("scan", "stay_s"), SCANS_AND_STAYS)
 @pytest.mark.parametrize("extension", ["ts", "mpg"])
-def test_a_restart_takes_no_looks_from_the_rest(
-    tmp_path: Path, extension: str, scan: str, stay_s: int
+def test_after_a_restart_looks_are_still_close_enough(
+    visit: Visit, tmp_path: Path, extension: str, scan: str, stay_s: int
 ) -> None:
-    visit = brief_visit(tmp_path, 60, 10, 10 + stay_s)
+    film = visit(60, 10, 10 + stay_s)
     codec = "-c:v mpeg2video -b:v 800k -g 20 -r 25" if extension == "mpg" else "-c copy"
-    first = ffmpeg(f"-t 20 -i '{visit}' {codec}", tmp_path / f"a.{extension}")
-    options = f"-ss 20 -i '{visit}' {codec} -output_ts_offset 3600"
+    first = ffmpeg(f"-t 20 -i '{film}' {codec}", tmp_path / f"a.{extension}")
+    options = f"-ss 20 -i '{film}' {codec} -output_ts_offset 3600"
     second = ffmpeg(options, tmp_path / f"b.{extension}")
     joined = tmp_path / f"joined.{extension}"
     joined.write_bytes(first.read_bytes() + second.read_bytes())
@@ -173,10 +191,10 @@ def test_a_restart_takes_no_looks_from_the_rest(
 
 @pytest.mark.parametrize("hold_s", [30, 90, 400])
 @pytest.mark.parametrize("extension", ["mp4", "mkv"])
-def test_every_picture_of_a_slide_show_is_looked_at(
+def test_every_picture_of_a_slide_show_is_searched(
     tmp_path: Path, extension: str, hold_s: int
 ) -> None:
-    """At the time at which a player shows it."""
+    """Each picture is shown for `hold_s` seconds, and alice is on the second one."""
     pictures = paint_video(tmp_path / "painted.mp4", [], ["red"], [], [], frames_each=1)
     stamps = f"-vf settb=1/1000,setpts=N*{hold_s}/TB -fps_mode passthrough -enc_time_base 1/1000"
     path = ffmpeg(f"-i '{pictures}' {stamps} {H264} -crf 10", tmp_path / f"a.{extension}")
@@ -186,11 +204,18 @@ def test_every_picture_of_a_slide_show_is_looked_at(
     assert (person["name"], person["first_seen_s"]) == ("alice", pytest.approx(hold_s, abs=0.1))
 
 
+@pytest.fixture(scope="module", params=[600, 10_000])
+def few_key_frames(
+    request: pytest.FixtureRequest, visit: Visit, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A video of five minutes with one key frame per minute, or with a single one."""
+    parameters = f"-x264-params keyint={request.param}:scenecut=0:repeat-headers=1"
+    options = f"-i '{visit(300, 270, 285)}' {H264} {parameters} -b:v 400k"
+    return ffmpeg(options, tmp_path_factory.mktemp("few") / "few.mp4")
+
+
 @pytest.mark.parametrize("extension", ["ts", "mp4", "mkv"])
-@pytest.mark.parametrize("key_frames", [600, 10_000])
-def test_key_frames_may_be_far_apart(tmp_path: Path, extension: str, key_frames: int) -> None:
-    """Cameras that save bits have one a minute, or a single one."""
-    visit = brief_visit(tmp_path, 300, 270, 285)
-    parameters = f"-x264-params keyint={key_frames}:scenecut=0:repeat-headers=1"
-    path = ffmpeg(f"-i '{visit}' {H264} {parameters} -b:v 400k", tmp_path / f"far.{extension}")
+def test_key_frames_may_be_far_apart(few_key_frames: Path, tmp_path: Path, extension: str) -> None:
+    """Cameras that save bandwidth write one key frame per minute, or only one at the start."""
+    path = ffmpeg(f"-i '{few_key_frames}' -c copy", tmp_path / f"far.{extension}")
     assert names(path, "auto") == ["alice"]

@@ -1,4 +1,4 @@
-"""An answer that breaks off, wherever it does, is never taken for a whole one."""
+"""A truncated response is never accepted as complete, wherever it was cut off."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NAME = f"cut-{uuid.uuid4().hex[:12]}"
 BODY = b"0123456789" * 20
 
 
-class Place:
-    """One record, one object and one message, seen through a link that breaks."""
+class Services:
+    """One record, one object and one message, behind a proxy that cuts responses."""
 
     def __init__(self, link: FaultyProxy, folder: Path) -> None:
         settings = embedded_settings(link.url, SQS_ENDPOINT_URL=link.url)
@@ -50,35 +50,36 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def services(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     with FaultyProxy("store", moto_url) as link:
-        yield Place(link, tmp_path_factory.mktemp("cut"))
+        yield Services(link, tmp_path_factory.mktemp("cut"))
 
 
-ASKED: dict[str, Callable[[Place], Any]] = {
-    "record": lambda place: place.students.get("bob"),
-    "list": lambda place: list(place.store.list_objects(NAME)),
-    "read": lambda place: place.store.read(NAME, "key", 1000),
-    "range": lambda place: place.store.read_range(place.info, 5, 150),
-    "download": lambda place: place.download(place.info),
-    "metadata": lambda place: dict(place.store.metadata(NAME, "key")),
-    "messages": lambda place: [message.body for message in place.queue.receive(10, 0, 0)],
+REQUESTS: dict[str, Callable[[Services], Any]] = {
+    "record": lambda services: services.students.get("bob"),
+    "list": lambda services: list(services.store.list_objects(NAME)),
+    "read": lambda services: services.store.read(NAME, "key", 1000),
+    "range": lambda services: services.store.read_range(services.info, 5, 150),
+    "download": lambda services: services.download(services.info),
+    "metadata": lambda services: dict(services.store.metadata(NAME, "key")),
+    "messages": lambda services: [message.body for message in services.queue.receive(10, 0, 0)],
 }
 
 
-@pytest.mark.parametrize("what", ASKED)
-def test_an_answer_that_breaks_off_is_a_store_that_does_not_answer(place: Place, what: str) -> None:
-    ask = ASKED[what]
-    right = ask(place)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_truncated_answer_is_retried_or_means_unavailable(services: Services, name: str) -> None:
+    ask = REQUESTS[name]
+    right = ask(services)
     assert right
     refused = 0
-    for length in range(0, place.link.answer_bytes, STEP_BYTES):
-        place.link.break_next(f"first {length}")
+    for length in range(0, services.link.answer_bytes, STEP_BYTES):
+        services.link.break_next(f"first {length}")
         try:
-            found = ask(place)  # whole, because botocore asks again after a lost connection
+            found = ask(services)
         except StoreUnavailable:
             refused += 1
         else:
+            # botocore repeats a request whose connection was lost.
             assert found == right, f"after {length} bytes"
     assert refused > 10
 
@@ -87,7 +88,7 @@ def test_an_answer_that_breaks_off_is_a_store_that_does_not_answer(place: Place,
     "headers",
     ["Content-Length: 10\r\nLast-Modified: Sat, 21 Nov 20", "Content-Length: 10\r\nETag: x"],
 )
-def test_headers_in_another_order_break_off_too(headers: str) -> None:
+def test_truncated_headers_in_another_order_are_noticed(headers: str) -> None:
     answer = f"HTTP/1.1 200 OK\r\n{headers}".encode()
     with serve_bytes(answer) as url:
         store = S3Store(s3_client(embedded_settings(url)))
@@ -95,26 +96,26 @@ def test_headers_in_another_order_break_off_too(headers: str) -> None:
             store.read("b", "key", 100)
 
 
-def test_an_answer_without_length_names_the_way_out() -> None:
+def test_the_error_for_an_answer_without_length_names_a_cause() -> None:
     with serve_bytes(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}") as url:
         students = DynamoStudents(dynamodb_client(embedded_settings(url)), "t")
         with pytest.raises(StoreUnavailable, match=r"HTTP/1\.0"):
             students.get("bob")
 
 
-@pytest.mark.filterwarnings("ignore:tzname G")  # half a time zone
-def test_headers_that_break_off_never_describe_an_object(place: Place) -> None:
-    """Half a number is a number: whoever reads the object finds out."""
-    place.store.head(NAME, "key")
+@pytest.mark.filterwarnings("ignore:tzname G")  # cut inside the time zone
+def test_an_object_described_by_truncated_headers_is_not_downloaded(services: Services) -> None:
+    """A truncated Content-Length is still a number, so only reading the body shows the error."""
+    services.store.head(NAME, "key")
     refused = 0
-    for length in range(place.link.answer_bytes):
-        place.link.break_next(f"first {length}")
+    for length in range(services.link.answer_bytes):
+        services.link.break_next(f"first {length}")
         try:
-            found = place.store.head(NAME, "key")
+            found = services.store.head(NAME, "key")
         except StoreUnavailable:
             refused += 1
             continue
-        if found != place.info:
+        if found != services.info:
             with pytest.raises(ObjectChanged):
-                place.download(found)
+                services.download(found)
     assert refused > 100

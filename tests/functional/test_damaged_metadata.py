@@ -1,4 +1,4 @@
-"""A camera's broken metadata costs no picture; a broken picture is refused as before."""
+"""No picture is lost because of broken metadata, and broken pictures are still left out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_hevc_picture(unit: bytes) -> bool:
 
 
 def frames_of(path: Path) -> tuple[int, bool]:
-    """How many frames there are, and whether something was damaged."""
+    """Return how many frames are decoded, and whether any part was damaged."""
     times, damaged = shown_times(path)
     return len(times), damaged
 
@@ -66,7 +66,7 @@ def contained(bare_stream: bytes, folder: Path, name: str, extension: str) -> Pa
 @pytest.mark.parametrize("extension", ["mp4", "ts", "mkv"])
 @pytest.mark.parametrize("message", MESSAGES)
 @pytest.mark.parametrize("name", ["plain.h264", "refresh.h264"])
-def test_broken_metadata_beside_every_h264_picture(
+def test_broken_metadata_does_not_cost_h264_pictures(
     bare: Path, tmp_path: Path, name: str, message: str, extension: str
 ) -> None:
     unit = b"\x06" + MESSAGES[message]
@@ -76,7 +76,7 @@ def test_broken_metadata_beside_every_h264_picture(
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("message", MESSAGES)
-def test_broken_metadata_beside_every_hevc_picture(
+def test_broken_metadata_does_not_cost_hevc_pictures(
     bare: Path, tmp_path: Path, message: str, after: bool
 ) -> None:
     unit = (b"\x50\x01" if after else b"\x4e\x01") + MESSAGES[message]
@@ -99,7 +99,7 @@ def test_a_broken_picture_beside_broken_metadata_is_still_damage(
 
 
 def shown_wrong(clean: Path, spoilt: Path) -> int:
-    """How many frames of the damaged file differ from the clean one's of the same time."""
+    """Count the frames of the damaged file that differ from the clean file's at the same time."""
     everything = (n / 25 for n in range(1000))
     with open(clean, "rb") as file, open_video(file, LIMITS) as video:
         right = {round(each.time_s, 3): each.pixels.copy() for each in video.frames(everything)}
@@ -114,7 +114,7 @@ def shown_wrong(clean: Path, spoilt: Path) -> int:
 
 
 def test_damage_right_after_a_key_frame_lasts_until_the_next_one(tmp_path: Path) -> None:
-    """The key frame comes out of the decoder after the damage was noticed."""
+    """The decoder returns the key frame only after the damage was noticed."""
     options = "-c:v libx265 -preset ultrafast -x265-params log-level=none:keyint=25"
     clean = moving_card(tmp_path / "clean.mp4", options, 4)
     with av.open(str(clean)) as container:
@@ -143,7 +143,7 @@ def test_lost_packets_of_a_hevc_broadcast_are_noticed(tmp_path: Path, seed: int)
 def test_a_broken_hevc_picture_beside_metadata_is_refused_in_the_child_too(
     bare: Path, tmp_path: Path
 ) -> None:
-    """There no decoder may start a thread."""
+    """In the child, no decoder may start a thread."""
     unit = b"\x4e\x01" + MESSAGES["an unknown kind"]
     film = with_units(bare / "plain.hevc", unit, is_hevc_picture, after=False)
     path = contained(film, tmp_path, "a.hevc", "mp4")
@@ -151,7 +151,7 @@ def test_a_broken_hevc_picture_beside_metadata_is_refused_in_the_child_too(
         packets = [each for each in container.demux(video=0) if each.size]
     body, packet = bytearray(path.read_bytes()), packets[3]
     assert packet.pos is not None
-    # The picture ends early; what follows it becomes a filler unit.
+    # The picture ends early; the bytes after it become a filler unit.
     picture = packet.pos + 4 + int.from_bytes(bytes(packet)[:4], "big")
     kept_bytes, end = packet.size // 3, packet.pos + packet.size
     body[picture : picture + 4] = kept_bytes.to_bytes(4, "big")

@@ -1,11 +1,10 @@
-"""Dead letters and their replay, on real queues over HTTP."""
+"""Dead letters and their replay, with queues of a moto server over HTTP."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,14 +12,14 @@ from support.queues import Queues
 
 from rollcall.core.errors import StoreMisconfigured
 from rollcall.core.result_messages import MAX_MESSAGE_BYTES
-from rollcall.core.retry import Verdict
+from rollcall.core.retry import AttemptResult
 from rollcall.stores.boto import sqs_client
 from rollcall.stores.sqs import Message, SqsQueue
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters, replay
 from rollcall.worker.result_files import ResultFiles
 
-WHY = Verdict("dead", "bad_event", "it is none")
+WHY = AttemptResult("dead", "bad_event", "it is not an event")
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def queues(moto_url: str, tmp_path: Path) -> Queues:
 
 @pytest.fixture
 def dead_letters(queues: Queues) -> DeadLetters:
-    ResultFiles(queues.folder)  # makes the folder
+    ResultFiles(queues.folder)  # creates the folder
     return DeadLetters(queues.dead, Counters(queues.folder))
 
 
@@ -46,10 +45,12 @@ def limit(queues: Queues, max_bytes: int) -> None:
     )
 
 
-# --- what is buried
+# --- Burying
 
 
-def test_what_is_too_long_is_shortened_and_stays(queues: Queues, dead_letters: DeadLetters) -> None:
+def test_a_body_that_is_too_long_is_shortened_and_not_replayed(
+    queues: Queues, dead_letters: DeadLetters
+) -> None:
     limit(queues, 256 << 10)
     body = "x" + "é" * (260 << 10)
     dead_letters.bury(take(queues.input, body), queues.input.name, WHY)
@@ -60,7 +61,7 @@ def test_what_is_too_long_is_shortened_and_stays(queues: Queues, dead_letters: D
     assert replay(queues.dead, {queues.input.name: queues.input}) == 0
 
 
-def test_what_is_refused_for_something_else_is_not_shortened(
+def test_a_short_body_that_the_queue_rejects_is_not_shortened(
     queues: Queues, dead_letters: DeadLetters
 ) -> None:
     limit(queues, 1024)
@@ -68,13 +69,15 @@ def test_what_is_refused_for_something_else_is_not_shortened(
         dead_letters.bury(take(queues.input, "x" * 2000), queues.input.name, WHY)
 
 
-def test_a_verdict_without_a_code_is_buried_too(queues: Queues, dead_letters: DeadLetters) -> None:
-    dead_letters.bury(take(queues.input, "x"), queues.input.name, Verdict("dead", "", "why"))
+def test_a_dead_letter_without_a_code_has_no_code_attribute(
+    queues: Queues, dead_letters: DeadLetters
+) -> None:
+    dead_letters.bury(take(queues.input, "x"), queues.input.name, AttemptResult("dead", "", "why"))
     (letter,) = queues.dead.receive(10, 5, 0)
     assert letter.attributes.keys() == {"source", "reason", "sent_ms"}
 
 
-def test_a_long_attribute_of_somebody_else_is_no_hindrance(
+def test_a_long_attribute_of_another_sender_is_cut(
     queues: Queues, dead_letters: DeadLetters
 ) -> None:
     message = take(queues.input, "x", replay="y" * 10_000)
@@ -83,11 +86,11 @@ def test_a_long_attribute_of_somebody_else_is_no_hindrance(
     assert sum(map(len, letter.attributes.values())) < 4096
 
 
-# --- what is put back
+# --- Replaying
 
 
 class DiesAgain(SqsQueue):
-    """A worker takes what is sent at once, and buries it again."""
+    """A queue whose worker makes every message a dead letter again, as soon as it is sent."""
 
     def __init__(self, queues: Queues, dead_letters: DeadLetters) -> None:
         super().__init__(sqs_client(queues.settings), queues.input.url)
@@ -99,37 +102,34 @@ class DiesAgain(SqsQueue):
         self.delete(message)
 
 
-def our_clock(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
-    clock = SimpleNamespace(time=lambda: time.time() + ahead_s)
-    monkeypatch.setattr("rollcall.worker.dead_letters.time", clock)
-
-
 @pytest.mark.parametrize("ahead_s", [-600, 0, 600])
-def test_what_dies_again_is_put_back_once_whatever_our_clock_says(
-    queues: Queues, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch, ahead_s: float
+def test_a_message_that_dies_again_is_replayed_once_even_if_clocks_differ(
+    queues: Queues, dead_letters: DeadLetters, ahead_s: float
 ) -> None:
-    our_clock(monkeypatch, ahead_s)
     source = DiesAgain(queues, dead_letters)
     for number in (1, 2):
         dead_letters.bury(take(queues.input, f"letter {number}"), source.name, WHY)
-    assert replay(queues.dead, {source.name: source}) == 2
+    sources = {source.name: source}
+    assert replay(queues.dead, sources, lambda: time.time() + ahead_s) == 2
 
 
-def test_the_next_replay_puts_it_back_again(queues: Queues, dead_letters: DeadLetters) -> None:
+def test_a_message_of_an_earlier_replay_is_replayed_again(
+    queues: Queues, dead_letters: DeadLetters
+) -> None:
     source = DiesAgain(queues, dead_letters)
     dead_letters.bury(take(queues.input, "x", replay="an earlier one"), source.name, WHY)
     assert replay(queues.dead, {source.name: source}) == 1
 
 
-def test_what_comes_long_after_its_begin_does_not_keep_it_going(
-    queues: Queues, dead_letters: DeadLetters, monkeypatch: pytest.MonkeyPatch
+def test_dead_letters_that_come_after_its_start_do_not_prolong_a_replay(
+    queues: Queues, dead_letters: DeadLetters
 ) -> None:
-    our_clock(monkeypatch, -3600)
     dead_letters.bury(take(queues.input, "x"), queues.input.name, WHY)
-    assert replay(queues.dead, {queues.input.name: queues.input}) == 0
+    sources = {queues.input.name: queues.input}
+    assert replay(queues.dead, sources, lambda: time.time() - 3600) == 0
 
 
-def test_an_empty_answer_is_not_the_end(queues: Queues, dead_letters: DeadLetters) -> None:
+def test_one_empty_answer_does_not_end_a_replay(queues: Queues, dead_letters: DeadLetters) -> None:
     class EmptyAtFirst(SqsQueue):
         asked = 0
 

@@ -1,4 +1,4 @@
-"""The decoder's child process: what it costs when a video is hostile, and what it may not do."""
+"""The decoder's child process: a hostile video stops only itself, and reaches nothing outside."""
 
 from __future__ import annotations
 
@@ -14,15 +14,23 @@ from support.needs import need
 from support.videos import paint_video
 from support.waiting import wait_until
 
-from rollcall.core.errors import DecoderCrashed, DecoderUnavailable, NotAVideo, VideoTooLarge
+from rollcall.core.errors import (
+    DecoderCrashed,
+    DecoderUnavailable,
+    NotAVideo,
+    VideoTooLarge,
+    VideoTooSlow,
+)
 from rollcall.core.protocols import VideoFile
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import VideoLimits
 from rollcall.stores.memory import MemoryStore
-from rollcall.video.decoder import DecodedVideo, Decoder, _shared_file
+from rollcall.video.child_process import shared_memory_file
+from rollcall.video.decoded_video import DecodedVideo
+from rollcall.video.decoder import Decoder
 from rollcall.video.pool import DecoderPool
 from rollcall.video.video_files import ObjectFile, WholeFile
-from rollcall.video.wire import ALL_PLACES
+from rollcall.video.wire import ALL_SLOTS
 
 LIMITS = VideoLimits(60, 1 << 16)
 SYSTEM_CALLS = "rollcall.video.system_calls"
@@ -54,7 +62,7 @@ def times_of(pool: DecoderPool, file: WholeFile, *, whole: bool = False) -> list
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_frames_come_in_time_up_to_the_end(
+def test_frames_are_given_for_the_wanted_times_up_to_the_end(
     pool: DecoderPool, video: WholeFile, whole: bool
 ) -> None:
     assert times_of(pool, video, whole=whole) == [0.0, 1.0, 2.0]
@@ -63,7 +71,8 @@ def test_frames_come_in_time_up_to_the_end(
 def test_a_child_is_kept_for_the_next_video(
     pool: DecoderPool, video: WholeFile, tmp_path: Path
 ) -> None:
-    """Also behind a video that was refused, and one of which only a frame was wanted."""
+    """That is so even after a video that was refused, and after a video of which only one frame was
+    read."""
     (tmp_path / "bad").write_bytes(b"bad")
     with pool.open(video, whole=False, max_s=60) as opened:
         pid = pid_of(opened)
@@ -82,7 +91,7 @@ def spoil(
     how: Callable[[DecodedVideo], object],
     max_s: float = 60,
 ) -> None:
-    """Something happens between a video's first frame and its second."""
+    """Call `how` between a video's first frame and its second."""
     with pool.open(file, whole=False, max_s=max_s) as opened:
         frames = opened.frames([0.0, 1.0])
         next(frames)
@@ -90,24 +99,26 @@ def spoil(
         next(frames)
 
 
-def test_a_crash_costs_one_video(pool: DecoderPool, video: WholeFile) -> None:
+def test_a_crash_stops_only_one_video(pool: DecoderPool, video: WholeFile) -> None:
     with pytest.raises(DecoderCrashed):
         spoil(pool, video, lambda opened: os.kill(pid_of(opened), signal.SIGSEGV))
     assert times_of(pool, video) == [0.0, 1.0, 2.0]
 
 
 def test_a_kill_from_outside_is_not_the_videos_fault(pool: DecoderPool, video: WholeFile) -> None:
-    """It may be the kernel, short of memory."""
+    """The kernel may have killed the child because memory was short."""
     with pytest.raises(DecoderUnavailable):
         spoil(pool, video, lambda opened: os.kill(pid_of(opened), signal.SIGKILL))
 
 
 def test_too_much_processor_time_is_the_videos_fault(pool: DecoderPool, video: WholeFile) -> None:
-    with pytest.raises(VideoTooLarge):
+    with pytest.raises(VideoTooSlow):
         spoil(pool, video, lambda opened: os.kill(pid_of(opened), signal.SIGXCPU))
 
 
-def test_a_child_that_died_while_it_waited_is_replaced(pool: DecoderPool, video: WholeFile) -> None:
+def test_a_child_that_died_while_it_was_idle_is_replaced(
+    pool: DecoderPool, video: WholeFile
+) -> None:
     with pool.open(video, whole=False, max_s=60) as opened:
         pid, process = pid_of(opened), decoder_of(opened)._process
     os.kill(pid, signal.SIGKILL)
@@ -134,7 +145,7 @@ def test_a_module_in_the_current_folder_is_not_run(
     pool.close()
 
 
-def test_a_child_without_memory_is_not_kept(pool: DecoderPool, video: WholeFile) -> None:
+def test_a_child_that_ran_out_of_memory_is_not_kept(pool: DecoderPool, video: WholeFile) -> None:
     pids: list[int] = []
 
     def run_out(opened: DecodedVideo) -> None:
@@ -146,17 +157,19 @@ def test_a_child_without_memory_is_not_kept(pool: DecoderPool, video: WholeFile)
     assert not is_alive(pids[0])
 
 
-def test_a_child_that_always_needs_more_is_ended(pool: DecoderPool, tmp_path: Path) -> None:
+def test_a_child_that_asks_for_bytes_without_end_is_ended(
+    pool: DecoderPool, tmp_path: Path
+) -> None:
     store = MemoryStore()
     store.write("b", "k", paint_video(tmp_path / "a.mp4", ["red"]).read_bytes(), "", {})
     info = store.head("b", "k")
     file = ObjectFile(store, info, tmp_path / "video", Stopwatch())
     needs = b'{"need": [0, %d]}\n' % (1 << 40)
     with pytest.raises(DecoderCrashed):
-        spoil(pool, file, saying(needs * 200_000))
+        spoil(pool, file, answering(needs * 200_000))
 
 
-def test_a_hang_costs_one_video(video: WholeFile) -> None:
+def test_a_child_that_hangs_is_ended(video: WholeFile) -> None:
     pool = DecoderPool(LIMITS)
     hung: list[int] = []
 
@@ -164,22 +177,23 @@ def test_a_hang_costs_one_video(video: WholeFile) -> None:
         hung.append(pid_of(opened))
         os.kill(pid_of(opened), signal.SIGSTOP)
 
-    with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
+    with pytest.raises(VideoTooSlow, match="MAX_CALL_S"):
         spoil(pool, video, hang, max_s=2)
     assert not Path(f"/proc/{hung[0]}").exists()
     pool.close()
 
 
-def saying(message: bytes) -> Callable[[DecodedVideo], object]:
-    """As a child would that a video has taken over."""
+def answering(message: bytes) -> Callable[[DecodedVideo], object]:
+    """Return a function that sends the parent a message. A hostile video that has taken over the
+    child could do the same."""
 
-    def say(opened: DecodedVideo) -> None:
+    def answer(opened: DecodedVideo) -> None:
         decoder_of(opened).wire._buffer = message
 
-    return say
+    return answer
 
 
-PICTURES = [(ALL_PLACES, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
+PICTURES = [(ALL_SLOTS, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
 
 
 @pytest.mark.parametrize(
@@ -190,20 +204,20 @@ PICTURES = [(ALL_PLACES, 1, 1), (-1, 1, 1), (0, 1 << 10, 1 << 10), (0, -1, -1)]
         *(b"nonsense\n", b"[]\n", b'{"frame": 0}\n', b'{"video": [1]}\n', b'{"need": 1}\n'),
         b"x" * (1 << 17),
         *(
-            b'{"frame": 0, "place": %d, "height": %d, "width": %d}\n' % picture
+            b'{"frame": 0, "slot": %d, "height": %d, "width": %d}\n' % picture
             for picture in PICTURES
         ),
-        b'{"frame": NaN, "place": 0, "height": 1, "width": 1}\n',
+        b'{"frame": NaN, "slot": 0, "height": 1, "width": 1}\n',
     ],
 )
-def test_a_child_that_talks_nonsense_is_ended(
+def test_a_child_that_sends_nonsense_is_ended(
     pool: DecoderPool, video: WholeFile, message: bytes
 ) -> None:
     with pytest.raises(DecoderCrashed):
-        spoil(pool, video, saying(message))
+        spoil(pool, video, answering(message))
 
 
-def test_no_secret_is_in_its_environment(
+def test_no_secret_is_in_the_childs_environment(
     pool: DecoderPool, video: WholeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
@@ -214,11 +228,11 @@ def test_no_secret_is_in_its_environment(
 
 
 def in_limits(script: str, *, filtered: bool = True) -> str:
-    """What a script prints that runs as the child does."""
+    """Run a script within the child's limits; return the script's output."""
     lines = [
         "import socket, sys",
         "import resource",
-        "from rollcall.video.child import limit_cpu, limit_files, limit_memory",
+        "from rollcall.video.process_limits import limit_cpu, limit_files, limit_memory",
         "from rollcall.core.types import VideoLimits",
         "import os, signal, threading",
         f"from {SYSTEM_CALLS} import limit_system_calls",
@@ -232,7 +246,7 @@ def in_limits(script: str, *, filtered: bool = True) -> str:
 
 
 @pytest.mark.parametrize("second", [f"open({sys.executable!r})", "socket.socket()"])
-def test_beside_the_video_nothing_can_be_opened(second: str) -> None:
+def test_only_one_file_can_be_opened(second: str) -> None:
     script = f"""
 video = open({sys.executable!r}, "rb")
 try:
@@ -258,7 +272,7 @@ except OSError as error:
         "socket.socket()",
     ],
 )
-def test_no_file_and_no_other_process_can_be_reached(call: str) -> None:
+def test_files_other_processes_and_the_network_cannot_be_reached(call: str) -> None:
     need(has_filter(), "libseccomp is not installed, or not allowed")
     script = f"""
 try:
@@ -270,7 +284,7 @@ except (OSError, RuntimeError) as error:
     assert in_limits(script) == "refused\n"
 
 
-def test_no_new_privileges() -> None:
+def test_the_child_cannot_gain_privileges() -> None:
     script = "import ctypes; print(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0))  # PR_GET_NO_NEW_PRIVS"
     assert in_limits(script) == "1\n"
 
@@ -280,7 +294,7 @@ def has_filter() -> bool:
     return subprocess.run(argv, capture_output=True, text=True).stdout == "True\n"
 
 
-def test_memory_has_an_end() -> None:
+def test_memory_is_limited() -> None:
     script = """
 try:
     bytearray(4 << 30)
@@ -290,28 +304,55 @@ except MemoryError:
     assert in_limits(script) == "no more\n"
 
 
-def test_processor_time_has_an_end() -> None:
+def test_kept_frames_use_an_eighth_of_a_small_containers_memory(tmp_path: Path) -> None:
+    """The container's limit is read before the child loses the right to open files."""
+    limit = tmp_path / "memory.max"
+    limit.write_text(f"{1536 << 20}\n")
+    script = f"""
+import os, socket
+from pathlib import Path
+from rollcall.video import child, memory_limit
+memory_limit._LIMITS = (Path({str(limit)!r}),)
+class Stub:
+    def __init__(self, *others, kept_bytes):
+        print(kept_bytes >> 20, flush=True)
+    def serve(self):
+        pass
+child.Child = Stub
+child.end_with_parent = lambda: None
+memory = os.memfd_create("frames")
+os.truncate(memory, 1 << 20)
+files, other = socket.socketpair()
+child.main([str(memory), str(files.fileno()), "60", "1000"])
+os._exit(0)
+"""
+    argv = [sys.executable, "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "192\n", done.stderr
+
+
+def test_processor_time_is_limited() -> None:
     assert in_limits("limit_cpu(0)\nprint('on', flush=True)\nwhile True: pass") == "on\n"
 
 
 def test_a_child_that_floods_us_with_requests_is_ended(pool: DecoderPool, tmp_path: Path) -> None:
-    """Also for bytes that are there, which cost nothing to fetch."""
+    """The bytes are already there, so fetching them would cost nothing."""
     store = MemoryStore()
     store.write("b", "k", paint_video(tmp_path / "a.mp4", ["red"]).read_bytes(), "", {})
     file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
     with pytest.raises(DecoderCrashed, match="requests"):
-        spoil(pool, file, saying(b'{"need": [0, 1]}\n' * 50_000))
+        spoil(pool, file, answering(b'{"need": [0, 1]}\n' * 50_000))
 
 
 def test_a_child_that_asks_for_bytes_of_a_whole_file_is_ended(
     pool: DecoderPool, video: WholeFile
 ) -> None:
     with pytest.raises(DecoderCrashed, match="requests"):
-        spoil(pool, video, saying(b'{"need": [0, 1]}\n'))
+        spoil(pool, video, answering(b'{"need": [0, 1]}\n'))
 
 
 def test_a_child_that_reads_nothing_does_not_block_us(video: WholeFile) -> None:
-    """Its pipe is full after 64 KiB."""
+    """The pipe to the child is full after 64 KiB."""
     pool = DecoderPool(LIMITS)
 
     def fill(opened: DecodedVideo) -> None:
@@ -319,14 +360,14 @@ def test_a_child_that_reads_nothing_does_not_block_us(video: WholeFile) -> None:
         while True:
             decoder_of(opened).ask({"next": 1.0})
 
-    with pytest.raises(VideoTooLarge):
+    with pytest.raises(VideoTooSlow):
         spoil(pool, video, fill, max_s=2)
     pool.close()
 
 
 def test_the_shared_memory_can_neither_shrink_nor_grow() -> None:
-    """Our next look at a picture would be a SIGBUS otherwise."""
-    shared = _shared_file(4096)
+    """Otherwise the parent would be killed by SIGBUS when it next reads a picture."""
+    shared = shared_memory_file(4096)
     for size in (0, 8192):
         with pytest.raises(PermissionError):
             os.ftruncate(shared, size)
@@ -334,7 +375,7 @@ def test_the_shared_memory_can_neither_shrink_nor_grow() -> None:
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError])
-def test_without_shared_memory_a_file_does(
+def test_a_temporary_file_replaces_shared_memory_that_is_not_available(
     video: WholeFile, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
     def refuse(name: str, flags: int) -> int:
@@ -346,7 +387,7 @@ def test_without_shared_memory_a_file_does(
     pool.close()
 
 
-def test_a_decoder_goes_with_its_pool(video: WholeFile) -> None:
+def test_a_decoder_ends_with_its_pool(video: WholeFile) -> None:
     pool = DecoderPool(LIMITS)
     with pool.open(video, whole=False, max_s=60) as opened:
         pid = pid_of(opened)
@@ -371,11 +412,11 @@ with DecoderPool(VideoLimits(60, 1 << 16)).open(
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     pid = int(done.stdout)
     assert done.returncode == -signal.SIGKILL
-    wait_until(lambda: not is_alive(pid), "the child ends")
+    wait_until(lambda: not is_alive(pid), "the end of the child")
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie that nobody has fetched yet is not."""
+    """Whether a process is running. A zombie does not count."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""The default engine gives the names of `face_recognition`, and nearly the same distances."""
+"""The default engine gives the same names as `face_recognition`, and nearly the same distances."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def matches(
     return [(face, match) for face, match in zip(found, nearest, strict=True) if match]
 
 
-def is_same_place(one: DetectedFace, other: DetectedFace) -> bool:
-    """Whether the middles of the faces are nearer than a third of the larger box."""
+def are_at_one_place(one: DetectedFace, other: DetectedFace) -> bool:
+    """Whether the centres of the faces are closer than a third of the larger box."""
     side = max(one.box.right - one.box.left, other.box.right - other.box.left)
     apart = np.linalg.norm(one.landmarks.mean(axis=0) - other.landmarks.mean(axis=0))
     return bool(apart < side / 3)
@@ -51,14 +51,15 @@ def is_same_place(one: DetectedFace, other: DetectedFace) -> bool:
 def differences(
     ours: FaceEngine, reference: FaceEngine, pixels: Pixels, gallery: Gallery
 ) -> list[float]:
-    """Of the distances to the nearest person, for the faces that both find."""
+    """For each face that both engines find, return the difference of their distances to the nearest
+    person."""
     pairs = product(matches(ours, pixels, gallery), matches(reference, pixels, gallery))
-    both = [(one, other) for (a, one), (b, other) in pairs if is_same_place(a, b)]
+    both = [(one, other) for (a, one), (b, other) in pairs if are_at_one_place(a, b)]
     assert all(one.name == other.name for one, other in both if other.distance < 0.6)
     return [abs(one.distance - other.distance) for one, other in both]
 
 
-def test_distances_on_real_clips_are_those_of_the_reference(
+def test_distances_on_real_clips_are_close_to_the_reference(
     ours: FaceEngine, reference: FaceEngine, classroom: Path
 ) -> None:
     gallery = parse_gallery((classroom / "encoding").read_bytes())
@@ -68,7 +69,7 @@ def test_distances_on_real_clips_are_those_of_the_reference(
     assert max(max(each) for each in apart) < LARGEST_DIFFERENCE
 
 
-def test_distances_on_a_picture_are_those_of_the_reference(
+def test_distances_on_a_picture_are_close_to_the_reference(
     ours: FaceEngine, reference: FaceEngine
 ) -> None:
     mirrored = np.ascontiguousarray(astronaut()[:, ::-1])

@@ -1,4 +1,4 @@
-"""Which photos are enrolled, which are refused, and what is said of each."""
+"""Photos that are enrolled, photos that are refused, and the message for each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def engine() -> Engine:
 
 
 def portrait() -> Pixels:
-    """About 280 pixels high; the face is 95 wide."""
+    """Return a picture that is 280 pixels high, with a face that is 95 pixels wide."""
     return np.ascontiguousarray(astronaut()[:280, 80:380])
 
 
@@ -71,15 +71,15 @@ def test_a_blurred_face_is_refused(engine: Engine, noise: float) -> None:
 
 @pytest.mark.parametrize("shade", [0.15, 1.0])
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_photo_on_its_side_is_turned(engine: Engine, quarters: int, shade: float) -> None:
+def test_a_photo_that_is_not_upright_is_turned(engine: Engine, quarters: int, shade: float) -> None:
     turned = np.ascontiguousarray(np.rot90((portrait() * shade).astype(np.uint8), quarters))
     done = enrolled(engine, turned=turned)
     assert (done.added, done.refused) == (1, [])
-    assert "'turned.png' lies on its side" in done.notes[0]
+    assert "'turned.png' was sideways or upside down" in done.notes[0]
     assert distance(done, engine) < 0.35
 
 
-def test_good_photos_are_kept_and_each_bad_one_has_its_reason(engine: Engine) -> None:
+def test_good_photos_are_enrolled_and_each_bad_one_gets_a_reason(engine: Engine) -> None:
     two = np.hstack([portrait()] * 2)
     done = enrolled(engine, cat=cat(), good=portrait(), two=two, tiny=resized(portrait(), 60, 56))
     assert (done.added, done.gallery.people) == (1, ("eileen",))
@@ -94,12 +94,12 @@ def test_the_same_picture_counts_once(engine: Engine) -> None:
     done = enrol(empty_gallery(), "eileen", given, engine, photos.__getitem__, TOLERANCE)
     assert (done.added, done.refused, done.warnings) == (1, [], [])
     assert "'a.png' was given twice" in done.notes[0]
-    assert "'copy.png' is a picture that eileen has already" in done.notes[1]
+    assert "'copy.png' is a picture that eileen already has" in done.notes[1]
     again = enrol(done.gallery, "eileen", given, engine, photos.__getitem__, TOLERANCE)
     assert (again.added, len(again.gallery), again.refused) == (0, 1, [])
 
 
-# --- whose face it is: pictures that stand for a point of encoding space
+# --- whose face is in a photo: the encodings are given, so no real picture is needed
 
 
 def at(*coordinates: float) -> Encodings:
@@ -109,7 +109,7 @@ def at(*coordinates: float) -> Encodings:
 
 
 class Points:
-    """FaceEngine that knows whom each photo shows; every face is large and sharp."""
+    """FaceEngine that knows the encoding of each photo. All faces are large and sharp."""
 
     name = "points"
     space = DLIB
@@ -150,13 +150,13 @@ def test_a_photo_of_somebody_else_in_the_gallery_is_refused() -> None:
     assert len(done.gallery.encodings_of("bob")) == 1
 
 
-def test_an_older_gallery_outweighs_several_new_photos() -> None:
+def test_enrolled_photos_outweigh_new_ones() -> None:
     known = Gallery(["ada", "ada", "bob"], np.array([at(), at(0.1), at(1.0)]))
     done = decided(known, x=at(1.05), y=at(1.1))
     assert (done.added, len(done.refused), done.gallery) == (0, 2, known)
 
 
-def test_a_photo_far_from_the_others_is_named_with_its_distance() -> None:
+def test_a_photo_far_from_the_others_gets_a_warning_with_its_distance() -> None:
     done = decided(empty_gallery(), a=at(), odd=at(0.0, 0.0, 0.9), b=at(0.1))
     assert done.added == 3
     (warning,) = done.warnings
@@ -164,12 +164,12 @@ def test_a_photo_far_from_the_others_is_named_with_its_distance() -> None:
 
 
 def test_a_chain_of_photos_is_one_person() -> None:
-    """Of the two ends alone neither could tell."""
+    """The two ends of the chain are too far apart to be recognised as one person."""
     done = decided(empty_gallery(), young=at(), middle=at(0.5), old=at(1.0))
     assert (done.added, done.warnings) == (3, [])
 
 
-def test_a_lookalike_is_named_with_photo_and_distance() -> None:
+def test_the_warning_about_a_lookalike_names_photo_and_distance() -> None:
     done = decided(BOB, photo=at(0.6))
     (warning,) = done.warnings
     expected = "'photo': ada and bob look alike (distance 0.40, tolerance 0.60) and may be confused"
@@ -181,7 +181,7 @@ def test_twins_are_enrolled_with_a_warning() -> None:
     assert (done.added, "bob look alike (distance 0.00" in done.warnings[0]) == (1, True)
 
 
-def test_a_good_photo_far_from_everybody_raises_no_doubt() -> None:
+def test_a_good_photo_far_from_everybody_gets_no_warning() -> None:
     done = decided(BOB, photo=at(0.0, 0.0, 2.0))
     assert (done.added, done.warnings, done.notes, done.refused) == (1, [], [], [])
 
@@ -201,7 +201,7 @@ def test_a_name_that_nobody_can_have_is_refused_before_photos_are_read(name: str
         enrol(BOB, name, [Path("a")], Points({}), unread, TOLERANCE)
 
 
-def test_a_photo_that_cannot_be_read_does_not_cost_the_others() -> None:
+def test_an_unreadable_photo_does_not_prevent_the_others() -> None:
     engine: Points = Points({"a": at()})
     photos: Callable[[Path], Pixels] = engine.read
     done = enrol(BOB, "ada", [Path("missing"), Path("a")], engine, photos, TOLERANCE)

@@ -1,4 +1,4 @@
-"""An event in, an answer out: the table of statuses."""
+"""The function's answers to events: statuses, documents, headers, and log lines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rollcall.core.errors import StoreUnavailable
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.function.function_service import FunctionService
 from rollcall.gallery.gallery_formats import render_gallery
-from rollcall.gallery.gallery_places import CachedGallery, FilePlace
+from rollcall.gallery.gallery_locations import CachedGallery, GalleryFile
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def body(*records: dict[str, Any]) -> bytes:
     return json.dumps({"Records": records}).encode()
 
 
-def test_200_is_json_with_everything_a_caller_needs(
+def test_the_answer_200_is_json_with_all_fields(
     home: Home, service: FunctionService, tmp_path: Path
 ) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
@@ -55,7 +55,7 @@ def logged(caplog: pytest.LogCaptureFixture, start: str) -> list[str]:
     return [each for each in messages if each.startswith(start)]
 
 
-def test_a_finished_video_is_one_line_with_the_id_of_answer_and_result(
+def test_log_line_answer_result_and_report_of_a_video_have_one_work_id(
     home: Home, service: FunctionService, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rollcall")
@@ -75,7 +75,7 @@ def test_a_finished_video_is_one_line_with_the_id_of_answer_and_result(
     assert "alice" not in caplog.text
 
 
-def test_a_failed_video_is_one_line_with_the_id_of_its_report(
+def test_log_line_and_report_of_a_failed_video_have_one_work_id(
     home: Home, service: FunctionService, caplog: pytest.LogCaptureFixture
 ) -> None:
     home.put("a.mp4", b"no video")
@@ -87,14 +87,14 @@ def test_a_failed_video_is_one_line_with_the_id_of_its_report(
 
 
 @pytest.mark.parametrize("given", [None, 7, "", "a b", "x" * 65, "a\nfinished 'b.mp4'", "é", ["x"]])
-def test_an_id_that_cannot_be_used_is_replaced(
+def test_an_invalid_work_id_is_replaced(
     home: Home, service: FunctionService, tmp_path: Path, given: Any
 ) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     call = json.dumps({"bucket": IN, "key": "a.mp4", "work_id": given}).encode()
     ids = [service.answer(call).document["work_id"] for _ in range(2)]
     assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
-    assert ids[0] != ids[1], "two calls that nothing tells apart are two pieces of work"
+    assert ids[0] != ids[1], "two calls without a usable id are two pieces of work"
 
 
 def test_a_repeated_event_keeps_its_id_and_a_new_upload_gets_another(
@@ -106,9 +106,7 @@ def test_a_repeated_event_keeps_its_id_and_a_new_upload_gets_another(
     assert found[0] == found[1] != found[2]
 
 
-def test_refused_calls_are_logged_and_not_without_end(
-    home: Home, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_calls_do_not_fill_the_log(home: Home, caplog: pytest.LogCaptureFixture) -> None:
     service = FunctionService(lambda: home.pipeline, "k" * 32)
     for _ in range(100):
         assert service.answer(b"{}").status == 401
@@ -127,7 +125,7 @@ def test_refused_calls_are_logged_and_not_without_end(
         (body(record("missing.mp4")), 404, "gone"),
     ],
 )
-def test_what_will_never_work_is_not_retryable(
+def test_permanent_errors_are_not_retryable(
     service: FunctionService, event: bytes, status: int, code: str
 ) -> None:
     answer = service.answer(event)
@@ -145,7 +143,7 @@ def test_an_event_that_starts_no_work_is_ignored(service: FunctionService, event
     assert answer.document["reason"]
 
 
-def test_503_says_when_to_come_back(home: Home, service: FunctionService) -> None:
+def test_503_has_a_retry_after_header(home: Home, service: FunctionService) -> None:
     def down(bucket: str, key: str) -> Any:
         raise StoreUnavailable("no answer", retry_after_s=7)
 
@@ -155,7 +153,7 @@ def test_503_says_when_to_come_back(home: Home, service: FunctionService) -> Non
     assert answer.document["error"]["retryable"] is True
 
 
-def test_500_has_a_call_id_that_the_log_has_too_and_no_traceback(
+def test_500_has_no_traceback_but_a_call_id_that_is_in_the_log(
     home: Home, service: FunctionService, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(bucket: str, key: str) -> Any:
@@ -195,7 +193,7 @@ def test_several_records_give_a_list_and_the_worst_status(
     assert [sorted(document)[0] for document in answer.document] == ["coverage", "error"]
 
 
-def test_one_bad_record_does_not_cost_its_neighbours(
+def test_one_bad_record_does_not_affect_the_others(
     home: Home, service: FunctionService, tmp_path: Path
 ) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
@@ -205,10 +203,10 @@ def test_one_bad_record_does_not_cost_its_neighbours(
     assert home.result("a.csv")
 
 
-def test_a_broken_new_gallery_leaves_the_old_one_in_use_and_says_so(
+def test_while_a_new_gallery_is_broken_the_old_one_is_used_and_a_header_says_so(
     home: Home, tmp_path: Path
 ) -> None:
-    place = FilePlace(tmp_path / "gallery.npz")
+    place = GalleryFile(tmp_path / "gallery.npz")
     place.save(render_gallery(painted_gallery(alice="red")))
     pipeline = dataclasses.replace(home.pipeline, galleries=CachedGallery(place, 0))
     service = FunctionService(lambda: pipeline)
@@ -224,7 +222,7 @@ def test_a_broken_new_gallery_leaves_the_old_one_in_use_and_says_so(
 SIGNED = "the shared key of trigger and function"
 
 
-def test_with_a_key_only_signed_calls_are_answered(home: Home, tmp_path: Path) -> None:
+def test_with_a_key_unsigned_calls_are_answered_401(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     service = FunctionService(lambda: home.pipeline, SIGNED, lambda: 1e9)
     call = body(record("a.mp4"))
@@ -238,15 +236,15 @@ def test_with_a_key_only_signed_calls_are_answered(home: Home, tmp_path: Path) -
     assert service.answer(b"not json", {}).status == 401
 
 
-def test_of_a_signed_call_only_the_body_counts(home: Home) -> None:
-    """A listener could add headers, and `ce-*` ones would change what is asked for."""
+def test_headers_of_a_signed_call_are_ignored(home: Home) -> None:
+    """Headers are not signed, so anyone could add `ce-*` headers, which change the event."""
     service = FunctionService(lambda: home.pipeline, SIGNED, lambda: 1e9)
     added = {"ce-type": "ObjectCreated:Put", "ce-source": f"x.y.{IN}", "ce-subject": "secret.mp4"}
     answer = service.answer(b"", {HEADER: signature(SIGNED, b"", 1e9), **added})
     assert (answer.status, answer.document["error"]["code"]) == (400, "bad_event")
 
 
-def test_draining_waits_for_the_call_in_flight_and_takes_no_more(home: Home) -> None:
+def test_draining_waits_for_the_call_in_flight_and_refuses_new_ones(home: Home) -> None:
     entered, release = threading.Event(), threading.Event()
 
     def slow(bucket: str, key: str) -> Any:

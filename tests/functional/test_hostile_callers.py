@@ -1,4 +1,4 @@
-"""Requests that no honest sender makes: to the trigger's server, and to the function's host."""
+"""Hostile requests to the trigger's server and to the function's server."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ SLOW_SENDERS = 3 * http_server.HTTP_THREADS
 
 
 @pytest.fixture
-def trigger(tmp_path: Path) -> Iterator[Running]:
-    with running(tmp_path, lambda call: done()) as started:
+def trigger() -> Iterator[Running]:
+    with running(lambda call: done()) as started:
         yield started
 
 
@@ -72,18 +72,18 @@ REFUSED: dict[str, tuple[Callable[[], bytes], int]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_and_nothing_is_kept(trigger: Running, name: str) -> None:
+def test_hostile_requests_are_refused_and_nothing_is_stored(trigger: Running, name: str) -> None:
     make, status = REFUSED[name]
     assert exchange(trigger.url, make()) == status
     assert sum(trigger.inbox.counts().values()) == 0
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "TRACE", "HEAD", "FOO"])
-def test_only_post_is_an_event(trigger: Running, method: str) -> None:
+def test_other_methods_than_post_are_answered_405(trigger: Running, method: str) -> None:
     assert exchange(trigger.url, request(length(0), method=method.encode())) == 405
 
 
-def test_a_body_as_large_as_allowed_is_taken(trigger: Running) -> None:
+def test_a_body_of_the_largest_allowed_size_is_accepted(trigger: Running) -> None:
     body = event().ljust(MAX_BODY_BYTES)
     assert trigger.post(body, **{"X-Trigger-Token": TOKEN}).json()["queued"] == 1
 
@@ -101,14 +101,14 @@ def test_a_body_as_large_as_allowed_is_taken(trigger: Running) -> None:
     ],
     ids=repr,
 )
-def test_odd_headers_do_not_cost_an_event(trigger: Running, head: bytes) -> None:
+def test_events_with_odd_headers_are_accepted(trigger: Running, head: bytes) -> None:
     body = event()
     assert exchange(trigger.url, request(head + length(len(body)), body)) == 200
     trigger.settled()
     assert len(trigger.calls) == 1
 
 
-def test_a_sender_that_asks_first_is_told_to_go_on(trigger: Running) -> None:
+def test_a_sender_that_expects_100_continue_gets_it(trigger: Running) -> None:
     body = event()
     with connection(trigger.url) as opened:
         opened.sendall(request(b"Expect: 100-continue\r\n" + length(len(body))))
@@ -117,7 +117,7 @@ def test_a_sender_that_asks_first_is_told_to_go_on(trigger: Running) -> None:
         assert status_of(opened) == 200
 
 
-def test_chunks_are_one_event(trigger: Running) -> None:
+def test_an_event_in_chunks_is_accepted(trigger: Running) -> None:
     body = event()
     middle = len(body) // 2
     parts = b"".join(b"%x\r\n%b\r\n" % (len(p), p) for p in (body[:middle], body[middle:], b""))
@@ -127,19 +127,19 @@ def test_chunks_are_one_event(trigger: Running) -> None:
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b'{"a":' * 150_000, b"\x00", b""])
-def test_what_is_no_json_is_a_bad_event(trigger: Running, body: bytes) -> None:
+def test_a_body_that_is_not_json_is_a_bad_event(trigger: Running, body: bytes) -> None:
     answer = trigger.post(body, **{"X-Trigger-Token": TOKEN})
     assert (answer.status_code, answer.json()["bad"]) == (200, 1)
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 60_000, b"", b"{}", b'{"Records": []}'])
-def test_without_the_token_nothing_is_kept(trigger: Running, body: bytes) -> None:
+def test_a_body_without_the_token_is_not_stored(trigger: Running, body: bytes) -> None:
     assert trigger.post(body).status_code == 401
     assert sum(trigger.inbox.counts().values()) == 0
 
 
 def cut_off(opened: socket.socket) -> bool:
-    """Whether the server has ended the connection; what came before does not matter."""
+    """Return whether the server has closed the connection, ignoring earlier bytes."""
     try:
         while opened.recv(65536):
             pass
@@ -151,16 +151,14 @@ def cut_off(opened: socket.socket) -> bool:
 
 
 def drip(opened: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # it is cut off
+    with contextlib.suppress(OSError):  # the server cuts it off
         opened.send(b"x")
 
 
-def test_slow_senders_hold_up_nobody_and_are_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three for each thread, a byte now and then: half of them in their headers."""
+def test_slow_senders_delay_nobody_and_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are three slow connections for each thread; half of them are still sending headers."""
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
-    with running(tmp_path, lambda call: done()) as trigger:
+    with running(lambda call: done()) as trigger:
         slow = [socket.create_connection(address(trigger.url)) for _ in range(SLOW_SENDERS)]
         for number, opened in enumerate(slow):
             whole = request(length(1_000_000), b"{")
@@ -186,12 +184,10 @@ def address(url: str) -> tuple[str, int]:
     return parts.host, parts.port
 
 
-def test_a_patient_sender_is_not_cut_off_between_requests(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only a request that does not end is: pauses between requests count from the last one."""
+def test_a_connection_is_not_cut_off_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time-out applies to each request and to each pause, not to the whole connection."""
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
-    with running(tmp_path, lambda call: done()) as trigger, httpx.Client() as client:
+    with running(lambda call: done()) as trigger, httpx.Client() as client:
         for _ in range(4):
             time.sleep(0.8)
             answer = client.post(
@@ -204,7 +200,7 @@ def no_one(*headers: str) -> bool:
     return False
 
 
-def test_every_address_of_a_host_has_the_limits() -> None:
+def test_the_limits_apply_to_every_address_of_a_host() -> None:
     server = http_server.listen(lambda *_: [], "localhost", free_port(), no_one)  # type: ignore[arg-type]
     try:
         parts = [each for each in server._map.values() if hasattr(each, "channel_class")]
@@ -222,12 +218,12 @@ UNKNOWN = http_server.UNKNOWN_BODY_BYTES
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> list[http_server.BodyLimits]:
-    """Those of the servers that are started from now on."""
+    """The limits of every server that is started during the test."""
     made: list[http_server.BodyLimits] = []
 
     class Kept(http_server.BodyLimits):
-        def __init__(self, known: http_server.Known) -> None:
-            super().__init__(known)
+        def __init__(self, is_known: http_server.IsKnown) -> None:
+            super().__init__(is_known)
             made.append(self)
 
     monkeypatch.setattr(http_server, "BodyLimits", Kept)
@@ -259,12 +255,12 @@ def without_token(head: bytes, body: bytes = b"") -> bytes:
         "basic",
     ],
 )
-def test_an_unknown_caller_may_send_64_kib(trigger: Running, whole: bytes) -> None:
+def test_more_than_64_kib_without_a_known_token_are_refused(trigger: Running, whole: bytes) -> None:
     assert exchange(trigger.url, whole) in (413, 100)
     assert sum(trigger.inbox.counts().values()) == 0
 
 
-def test_an_event_of_ceph_may_have_64_kib(trigger: Running) -> None:
+def test_an_event_from_ceph_may_be_64_kib_long(trigger: Running) -> None:
     assert trigger.post(event().ljust(UNKNOWN)).json()["queued"] == 1
     answer = trigger.post(event().ljust(UNKNOWN + 1))
     assert answer.status_code == 413
@@ -272,19 +268,19 @@ def test_an_event_of_ceph_may_have_64_kib(trigger: Running) -> None:
 
 
 def temporary_files() -> list[str]:
-    """Open files without a name, in any folder."""
+    """Return the open files of this process that are deleted."""
     names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
     return [name for name in names if name.startswith("/") and name.endswith("(deleted)")]
 
 
 class Held(list[socket.socket]):
-    """Connections that stay open."""
+    """Connections that are kept open after they sent something."""
 
     def open(self, url: str, sent: bytes) -> None:
         opened = socket.create_connection(address(url), timeout=30)
         self.append(opened)
         opened.settimeout(5)
-        with contextlib.suppress(OSError):  # it may be refused while we talk
+        with contextlib.suppress(OSError):  # the server may refuse it while we send
             opened.sendall(sent)
         opened.setblocking(False)
 
@@ -312,12 +308,12 @@ HELD = {
 
 
 @pytest.mark.parametrize("name", HELD)
-def test_many_connections_without_a_token_use_little(
-    tmp_path: Path, limits: list[http_server.BodyLimits], held: Held, name: str
+def test_many_connections_without_a_token_use_little_memory(
+    limits: list[http_server.BodyLimits], held: Held, name: str
 ) -> None:
-    """More of them than are allowed at once; none shuts out a sender with the token."""
-    need(Path("/proc/self/fd").exists(), "open files are listed in /proc: Linux alone")
-    with running(tmp_path, lambda call: done()) as trigger:
+    """Open more connections than allowed; a sender with the token must still get through."""
+    need(Path("/proc/self/fd").exists(), "no /proc/self/fd, which only Linux has")
+    with running(lambda call: done()) as trigger:
         assert trigger.post(event()).status_code == 200
         files, peak = temporary_files(), watch_peak()
         for _ in range(400):
@@ -332,7 +328,10 @@ def test_many_connections_without_a_token_use_little(
 
 
 def is_taken(trigger: Running) -> bool:
-    """While others flood the trigger a connection may be cut off; a store then sends again."""
+    """Send an event, and return whether it was accepted.
+
+    During a flood the connection may be cut off. A store would then send the event again.
+    """
     try:
         return trigger.post(event()).status_code == 200
     except httpx.TransportError:
@@ -340,10 +339,10 @@ def is_taken(trigger: Running) -> bool:
 
 
 def test_bodies_of_known_callers_have_a_budget_too(
-    tmp_path: Path, limits: list[http_server.BodyLimits], held: Held
+    limits: list[http_server.BodyLimits], held: Held
 ) -> None:
     part = request(length(MAX_BODY_BYTES), b"x" * (MAX_BODY_BYTES - 1))
-    with running(tmp_path, lambda call: done()) as trigger:
+    with running(lambda call: done()) as trigger:
         peak = watch_peak()
         for _ in range(40):
             held.open(trigger.url, part)
@@ -375,17 +374,17 @@ def readable(opened: socket.socket) -> bool:
     ids=["cut off", "whole", "two at once", "broken", "too long", "refused", "asks first"],
 )
 def test_a_budget_is_given_back_however_a_request_ends(
-    tmp_path: Path, limits: list[http_server.BodyLimits], ends: bytes
+    limits: list[http_server.BodyLimits], ends: bytes
 ) -> None:
-    with running(tmp_path, lambda call: done()) as trigger:
+    with running(lambda call: done()) as trigger:
         for _ in range(5):
             exchange(trigger.url, ends)
         (one,) = limits
         wait_until(lambda: one.known.taken_bytes == one.unknown.taken_bytes == 0, "the budgets")
 
 
-def test_two_requests_at_once_are_one_and_a_closed_connection(trigger: Running) -> None:
-    """The sender sees that its connection was closed, and repeats what has no answer."""
+def test_of_pipelined_requests_only_the_first_is_answered(trigger: Running) -> None:
+    """Then the connection is closed, so the sender knows that it has to send the others again."""
     body = event()
     whole = without_token(length(len(body)), body)
     with connection(trigger.url) as opened:
@@ -398,9 +397,7 @@ def test_two_requests_at_once_are_one_and_a_closed_connection(trigger: Running) 
     assert b"Connection: close" in said
 
 
-def test_an_answer_that_is_read_slowly_is_cut_off(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_that_reads_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
     with serve_wsgi(long_answer) as url, socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -412,7 +409,7 @@ def test_an_answer_that_is_read_slowly_is_cut_off(
             read += len(slow.recv(1024))
             time.sleep(0.02)
         with contextlib.suppress(ConnectionError):
-            while more := slow.recv(1 << 20):  # what the kernel still holds
+            while more := slow.recv(1 << 20):  # connections that only the kernel holds
                 read += len(more)
         assert read < LONG
 
@@ -425,12 +422,12 @@ def long_answer(environ: Any, start_response: Any) -> list[bytes]:
     return [bytes(LONG)]
 
 
-# --- the function's host, as the image runs it
+# --- the function's server, as the image runs it
 
 
 @pytest.fixture(scope="module")
 def function(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """gunicorn with two workers around the contract of python3-http; the handler is an echo."""
+    """gunicorn with two workers; the function's pipeline cannot be built."""
     folder, port = tmp_path_factory.mktemp("function"), free_port()
     (folder / "echo.py").write_text(
         "from rollcall.function.python3_http import create_app\n"
@@ -458,33 +455,35 @@ def post(body: bytes, head: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED.keys() - {"a path that is no UTF-8"}))
-def test_the_function_refuses_them_too_and_goes_on(function: str, name: str) -> None:
-    """A refusal of the server itself has no form of ours: the watchdog in front of it, and not a
-    caller, would get to see it."""
+def test_the_function_refuses_hostile_requests_and_keeps_running(function: str, name: str) -> None:
+    """Errors of the server itself are not JSON documents. Only the watchdog in front of the server
+    would get them, not a caller."""
     make, _ = REFUSED[name]
     assert exchange(function, make().replace(b"POST /events", b"POST /", 1)) >= 400
     assert httpx.post(function, content=b"{}").status_code == 400
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b"\x00", b"", b"{}", b"3"])
-def test_what_is_no_event_is_its_400(function: str, body: bytes) -> None:
+def test_the_function_answers_400_to_a_body_that_is_not_an_event(
+    function: str, body: bytes
+) -> None:
     answer = httpx.post(function, content=body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_event")
 
 
-def test_a_body_that_is_too_large_is_its_400(function: str) -> None:
+def test_the_function_answers_400_to_a_body_that_is_too_large(function: str) -> None:
     answer = httpx.post(function, content=b"x" * MB_AND_ONE)
     document: dict[str, Any] = json.loads(answer.content)
     assert (answer.status_code, document["error"]["code"]) == (400, "bad_event")
 
 
-def test_a_slow_caller_takes_one_place_and_the_other_answers(function: str) -> None:
+def test_a_slow_caller_occupies_only_one_worker_of_the_function(function: str) -> None:
     with connection(function) as slow:
         slow.sendall(post(b"x" * 1000)[:-900])
         for _ in range(5):
             assert httpx.post(function, content=b"{}", timeout=30).status_code == 400
 
 
-def test_the_server_of_the_tests_is_the_triggers_own() -> None:
+def test_serve_wsgi_uses_the_triggers_server() -> None:
     with serve_wsgi(lambda environ, start: (start("200 OK", []), [b""])[1]) as url:
         assert httpx.get(url).headers["Server"] == "rollcall"

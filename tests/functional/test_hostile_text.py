@@ -1,4 +1,4 @@
-"""Keys and messages that hold control characters, as commands, answers and pages show them."""
+"""Control characters in keys and messages are escaped by commands, answers and pages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rollcall.core.types import VideoRef
 from rollcall.function.aws_lambda import answer_event
 from rollcall.function.function_service import FunctionService
 from rollcall.gallery.gallery_formats import render_gallery
-from rollcall.queues.inbox import Inbox
+from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.stores.boto import s3_client
 from rollcall.stores.memory import MemoryStore
 from rollcall.stores.s3 import S3Store
@@ -40,7 +40,7 @@ def plain(text: str) -> bool:
     return all(line.isprintable() for line in text.split("\n"))
 
 
-def test_recognise_shows_a_file_s_name_as_escapes(tmp_path: Path) -> None:
+def test_recognise_escapes_control_characters_in_file_names(tmp_path: Path) -> None:
     video = tmp_path / f"{TRICK}\n2.mp4"
     video.write_text("not a video")
     argv = ["recognise", str(video), str(tmp_path / "caf\udce9.mp4")]
@@ -57,7 +57,7 @@ def test_recognise_shows_a_file_s_name_as_escapes(tmp_path: Path) -> None:
     assert [each["video"] for each in documents] == argv[1:]
 
 
-def test_check_shows_keys_as_escapes(
+def test_check_escapes_control_characters_in_keys(
     moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -95,8 +95,8 @@ def test_an_answer_of_the_function_is_json_without_control_characters(half: str)
     assert json.loads(answer.body())["error"]["message"] == f"{TRICK}{half} is not a video"
 
 
-def test_what_the_lambda_raises_is_one_line_without_control_characters() -> None:
-    """Lambda's runtime logs it as it is."""
+def test_an_exception_of_the_lambda_is_one_line_without_control_characters() -> None:
+    """Lambda's runtime logs the text of an exception unchanged."""
     service = failing(TransientError(f"{TRICK}\nforged"))
     with pytest.raises(TransientError) as raised:
         answer_event(service, {"bucket": IN, "key": "a.mp4"})
@@ -104,15 +104,14 @@ def test_what_the_lambda_raises_is_one_line_without_control_characters() -> None
     assert str(raised.value).isprintable()
 
 
-def test_the_status_page_shows_keys_and_reasons_as_escapes(tmp_path: Path) -> None:
-    inbox = Inbox(tmp_path / "inbox.sqlite3")
-    inbox.add([VideoRef(IN, f"<b>{TRICK}.mp4", "e1", "", event_id="1")])
-    inbox.add_bad_event(b"x", f"{TRICK}<i>")
+def test_the_status_page_escapes_control_characters() -> None:
+    queue = MemoryQueue()
+    queue.add([VideoRef(IN, f"<b>{TRICK}.mp4", "e1", "", event_id="1")])
+    queue.add_bad_event(b"x", f"{TRICK}<i>")
     caller = FunctionCaller("http://127.0.0.1:1", "face-recognition", 1, 1, "")
-    trigger = Trigger(embedded_settings("http://127.0.0.1:1"), inbox, MemoryStore(), caller)
+    trigger = Trigger(embedded_settings("http://127.0.0.1:1"), queue, MemoryStore(), caller)
     with serve_wsgi(trigger.app) as url:
         page = httpx.get(url, auth=("x", TOKEN)).text
-    inbox.close()
     assert f"&lt;b&gt;{SHOWN}.mp4" in page
     assert f"{SHOWN}&lt;i&gt;" in page
     assert plain(page)

@@ -1,4 +1,4 @@
-"""Videos made to hurt: each gets its documented answer, and none reaches anything beside itself."""
+"""Hostile videos: each gets the documented answer, and none can open another file or an address."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def encoded(
     faces: Sequence[str] = RED,
     **options: str,
 ) -> Path:
-    """A face, red if nothing else is said, in frames at these tenths of a second."""
+    """Make a video with these faces, in frames at these tenths of a second."""
     picture = cv2.resize(paint_frame(faces), size, interpolation=cv2.INTER_NEAREST)[..., ::-1]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10, options=options)
@@ -56,20 +56,18 @@ def encoded(
         ("ffv1", "gray"),
     ],
 )
-def test_deep_and_rare_pictures_are_read(
-    home: Home, tmp_path: Path, codec: str, pixels: str
-) -> None:
+def test_rare_pixel_formats_are_read(home: Home, tmp_path: Path, codec: str, pixels: str) -> None:
     status, result = answer(home, encoded(tmp_path / "a.mkv", codec, pixels), "a.mkv")
     assert (status, result) == (200, "no_face" if pixels == "gray" else "recognised")
 
 
-def test_8k_is_refused_by_the_usual_limit_and_read_by_a_larger_one(tmp_path: Path) -> None:
+def test_8k_is_refused_by_default_and_read_with_a_larger_limit(tmp_path: Path) -> None:
     video = encoded(tmp_path / "a.mkv", size=(7680, 4320), stamps=(0, 1))
     assert answer(make_home(), video, "a.mkv") == (413, "too_large")
     assert answer(make_home(MAX_VIDEO_PX="40000000"), video, "a.mkv")[0] == 200
 
 
-def test_frames_that_grow_behind_the_header_are_refused(tmp_path: Path) -> None:
+def test_frames_larger_than_the_header_says_are_refused(tmp_path: Path) -> None:
     """An MPEG stream may change its size at any picture."""
     small = encoded(tmp_path / "a.mpg", "mpeg2video", stamps=tuple(range(30)))
     large = encoded(tmp_path / "b.mpg", "mpeg2video", size=(1280, 720), stamps=tuple(range(60)))
@@ -78,7 +76,7 @@ def test_frames_that_grow_behind_the_header_are_refused(tmp_path: Path) -> None:
     assert answer(home, joined, "a.mpg") == (413, "too_large")
 
 
-def test_a_header_that_lies_about_the_size_misleads_nobody(home: Home, tmp_path: Path) -> None:
+def test_a_wrong_size_in_the_header_does_no_harm(home: Home, tmp_path: Path) -> None:
     body = paint_video(tmp_path / "a.mp4", RED).read_bytes()
     at = body.index(b"mp4v") + 4 + 24
     assert body[at : at + 4] == struct.pack(">HH", 160, 96)
@@ -90,14 +88,14 @@ def test_a_header_that_lies_about_the_size_misleads_nobody(home: Home, tmp_path:
 def test_a_sound_video_of_an_empty_room_is_not_called_damaged(
     tmp_path: Path, codec: str, scan: str
 ) -> None:
-    """Its last frames come out of the decoder only when there are no more packets."""
+    """The decoder returns the last frames only after it got the last packet."""
     bf = {"bf": "2"} if codec == "mpeg4" else {}
     video = encoded(tmp_path / "a.mkv", codec, stamps=tuple(range(60)), faces=[], **bf)
     assert answer(make_home(SCAN=scan), video, "a.mkv") == (200, "no_face")
 
 
 def with_first_picture_blank(path: Path) -> bytes:
-    """Its start code stays, and nothing behind it."""
+    """Return the file's bytes with its first picture zeroed after the start code."""
     body = bytearray(path.read_bytes())
     at = body.index(b"\x00\x00\x01\xb6") + 8
     body[at : at + 300] = bytes(300)
@@ -107,10 +105,11 @@ def with_first_picture_blank(path: Path) -> bytes:
 @pytest.mark.parametrize(
     ("key_frames", "expected"), [("10", (200, "recognised")), ("100", (422, "not_a_video"))]
 )
-def test_behind_damage_the_next_key_frame_counts(
+def test_frames_count_again_from_the_next_key_frame_after_damage(
     home: Home, tmp_path: Path, key_frames: str, expected: tuple[int, str]
 ) -> None:
-    """Without one it is damage, which must not pass for a video of an empty room."""
+    """Without another key frame, the video must be refused as damaged, and not reported as showing
+    nobody."""
     video = encoded(tmp_path / "a.mkv", stamps=tuple(range(60)), g=key_frames)
     assert answer(home, with_first_picture_blank(video), "a.mkv") == expected
 
@@ -121,12 +120,12 @@ def test_stamps_may_begin_anywhere(home: Home, tmp_path: Path, first: int) -> No
     assert answer(home, video, "a.ts") == (200, "recognised")
 
 
-def test_a_variable_rate_is_no_trouble(home: Home, tmp_path: Path) -> None:
+def test_a_variable_frame_rate_is_read(home: Home, tmp_path: Path) -> None:
     video = encoded(tmp_path / "a.mkv", stamps=(0, 1, 2, 40, 41, 300, 301, 302, 900))
     assert answer(home, video, "a.mkv") == (200, "recognised")
 
 
-def test_a_video_of_no_frame_is_refused(home: Home, tmp_path: Path) -> None:
+def test_a_video_without_frames_is_refused(home: Home, tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
@@ -142,8 +141,8 @@ def test_sound_alone_is_refused(home: Home, tmp_path: Path) -> None:
     assert answer(home, path) == (422, "not_a_video")
 
 
-def test_sound_and_subtitles_beside_the_picture_are_passed_over(home: Home, tmp_path: Path) -> None:
-    """Whatever FFmpeg's binding loads for them has to be there before the child locks itself in."""
+def test_sound_and_subtitles_are_ignored(home: Home, tmp_path: Path) -> None:
+    """PyAV imports modules for such tracks, which must happen before the child's limits are set."""
     script = tmp_path / "a.srt"
     script.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
     path = tmp_path / "a.mkv"
@@ -171,13 +170,13 @@ def add_silence(container: av.container.OutputContainer) -> None:
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".gif", ".tiff", ".bmp"])
-def test_pictures_are_no_videos(home: Home, extension: str) -> None:
+def test_pictures_are_refused(home: Home, extension: str) -> None:
     _, picture = cv2.imencode(extension, paint_frame(RED))
     assert answer(home, picture.tobytes()) == (422, "not_a_video")
 
 
-def test_a_picture_in_a_videos_coat_is_refused(home: Home, tmp_path: Path) -> None:
-    """A screen format for which nobody has a camera."""
+def test_a_codec_that_is_not_allowed_is_refused(home: Home, tmp_path: Path) -> None:
+    """ZMBV is a format for recordings of a screen, which cameras do not write."""
     video = encoded(tmp_path / "a.avi", "zmbv", "bgr0")
     assert answer(home, video, "a.avi") == (422, "not_a_video")
 
@@ -191,22 +190,22 @@ def test_an_archive_of_a_video_is_refused(home: Home, tmp_path: Path) -> None:
 
 @pytest.fixture
 def listener() -> Iterator[tuple[int, list[bytes]]]:
-    """A port, and what was sent to it."""
-    heard: list[bytes] = []
+    """Listen on a port; yield its number and a list that grows with each connection."""
+    connections: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def listen() -> None:
             try:
                 while True:
                     client, _ = server.accept()
-                    heard.append(b"a connection")
+                    connections.append(b"a connection")
                     client.close()
             except OSError:
                 return
 
         thread = threading.Thread(target=listen, daemon=True)
         thread.start()
-        yield server.getsockname()[1], heard
+        yield server.getsockname()[1], connections
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
 
@@ -224,16 +223,16 @@ SCRIPTS = {
 def test_a_script_named_mp4_opens_no_address(
     home: Home, listener: tuple[int, list[bytes]], kind: str
 ) -> None:
-    port, heard = listener
+    port, connections = listener
     url = f"http://127.0.0.1:{port}/secret.mp4"
     script = SCRIPTS[kind].format(url=url, port=port)
     assert answer(home, script.encode()) == (422, "not_a_video")
-    assert not heard
+    assert not connections
 
 
 @pytest.mark.parametrize("kind", ["hls", "concat"])
 def test_a_script_named_mp4_opens_no_file(home: Home, tmp_path: Path, kind: str) -> None:
-    """FFmpeg would show the frames of another file as those of this one."""
+    """FFmpeg would read the frames of the file that the script names."""
     secret = paint_video(tmp_path / "secret.mp4", RED)
     assert answer(home, SCRIPTS[kind].format(url=secret).encode()) == (422, "not_a_video")
 
@@ -244,8 +243,8 @@ def box(kind: bytes, *content: bytes) -> bytes:
 
 
 def with_reference(mp4: bytes, reference: bytes) -> bytes:
-    """The MP4 says that its frames lie in another file (ISO 14496-12, dref). The index is behind
-    the frames, so nothing in it has to be counted anew but the boxes around the reference."""
+    """Return an MP4 that refers to another file for its frames (ISO/IEC 14496-12, dref)."""
+    # The index comes after the frames, so only the sizes of the boxes around the reference change.
     at = mp4.index(b"dref") - 4
     old = struct.unpack(">I", mp4[at : at + 4])[0]
     new = box(b"dref", bytes(4), struct.pack(">I", 1), reference)
@@ -258,17 +257,17 @@ def with_reference(mp4: bytes, reference: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("scheme", ["http", "file"])
-def test_an_mp4_that_points_elsewhere_opens_nothing(
+def test_an_mp4_that_points_to_another_file_does_not_open_it(
     home: Home, tmp_path: Path, listener: tuple[int, list[bytes]], scheme: str
 ) -> None:
-    """Its own bytes are decoded, or it is refused."""
-    port, heard = listener
+    """Either the file's own frames are decoded, or the file is refused."""
+    port, connections = listener
     blue = paint_video(tmp_path / "secret.mp4", ["blue"])
     url = f"http://127.0.0.1:{port}/secret.mp4" if scheme == "http" else f"file://{blue}"
     mp4 = paint_video(tmp_path / "a.mp4", RED).read_bytes()
     reference = box(b"url ", bytes(4), url.encode() + b"\0")
     status, _ = answer(home, with_reference(mp4, reference))
-    assert not heard
+    assert not connections
     if status == 200:
         assert "alice" in home.result("a.csv")
     else:

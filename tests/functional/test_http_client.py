@@ -1,4 +1,4 @@
-"""Answers of other programs: bounded in bytes as they come, and in time as a whole."""
+"""The HTTP client limits the size of an answer on the wire and the time of a whole call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import pytest
 from support.memory import watch_peak
@@ -18,8 +17,9 @@ from support.settings import embedded_settings
 from devstack.processes import answers
 from rollcall.core.errors import SettingsError, StoreUnavailable
 from rollcall.core.types import VideoRef
+from rollcall.core.work import Work
 from rollcall.http_client import HttpClient, NoAnswer, TooLong
-from rollcall.queues.inbox import Inbox, Work
+from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.trigger import advertised, sns
 from rollcall.trigger.caller import FunctionCaller
 
@@ -28,7 +28,7 @@ TIMEOUT_S = 1.0
 
 
 def packed(times: int, size: int = 64 * MB) -> bytes:
-    """Zeros, packed over and over."""
+    """Zeros, compressed repeatedly."""
     body = gzip.compress(bytes(size))
     for _ in range(times - 1):
         body = gzip.compress(body)
@@ -77,7 +77,7 @@ def test_a_plain_answer_is_read(client: HttpClient, headers: tuple[str, ...]) ->
         assert get(client, url) == b"body"
 
 
-def test_the_limit_is_about_bytes_on_the_wire(client: HttpClient) -> None:
+def test_an_answer_above_the_limit_is_refused(client: HttpClient) -> None:
     with serve_bytes(answer(bytes(MB))) as url:
         assert len(get(client, url)) == MB
     with serve_bytes(answer(bytes(MB + 1))) as url, pytest.raises(TooLong, match="1048576"):
@@ -88,7 +88,7 @@ def test_the_limit_is_about_bytes_on_the_wire(client: HttpClient) -> None:
         get(client, url)
 
 
-def test_it_asks_for_no_encoding_and_follows_nothing() -> None:
+def test_a_request_refuses_encodings_and_redirects_are_not_followed() -> None:
     asked: list[bytes] = []
     moved = answer(b"", "Location: /x", status="302 Found")
     with talking(lambda opened: None, moved, asked) as at, HttpClient() as client:
@@ -112,7 +112,7 @@ def test_a_login_in_the_address_is_sent_as_basic_auth() -> None:
 def talking(
     then: Callable[[socket.socket], None], first: bytes, asked: list[bytes] | None = None
 ) -> Iterator[str]:
-    """A server that reads a request, says `first`, and goes on with `then`."""
+    """A server that reads a request, sends `first`, and then calls `then`."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -137,7 +137,10 @@ def talking(
 
 
 def drip(piece: bytes, closed: threading.Event) -> Callable[[socket.socket], None]:
-    """Says `piece` for ever; `closed` is set when the other side has closed the connection."""
+    """Return a function that sends `piece` until the other side closes the connection.
+
+    It then sets `closed`.
+    """
 
     def then(opened: socket.socket) -> None:
         try:
@@ -166,7 +169,7 @@ DRIPS = {
 
 @pytest.mark.parametrize("name", DRIPS)
 def test_a_call_ends_in_time_however_the_answer_drips(client: HttpClient, name: str) -> None:
-    """The time-out of the test is that of a hang: a drip goes on for ever."""
+    """Without a limit for the whole call, such a server could keep the call running for ever."""
     first, piece = DRIPS[name]
     closed, ended = threading.Event(), threading.Event()
     errors: list[Exception] = []
@@ -189,7 +192,7 @@ def idle(opened: socket.socket) -> None:
     opened.recv(1)
 
 
-def test_a_connection_is_used_again_with_a_deadline_of_its_own(client: HttpClient) -> None:
+def test_each_call_on_a_reused_connection_has_its_own_deadline(client: HttpClient) -> None:
     accepted: list[int] = []
 
     def serve(opened: socket.socket) -> None:
@@ -205,17 +208,16 @@ def test_a_connection_is_used_again_with_a_deadline_of_its_own(client: HttpClien
         client.close()
 
 
-# --- everybody who asks
+# --- every caller of the client
 
 
 @pytest.fixture
-def work(tmp_path: Any) -> Work:
-    inbox = Inbox(tmp_path / "inbox.sqlite3")
-    inbox.add([VideoRef("videos", "a.mp4")])
-    found = inbox.claim(60)
-    inbox.close()
-    assert found
-    return found
+def work() -> Work:
+    queue = MemoryQueue()
+    queue.add([VideoRef("videos", "a.mp4")])
+    claimed = queue.claim(60)
+    assert claimed
+    return claimed
 
 
 def call_function(url: str, work: Work) -> str:
@@ -243,7 +245,7 @@ def wait_for_process(url: str, work: Work) -> str:
     return "encoded"
 
 
-CLIENTS = [call_function, fetch_certificate, probe, wait_for_process]
+CALLERS = [call_function, fetch_certificate, probe, wait_for_process]
 
 
 @pytest.fixture
@@ -254,8 +256,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__name__)
-def test_no_client_unpacks_an_answer(ask: Callable[[str, Work], str], work: Work) -> None:
+@pytest.mark.parametrize("ask", CALLERS, ids=lambda ask: ask.__name__)
+def test_no_caller_unpacks_an_answer(ask: Callable[[str, Work], str], work: Work) -> None:
     body = packed(2, 128 * MB)
     peak = watch_peak()
     with serve_bytes(answer(body, "Content-Encoding: gzip, gzip")) as url:
@@ -264,8 +266,8 @@ def test_no_client_unpacks_an_answer(ask: Callable[[str, Work], str], work: Work
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("ask", CLIENTS, ids=lambda ask: ask.__name__)
-def test_no_client_waits_for_early_hints_for_ever(
+@pytest.mark.parametrize("ask", CALLERS, ids=lambda ask: ask.__name__)
+def test_no_caller_waits_for_early_hints_for_ever(
     ask: Callable[[str, Work], str], work: Work
 ) -> None:
     first, piece = DRIPS["early hints"]
@@ -292,6 +294,6 @@ def test_a_malformed_host_is_no_answer(client: HttpClient, host: str) -> None:
         get(client, f"http://{host}:9/")
 
 
-def test_a_path_in_any_script_is_encoded(client: HttpClient) -> None:
+def test_a_path_with_any_characters_can_be_requested(client: HttpClient) -> None:
     with pytest.raises(NoAnswer, match="Connect"):
         get(client, "http://127.0.0.1:9/\u00fc a?q=\u00e9")

@@ -1,4 +1,5 @@
-"""Looks at key frames: close enough together everywhere, the right pictures, and cheap."""
+"""The looks of `AvVideo.key_frames` are close enough together, show the right pictures, and are
+cheap."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ ENCODINGS = {
     "fragments.mp4": f"{H264} -g 40 -movflags frag_keyframe+empty_moov+default_base_moof",
 }
 REORDERED_S = 4 * FRAME_S
-"""Of the frames before a gap, those that no other frame builds upon are left out."""
+"""Tolerance for frames before a gap: frames that no other frame refers to are left out."""
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +60,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def every_frame(path: Path) -> dict[float, Pixels]:
-    """By its time, decoded in order from the first packet on."""
+    """Return every frame by its time, decoded in order from the first packet."""
     with open(path, "rb") as file, open_video(file, LIMITS) as video:
-        video._begun = True  # the first frame is not hurried
-        video._may_seek = False
+        video._finder.has_begun = True  # the first frame is not decoded alone
+        video._finder.may_seek = False
         times = (n * FRAME_S for n in range(100_000))
         return {round(each.time_s, 3): each.pixels.copy() for each in video.frames(times)}
 
@@ -79,7 +80,10 @@ def longest_gap_s(times_s: list[float], end_s: float) -> float:
 
 
 def check(path: Path, step_s: float = STEP_S) -> list[float]:
-    """The times of the looks at a video without still pictures and jumps of its clock."""
+    """Check the looks at a video whose pictures never stand still and whose clock never jumps.
+
+    Returns the times of the looks.
+    """
     everything, found = every_frame(path), looks(path, step_s)
     times_s = [time_s for time_s, _ in found]
     assert round(times_s[0], 3) == min(everything), "the first frame"
@@ -90,15 +94,15 @@ def check(path: Path, step_s: float = STEP_S) -> list[float]:
 
 
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_looks_are_close_enough_and_show_what_a_walk_shows(whole: Path, name: str) -> None:
+def test_looks_are_close_enough_and_show_the_right_pictures(whole: Path, name: str) -> None:
     check(whole / name)
 
 
 @pytest.mark.parametrize(
     "name", ["short.mp4", "one.mp4", "refresh.mp4", "open.ts", "mpeg4.avi", "one.mkv"]
 )
-def test_cut_videos(whole: Path, tmp_path: Path, name: str) -> None:
-    """An editor hides the lead-in behind an edit list; a receiver joins in the middle."""
+def test_looks_at_cut_videos_are_right(whole: Path, tmp_path: Path, name: str) -> None:
+    """An editor hides the beginning behind an edit list, and a receiver joins in the middle."""
     trimmed = ffmpeg(f"-ss 1.3 -i '{whole / name}' -c copy", tmp_path / f"trimmed-{name}")
     drop = r"-c copy -copyinkf -bsf:v noise=drop=lt(n\\,20)"
     headless = ffmpeg(f"-i '{whole / name}' {drop}", tmp_path / f"headless-{name}")
@@ -109,7 +113,7 @@ def test_cut_videos(whole: Path, tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[AnyPacket | None]:
-    """The packets that are decoded from now on."""
+    """Record the packets that are decoded from now on."""
     packets: list[AnyPacket | None] = []
     decode = PacketDecoder.decode
 
@@ -127,11 +131,12 @@ def pictures(decoded: list[AnyPacket | None]) -> int:
 
 @pytest.mark.parametrize("rate", ["25", "24000/1001"])
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "ts"])
-def test_x264s_usual_key_frames_cost_a_picture_a_look(
+def test_with_x264s_default_key_frames_few_pictures_are_decoded(
     tmp_path: Path, decoded: list[AnyPacket | None], rate: str, kind: str
 ) -> None:
-    """250 frames apart, which at 23.976 frames a second is more than ten seconds. Then the looks
-    between two key frames are right behind the first of them."""
+    """x264's key frames are 250 frames apart: exactly ten seconds at 25 frames a second, and more
+    than ten at 23.976. At that rate, each look between two key frames comes soon after the first
+    of them."""
     card = f"-f lavfi -i testsrc2=s=64x48:r={rate}:d=65 {H264} -bf 3"
     path = ffmpeg(f"{card} -x264-params keyint=250:scenecut=0", tmp_path / f"a.{kind}")
     times_s = [time_s for time_s, _ in looks(path, 10.0)]
@@ -143,13 +148,13 @@ def test_x264s_usual_key_frames_cost_a_picture_a_look(
         assert pictures(decoded) < 0.25 * 65 * 24
 
 
-def test_no_key_frame_is_passed_over_for_an_earlier_one(whole: Path) -> None:
-    """Key frames every 0.48 s: the last one in each step."""
+def test_the_last_key_frame_in_each_step_is_chosen(whole: Path) -> None:
+    """Key frames are 0.48 s apart, and a step is two seconds long."""
     times_s = [time_s for time_s, _ in looks(whole / "short.mp4")]
     assert times_s[:4] == pytest.approx([0, 1.92, 3.84, 5.76])
 
 
-def test_a_variable_rate(tmp_path: Path) -> None:
+def test_looks_are_right_with_a_variable_frame_rate(tmp_path: Path) -> None:
     pick = r"select='not(mod(n\,7))+lt(mod(n\,50)\,20)'"
     for kind in ("mp4", "mkv"):
         path = moving_card(tmp_path / f"a.{kind}", f"-vf {pick} -vsync vfr {H264} -g 30", 12)
@@ -158,7 +163,7 @@ def test_a_variable_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mkv", "mp4"])
 def test_pictures_that_stand_still_are_looked_at(tmp_path: Path, kind: str) -> None:
-    """Slides of a minute each, and three frames in between."""
+    """The video shows slides for a minute each, and a few short frames between them."""
     stamps = [0, 60_000, 120_000, 120_040, 120_080, 180_000, 240_000]
     path = stamped_video(tmp_path / "a.mkv", stamps, 0)
     if kind == "mp4":
@@ -167,20 +172,20 @@ def test_pictures_that_stand_still_are_looked_at(tmp_path: Path, kind: str) -> N
     assert times_s == pytest.approx([0, 60, 120, 120.08, 180, 240])
 
 
-def test_a_clock_that_jumps(tmp_path: Path) -> None:
-    """Two restarts of a camera: every two seconds of content are looked at."""
+def test_looks_are_close_enough_if_the_clock_jumps(tmp_path: Path) -> None:
+    """A camera restarts twice."""
     ten_s = range(0, 10_000, 40)
     stamps = [*ten_s, *(7_200_000 + each for each in ten_s), *(14_400_000 + each for each in ten_s)]
     found = looks(stamped_video(tmp_path / "a.mkv", stamps, 0))
     assert longest_gap_s([time_s for time_s, _ in found], 30.0) <= STEP_S + FRAME_S
 
 
-def test_damage_costs_no_more_than_the_pictures_that_build_upon_it(tmp_path: Path) -> None:
-    """A key frame and some others are lost, in a group of pictures of two seconds."""
+def test_damage_costs_only_the_pictures_that_refer_to_it(tmp_path: Path) -> None:
+    """A key frame and some frames after it are lost, in a group of pictures of two seconds."""
     path = moving_card(tmp_path / "a.ts", f"{H264} -x264-params keyint=50:scenecut=0", SECONDS)
     data = bytearray(path.read_bytes())
     with open(path, "rb") as file, open_video(file, LIMITS) as video:
-        keys = [each.pos for each in video._packets if each.is_keyframe]
+        keys = [each.pos for each in video._finder._packets if each.is_keyframe]
     start = keys[3]
     data[start + 188 * 2 : start + 188 * 6] = bytes(188 * 4)
     path.write_bytes(data)
@@ -199,23 +204,23 @@ def test_a_file_that_is_cut_off_ends_early(whole: Path, tmp_path: Path) -> None:
     assert longest_gap_s(times_s, video.moving_s) <= STEP_S + 2 * FRAME_S
 
 
-def test_little_is_read_ahead(
+def test_the_memory_for_packets_read_ahead_is_limited(
     whole: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[AnyPacket | None]
 ) -> None:
-    """Where packets are large, the looks lie closer together rather than fill the memory."""
+    """If packets are large, the looks lie closer together instead of filling the memory."""
     monkeypatch.setattr("rollcall.video.read_ahead.MAX_AHEAD_BYTES", 20_000)
-    most = 0
+    max_bytes = 0
     read = ReadAhead._read
 
     def noting(self: ReadAhead) -> bool:
-        nonlocal most
-        most = max(most, self._bytes)
+        nonlocal max_bytes
+        max_bytes = max(max_bytes, self._bytes)
         return read(self)
 
     monkeypatch.setattr(ReadAhead, "_read", noting)
     for name in ("one.ts", "open.ts"):
         check(whole / name)
-    assert 10_000 < most < 100_000
+    assert 10_000 < max_bytes < 100_000
 
 
 def every_second(video: AvVideo, first_s: float) -> dict[float, Pixels]:
@@ -239,13 +244,14 @@ def test_a_second_reader_begins_in_the_middle(whole: Path, name: str, first_s: f
 
 
 @pytest.mark.parametrize("name", ["one.ts", "mpeg2.mpg", "fragments.mp4", "longer.mkv"])
-def test_without_a_whole_index_a_video_is_read_in_one_piece(whole: Path, name: str) -> None:
+def test_a_video_without_a_complete_index_is_indivisible(whole: Path, name: str) -> None:
     with open(whole / name, "rb") as file, open_video(file, LIMITS, whole=True) as video:
         assert not video.divisible
 
 
 def test_still_pictures_make_a_video_indivisible(tmp_path: Path) -> None:
-    """Times of the clock leave out what stands still, so they do not lead to places."""
+    """`moving_s` leaves out still pictures, so a value of it does not lead to a place in the
+    file."""
     slides = stamped_video(tmp_path / "a.mkv", [0, 60_000, 120_000, 120_040], 0)
     path = ffmpeg(f"-i '{slides}' -c copy", tmp_path / "a.mp4")
     with open(path, "rb") as file, open_video(file, LIMITS, whole=True) as video:

@@ -1,4 +1,4 @@
-"""entry.sh and ecr_push.sh as they are; docker and aws are programs that write down their calls."""
+"""Run entry.sh and ecr_push.sh with fake docker and aws programs that record their calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ IMAGE = f"{REGISTRY}/team/rollcall:v1"
 
 
 def is_ours(path: Path) -> bool:
-    """Not of an environment or a run, which lie in the checkout too."""
+    """Whether the script belongs to the project, and not to a virtual environment or state."""
     parts = path.relative_to(REPOSITORY).parts
     return not any(part.startswith(".") or part == "state" for part in parts)
 
@@ -36,7 +36,7 @@ def program(folder: Path, name: str, body: str) -> None:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """docker and aws of a machine that has both; their calls are lines of `calls`."""
+    """Fake docker and aws programs that write each call as a line of `calls`."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program(folder, "aws", f'echo "aws $*" >> {tmp_path}/calls; echo password')
@@ -62,7 +62,7 @@ def push(programs: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("script", SHELL_SCRIPTS, ids=lambda path: path.name)
-def test_shellcheck_has_nothing_against_it(script: Path) -> None:
+def test_shellcheck_finds_nothing_in_our_scripts(script: Path) -> None:
     argv = [
         Path(sys.executable).with_name("shellcheck"),
         "--enable=check-unassigned-uppercase",
@@ -72,13 +72,13 @@ def test_shellcheck_has_nothing_against_it(script: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_shellcheck_finds(tmp_path: Path) -> None:
+def test_shellcheck_finds_an_unquoted_variable(tmp_path: Path) -> None:
     (tmp_path / "broken.sh").write_text("#!/bin/sh\nrm -rf $1/*\n")
     argv = [Path(sys.executable).with_name("shellcheck"), tmp_path / "broken.sh"]
     assert "SC2086" in subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
-def test_it_logs_in_builds_and_pushes(programs: Path) -> None:
+def test_ecr_push_logs_in_builds_and_pushes(programs: Path) -> None:
     done = push(programs, *GOOD, "--tag", "v1", "--platform", "linux/arm64")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [IMAGE]
@@ -95,7 +95,7 @@ def test_it_logs_in_builds_and_pushes(programs: Path) -> None:
     ]
 
 
-def test_a_dry_run_prints_the_same_and_runs_nothing(programs: Path) -> None:
+def test_a_dry_run_prints_the_commands_and_runs_nothing(programs: Path) -> None:
     done = push(programs, "--dry-run", "--tag", "v1", *GOOD)
     assert done.returncode == 0, done.stderr
     login, build, pushed, image = done.stdout.splitlines()
@@ -106,15 +106,16 @@ def test_a_dry_run_prints_the_same_and_runs_nothing(programs: Path) -> None:
     assert not (programs.parent / "calls").exists()
 
 
-def test_the_commit_is_the_tag(programs: Path) -> None:
+def test_the_tag_of_the_image_is_the_commit(programs: Path) -> None:
     image = push(programs, "--dry-run", *GOOD).stdout.splitlines()[-1]
     git = ["git", "-C", REPOSITORY, "rev-parse", "--short=12", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     assert image.rpartition(":")[2] == commit
 
 
-def test_another_gallery_is_another_tag(programs: Path, tmp_path: Path) -> None:
-    """CloudFormation would see no change, and people who were removed would still be known."""
+def test_another_gallery_gives_another_tag(programs: Path, tmp_path: Path) -> None:
+    """Without a new tag CloudFormation would see no change, and the function would still recognise
+    people who were removed."""
     folder = tmp_path / "project" / "aws_lambda"
     folder.mkdir(parents=True)
     script = shutil.copy(FOLDER / "ecr_push.sh", folder)
@@ -128,7 +129,7 @@ def test_another_gallery_is_another_tag(programs: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["login", "build", "push"])
-def test_it_stops_at_the_step_that_fails(step: str, programs: Path) -> None:
+def test_ecr_push_stops_at_the_step_that_fails(step: str, programs: Path) -> None:
     (programs.parent / f"fail-{step}").touch()
     done = push(programs, *GOOD, "--tag", "v1")
     assert done.returncode == 1
@@ -140,20 +141,20 @@ def test_it_stops_at_the_step_that_fails(step: str, programs: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "are needed"),
-        (GOOD[:2], "are needed"),
-        ([*GOOD, "more"], "are needed"),
+        ([], "give ACCOUNT, REGION and REPOSITORY"),
+        (GOOD[:2], "give ACCOUNT, REGION and REPOSITORY"),
+        ([*GOOD, "more"], "give ACCOUNT, REGION and REPOSITORY"),
         (["1234", *GOOD[1:]], "twelve digits"),
         ([GOOD[0], "frankfurt", GOOD[2]], "REGION has to be"),
         ([*GOOD[:2], "Team/Rollcall"], "REPOSITORY has to be"),
         ([*GOOD[:2], "a;b"], "REPOSITORY has to be"),
-        ([*GOOD, "--tag", "a b"], "is no tag"),
+        ([*GOOD, "--tag", "a b"], "is not a valid image tag"),
         ([*GOOD, "--tag"], "needs a value"),
         ([*GOOD, "--platform", "linux/riscv64"], "PLATFORM has to be"),
         ([*GOOD, "--force"], "no option --force"),
     ],
 )
-def test_bad_usage_is_said_before_anything_runs(
+def test_bad_usage_is_reported_before_anything_runs(
     words: list[str], said: str, programs: Path
 ) -> None:
     done = push(programs, *words)
@@ -163,14 +164,14 @@ def test_bad_usage_is_said_before_anything_runs(
     assert not (programs.parent / "calls").exists()
 
 
-def test_help(programs: Path) -> None:
+def test_help_shows_the_arguments(programs: Path) -> None:
     done = push(programs, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "ACCOUNT REGION REPOSITORY" in done.stdout
 
 
 def enter(programs: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Only these programs are there, and the shell's own."""
+    """Run entry.sh with a PATH that has only these programs."""
     return subprocess.run(
         ["/bin/sh", FOLDER / "entry.sh", "handler.f"],
         env={"PATH": str(programs), **env},
@@ -191,14 +192,14 @@ def test_on_lambda_the_runtime_client_runs(machine: Path) -> None:
     assert done.stdout.strip() == f"{machine}/python -m awslambdaric handler.f"
 
 
-def test_elsewhere_the_emulator_does(machine: Path) -> None:
+def test_outside_lambda_the_emulator_runs(machine: Path) -> None:
     program(machine, "aws-lambda-rie", 'echo "emulator $*"')
     expected = f"emulator {machine}/python -m awslambdaric handler.f"
     assert enter(machine).stdout.strip() == expected
     assert enter(machine, AWS_LAMBDA_RUNTIME_API="").stdout.strip() == expected
 
 
-def test_without_either_it_says_so(machine: Path) -> None:
+def test_without_lambda_and_emulator_an_error_names_the_emulator(machine: Path) -> None:
     done = enter(machine)
     assert done.returncode == 1
     assert "aws-lambda-rie" in done.stderr

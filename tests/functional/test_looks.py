@@ -1,4 +1,7 @@
-"""Looks at a video show what a walk through all of it shows, and pass nothing over."""
+"""Frames that are reached by seeks are the same pictures as when the whole video is decoded.
+
+Each encoding is tried as a whole file, trimmed by an editor, and without its beginning.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,8 @@ ENCODINGS = {
     "fragments.mp4": f"{H264} -g 50 -movflags frag_keyframe+empty_moov+default_base_moof",
 }
 CUTS = ["whole", "trimmed", "headless"]
-"""As it is; cut at 1.2 s as editors do it (an MP4 hides the lead-in); its first 20 frames gone."""
+"""The whole file; the file cut at 1.2 s as editors do it (an MP4 hides the beginning behind an edit
+list); and the file without its first 20 frames, as a receiver that joins a broadcast records it."""
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +65,11 @@ def cut(path: Path, folder: Path, how: str) -> Path:
     return ffmpeg(f"-i '{path}' {drop}", folder / path.name)
 
 
-def walk(path: Path) -> dict[float, Pixels]:
-    """Every frame by its time, decoded in order from the first packet on."""
+def every_frame(path: Path) -> dict[float, Pixels]:
+    """Return every frame by its time, decoded in order from the first packet."""
     with open(path, "rb") as file, open_video(file, LIMITS) as video:
-        video._begun = True  # the first frame is not hurried
-        video._may_seek = False
+        video._finder.has_begun = True  # the first frame is not decoded alone
+        video._finder.may_seek = False
         times = (n * FRAME_S for n in range(100_000))
         found = {frame.time_s: frame.pixels.copy() for frame in video.frames(times)}
         assert not video.damaged
@@ -81,9 +85,11 @@ def looks(path: Path, times_s: Sequence[float]) -> dict[float, Pixels]:
 
 @pytest.mark.parametrize("how", CUTS)
 @pytest.mark.parametrize("name", ENCODINGS)
-def test_looks_agree_with_a_walk(whole: Path, tmp_path: Path, name: str, how: str) -> None:
+def test_seeking_gives_the_same_pictures_as_decoding_everything(
+    whole: Path, tmp_path: Path, name: str, how: str
+) -> None:
     path = cut(whole / name, tmp_path, how)
-    everything, found = walk(path), looks(path, TIMES_S)
+    everything, found = every_frame(path), looks(path, TIMES_S)
     assert min(found) == min(everything), "the first frame"
     last_s = max(everything)
     wanted = [time_s for time_s in TIMES_S if time_s <= last_s]
@@ -95,17 +101,17 @@ def test_looks_agree_with_a_walk(whole: Path, tmp_path: Path, name: str, how: st
         assert any(abs(each - due_s) <= 2 * FRAME_S for each in found), f"the look at {time_s} s"
 
 
-def test_cuts_lose_less_than_a_group_of_pictures(whole: Path, tmp_path: Path) -> None:
-    """So that the walk itself, which the looks are compared with, sees most of the video."""
+def test_a_cut_file_loses_less_than_five_seconds(whole: Path, tmp_path: Path) -> None:
+    """So the test above compares most of the video."""
     for name in ENCODINGS:
         for how in CUTS[1:]:
             folder = tmp_path / how
             folder.mkdir(exist_ok=True)
-            found = walk(cut(whole / name, folder, how))
+            found = every_frame(cut(whole / name, folder, how))
             assert len(found) > (SECONDS - 5) * 25, (name, how)
 
 
-def test_the_first_frame_of_every_real_clip() -> None:
+def test_the_first_frame_of_every_real_clip_is_right() -> None:
     for path in sorted((classroom_folder() / "videos").iterdir()):
         with av.open(str(path)) as container:
             plain = next(container.decode(video=0)).to_ndarray(format="rgb24")

@@ -1,4 +1,4 @@
-"""No address that an event names is ever opened, by the trigger or by the function."""
+"""Neither the trigger nor the function opens an address that an event names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import socket
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -27,14 +26,14 @@ TRAP = "trap.rollcall.test"
 
 @pytest.fixture
 def trap() -> Iterator[tuple[str, socket.socket]]:
-    """A port where somebody listens, and nobody should come."""
+    """A listening port to which nothing should connect."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         yield f"127.0.0.1:{listener.getsockname()[1]}", listener
 
 
 def record(where: str, **changed: Any) -> dict[str, Any]:
-    """An address in every field in which one could stand."""
+    """Return a record with the address in every field that could contain one."""
     url = f"http://{where}/"
     return {
         "eventVersion": "2.1",
@@ -93,12 +92,12 @@ def came(listener: socket.socket) -> bool:
 
 
 @pytest.mark.parametrize("verify", ["yes", "no"])
-def test_the_trigger_goes_nowhere(
-    tmp_path: Path, trap: tuple[str, socket.socket], verify: str
+def test_the_trigger_connects_to_no_address_of_an_event(
+    trap: tuple[str, socket.socket], verify: str
 ) -> None:
     where, listener = trap
     own = {"SNS_VERIFY": verify, "SNS_TOPIC_ARNS": "arn:aws:sns:eu-west-1:1:another"}
-    with running(tmp_path, lambda call: done(), **own) as trigger:
+    with running(lambda call: done(), **own) as trigger:
         with watched() as seen:
             for document in [*hostile(where), *hostile(TRAP)]:
                 answer = trigger.post(json.dumps(document).encode(), **{"X-Trigger-Token": TOKEN})
@@ -112,16 +111,17 @@ def test_the_trigger_goes_nowhere(
     assert not came(listener)
 
 
-def test_a_signature_that_nobody_can_check_is_asked_of_aws_alone(tmp_path: Path) -> None:
-    """The one place where the trigger follows an address of a message."""
+def test_only_aws_is_asked_for_the_certificate_of_a_message() -> None:
+    """The certificate of a listed topic is the only thing that the trigger fetches by a URL of a
+    message."""
     message = Signer().subscription()
-    with running(tmp_path, lambda call: done(), SNS_TOPIC_ARNS=TOPIC) as trigger, watched() as seen:
+    with running(lambda call: done(), SNS_TOPIC_ARNS=TOPIC) as trigger, watched() as seen:
         trigger.post(json.dumps(message).encode(), **{"X-Trigger-Token": TOKEN})
     names = {address for address in seen if "127.0.0.1" not in address and "::1" not in address}
     assert {name.rpartition(":")[0] for name in names} <= {"sns.eu-west-1.amazonaws.com"}
 
 
-def test_the_function_goes_to_its_own_store_alone(
+def test_the_function_connects_only_to_its_own_store(
     moto_url: str, trap: tuple[str, socket.socket]
 ) -> None:
     where, listener = trap

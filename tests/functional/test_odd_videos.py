@@ -1,4 +1,4 @@
-"""Files that are no good videos: each gets its documented answer."""
+"""Files that are not videos, and unusual videos: each gets the documented answer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from support.home import IN, Home, answer, make_home
 from support.odd_videos import stamped_video, with_duration
 from support.videos import paint_frame, paint_video
 
-from rollcall.core.errors import VideoTooLarge
-from rollcall.core.protocols import VideoFile
-from rollcall.core.types import DetectedFace, Pixels, Video, VideoLimits, VideoRef
+from rollcall.core.errors import VideoTooSlow
+from rollcall.core.protocols import Video, VideoFile
+from rollcall.core.types import DetectedFace, Pixels, VideoLimits, VideoRef
 from rollcall.function.function_service import FunctionService
 from rollcall.recognition import recogniser as recognition
 from rollcall.video.av_video import open_video
@@ -39,12 +39,12 @@ CONCAT = b"ffconcat version 1.0\nfile 'other.mp4'\n"
     ],
     ids=["empty", "random", "html", "playlist", "concat", "archive", "mp4 header alone"],
 )
-def test_what_is_no_video_is_refused(home: Home, content: bytes) -> None:
+def test_a_file_that_is_not_a_video_is_refused(home: Home, content: bytes) -> None:
     assert answer(home, content) == (422, "not_a_video")
 
 
 def test_a_picture_with_a_videos_name_is_refused(home: Home) -> None:
-    """FFmpeg would take it for a video of one frame."""
+    """FFmpeg would open the picture as a video of one frame."""
     _, jpeg = cv2.imencode(".jpg", paint_frame(["red"]))
     assert answer(home, jpeg.tobytes()) == (422, "not_a_video")
 
@@ -59,8 +59,8 @@ def test_a_video_without_its_index_is_refused(home: Home, tmp_path: Path) -> Non
     assert answer(home, whole[: len(whole) // 2]) == (422, "not_a_video")
 
 
-def test_a_video_cut_off_behind_its_index_gives_what_is_left(home: Home, tmp_path: Path) -> None:
-    """Matroska has no index to lose: the frames before the cut are good."""
+def test_the_beginning_of_a_video_that_is_cut_off_is_used(home: Home, tmp_path: Path) -> None:
+    """A Matroska file can be read without its index, so the frames before the cut are good."""
     whole = paint_video(tmp_path / "a.mkv", ["red"], frames_each=60).read_bytes()
     assert answer(home, whole[: len(whole) // 2], "a.mkv") == (200, "recognised")
 
@@ -90,22 +90,22 @@ def test_every_usual_container_is_read(home: Home, tmp_path: Path, extension: st
 
 def test_a_long_video_is_refused(tmp_path: Path) -> None:
     video = paint_video(tmp_path / "a.mp4", ["red"], frames_each=30)
-    assert answer(make_home(MAX_VIDEO_S="2"), video) == (413, "too_large")
+    assert answer(make_home(MAX_VIDEO_S="2"), video) == (413, "too_long")
 
 
-def test_a_wide_video_is_refused(tmp_path: Path) -> None:
+def test_a_video_with_too_many_pixels_is_refused(tmp_path: Path) -> None:
     video = paint_video(tmp_path / "a.mp4", ["red"])
     assert answer(make_home(MAX_VIDEO_PX="15000"), video) == (413, "too_large")
 
 
-def test_a_length_that_the_container_hides_is_refused_all_the_same(tmp_path: Path) -> None:
-    """A bare stream tells no duration."""
+def test_a_video_that_is_too_long_is_refused_even_without_a_duration(tmp_path: Path) -> None:
+    """The header has no duration, so the length is known only from the frames."""
     video = paint_video(tmp_path / "a.mkv", [], frames_each=40)
     hidden = video.read_bytes().replace(b"\x44\x89\x88", b"\xec\x81\x88")
     assert answer(make_home(MAX_VIDEO_S="2", SCAN="timeline"), hidden, "a.mkv")[0] == 413
 
 
-def test_the_queue_goes_on_behind_them(home: Home, tmp_path: Path) -> None:
+def test_good_videos_after_bad_ones_are_recognised(home: Home, tmp_path: Path) -> None:
     service = FunctionService(lambda: home.pipeline)
     home.put("bad.mp4", b"bad")
     home.put("good.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
@@ -117,7 +117,7 @@ def test_the_queue_goes_on_behind_them(home: Home, tmp_path: Path) -> None:
 
 
 def test_a_rotated_video_is_turned_upright(tmp_path: Path) -> None:
-    """A phone's portrait clip: landscape frames and a tag that says to turn them."""
+    """A phone's portrait clip has landscape frames and a matrix that says how to turn them."""
     plain = paint_video(tmp_path / "a.mp4", ["red"]).read_bytes()
     turned = tmp_path / "turned"
     turned.write_bytes(_rotate_90(plain))
@@ -130,7 +130,7 @@ def test_a_rotated_video_is_turned_upright(tmp_path: Path) -> None:
 
 
 def _rotate_90(mp4: bytes) -> bytes:
-    """Sets the track's matrix (ISO 14496-12, tkhd) to a quarter turn clockwise."""
+    """Set the track's matrix (ISO/IEC 14496-12, tkhd) to a quarter turn clockwise."""
     start = mp4.index(b"tkhd") + 4 + 40
     one, minus_one, unit = (n.to_bytes(4, "big", signed=True) for n in (65536, -65536, 1 << 30))
     zero = bytes(4)
@@ -144,8 +144,11 @@ def people_of(home: Home, key: str) -> list[tuple[str, float]]:
 
 
 @pytest.mark.parametrize("scan", ["identify", "timeline"])
-def test_a_jittered_recording_is_looked_at_by_its_own_clock(tmp_path: Path, scan: str) -> None:
-    """FFmpeg takes its rate for 1000 a second; counted by that, one frame would be seen."""
+def test_a_recording_with_jittered_stamps_is_searched_by_its_stamps(
+    tmp_path: Path, scan: str
+) -> None:
+    """FFmpeg reports 1000 frames a second. If frames were counted at that rate, only one frame
+    would be searched."""
     home = make_home(SCAN=scan)
     stamps = [n * 33 + (n * 7919) % 20 for n in range(600)]
     home.put("a.mkv", stamped_video(tmp_path / "a.mkv", stamps, red_from_ms=12_000))
@@ -155,7 +158,7 @@ def test_a_jittered_recording_is_looked_at_by_its_own_clock(tmp_path: Path, scan
 
 
 @pytest.mark.parametrize("factor", [0.5, 0.05, 3.0])
-def test_a_duration_that_lies_misleads_nobody(tmp_path: Path, factor: float) -> None:
+def test_a_wrong_duration_does_not_hide_anybody(tmp_path: Path, factor: float) -> None:
     home = make_home(MAX_VIDEO_S="3000")
     video = stamped_video(tmp_path / "a.mkv", range(0, 600_000, 500), red_from_ms=400_000)
     home.put("a.mkv", with_duration(video, factor))
@@ -165,7 +168,7 @@ def test_a_duration_that_lies_misleads_nobody(tmp_path: Path, factor: float) -> 
     assert 399 <= person["first_seen_s"] <= 600
 
 
-def test_a_video_that_takes_too_long_is_refused_before_the_caller_gives_up(
+def test_a_video_that_takes_longer_than_the_limit_of_a_call_is_refused(
     tmp_path: Path,
 ) -> None:
     home = make_home(SCAN="timeline", MAX_CALL_S="1")
@@ -173,19 +176,19 @@ def test_a_video_that_takes_too_long_is_refused_before_the_caller_gives_up(
     engine = home.recogniser.engine
     detect = engine.detect
     engine.detect = lambda pixels: (time.sleep(0.2), detect(pixels))[1]  # type: ignore[method-assign]
-    with pytest.raises(VideoTooLarge, match="MAX_CALL_S"):
+    with pytest.raises(VideoTooSlow, match="MAX_CALL_S"):
         home.pipeline.run(VideoRef(IN, "a.mkv"))
 
 
 def test_a_small_video_gets_little_processor_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise a few kilobytes could hold a replica for as long as any video may take."""
+    """Otherwise a file of a few kilobytes could keep a replica busy for MAX_CALL_S."""
     monkeypatch.setattr(recognition, "CPU_S", 0.3)
     home = make_home(MAX_CALL_S="60")
     home.put("a.mkv", stamped_video(tmp_path / "a.mkv", range(0, 600_000, 500), 10**9))
     home.recogniser.engine.detect = burn_processor_time  # type: ignore[method-assign]
-    with pytest.raises(VideoTooLarge, match="processor time"):
+    with pytest.raises(VideoTooSlow, match="processor time"):
         home.pipeline.run(VideoRef(IN, "a.mkv"))
 
 

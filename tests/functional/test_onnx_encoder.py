@@ -1,4 +1,4 @@
-"""ENGINE=onnx:PATH runs a model of the user's, aligned as ArcFace models expect."""
+"""ENGINE=onnx:PATH runs the user's model on faces that are aligned as ArcFace models expect."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Box, DetectedFace
 from rollcall.faces.dlib_encoder import DlibEncoder
-from rollcall.faces.onnx_encoder import TEMPLATE, OnnxEncoder, aligned, similarity
+from rollcall.faces.onnx_encoder import TEMPLATE, OnnxEncoder, align, similarity
 from rollcall.gallery.enrolment import enrol_in
 from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
-from rollcall.gallery.gallery_places import FilePlace, read_gallery
+from rollcall.gallery.gallery_locations import GalleryFile, read_gallery
 from rollcall.wiring import build_engine
 
 DESCRIPTION = {
@@ -37,7 +37,10 @@ DESCRIPTION = {
 
 
 def write_model(folder: Path, outputs: int = 512, **changes: Any) -> Path:
-    """A network that averages blocks of 8 x 8 pixels, then mixes them linearly."""
+    """Write a network that averages blocks of 8 x 8 pixels and then mixes them linearly.
+
+    Returns its path. A change to None leaves a field of the description out.
+    """
     weights = np.random.default_rng(1).normal(size=(3 * 14 * 14, outputs)).astype(np.float32)
     graph = helper.make_graph(
         [
@@ -57,12 +60,12 @@ def write_model(folder: Path, outputs: int = 512, **changes: Any) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
     description = {**DESCRIPTION, **changes}
-    kept = {name: value for name, value in description.items() if value is not None}
-    (folder / "model.json").write_text(json.dumps(kept))
+    given = {name: value for name, value in description.items() if value is not None}
+    (folder / "model.json").write_text(json.dumps(given))
     return path
 
 
-def test_a_similarity_is_found_again() -> None:
+def test_a_known_similarity_is_recovered() -> None:
     angle, scale, shift = 0.4, 2.5, np.array([30.0, -12.0])
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = TEMPLATE @ turn.T + shift
@@ -72,12 +75,12 @@ def test_a_similarity_is_found_again() -> None:
 
 
 @pytest.mark.parametrize("side_px", [112, 224])
-def test_landmarks_end_where_the_template_has_them(side_px: int) -> None:
+def test_landmarks_are_moved_to_the_template(side_px: int) -> None:
     picture = np.zeros((600, 800, 3), dtype=np.uint8)
     landmarks = TEMPLATE * 3 + (250, 120)
     for x, y in landmarks.tolist():
         cv2.circle(picture, (round(x), round(y)), 12, (255, 255, 255), -1)
-    chip = aligned(picture, landmarks, side_px)
+    chip = align(picture, landmarks, side_px)
     assert chip.shape == (side_px, side_px, 3)
     for x, y in (TEMPLATE * side_px / 112).tolist():
         assert chip[round(y), round(x)].min() > 200
@@ -96,7 +99,7 @@ def test_an_encoding_has_512_values_and_length_1(tmp_path: Path) -> None:
 
 
 def test_pixels_are_normalised_and_ordered_as_the_description_says(tmp_path: Path) -> None:
-    """Against the same sums in numpy."""
+    """The result is compared with the same computation in numpy."""
     write_model(tmp_path, channels="bgr", mean=[10, 20, 30], scale=0.5)
     weights = np.random.default_rng(1).normal(size=(3 * 14 * 14, 512)).astype(np.float32)
     chip = np.random.default_rng(2).integers(0, 256, (112, 112, 3), dtype=np.uint8)
@@ -108,15 +111,15 @@ def test_pixels_are_normalised_and_ordered_as_the_description_says(tmp_path: Pat
     np.testing.assert_allclose(encoding, expected / np.linalg.norm(expected), atol=1e-5)
 
 
-def test_a_gallery_of_dlib_is_refused_and_a_new_one_kept(tmp_path: Path) -> None:
+def test_a_gallery_of_dlib_is_refused_and_a_new_one_is_created(tmp_path: Path) -> None:
     engine = build_engine(Settings(engine=f"onnx:{write_model(tmp_path)}"))
-    old = FilePlace(tmp_path / "old.npz")
+    old = GalleryFile(tmp_path / "old.npz")
     old.save(render_gallery(Gallery(["ada"], np.zeros((1, 128)))))
     with pytest.raises(GalleryError, match=r"dlib-resnet-1 .* test-arcface .* set ENGINE"):
         read_gallery(old, engine.space)
     with pytest.raises(GalleryError, match="dlib-resnet-1"):
         enrol_in(old, "bob", [Path("a")], engine, lambda _: astronaut(), 0.6)
-    new = FilePlace(tmp_path / "new.npz")
+    new = GalleryFile(tmp_path / "new.npz")
     done = enrol_in(new, "ada", [Path("a")], engine, lambda _: astronaut(), 1.2)
     assert (done.added, done.refused) == (1, [])
     kept = read_gallery(new, engine.space)
@@ -141,7 +144,7 @@ def test_a_gallery_of_dlib_is_refused_and_a_new_one_kept(tmp_path: Path) -> None
         ({"min_margin": 0.5, "clear_margin": 0.1}, "min_margin"),
     ],
 )
-def test_an_odd_description_is_named(
+def test_a_bad_description_is_refused(
     tmp_path: Path, changes: dict[str, Any], sentence: str
 ) -> None:
     model = write_model(tmp_path, **changes)
@@ -150,14 +153,14 @@ def test_an_odd_description_is_named(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 30_000])
-def test_a_file_that_is_not_a_description_is_named(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_description_is_refused(tmp_path: Path, text: str) -> None:
     model = write_model(tmp_path)
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(SettingsError, match=r"model\.json"):
         OnnxEncoder(model)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path)
     model.unlink()
     with pytest.raises(SettingsError, match="no model at"):
@@ -167,14 +170,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         OnnxEncoder(model)
 
 
-def test_a_file_that_is_not_a_model_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path)
     model.write_bytes(b"not a model")
     with pytest.raises(SettingsError, match="not an ONNX model"):
         OnnxEncoder(model)
 
 
-def test_a_model_with_another_output_is_named(tmp_path: Path) -> None:
+def test_a_model_with_another_output_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path, outputs=1)
     with pytest.raises(SettingsError, match="shape"):
         OnnxEncoder(model)
@@ -190,7 +193,7 @@ def test_an_unknown_engine_is_refused(engine: str) -> None:
 def test_commands_refuse_a_gallery_of_another_space(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before they look at a video."""
+    """The commands do so before they read a video."""
     known = tmp_path / "dlib.npz"
     known.write_bytes(render_gallery(Gallery(["ada"], np.full((1, DLIB.size), 0.01))))
     model = write_model(tmp_path)
@@ -201,7 +204,7 @@ def test_commands_refuse_a_gallery_of_another_space(
     assert "enrol everybody again" in done.stderr
 
 
-def test_many_faces_are_encoded_as_single_ones() -> None:
+def test_a_batch_of_faces_is_encoded_like_single_faces() -> None:
     encoder = DlibEncoder(Path.home() / ".cache" / "rollcall")
     pixels = np.random.default_rng(1).integers(0, 255, (200, 400, 3)).astype(np.uint8)
     points = np.array([[40, 40], [70, 40], [55, 60], [45, 75], [65, 75]], dtype=np.float64)

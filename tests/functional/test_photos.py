@@ -1,4 +1,4 @@
-"""Photos as phones, cameras and programs write them."""
+"""Photos in the formats that phones, cameras and programs write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.pictures import astronaut
 
 from rollcall.core.errors import PhotoError
 from rollcall.core.types import Pixels
-from rollcall.gallery.photos import LONGEST_SIDE_PX, MAX_PHOTO_BYTES, read_photo
+from rollcall.gallery.photos import MAX_PHOTO_BYTES, MAX_SIDE_PX, read_photo
 
 STORED = {
     1: None,
@@ -26,7 +26,7 @@ STORED = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_270,
 }
-"""How the pixels lie in a file of that EXIF orientation."""
+"""EXIF orientation -> the transposition of an upright picture that such a file stores."""
 
 
 def picture() -> Image.Image:
@@ -53,7 +53,7 @@ def refused(tmp_path: Path, body: bytes) -> str:
     return message
 
 
-def differs(pixels: Pixels, expected: Image.Image) -> float:
+def difference(pixels: Pixels, expected: Image.Image) -> float:
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     assert pixels.shape == (expected.height, expected.width, 3)
@@ -67,7 +67,7 @@ def test_every_orientation_is_turned_upright(tmp_path: Path, form: str, orientat
     stored = picture() if method is None else picture().transpose(method)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert differs(read(tmp_path, encoded(stored, form, exif=exif)), picture()) < 8
+    assert difference(read(tmp_path, encoded(stored, form, exif=exif)), picture()) < 8
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "1", "CMYK", "I;16", "I", "F"])
@@ -80,19 +80,19 @@ def test_other_kinds_of_pixels_become_rgb(tmp_path: Path, mode: str) -> None:
         "F": lambda: Image.fromarray(deep.astype(np.float32) / 65535),
     }.get(mode, lambda: picture().convert(mode))()
     expected = grey if mode[0] in "IF" else image.convert("RGB")
-    assert differs(read(tmp_path, encoded(image, "TIFF")), expected) < 2
+    assert difference(read(tmp_path, encoded(image, "TIFF")), expected) < 2
 
 
 def test_a_large_photo_is_made_smaller(tmp_path: Path) -> None:
     large = picture().resize((3000, 2000))
     pixels = read(tmp_path, encoded(large, "JPEG"))
-    assert pixels.shape == (round(LONGEST_SIDE_PX * 2 / 3), LONGEST_SIDE_PX, 3)
+    assert pixels.shape == (round(MAX_SIDE_PX * 2 / 3), MAX_SIDE_PX, 3)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_broken_metadata_costs_no_photo(tmp_path: Path, form: str) -> None:
+def test_a_photo_with_broken_metadata_is_read(tmp_path: Path, form: str) -> None:
     body = encoded(picture(), form, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xffgarbage")
-    assert differs(read(tmp_path, body), picture()) < 8
+    assert difference(read(tmp_path, body), picture()) < 8
 
 
 def ftyp(major: bytes, *others: bytes) -> bytes:
@@ -120,22 +120,22 @@ def ftyp(major: bytes, *others: bytes) -> bytes:
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
-def test_a_file_of_another_kind_is_named(tmp_path: Path, body: bytes, reason: str) -> None:
+def test_the_error_names_the_kind_of_the_file(tmp_path: Path, body: bytes, reason: str) -> None:
     assert reason in refused(tmp_path, body)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
-def test_a_photo_that_is_cut_off_is_refused(
+def test_a_truncated_photo_is_refused(
     tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where a library has told Pillow to fill up what is missing."""
+    """This also holds if a library has set Pillow to accept truncated files."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     body = encoded(picture(), form)
     assert "is" in refused(tmp_path, body[: len(body) // 2])
 
 
 def png_of(width: int, height: int) -> bytes:
-    """A header that says so, and nothing behind it."""
+    """Return the header of a picture of that size, without pixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         checked = kind + body
@@ -146,7 +146,7 @@ def png_of(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [13_000, 60_000])
-def test_too_many_pixels_are_refused_undecoded(tmp_path: Path, side: int) -> None:
+def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, side: int) -> None:
     assert "more than 150 million pixels" in refused(tmp_path, png_of(side, side))
 
 
@@ -159,6 +159,8 @@ def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "reason"), [(".", "Is a directory"), ("missing", "No such file")])
-def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, reason: str) -> None:
+def test_the_error_for_an_unreadable_file_gives_the_reason(
+    tmp_path: Path, name: str, reason: str
+) -> None:
     with pytest.raises(PhotoError, match=reason):
         read_photo(tmp_path / name)

@@ -1,4 +1,4 @@
-"""One video from its key to its result."""
+"""The processing of a video, from its key to its result."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from rollcall.core.errors import (
     StoreUnavailable,
     VideoTooLarge,
 )
-from rollcall.core.protocols import VideoFile
-from rollcall.core.types import DetectedFace, ObjectInfo, Pixels, Student, Video, VideoRef
+from rollcall.core.protocols import Video, VideoFile
+from rollcall.core.types import DetectedFace, ObjectInfo, Pixels, Student, VideoRef
 
 HEADER = "name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
 
@@ -47,7 +47,7 @@ def test_a_known_person_gets_a_row_with_their_record(home: Home, tmp_path: Path)
     assert len(metadata["gallery"]) == 16
 
 
-def test_a_person_without_record_keeps_the_name(home: Home, tmp_path: Path) -> None:
+def test_a_person_without_a_record_keeps_the_name(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["blue"]))
     run(home)
     assert home.result("a.csv").splitlines()[1].startswith("bob,,,")
@@ -61,7 +61,7 @@ def test_a_stranger_is_unknown_and_never_the_first_of_the_gallery(
     assert home.result("a.csv").splitlines()[1].startswith("unknown,,,0.00,")
 
 
-def test_nobody_is_the_header_alone(home: Home, tmp_path: Path) -> None:
+def test_without_faces_the_result_is_only_the_header(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", []))
     assert run(home)["status"] == "no_face"
     assert home.result("a.csv") == HEADER
@@ -73,15 +73,15 @@ def test_a_second_person_is_not_lost(home: Home, tmp_path: Path) -> None:
     assert {person["name"] for person in people} == {"alice", "bob"}  # type: ignore[attr-defined, index]
 
 
-def test_a_face_that_comes_late_is_found(home: Home, tmp_path: Path) -> None:
+def test_a_face_that_appears_late_is_found(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", [], ["red"], frames_each=120))
     (person,) = run(home)["people"]  # type: ignore[misc]
     assert person["name"] == "alice"
     assert 11.5 <= person["first_seen_s"] <= 22
 
 
-def test_a_long_video_is_looked_at_to_its_end(home: Home, tmp_path: Path) -> None:
-    """Everybody is there for ten seconds, one after the other."""
+def test_a_long_video_is_searched_to_its_end(home: Home, tmp_path: Path) -> None:
+    """Each person is in the picture for ten seconds, one after the other."""
     scenes = ["red"], [], ["blue"]
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", *scenes, frames_each=101))
     answer = run(home)
@@ -90,7 +90,7 @@ def test_a_long_video_is_looked_at_to_its_end(home: Home, tmp_path: Path) -> Non
     assert answer["coverage"]["stopped_at_s"] is None  # type: ignore[index]
 
 
-def test_a_long_video_is_looked_at_in_ranges(
+def test_ranges_of_a_long_video_give_the_same_result_as_the_whole_file(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenes = ["red"], ["red", "blue"], ["green"]
@@ -112,7 +112,7 @@ def test_a_short_video_ends_at_its_first_clear_frame(scan: str, tmp_path: Path) 
     assert answer["coverage"]["longest_gap_s"] == pytest.approx(6, abs=0.1)  # type: ignore[index]
 
 
-def test_timeline_walks_the_whole_video(tmp_path: Path) -> None:
+def test_timeline_searches_the_whole_video(tmp_path: Path) -> None:
     home = make_home(SCAN="timeline")
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"], ["blue"], frames_each=30))
     found = {p["name"]: p for p in run(home)["people"]}  # type: ignore[attr-defined, index]
@@ -123,8 +123,8 @@ def test_timeline_walks_the_whole_video(tmp_path: Path) -> None:
     )
 
 
-def test_both_halves_of_a_long_walk_make_one_timeline(tmp_path: Path) -> None:
-    """Who is there in the middle, where the second half begins, has one interval."""
+def test_both_halves_of_a_long_video_make_one_timeline(tmp_path: Path) -> None:
+    """A person in the middle, where the second half begins, has one interval and not two."""
     home = make_home(SCAN="timeline")
     scenes = ["red"], ["red", "blue"], ["blue"], ["red"]
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", *scenes, frames_each=103))
@@ -136,8 +136,8 @@ def test_both_halves_of_a_long_walk_make_one_timeline(tmp_path: Path) -> None:
     assert found["bob"] == [pytest.approx([10.3, 30.9], abs=0.11)]
 
 
-def test_what_is_left_of_a_cut_off_video_is_walked_through(tmp_path: Path) -> None:
-    """Its index promises a second half, which is not there."""
+def test_the_rest_of_a_truncated_video_is_searched(tmp_path: Path) -> None:
+    """The index promises a second half that is not in the file."""
     home = make_home(SCAN="timeline")
     whole = paint_video(tmp_path / "a.mp4", ["red"], ["blue"], frames_each=200)
     front = ffmpeg(f"-i '{whole}' -c copy -movflags +faststart", tmp_path / "front.mp4")
@@ -152,7 +152,7 @@ def test_what_is_left_of_a_cut_off_video_is_walked_through(tmp_path: Path) -> No
 
 
 def test_a_damaged_long_video_that_shows_nobody_is_refused(tmp_path: Path) -> None:
-    """Whichever half is damaged: somebody may have been there."""
+    """Somebody may have been in the damaged half, whichever it is."""
     whole = moving_card(tmp_path / "a.mp4", f"-vf hue=s=0 {H264} -g 50 -movflags +faststart", 40)
     body = whole.read_bytes()
     for start, end in ((0.2, 0.35), (0.65, 0.8)):
@@ -163,7 +163,7 @@ def test_a_damaged_long_video_that_shows_nobody_is_refused(tmp_path: Path) -> No
             run(home)
 
 
-def test_nothing_of_one_video_reaches_the_next(home: Home, tmp_path: Path) -> None:
+def test_nothing_is_kept_from_one_video_to_the_next(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     home.put("b.mp4", paint_video(tmp_path / "b.mp4", []))
     run(home, "a.mp4")
@@ -179,14 +179,14 @@ def test_a_repeat_gives_the_same_result_under_the_same_key(home: Home, tmp_path:
     assert [info.key for info in home.store.list_objects(OUT)] == ["a.csv"]
 
 
-def test_a_formula_in_a_record_is_defused(home: Home, tmp_path: Path) -> None:
+def test_a_formula_in_a_record_becomes_text(home: Home, tmp_path: Path) -> None:
     home.students.students["alice"] = Student("alice", "=cmd()", "+1")
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     run(home)
     assert home.result("a.csv").splitlines()[1].startswith("alice,'=cmd(),'+1,")
 
 
-def test_the_report_tells_every_face_and_no_encoding(home: Home, tmp_path: Path) -> None:
+def test_the_report_has_every_face_and_no_encodings(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red", "green"]))
     run(home)
     report = json.loads(home.store.read(REPORTS, "a.mp4.json", 1 << 20))
@@ -216,7 +216,7 @@ def test_a_missing_object_is_gone(home: Home) -> None:
         run(home)
 
 
-def test_a_post_before_its_object_is_ignored(home: Home) -> None:
+def test_a_post_event_before_the_object_exists_is_ignored(home: Home) -> None:
     answer = home.pipeline.run(VideoRef(IN, "a.mp4", event_name="ObjectCreated:Post"))
     assert answer["status"] == "ignored"
     assert not list(home.store.list_objects(OUT))
@@ -230,8 +230,10 @@ def test_a_large_object_is_not_downloaded(tmp_path: Path) -> None:
         run(home)
 
 
-def test_a_video_that_is_replaced_meanwhile_is_tried_again(home: Home, tmp_path: Path) -> None:
-    """A download of another etag than the HEAD's would be recorded under the wrong source."""
+def test_a_video_that_is_replaced_before_its_download_is_retried(
+    home: Home, tmp_path: Path
+) -> None:
+    """If the object changed after the HEAD request, the result would name the wrong etag."""
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     download = home.store.download
 
@@ -257,11 +259,11 @@ def test_no_result_without_the_student_table(home: Home, tmp_path: Path) -> None
 
 
 def padded(video: Path, by_bytes: int) -> bytes:
-    """The MP4 with a `free` box behind it, which players pass over."""
+    """The MP4 followed by a `free` box, which players skip."""
     return video.read_bytes() + (8 + by_bytes).to_bytes(4, "big") + b"free" + bytes(by_bytes)
 
 
-def test_of_a_large_video_only_ranges_are_read(home: Home, tmp_path: Path) -> None:
+def test_only_ranges_of_a_large_video_are_read(home: Home, tmp_path: Path) -> None:
     body = padded(paint_video(tmp_path / "a.mp4", ["red"]), 64 << 20)
     home.put("a.mp4", body)
     read: list[int] = []
@@ -274,7 +276,7 @@ def test_of_a_large_video_only_ranges_are_read(home: Home, tmp_path: Path) -> No
     assert 0 < sum(read) < len(body) // 8
 
 
-def test_a_large_video_that_is_replaced_meanwhile_is_looked_at_again(
+def test_a_large_video_that_is_replaced_while_it_is_read_is_retried(
     home: Home, tmp_path: Path
 ) -> None:
     home.put("a.mp4", padded(paint_video(tmp_path / "a.mp4", ["red"]), 16 << 20))
@@ -314,23 +316,23 @@ def test_a_crash_of_the_decoder_is_tried_once_more(
 
 
 def test_a_slow_call_for_an_old_upload_writes_nothing(home: Home, tmp_path: Path) -> None:
-    """Its event may come before that of the new upload, and its result after."""
+    """The result of the old upload must not replace that of the new upload."""
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
     engine = home.recogniser.engine
     detect = engine.detect
 
-    def replace_meanwhile(pixels: Pixels) -> tuple[DetectedFace, ...]:
+    def replace_then_detect(pixels: Pixels) -> tuple[DetectedFace, ...]:
         home.put("a.mp4", paint_video(tmp_path / "b.mp4", ["blue"]))
         return detect(pixels)
 
-    engine.detect = replace_meanwhile  # type: ignore[method-assign]
+    engine.detect = replace_then_detect  # type: ignore[method-assign]
     with pytest.raises(ObjectChanged):
         run(home)
     with pytest.raises(ObjectNotFound):
         home.result("a.csv")
 
 
-def test_a_slow_call_for_a_damaged_upload_reports_nothing_of_the_new_one(
+def test_a_slow_call_for_a_damaged_upload_does_not_report_its_error(
     home: Home, tmp_path: Path
 ) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
@@ -348,7 +350,7 @@ def test_a_slow_call_for_a_damaged_upload_reports_nothing_of_the_new_one(
     assert run(home)["status"] == "recognised"
 
 
-def test_a_full_disk_is_tried_again(home: Home, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_transient_error(home: Home, tmp_path: Path) -> None:
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
 
     def full(info: ObjectInfo, path: Path) -> None:
@@ -359,7 +361,7 @@ def test_a_full_disk_is_tried_again(home: Home, tmp_path: Path) -> None:
         run(home)
 
 
-def test_a_slow_store_is_not_the_videos_fault(tmp_path: Path) -> None:
+def test_a_slow_download_is_a_transient_error(tmp_path: Path) -> None:
     home = make_home(MAX_CALL_S="1")
     home.put("a.mp4", paint_video(tmp_path / "a.mp4", []))
     download = home.store.download

@@ -1,4 +1,4 @@
-"""The local host keeps the contract of OpenFaaS' python3-http template."""
+"""Our server treats handlers in the same way as the python3-http template of OpenFaaS."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_event_has_the_templates_attributes() -> None:
         ),
     ],
 )
-def test_answers_are_formed_as_the_template_forms_them(
+def test_answers_are_formatted_as_by_the_template(
     answer: dict[str, Any], status: int, body: bytes
 ) -> None:
     response = client_of(answer, []).post("/function/face-recognition")
@@ -60,11 +60,11 @@ def test_headers_are_passed_on() -> None:
     assert response.headers["Retry-After"] == "5"
 
 
-def test_what_a_handler_raises_is_an_html_500() -> None:
+def test_an_exception_of_the_handler_is_answered_with_an_html_500() -> None:
     response = client_of(ValueError("inner"), []).post("/function/face-recognition")
     assert response.status_code == 500
     assert b"inner" not in response.data
 
 
-def test_another_name_is_not_served() -> None:
+def test_the_path_of_another_function_is_answered_404() -> None:
     assert client_of({}, []).post("/function/other").status_code == 404

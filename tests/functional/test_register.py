@@ -1,4 +1,4 @@
-"""Notifications set up through the store, and subscriptions confirmed."""
+"""Registering a trigger with the store, and confirming subscriptions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.settings import embedded_settings
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
-from rollcall.queues.inbox import Inbox
+from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.stores.boto import s3_client, topic_client
 from rollcall.trigger import advertised
 from rollcall.trigger import notifications as registration
@@ -58,7 +58,7 @@ def changed(settings: Settings, **values: str) -> Settings:
 
 
 def state(settings: Settings) -> tuple[list[str], list[str], list[str]]:
-    """Entries of the bucket, topics for it, and where those deliver."""
+    """The bucket's entries, its topics, and the targets of the topics."""
     topics = topic_client(settings)
     mine = f":rollcall-{settings.input_bucket}-"
     arns = [each["TopicArn"] for each in topics.list_topics()["Topics"]]
@@ -75,7 +75,7 @@ def state(settings: Settings) -> tuple[list[str], list[str], list[str]]:
 NOTHING: tuple[list[str], list[str], list[str]] = ([], [], [])
 
 
-def test_a_second_trigger_takes_nothing_from_the_first(settings: Settings) -> None:
+def test_registering_a_second_trigger_does_not_affect_the_first(settings: Settings) -> None:
     register(settings, URL, "sns")
     alone = state(settings)
     second = changed(settings, trigger_token="second-trigger-token")
@@ -89,7 +89,7 @@ def test_a_second_trigger_takes_nothing_from_the_first(settings: Settings) -> No
     assert state(settings) == NOTHING
 
 
-def test_a_second_bucket_takes_nothing_from_the_first(settings: Settings) -> None:
+def test_registering_for_a_second_bucket_does_not_affect_the_first(settings: Settings) -> None:
     second = changed(settings, input_bucket=settings.input_bucket + "-2")
     register(settings, URL, "sns")
     alone = state(settings)
@@ -99,7 +99,7 @@ def test_a_second_bucket_takes_nothing_from_the_first(settings: Settings) -> Non
     assert (state(settings), state(second)) == (alone, NOTHING)
 
 
-def test_of_two_triggers_with_one_token_the_address_chooses(settings: Settings) -> None:
+def test_with_two_triggers_of_one_token_unregister_needs_the_address(settings: Settings) -> None:
     register(settings, URL, "sns")
     alone = state(settings)
     register(settings, OTHER_URL, "sns")
@@ -165,7 +165,7 @@ def test_unregistering_removes_what_is_left(
 
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda each: each.__name__)
-def test_registering_makes_again_what_is_missing(
+def test_registering_again_restores_missing_parts(
     settings: Settings, lose: Callable[[Settings], None]
 ) -> None:
     register(settings, URL, "sns")
@@ -194,7 +194,7 @@ def test_a_wrong_address_changes_nothing(settings: Settings, wrong: str) -> None
 
 
 def trigger_like(environ: Any, start_response: Any) -> list[bytes]:
-    """Answers as a trigger does that has not started its work yet."""
+    """Answer like a trigger whose dispatcher has not started yet."""
     start_response("503 Service Unavailable", [("Content-Type", "application/json")])
     return [b'{"ok": false, "work": {}}']
 
@@ -210,7 +210,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_address_has_to_lead_to_a_trigger(settings: Settings) -> None:
+def test_a_trigger_has_to_answer_at_the_advertised_address(settings: Settings) -> None:
     with serve_wsgi(trigger_like) as url:
         check(settings, url, "sns")
         with pytest.raises(SettingsError, match="does not answer"):
@@ -224,8 +224,8 @@ def test_the_address_has_to_lead_to_a_trigger(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_address_that_was_registered_may_be_away_for_a_while(settings: Settings) -> None:
-    """The trigger starts again while its network is down."""
+def test_an_address_that_is_registered_already_need_not_answer(settings: Settings) -> None:
+    """A registered trigger may be restarted while its network is down."""
     register(settings, URL, "sns")
     check(settings, URL, "sns")
     with pytest.raises(SettingsError, match="does not answer"):
@@ -251,7 +251,7 @@ def old_topics(settings: Settings) -> list[str]:
     return [arn for arn in arns if arn.endswith(f":{registration.OLD_TOPIC}")]
 
 
-def test_the_topic_of_an_earlier_version_is_taken_over(settings: Settings) -> None:
+def test_the_topic_of_an_earlier_version_is_replaced(settings: Settings) -> None:
     neighbour = changed(settings, input_bucket=settings.input_bucket + "-2")
     for each in (settings, neighbour):
         register_as_earlier_versions_did(each, URL)
@@ -265,7 +265,7 @@ def test_the_topic_of_an_earlier_version_is_taken_over(settings: Settings) -> No
     assert old_topics(settings) == []
 
 
-def test_the_topic_of_another_trigger_stays(settings: Settings) -> None:
+def test_an_old_topic_of_another_trigger_stays(settings: Settings) -> None:
     register_as_earlier_versions_did(settings, OTHER_URL)
     register(settings, URL, "sns")
     assert "rollcall-mp4" in state(settings)[0]
@@ -275,13 +275,13 @@ def test_the_topic_of_another_trigger_stays(settings: Settings) -> None:
     assert (state(settings)[0], old_topics(settings)) == ([], [])
 
 
-def test_capital_extensions_are_notified_too(settings: Settings) -> None:
+def test_extensions_in_capital_letters_are_notified_too(settings: Settings) -> None:
     register(settings, "http://127.0.0.1:9", "sns")
     rules = [entry["Filter"]["Key"]["FilterRules"][0]["Value"] for entry in notifications(settings)]
     assert {".mp4", ".MP4", ".mov", ".MOV"} <= set(rules)
 
 
-def test_a_notification_of_others_stays(settings: Settings) -> None:
+def test_notifications_of_other_programs_stay(settings: Settings) -> None:
     register(settings, "http://127.0.0.1:9", "sns")
     other = {"Id": "audit", "TopicArn": notifications(settings)[0]["TopicArn"]}
     other["Events"] = ["s3:ObjectRemoved:*"]  # type: ignore[assignment]
@@ -294,14 +294,12 @@ def test_a_notification_of_others_stays(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-def test_a_subscription_is_confirmed_only_for_an_allowed_topic(
-    tmp_path: Any, allowed: bool
-) -> None:
+def test_a_subscription_is_confirmed_only_for_an_allowed_topic(allowed: bool) -> None:
     confirmed: list[tuple[str, str]] = []
-    inbox = Inbox(tmp_path / "inbox.sqlite3")
+    queue = MemoryQueue()
     receiver = Receiver(
-        inbox,
-        Metrics(inbox),
+        queue,
+        Metrics(queue),
         "bucket",
         SnsGate(
             frozenset([ARN] if allowed else []),
@@ -318,14 +316,13 @@ def test_a_subscription_is_confirmed_only_for_an_allowed_topic(
     }
     receiver.receive(json.dumps(body).encode(), {})
     assert confirmed == ([(ARN, "t")] if allowed else [])
-    assert inbox.counts()["bad"] == (0 if allowed else 1)
-    inbox.close()
+    assert queue.counts()["bad"] == (0 if allowed else 1)
 
 
 def test_a_subscription_is_confirmed_through_the_topics_region(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Never at the address that the event gives."""
+    """The URL in the message is never used."""
     calls: list[Any] = []
 
     class Sns:
@@ -341,10 +338,10 @@ def test_a_subscription_is_confirmed_through_the_topics_region(
     assert calls == ["eu-west-1", {"TopicArn": ARN, "Token": "t"}]
 
 
-def test_aws_gets_one_topic_for_each_suffix(
+def test_on_aws_a_second_topic_for_a_suffix_is_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moto would take two, and AWS refuses them with a message that explains nothing."""
+    """moto would accept the second topic. AWS would refuse it without saying why."""
     register(settings, URL, "sns")
     before = notifications(settings)
     on_aws = registration._Sns(settings)

@@ -1,4 +1,4 @@
-"""The lifecycle rules that docs/security.md tells to set."""
+"""The lifecycle rules that docs/security.md recommends, in deploy/lifecycle/."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def rules(kind: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", ["videos", "reports"])
-def test_a_store_takes_them(moto_url: str, kind: str) -> None:
+def test_a_store_accepts_the_rules(moto_url: str, kind: str) -> None:
     client, bucket = s3_client(embedded_settings(moto_url)), f"kept-{uuid.uuid4().hex[:8]}"
     S3Store(client).create_bucket(bucket)
     client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=rules(kind))
     assert client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"] == rules(kind)["Rules"]
 
 
-def test_the_guide_tells_the_days_and_names_the_files() -> None:
+def test_the_guide_names_the_days_and_the_files() -> None:
     guide = (REPOSITORY / "docs" / "security.md").read_text()
     told = [int(days) for days in re.findall(r"after (\d+)(?: days|, old)", guide)]
     (videos,), (reports,) = rules("videos")["Rules"], rules("reports")["Rules"]

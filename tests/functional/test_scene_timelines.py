@@ -1,4 +1,4 @@
-"""When each person was there, against rendered videos whose truth is known."""
+"""The intervals of each person are compared with the truth of rendered videos."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from support.scenes import Scene, come_and_go, long_meeting, one_after_another, 
 
 
 @pytest.mark.parametrize("made", [one_after_another, come_and_go])
-def test_intervals_are_those_of_the_truth(
+def test_intervals_match_the_truth(
     made: Callable[[], Scene], known_people: Path, tmp_path: Path
 ) -> None:
     scene = made()
     document = recognise(scene, tmp_path, known_people, "--scan", "timeline")
     found = named(document)
     assert sorted(found) == sorted(scene.people)
-    share = {name: overlap(found[name]["intervals"], scene.people[name]) for name in found}
-    assert mean(share.values()) >= 0.95, share
-    assert min(share.values()) >= 0.9, share
+    overlaps = {name: overlap(found[name]["intervals"], scene.people[name]) for name in found}
+    assert mean(overlaps.values()) >= 0.95, overlaps
+    assert min(overlaps.values()) >= 0.9, overlaps
     assert {name: len(found[name]["intervals"]) for name in found} == {
         name: len(intervals) for name, intervals in scene.people.items()
     }
     assert document["coverage"]["longest_gap_s"] <= 1.05
 
 
-def test_auto_misses_nobody_who_is_there_for_ten_seconds(
+def test_auto_misses_nobody_who_is_visible_for_ten_seconds(
     known_people: Path, tmp_path: Path
 ) -> None:
     scene = long_meeting()
@@ -37,7 +37,7 @@ def test_auto_misses_nobody_who_is_there_for_ten_seconds(
     assert document["coverage"]["longest_gap_s"] <= 10.05
 
 
-def test_overlap_is_the_share_of_common_time() -> None:
+def test_overlap_is_intersection_over_union() -> None:
     assert overlap([(0, 2)], [(0, 2)]) == 1
     assert overlap([(0, 1), (1, 2)], [(0, 2)]) == 1
     assert overlap([(0, 1)], [(0, 2)]) == 0.5

@@ -1,4 +1,4 @@
-"""Everybody in rendered still scenes is named right, and nobody wrong."""
+"""Everybody in rendered still scenes gets the right name, and hardly any stranger gets a name."""
 
 from __future__ import annotations
 
@@ -51,13 +51,15 @@ SCENES = {
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_everybody_is_named_right(name: str, known_people: Path, tmp_path: Path) -> None:
+def test_everybody_is_named_correctly(name: str, known_people: Path, tmp_path: Path) -> None:
     scene = SCENES[name]()
     document = recognise(scene, tmp_path, known_people)
     assert sorted(named(document)) == sorted(scene.people)
 
 
-def test_faces_too_small_are_counted_and_said(known_people: Path, tmp_path: Path) -> None:
+def test_faces_that_are_too_small_are_counted_and_reported(
+    known_people: Path, tmp_path: Path
+) -> None:
     far = [
         Appearance(name, portraits[1], TOO_SMALL_PX, 200 + 100 * number, 360)
         for number, (name, portraits) in enumerate(KNOWN.items())
@@ -67,9 +69,7 @@ def test_faces_too_small_are_counted_and_said(known_people: Path, tmp_path: Path
     assert any("smaller than" in limit for limit in document["limits"])
 
 
-def test_identify_stops_at_the_first_clear_frame_and_says_so(
-    known_people: Path, tmp_path: Path
-) -> None:
+def test_identify_stops_at_the_first_clear_frame(known_people: Path, tmp_path: Path) -> None:
     first = [
         Appearance("obama", KNOWN["obama"][1], 150, 340, 360),
         Appearance("eileen", KNOWN["eileen"][1], 150, 900, 360),
@@ -82,7 +82,7 @@ def test_identify_stops_at_the_first_clear_frame_and_says_so(
     assert "stopped after the first clear frame at 0 s" in document["limits"]
 
 
-def test_identify_goes_on_where_somebody_is_missing_at_first(
+def test_identify_continues_after_a_frame_without_people(
     known_people: Path, tmp_path: Path
 ) -> None:
     late = Appearance("trump", KNOWN["trump"][1], 100, 620, 360, (1, 3))

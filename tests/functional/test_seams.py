@@ -1,4 +1,4 @@
-"""One contract for each seam, kept by the real adapter and by the in-memory one."""
+"""Contract tests for Protocols, which all implementations of a Protocol have to pass."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from urllib3 import HTTPResponse
 from rollcall.core.errors import (
     ObjectChanged,
     ObjectNotFound,
+    ObjectTooLarge,
     StoreMisconfigured,
     StoreUnavailable,
-    VideoTooLarge,
 )
 from rollcall.core.protocols import FaceEngine, ObjectStore, StudentStore
 from rollcall.core.settings import Settings
 from rollcall.core.types import DetectedFace, Encodings, Pixels, Student
+from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.photos import read_photo
 from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
 from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
-from rollcall.stores.memory import MemoryStore, MemoryStudents, PaintedFaces
+from rollcall.stores.memory import MemoryStore, MemoryStudents
 from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_engine
 
@@ -61,29 +62,29 @@ class TestObjectStore:
         self.store.write(self.bucket, key, body, "text/plain", metadata)
 
     @pytest.mark.parametrize("key", ODD_KEYS)
-    def test_a_key_is_taken_as_it_is(self, key: str) -> None:
+    def test_a_key_is_stored_unchanged(self, key: str) -> None:
         self.put(key)
         assert self.store.head(self.bucket, key).key == key
         assert [info.key for info in self.store.list_objects(self.bucket)] == [key]
         assert self.store.read(self.bucket, key, 10) == b"body"
 
-    def test_head_tells_size_etag_and_time(self) -> None:
+    def test_head_returns_size_etag_and_time(self) -> None:
         self.put("a", b"12345")
         info = self.store.head(self.bucket, "a")
         assert (info.size_bytes, info.etag) == (5, "827ccb0eea8a706c4c34a16891f84e7b")
         assert info.modified_s > 1.7e9
 
-    def test_metadata_comes_back_in_lower_case_and_without_the_empty(self) -> None:
+    def test_metadata_is_in_lower_case_and_without_empty_values(self) -> None:
         self.put("a", **{"Source-Etag": "e", "source-version": ""})
         assert dict(self.store.metadata(self.bucket, "a")) == {"source-etag": "e"}
 
-    def test_a_write_replaces(self) -> None:
+    def test_a_write_replaces_the_object(self) -> None:
         self.put("a", b"1")
         self.put("a", b"22")
         assert self.store.read(self.bucket, "a", 10) == b"22"
         assert len(list(self.store.list_objects(self.bucket))) == 1
 
-    def test_what_is_not_there_is_gone(self, tmp_path: Path) -> None:
+    def test_a_missing_object_raises_object_not_found(self, tmp_path: Path) -> None:
         self.put("a")
         info = self.store.head(self.bucket, "a")
         self.store.delete(self.bucket, "a")
@@ -98,7 +99,7 @@ class TestObjectStore:
             with pytest.raises(ObjectNotFound):
                 call()
 
-    def test_a_range_is_of_exactly_that_etag(self) -> None:
+    def test_a_range_of_a_replaced_object_is_refused(self) -> None:
         self.put("video", b"0123456789")
         info = self.store.head(self.bucket, "video")
         assert self.store.read_range(info, 2, 5) == b"234"
@@ -114,7 +115,7 @@ class TestObjectStore:
         with pytest.raises(ObjectNotFound):
             self.store.read_range(info, 2, 5)
 
-    def test_a_download_is_of_exactly_that_etag(self, tmp_path: Path) -> None:
+    def test_a_download_of_a_replaced_object_is_refused(self, tmp_path: Path) -> None:
         self.put("a", b"old")
         info = self.store.head(self.bucket, "a")
         self.store.download(info, tmp_path / "old")
@@ -123,13 +124,13 @@ class TestObjectStore:
         with pytest.raises(ObjectChanged):
             self.store.download(info, tmp_path / "new")
 
-    def test_a_read_is_bounded(self) -> None:
+    def test_a_read_of_too_many_bytes_is_refused(self) -> None:
         self.put("a", bytes(11))
         assert len(self.store.read(self.bucket, "a", 11)) == 11
-        with pytest.raises(VideoTooLarge):
+        with pytest.raises(ObjectTooLarge):
             self.store.read(self.bucket, "a", 10)
 
-    def test_a_list_goes_on_behind_the_first_page(self) -> None:
+    def test_a_listing_continues_after_the_first_page(self) -> None:
         keys = [f"{number:04}" for number in range(1003)]
         if isinstance(self.store, S3Store):
             keys = keys[:40]
@@ -141,13 +142,13 @@ class TestObjectStore:
             self.put(key)
         assert [info.key for info in self.store.list_objects(self.bucket)] == keys
 
-    def test_an_object_is_deleted_and_one_that_is_not_there_too(self) -> None:
+    def test_deleting_a_missing_object_is_not_an_error(self) -> None:
         self.put("a")
         for _ in range(2):
             self.store.delete(self.bucket, "a")
         assert not list(self.store.list_objects(self.bucket))
 
-    def test_a_bucket_without_versions_has_no_old_ones(self) -> None:
+    def test_a_bucket_that_keeps_no_versions_lists_none(self) -> None:
         self.put("a")
         self.put("a", b"again")
         assert not list(self.store.old_versions(self.bucket))
@@ -157,8 +158,8 @@ def test_old_versions_are_listed_read_and_deleted_one_by_one(moto_url: str) -> N
     client, bucket = s3_client(embedded_settings(moto_url)), f"bucket-{uuid.uuid4().hex[:12]}"
     store = S3Store(client)
     store.create_bucket(bucket)
-    keep = {"Status": "Enabled"}
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=keep)
+    versioning = {"Status": "Enabled"}
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
     for body in (b"1", b"2", b"3"):
         store.write(bucket, "a", body, "text/plain", {})
         store.write(bucket, "b", body, "text/plain", {})
@@ -175,7 +176,7 @@ def test_old_versions_are_listed_read_and_deleted_one_by_one(moto_url: str) -> N
 
 
 def _layouts() -> dict[str, dict[str, object]]:
-    """Tables as users have them: keyed by name, by id with an index on name, by id alone."""
+    """Return layouts of users' tables: their keys, and whether they have an index on the name."""
 
     def keyed(*names: str) -> list[dict[str, str]]:
         kinds = ("HASH", "RANGE")
@@ -232,10 +233,10 @@ class TestStudentStore:
     def test_a_record_has_major_and_year(self, students: StudentStore) -> None:
         assert students.get("alice") == Student("alice", "physics", "junior")
 
-    def test_a_number_is_text(self, students: StudentStore) -> None:
+    def test_a_number_in_a_record_becomes_text(self, students: StudentStore) -> None:
         assert students.get("bob") == Student("bob", "math", "3")
 
-    def test_what_a_record_lacks_is_empty(self, students: StudentStore) -> None:
+    def test_a_missing_attribute_is_empty(self, students: StudentStore) -> None:
         assert students.get("carol") == Student("carol", "", "")
 
     def test_a_record_is_removed_and_the_others_stay(self, students: StudentStore) -> None:
@@ -261,7 +262,7 @@ class TestStudentStore:
         assert students.get(name) is None
 
 
-def test_a_table_without_index_is_warned_of_once(
+def test_a_table_without_index_logs_one_warning(
     moto_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = dynamodb_client(embedded_settings(moto_url))
@@ -275,7 +276,7 @@ def test_a_table_without_index_is_warned_of_once(
     assert "add an index" in caplog.text
 
 
-def test_a_missing_table_is_made_once(moto_url: str) -> None:
+def test_a_missing_table_is_created_once(moto_url: str) -> None:
     client = dynamodb_client(embedded_settings(moto_url))
     table = f"table-{uuid.uuid4().hex[:12]}"
     assert [ensure_table(client, table), ensure_table(client, table)] == [True, False]
@@ -291,7 +292,7 @@ def test_a_store_that_does_not_answer_is_unavailable() -> None:
 
 @pytest.fixture(params=["painted", "dlib", "onnx"])
 def engine_and_picture(request: pytest.FixtureRequest) -> tuple[FaceEngine, Pixels]:
-    """An engine, and a picture of one face that it knows how to find."""
+    """An engine, and a picture of one face that it can find."""
     if request.param == "painted":
         return PaintedFaces(), np.ascontiguousarray(paint_frame(["red"])[..., ::-1])
     name = {"dlib": "face_recognition", "onnx": "onnx"}[request.param]
@@ -308,7 +309,7 @@ class TestFaceEngine:
     def _set_up(self, engine_and_picture: tuple[FaceEngine, Pixels]) -> None:
         self.engine, self.picture = engine_and_picture
 
-    def test_a_face_has_a_box_inside_and_an_encoding(self) -> None:
+    def test_a_face_has_a_box_inside_the_picture_and_an_encoding(self) -> None:
         (face,), encodings = encoded(self.engine, self.picture)
         height, width = self.picture.shape[:2]
         assert 0 <= face.box.left < face.box.right <= width
@@ -317,7 +318,7 @@ class TestFaceEngine:
         assert encodings.shape == (1, self.engine.space.size)
         assert encodings.dtype == np.float64
 
-    def test_the_landmarks_are_where_a_face_has_them(self) -> None:
+    def test_the_landmarks_are_arranged_as_in_a_face(self) -> None:
         (face,) = self.engine.detect(self.picture)
         left_eye, right_eye, nose, left_corner, right_corner = face.landmarks
         assert left_eye[0] < nose[0] < right_eye[0]
@@ -326,7 +327,7 @@ class TestFaceEngine:
         assert (face.landmarks > (face.box.left, face.box.top)).all()
         assert (face.landmarks < (face.box.right, face.box.bottom)).all()
 
-    def test_no_faces_have_no_encodings(self) -> None:
+    def test_no_faces_give_no_encodings(self) -> None:
         assert self.engine.encode(self.picture, ()).size == 0
 
     def test_the_same_picture_gives_the_same_encoding(self) -> None:
@@ -334,7 +335,7 @@ class TestFaceEngine:
         _, second = encoded(self.engine, self.picture.copy())
         np.testing.assert_array_equal(first, second)
 
-    def test_calls_side_by_side_do_not_mix(self) -> None:
+    def test_concurrent_calls_do_not_mix(self) -> None:
         pictures = [self.picture, np.ascontiguousarray(self.picture[:, ::-1])]
         alone = [encoded(self.engine, each) for each in pictures]
         with ThreadPoolExecutor(4) as threads:
@@ -344,7 +345,7 @@ class TestFaceEngine:
             assert face.box == expected.box
             np.testing.assert_array_equal(encodings, expected_encodings)
 
-    def test_an_empty_picture_has_no_face(self) -> None:
+    def test_no_face_is_found_in_a_grey_picture(self) -> None:
         assert self.engine.detect(np.full((64, 64, 3), 90, dtype=np.uint8)) == ()
 
     def test_the_largest_face_comes_first(self) -> None:
@@ -359,14 +360,14 @@ class TestFaceEngine:
         assert areas == sorted(areas, reverse=True)
 
 
-def test_a_photo_is_read_upright_and_not_too_large(tmp_path: Path) -> None:
+def test_a_large_photo_is_scaled_down(tmp_path: Path) -> None:
     wide = np.zeros((1000, 4000, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "wide.png"), wide)
     assert read_photo(tmp_path / "wide.png").shape == (400, 1600, 3)
 
 
-def test_a_bucket_that_is_missing_is_for_the_operator_to_mend(moto_url: str) -> None:
-    """Permanent it would make a dead letter of every video."""
+def test_a_missing_bucket_is_misconfigured(moto_url: str) -> None:
+    """A permanent error would make every video a dead letter."""
     store = S3Store(s3_client(embedded_settings(moto_url)))
     with pytest.raises(StoreMisconfigured, match="NoSuchBucket"):
         store.write("no-such-bucket", "a.csv", b"", "text/csv", {})
@@ -375,14 +376,16 @@ def test_a_bucket_that_is_missing_is_for_the_operator_to_mend(moto_url: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("url", "region", "said"),
+    ("url", "region", "expected"),
     [
         ("", "eu-central-1", b"<LocationConstraint>eu-central-1</LocationConstraint>"),
         ("", "us-east-1", b""),
         ("http://ceph.example", "eu-central-1", b""),
     ],
 )
-def test_a_new_bucket_names_its_region_to_aws_alone(url: str, region: str, said: bytes) -> None:
+def test_only_aws_is_told_the_region_of_a_new_bucket(
+    url: str, region: str, expected: bytes
+) -> None:
     client = s3_client(embedded_settings(url, AWS_REGION=region))
     sent = []
 
@@ -393,11 +396,11 @@ def test_a_new_bucket_names_its_region_to_aws_alone(url: str, region: str, said:
 
     client.meta.events.register("before-send.s3.CreateBucket", answer)
     S3Store(client).create_bucket("bucket")
-    assert said in sent[0]
-    assert bool(sent[0]) == bool(said)
+    assert expected in sent[0]
+    assert bool(sent[0]) == bool(expected)
 
 
-def test_a_page_of_a_proxy_does_not_say_that_a_video_is_gone(moto_url: str) -> None:
+def test_a_404_page_of_a_proxy_is_not_a_missing_object(moto_url: str) -> None:
     with FaultyProxy("store", moto_url) as proxy:
         store = S3Store(s3_client(embedded_settings(proxy.url)))
         store.create_bucket("behind-a-proxy")
@@ -413,5 +416,5 @@ def test_a_page_of_a_proxy_does_not_say_that_a_video_is_gone(moto_url: str) -> N
             with pytest.raises(StoreMisconfigured, match="404"):
                 ask()
         proxy.break_next("no_route")
-        with pytest.raises(StoreUnavailable, match="now it is"):
+        with pytest.raises(StoreUnavailable, match="a moment later it was there"):
             store.head("behind-a-proxy", "a.mp4")

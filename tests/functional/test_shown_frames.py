@@ -1,4 +1,4 @@
-"""Frames come as a player shows them: upright, not mirrored, with square pixels."""
+"""Frames look as in a player: upright, not mirrored, with square pixels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rollcall.video.av_video import open_video
 LIMITS = VideoLimits(60, 1 << 22)
 SIZE = (160, 96)
 COLOURS = np.array([[(220, 30, 30), (30, 220, 30)], [(30, 30, 220), (220, 220, 30)]], np.uint8)
-"""Upper left, upper right; lower left, lower right."""
+"""The colours of the corners: upper left, upper right; lower left, lower right."""
 
 ASPECTS = ["1/1", "4/3", "8/11", "16/15", "2/1", "1/2"]
 MATRICES = [
     *((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)),
     *((-1, 0, 0, 1), (0, 1, 1, 0), (1, 0, 0, -1), (0, -1, -1, 0)),
 ]
-"""The turns, and the same mirrored."""
+"""Display matrices: the four turns, and the same turns mirrored."""
 
 
 def first_frame(path: Path) -> Pixels:
@@ -34,7 +34,7 @@ def first_frame(path: Path) -> Pixels:
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture with a colour in each corner, as an MP4 for each aspect ratio."""
+    """Make an MP4 for each aspect ratio, from a picture with a different colour in each corner."""
     folder = tmp_path_factory.mktemp("stored")
     picture = cv2.resize(COLOURS, SIZE, interpolation=cv2.INTER_NEAREST)
     cv2.imwrite(str(folder / "a.png"), picture[..., ::-1])
@@ -46,7 +46,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def corners(pixels: Pixels) -> np.ndarray:
-    """Which of the colours is in each corner, as shape (2, 2)."""
+    """Return the number of the colour in each corner, shape (2, 2)."""
     height, width = pixels.shape[:2]
     rows, columns = (height // 4, 3 * height // 4), (width // 4, 3 * width // 4)
     found = [[pixels[y, x].astype(int) for x in columns] for y in rows]
@@ -56,10 +56,10 @@ def corners(pixels: Pixels) -> np.ndarray:
 
 
 def placed(a: int, b: int, c: int, d: int) -> np.ndarray:
-    """Where the standard's formula puts the four corners."""
+    """Return where the standard's formula puts the four corners, shape (2, 2)."""
     shown = np.zeros((2, 2), int)
     for y, x in product((0, 1), (0, 1)):
-        # Around the middle, so that no shift matters.
+        # Coordinates are relative to the middle of the picture, so the matrix needs no shift.
         right, low = 2 * x - 1, 2 * y - 1
         shown[(b * right + d * low + 1) // 2, (a * right + c * low + 1) // 2] = 2 * y + x
     return shown
@@ -67,7 +67,7 @@ def placed(a: int, b: int, c: int, d: int) -> np.ndarray:
 
 @pytest.mark.parametrize("aspect", ASPECTS)
 @pytest.mark.parametrize("matrix", MATRICES)
-def test_all_orientations_and_aspect_ratios(
+def test_all_orientations_and_aspect_ratios_are_corrected(
     stored: Path, tmp_path: Path, matrix: tuple[int, int, int, int], aspect: str
 ) -> None:
     plain = (stored / f"{aspect.replace('/', '-')}.mp4").read_bytes()
@@ -94,7 +94,9 @@ def test_a_matrix_that_stretches_is_applied_once(
 
 
 @pytest.mark.parametrize("extension", ["mkv", "mov", "ts", "mpg", "avi"])
-def test_oblong_pixels_in_every_usual_container(tmp_path: Path, extension: str) -> None:
+def test_oblong_pixels_are_corrected_in_every_usual_container(
+    tmp_path: Path, extension: str
+) -> None:
     codec = "-c:v mpeg2video" if extension in ("mpg", "avi") else H264
     source = f"-f lavfi -i testsrc2=s=144x108:r=25:d=0.4 -vf setsar=4/3 {codec}"
     path = ffmpeg(source, tmp_path / f"a.{extension}")

@@ -1,4 +1,4 @@
-"""SIGTERM in OpenFaaS' template: waitress with four threads, started as the watchdog starts it."""
+"""SIGTERM to the function under waitress, as in the python3-http template of OpenFaaS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from devstack.build_context import assemble
 from devstack.processes import free_port
 from rollcall.function.shutdown import LINGER_S
 from rollcall.gallery.enrolment import save
-from rollcall.gallery.gallery_places import FilePlace
+from rollcall.gallery.gallery_locations import GalleryFile
 
 INDEX = """
 import sys, waitress
@@ -35,7 +35,7 @@ CALL = {"bucket": "input-bucket-video", "key": "a.mp4"}
 
 
 class SlowStore:
-    """An object store without objects, which answers when it is told to."""
+    """An object store without objects. It answers requests only after `released` is set."""
 
     def __init__(self) -> None:
         self.asked, self.released = threading.Event(), threading.Event()
@@ -57,7 +57,7 @@ class SlowStore:
                 self.wfile.write(body)
 
             def log_message(self, *args: object) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -77,8 +77,8 @@ def store() -> Iterator[SlowStore]:
 
 @pytest.fixture
 def function(tmp_path: Path, store: SlowStore) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The process and its address; it listens."""
-    save(painted_gallery(alice="red"), FilePlace(tmp_path / "gallery.npz"))
+    """A running function: its process and its URL."""
+    save(painted_gallery(alice="red"), GalleryFile(tmp_path / "gallery.npz"))
     port, context = free_port(), assemble(tmp_path / "context")
     environment = {
         "PATH": os.environ["PATH"],
@@ -110,7 +110,7 @@ def _call(url: str) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]["code"]
 
 
-def test_a_new_call_gets_503_and_the_call_in_flight_its_answer(
+def test_after_sigterm_new_calls_get_503_and_the_call_in_flight_is_answered(
     function: tuple[subprocess.Popen[bytes], str], store: SlowStore
 ) -> None:
     process, url = function
@@ -124,11 +124,11 @@ def test_a_new_call_gets_503_and_the_call_in_flight_its_answer(
         assert _call(url) == (503, "shutting_down")
         store.released.set()
         assert first.result(60) == (404, "gone")
-    assert _call(url) == (503, "shutting_down"), "the watchdog still passes on calls"
+    assert _call(url) == (503, "shutting_down"), "the watchdog still forwards calls"
     assert process.wait(60) == 128 + signal.SIGTERM
 
 
-def test_an_idle_function_goes_on_answering_for_a_while(
+def test_after_sigterm_an_idle_function_answers_503_for_a_while(
     function: tuple[subprocess.Popen[bytes], str],
 ) -> None:
     process, url = function

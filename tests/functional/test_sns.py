@@ -1,4 +1,4 @@
-"""Messages of SNS: signed by AWS, of our topics, and nothing fetched that a message names."""
+"""SNS messages: signatures, certificates, and which messages are accepted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def signer() -> Signer:
 
 
 class Pages:
-    """What is fetched, and how often."""
+    """Stands in for AWS: returns the certificate for every URL, and records the URLs."""
 
     def __init__(self, pem: bytes) -> None:
         self.pem = pem
@@ -60,14 +60,14 @@ MESSAGES = {
 
 @pytest.mark.parametrize("version", ["1", "2"])
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_what_aws_signed_is_heard(signer: Signer, kind: str, version: str) -> None:
+def test_a_message_that_aws_signed_is_accepted(signer: Signer, kind: str, version: str) -> None:
     pages = Pages(signer.pem)
     SnsSignatures(pages).check(MESSAGES[kind](signer, SignatureVersion=version))
     assert pages.asked == [CERTIFICATE_URL]
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_what_was_changed_afterwards_is_not(signer: Signer, kind: str) -> None:
+def test_a_message_that_was_changed_after_signing_is_refused(signer: Signer, kind: str) -> None:
     message = MESSAGES[kind](signer)
     unsigned = {"SigningCertURL", "Signature", "SignatureVersion"}
     for name in message.keys() - unsigned - {"Type"}:
@@ -77,13 +77,13 @@ def test_what_was_changed_afterwards_is_not(signer: Signer, kind: str) -> None:
         assert "signature is wrong" in refused(changed, Pages(signer.pem)), name
 
 
-def test_a_notification_is_no_subscription(signer: Signer) -> None:
+def test_a_notification_cannot_be_turned_into_a_subscription(signer: Signer) -> None:
     message = {**signer.notification("m"), "Type": "SubscriptionConfirmation"}
     refused({**message, "Token": "t", "SubscribeURL": "u"}, Pages(signer.pem))
     refused(message, Pages(signer.pem))
 
 
-def test_of_another_key_is_not(signer: Signer) -> None:
+def test_a_message_signed_with_another_key_is_refused(signer: Signer) -> None:
     assert "wrong" in refused(Signer().notification("m"), Pages(signer.pem))
 
 
@@ -106,12 +106,12 @@ def test_of_another_key_is_not(signer: Signer) -> None:
     ],
     ids=repr,
 )
-def test_odd_fields_are_a_bad_event(signer: Signer, fields: dict[str, Any]) -> None:
+def test_a_message_with_odd_fields_is_a_bad_event(signer: Signer, fields: dict[str, Any]) -> None:
     refused({**signer.notification("m"), **fields}, Pages(signer.pem))
 
 
 @pytest.mark.parametrize("name", ["Message", "MessageId", "Timestamp", "TopicArn", "Type"])
-def test_a_missing_field_is_a_bad_event(signer: Signer, name: str) -> None:
+def test_a_message_without_a_signed_field_is_a_bad_event(signer: Signer, name: str) -> None:
     message = signer.notification("m")
     del message[name]
     refused(message, Pages(signer.pem))
@@ -142,49 +142,49 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("url", ELSEWHERE, ids=repr)
-def test_a_certificate_elsewhere_is_never_fetched(signer: Signer, url: Any) -> None:
+def test_a_certificate_is_never_fetched_from_another_address(signer: Signer, url: Any) -> None:
     pages = Pages(signer.pem)
     message = {**signer.notification("m"), "SigningCertURL": url}
     assert "not at an address" in refused(message, pages)
     assert pages.asked == []
 
 
-def test_a_certificate_is_fetched_once_and_not_after_its_time(signer: Signer) -> None:
+def test_a_certificate_is_fetched_once_and_refused_after_it_expires(signer: Signer) -> None:
     pages, now = Pages(signer.pem), [NOW]
     signatures = SnsSignatures(pages, lambda: now[0])
     for _ in range(3):
         signatures.check(signer.notification("m"))
     assert len(pages.asked) == 1
     now[0] += timedelta(days=2)
-    with pytest.raises(BadEvent, match="not valid now"):
+    with pytest.raises(BadEvent, match="has expired or is not valid yet"):
         signatures.check(signer.notification("m"))
 
 
-def test_certificates_do_not_pile_up(signer: Signer) -> None:
+def test_the_number_of_cached_certificates_is_limited(signer: Signer) -> None:
     pages = Pages(signer.pem)
     signatures = SnsSignatures(pages)
     for number in range(3 * MAX_CERTIFICATES):
         url = CERTIFICATE_URL.replace("-1.pem", f"-{number}.pem")
         signatures.check({**signer.notification("m"), "SigningCertURL": url})
-    assert len(signatures._known) <= MAX_CERTIFICATES
+    assert len(signatures._cache) <= MAX_CERTIFICATES
 
 
 @pytest.mark.parametrize("pem", [b"", b"<html>", b"-----BEGIN CERTIFICATE-----\nxx\n"])
-def test_what_is_no_certificate(signer: Signer, pem: bytes) -> None:
+def test_a_file_that_is_not_a_certificate_is_refused(signer: Signer, pem: bytes) -> None:
     assert "cannot be read" in refused(signer.notification("m"), Pages(pem))
 
 
-def test_a_key_of_another_kind(signer: Signer) -> None:
+def test_a_certificate_without_an_rsa_key_is_refused(signer: Signer) -> None:
     pem = certificate(ec.generate_private_key(ec.SECP256R1()), NOW + timedelta(days=1))
     assert "RSA" in refused(signer.notification("m"), Pages(pem))
 
 
-# --- another implementation signs
+# --- messages that another implementation signs
 
 
 @contextmanager
 def serve(status: int = 200, body: bytes = b"") -> Iterator[tuple[str, list[bytes]]]:
-    """Answers everything alike; its address, and what it was sent."""
+    """Run a server with one answer for all requests, and yield its URL and the request bodies."""
     got: list[bytes] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -199,7 +199,7 @@ def serve(status: int = 200, body: bytes = b"") -> Iterator[tuple[str, list[byte
         do_GET = do_POST  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.02,)).start()
@@ -209,7 +209,7 @@ def serve(status: int = 200, body: bytes = b"") -> Iterator[tuple[str, list[byte
             server.shutdown()
 
 
-def test_a_message_that_moto_signed(moto_url: str) -> None:
+def test_a_message_that_moto_signed_is_accepted(moto_url: str) -> None:
     topics = topic_client(embedded_settings(moto_url))
     arn = topics.create_topic(Name="signed")["TopicArn"]
     with serve() as (url, got):
@@ -219,7 +219,7 @@ def test_a_message_that_moto_signed(moto_url: str) -> None:
     message = json.loads(got[-1])
 
     def fetch(address: str) -> bytes:
-        """moto serves them itself; it tells its services apart by what a request is signed for."""
+        """moto serves the certificate, and chooses its service by the scope of a signature."""
         scope = "Credential=any/20260101/us-east-1/sns/aws4_request"
         headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"}
         answer = httpx.get(f"{moto_url}{httpx.URL(address).path}", headers=headers)
@@ -244,14 +244,14 @@ def test_a_message_that_moto_signed(moto_url: str) -> None:
         (503, StoreUnavailable),
     ],
 )
-def test_only_a_200_is_a_certificate(status: int, error: type[Exception]) -> None:
+def test_an_answer_other_than_200_is_not_a_certificate(status: int, error: type[Exception]) -> None:
     with serve(status, b"x") as (url, got):
         with pytest.raises(error):
             fetch_certificate(f"{url}/x.pem")
         assert len(got) == 1, "a redirection was followed"
 
 
-def test_the_bytes_come_back_and_not_too_many() -> None:
+def test_a_certificate_is_downloaded_unless_it_is_too_long() -> None:
     with serve(body=b"p" * 100) as (url, _):
         assert fetch_certificate(url) == b"p" * 100
     too_long = b"p" * (sns.MAX_CERTIFICATE_BYTES + 1)
@@ -259,7 +259,7 @@ def test_the_bytes_come_back_and_not_too_many() -> None:
         fetch_certificate(url)
 
 
-def test_without_an_answer_sns_is_to_send_it_again() -> None:
+def test_an_unreachable_address_is_a_temporary_error() -> None:
     with pytest.raises(StoreUnavailable, match="fetching"):
         fetch_certificate("http://127.0.0.1:1/x.pem")
 
@@ -268,7 +268,7 @@ def test_without_an_answer_sns_is_to_send_it_again() -> None:
 
 
 class Gate:
-    """A gate, and what it confirmed."""
+    """A gate, and the list of subscriptions that it confirmed."""
 
     def __init__(self, *arns: str, pages: Pages | None = None) -> None:
         self.confirmed: list[tuple[str, str]] = []
@@ -280,22 +280,22 @@ class Gate:
         return self.gate.admit(json.dumps(message).encode())
 
 
-def test_a_signed_notification_of_ours_is_read(signer: Signer) -> None:
+def test_a_signed_notification_of_an_allowed_topic_is_admitted(signer: Signer) -> None:
     gate = Gate(TOPIC, pages=Pages(signer.pem))
     assert gate.admit(signer.notification("m"))
     assert gate.admit(signer.subscription(Type="UnsubscribeConfirmation"))
     assert gate.confirmed == []
 
 
-def test_a_signed_subscription_of_ours_is_confirmed(signer: Signer) -> None:
+def test_a_signed_subscription_to_an_allowed_topic_is_confirmed(signer: Signer) -> None:
     gate = Gate(TOPIC, pages=Pages(signer.pem))
     assert not gate.admit(signer.subscription())
     assert gate.confirmed == [(TOPIC, "the-token-of-sns")]
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_of_another_topic_nothing_is_heard_or_fetched(signer: Signer, kind: str) -> None:
-    """Anyone with an AWS account can have SNS sign something."""
+def test_for_messages_of_other_topics_no_certificate_is_fetched(signer: Signer, kind: str) -> None:
+    """Anyone with an AWS account can make SNS sign a message."""
     pages = Pages(signer.pem)
     gate = Gate(TOPIC + "x", pages=pages)
     with pytest.raises(BadEvent, match="SNS_TOPIC_ARNS"):
@@ -304,7 +304,7 @@ def test_of_another_topic_nothing_is_heard_or_fetched(signer: Signer, kind: str)
 
 
 @pytest.mark.parametrize("kind", MESSAGES)
-def test_unsigned_nothing_is_heard(signer: Signer, kind: str) -> None:
+def test_unsigned_messages_are_refused(signer: Signer, kind: str) -> None:
     gate = Gate(TOPIC, pages=Pages(signer.pem))
     message = MESSAGES[kind](signer)
     for name in ("Signature", "SignatureVersion", "SigningCertURL"):
@@ -315,7 +315,7 @@ def test_unsigned_nothing_is_heard(signer: Signer, kind: str) -> None:
     assert gate.confirmed == []
 
 
-def test_a_local_sns_is_trusted_where_that_is_wanted(signer: Signer) -> None:
+def test_without_a_check_unsigned_messages_are_accepted(signer: Signer) -> None:
     gate = Gate(TOPIC)
     assert gate.admit({"Type": "Notification", "Message": "m"})
     assert not gate.admit({"Type": "SubscriptionConfirmation", "TopicArn": TOPIC, "Token": "t"})
@@ -335,7 +335,7 @@ def test_a_local_sns_is_trusted_where_that_is_wanted(signer: Signer) -> None:
     ],
     ids=repr,
 )
-def test_what_is_not_of_sns_goes_to_the_parser(document: Any) -> None:
+def test_a_body_that_is_not_from_sns_is_admitted_for_parsing(document: Any) -> None:
     gate = Gate(pages=Pages(b""))
     assert gate.admit(document)
     assert gate.gate.admit(b"not json")

@@ -1,4 +1,4 @@
-"""Which of the user's settings reach the parts of a local stack. Nothing is started."""
+"""The settings of the user that apply to a local stack. No process is started."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devstack.flows import FLOWS
-from devstack.stack import OWN_SETTINGS, LocalStack
+from devstack.stack import STACK_SETTINGS, LocalStack
 from rollcall.core.settings import Settings, changed_settings, parse_settings, setting_names
 
 OTHER_VALUES = {
@@ -33,15 +33,15 @@ OTHER_VALUES = {
 
 
 def other_value(name: str) -> str:
-    """A valid text that is not the default."""
+    """Return a valid value that is not the default."""
     default = getattr(Settings(), name.lower())
     if isinstance(default, int | float):
         return str(type(default)(default / 2))
     return OTHER_VALUES.get(name, "http://elsewhere.example:1234" if "URL" in name else "other")
 
 
-def everything() -> Settings:
-    """Each setting differs from its default."""
+def all_changed() -> Settings:
+    """Return settings that all differ from their defaults."""
     chosen = parse_settings(
         {name: other_value(name) for name in setting_names() if name != "OPENFAAS_GATEWAY"}
         | {"OPENFAAS_GATEWAY": "http://elsewhere.example:8080"}
@@ -57,15 +57,15 @@ def stack(stopped: ExitStack, flow: str, folder: Path, chosen: Settings | None) 
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_every_setting_applies_unless_the_stack_has_its_own(flow: str, tmp_path: Path) -> None:
-    chosen = everything()
+def test_every_setting_applies_unless_the_stack_replaces_it(flow: str, tmp_path: Path) -> None:
+    chosen = all_changed()
     wanted = changed_settings(chosen)
     with ExitStack() as stopped:
         made = stack(stopped, flow, tmp_path, chosen)
         bare = stack(stopped, flow, tmp_path, None)
     for name in setting_names():
-        if name in OWN_SETTINGS:
-            # SNS_VERIFY has two values, and the stack's own is the one that is not the default.
+        if name in STACK_SETTINGS:
+            # SNS_VERIFY has only two values, so the stack and the user may have the same value.
             assert made.environ[name] != wanted[name] or name == "SNS_VERIFY", name
             assert bool(made.values.get(name)) == bool(bare.values.get(name)), name
         else:
@@ -74,7 +74,7 @@ def test_every_setting_applies_unless_the_stack_has_its_own(flow: str, tmp_path:
             assert getattr(made.settings, field) == getattr(chosen, field), name
 
 
-def test_a_setting_that_does_not_apply_is_named(tmp_path: Path) -> None:
+def test_a_hint_names_the_settings_that_do_not_apply(tmp_path: Path) -> None:
     chosen = Settings(s3_endpoint_url="http://ceph.example", inbox="/var/inbox", scan="timeline")
     with ExitStack() as stopped:
         made = stack(stopped, "openfaas", tmp_path, chosen)
@@ -83,7 +83,7 @@ def test_a_setting_that_does_not_apply_is_named(tmp_path: Path) -> None:
     assert plain.hints == []
 
 
-def test_overrides_win_and_are_not_named_as_unused(tmp_path: Path) -> None:
+def test_overrides_apply_and_no_hint_names_them(tmp_path: Path) -> None:
     chosen = Settings(encodings="mine.npz", tolerance=0.4)
     overrides = {"ENCODINGS": "/the/gallery.npz", "TOLERANCE": "0.5"}
     made = FLOWS["lambda"](tmp_path, {}, overrides, chosen=chosen)
@@ -92,14 +92,14 @@ def test_overrides_win_and_are_not_named_as_unused(tmp_path: Path) -> None:
     assert made.hints == []
 
 
-def test_no_setting_of_a_child_comes_from_a_file_in_its_folder(tmp_path: Path) -> None:
+def test_child_processes_get_every_setting_so_that_files_have_no_effect(tmp_path: Path) -> None:
     with ExitStack() as stopped:
         made = stack(stopped, "openfaas", tmp_path, None)
     assert made.environ.keys() >= set(setting_names())
     assert made.environ["S3_AWS_SECRET_ACCESS_KEY"] == ""
 
 
-def test_a_relative_model_cache_starts_at_the_user_s_folder(
+def test_a_relative_model_cache_is_relative_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -108,15 +108,15 @@ def test_a_relative_model_cache_starts_at_the_user_s_folder(
     assert made.settings.model_cache == str(tmp_path / "models")
 
 
-def test_a_worker_may_take_as_long_as_a_call(tmp_path: Path) -> None:
+def test_the_call_limit_is_longer_than_max_call_s(tmp_path: Path) -> None:
     with ExitStack() as stopped:
         made = stack(stopped, "openfaas", tmp_path, Settings(max_call_s=900))
         plain = stack(stopped, "openfaas", tmp_path, None)
     assert (made.call_limit_s, plain.call_limit_s) == (920, 300)
 
 
-def test_changed_settings_are_read_back_as_they_were() -> None:
-    chosen = everything()
+def test_changed_settings_are_parsed_into_the_same_settings() -> None:
+    chosen = all_changed()
     assert parse_settings(changed_settings(chosen)) == chosen
     assert changed_settings(Settings()) == {}
     assert dataclasses.replace(Settings(), tolerance=0.55) == parse_settings(

@@ -1,6 +1,7 @@
-"""onnxruntime reports nothing to Microsoft, in any process that uses it.
+"""No process of Rollcall sends onnxruntime's telemetry to Microsoft.
 
-A control process without Rollcall shows that the trace would see a report, and when one is due.
+A control process that uses onnxruntime without Rollcall proves that the trace would show a report,
+and how soon a report is sent.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from support.videos import paint_video, painted_gallery
 from support.waiting import wait_until
 
 from rollcall.gallery.enrolment import save
-from rollcall.gallery.gallery_places import FilePlace
+from rollcall.gallery.gallery_locations import GalleryFile
 
 DEADLINE_S = 90.0
 MARGIN_S = 5.0
-"""Our process outlives the control's report by this much."""
+"""How long our process is watched after the control process has sent its report."""
 
 CONTROL = "import onnxruntime, time; time.sleep(600)"
 OURS = """
@@ -38,14 +39,14 @@ time.sleep(600)
 
 
 class Traced:
-    """A Python process with a home of its own, and a trace of its files and connections."""
+    """A Python process with its own home folder, whose files and connections are traced."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         need(shutil.which("strace") is not None, "strace is not installed")
         self.home, self._trace = folder / "home", folder / "trace"
         self.home.mkdir(parents=True)
         trace = ["strace", "-f", "-qq", "-o", str(self._trace), "-e", "trace=%network,%file"]
-        # Nothing inherited: CI's variables could change what onnxruntime does.
+        # No variables are inherited: variables of CI could change what onnxruntime does.
         environment = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
         self.process = subprocess.Popen(
             [*trace, sys.executable, *arguments],
@@ -57,13 +58,13 @@ class Traced:
         )
 
     def connections(self) -> list[str]:
-        """System calls that contact an internet address, a look-up of a name included."""
+        """Return the system calls that contact an internet address, DNS included."""
         lines = self._trace.read_text(errors="replace").splitlines()
         contacts = re.compile(r"\b(connect|sendto|sendmsg|sendmmsg)\(.*sa_family=AF_INET")
         return [line for line in lines if contacts.search(line)]
 
-    def traces_of_microsoft(self) -> list[str]:
-        """Files in its home, and paths it asked for: the cache may lie elsewhere."""
+    def mentions_of_microsoft(self) -> list[str]:
+        """Return the files in the home folder, and the system calls, that name Microsoft."""
         lines = self._trace.read_text(errors="replace").splitlines()
         present = [str(path) for path in self.home.rglob("*") if "icrosoft" in str(path)]
         return present + [line for line in lines if "/Microsoft" in line]
@@ -92,11 +93,11 @@ def test_a_process_with_our_models_reports_nothing(ours: Traced, control: Traced
     assert ours.process.stdout
     assert ours.process.stdout.readline() == "ready\n"
     wait_until(control.connections, "the control's report", DEADLINE_S)
-    assert control.traces_of_microsoft()
+    assert control.mentions_of_microsoft()
     time.sleep(MARGIN_S)
     assert ours.process.poll() is None
     assert ours.connections() == []
-    assert ours.traces_of_microsoft() == []
+    assert ours.mentions_of_microsoft() == []
 
 
 def test_the_command_reports_nothing(tmp_path: Path) -> None:
@@ -104,11 +105,11 @@ def test_the_command_reports_nothing(tmp_path: Path) -> None:
     paint_video(video, ["red"])
     gallery = tmp_path / "gallery.npz"
     command = ["-m", "rollcall", "recognise", "--encodings", str(gallery), str(video)]
-    save(painted_gallery(alice="red"), FilePlace(gallery))
+    save(painted_gallery(alice="red"), GalleryFile(gallery))
     traced = Traced(tmp_path / "command", *command)
     try:
         said, _ = traced.process.communicate(timeout=DEADLINE_S)
         assert traced.process.returncode == 0, said
-        assert (traced.connections(), traced.traces_of_microsoft()) == ([], [])
+        assert (traced.connections(), traced.mentions_of_microsoft()) == ([], [])
     finally:
         traced.stop()

@@ -1,4 +1,4 @@
-"""The scripts, against a real S3 and DynamoDB over HTTP."""
+"""The scripts in the root folder, with S3 and DynamoDB of a moto server over HTTP."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from rollcall.stores.dynamodb import DynamoStudents
 from rollcall.stores.s3 import S3Store
 
 
-class Place:
-    """Buckets of this test alone, and the environment that names them."""
+class Buckets:
+    """Buckets that only this test uses, and the environment variables with their names."""
 
     def __init__(self, url: str) -> None:
         name = uuid.uuid4().hex[:8]
@@ -40,7 +40,7 @@ class Place:
             self.store.create_bucket(bucket)
 
     def recognised(self, key: str, name: str, student: Student) -> None:
-        """Writes a result as the function would."""
+        """Write a result as the function would."""
         video = self.store.head(self.settings.input_bucket, key)
         body = render_csv([Person(name, 0, 0, 1, 0.4)], {name: student})
         result, metadata = key.removesuffix(".mp4") + ".csv", {"source-etag": video.etag}
@@ -48,9 +48,9 @@ class Place:
 
 
 @pytest.fixture
-def place(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Place]:
+def buckets(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Buckets]:
     monkeypatch.chdir(tmp_path)
-    return Place(moto_url)
+    return Buckets(moto_url)
 
 
 @pytest.fixture
@@ -63,35 +63,35 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-def run(command: object, place: Place, *args: str) -> Result:
-    return CliRunner().invoke(command, args, env=place.env)  # type: ignore[arg-type]
+def run(command: object, buckets: Buckets, *args: str) -> Result:
+    return CliRunner().invoke(command, args, env=buckets.env)  # type: ignore[arg-type]
 
 
-def keys(place: Place, bucket: str) -> list[str]:
-    return [info.key for info in place.store.list_objects(bucket)]
+def keys(buckets: Buckets, bucket: str) -> list[str]:
+    return [info.key for info in buckets.store.list_objects(bucket)]
 
 
-def test_workload_uploads_every_video_below_the_folder(place: Place, videos: Path) -> None:
-    result = run(workload.main, place, str(videos))
+def test_workload_uploads_every_video_below_the_folder(buckets: Buckets, videos: Path) -> None:
+    result = run(workload.main, buckets, str(videos))
     assert result.exit_code == 0, result.output
-    assert keys(place, place.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
+    assert keys(buckets, buckets.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
     assert "2 videos are in" in result.output
 
 
 @pytest.fixture
-def filled(place: Place) -> Place:
+def filled(buckets: Buckets) -> Buckets:
     """Old objects in both buckets, one with a control character in its key."""
     for key in ("1.mp4", "2.mp4", "3.mp4", "4\x1b[2J.mp4"):
-        place.store.write(place.settings.input_bucket, key, b"", "", {})
-    place.store.write(place.settings.output_bucket, "1.csv", b"", "", {})
-    return place
+        buckets.store.write(buckets.settings.input_bucket, key, b"", "", {})
+    buckets.store.write(buckets.settings.output_bucket, "1.csv", b"", "", {})
+    return buckets
 
 
 OLD = ["1.mp4", "2.mp4", "3.mp4", "4\x1b[2J.mp4"]
 NEW = ["a.mp4", "week 1/b+c.mp4"]
 
 
-def test_workload_clears_first_when_asked(filled: Place, videos: Path) -> None:
+def test_workload_clears_first_when_asked(filled: Buckets, videos: Path) -> None:
     result = run(workload.main, filled, str(videos), "--clear", "--yes")
     assert result.exit_code == 0, result.output
     assert keys(filled, filled.settings.input_bucket) == NEW
@@ -101,7 +101,7 @@ def test_workload_clears_first_when_asked(filled: Place, videos: Path) -> None:
 
 
 def test_workload_clears_nothing_without_a_terminal_and_without_yes(
-    filled: Place, videos: Path
+    filled: Buckets, videos: Path
 ) -> None:
     result = run(workload.main, filled, str(videos), "--clear")
     assert result.exit_code == 2
@@ -113,13 +113,11 @@ def test_workload_clears_nothing_without_a_terminal_and_without_yes(
     assert "--yes" in result.stderr
 
 
-def test_workload_has_nothing_to_ask_where_the_buckets_are_empty(
-    place: Place, videos: Path
-) -> None:
-    result = run(workload.main, place, str(videos), "--clear")
+def test_workload_does_not_ask_if_the_buckets_are_empty(buckets: Buckets, videos: Path) -> None:
+    result = run(workload.main, buckets, str(videos), "--clear")
     assert result.exit_code == 0, result.output
     assert "nothing to remove" in result.stdout
-    assert keys(place, place.settings.input_bucket) == NEW
+    assert keys(buckets, buckets.settings.input_bucket) == NEW
 
 
 @pytest.mark.parametrize(
@@ -128,9 +126,9 @@ def test_workload_has_nothing_to_ask_where_the_buckets_are_empty(
     ids=["yes", "no", "Enter", "Ctrl-D"],
 )
 def test_workload_asks_at_a_terminal_before_it_clears(
-    filled: Place, videos: Path, typed: bytes, code: int, left: list[str]
+    filled: Buckets, videos: Path, typed: bytes, code: int, left: list[str]
 ) -> None:
-    """In a process with a real terminal as its standard input."""
+    """Run the command in a process whose standard input is a real terminal."""
     ours, theirs = pty.openpty()
     script = REPOSITORY / "workload.py"
     with subprocess.Popen(
@@ -149,25 +147,25 @@ def test_workload_asks_at_a_terminal_before_it_clears(
     assert keys(filled, filled.settings.input_bucket) == left
 
 
-def test_workload_sends_a_large_video_in_parts(place: Place, tmp_path: Path) -> None:
+def test_workload_sends_a_large_video_in_parts(buckets: Buckets, tmp_path: Path) -> None:
     folder = tmp_path / "large"
     folder.mkdir()
     (folder / "large.mp4").write_bytes(bytes(20 << 20))
-    assert run(workload.main, place, str(folder)).exit_code == 0
-    etag = place.store.head(place.settings.input_bucket, "large.mp4").etag
+    assert run(workload.main, buckets, str(folder)).exit_code == 0
+    etag = buckets.store.head(buckets.settings.input_bucket, "large.mp4").etag
     assert etag.endswith("-3"), "an etag with the number of parts"
 
 
-def test_workload_leaves_out_hidden_files_and_counts_them(place: Place, videos: Path) -> None:
+def test_workload_leaves_out_hidden_files_and_counts_them(buckets: Buckets, videos: Path) -> None:
     for name in ("._a.mp4", ".DS_Store", "__MACOSX/._a.mp4", "__MACOSX/b.mp4", ".trash/c.mp4"):
         (videos / name).parent.mkdir(exist_ok=True)
         (videos / name).write_bytes(b"\0\5\x16\7")
     (videos / "gone.mp4").symlink_to("nowhere")
     (videos / "caf\udce9.mp4").write_bytes(b"x")
     (videos / "Thumbs.db").write_bytes(b"x")
-    result = run(workload.main, place, str(videos))
+    result = run(workload.main, buckets, str(videos))
     assert result.exit_code == 0, result.output
-    assert keys(place, place.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
+    assert keys(buckets, buckets.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
     assert "2 videos are in" in result.stdout
     assert result.stderr == (
         "left out 9 files: 5 hidden ('.DS_Store', '._a.mp4', '.trash/c.mp4', ...);"
@@ -177,87 +175,91 @@ def test_workload_leaves_out_hidden_files_and_counts_them(place: Place, videos: 
     )
 
 
-def test_workload_says_why_a_folder_has_no_video(place: Place, tmp_path: Path) -> None:
+def test_workload_says_why_a_folder_has_no_video(buckets: Buckets, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "._a.mp4").touch()
-    result = run(workload.main, place, str(folder))
+    result = run(workload.main, buckets, str(folder))
     assert result.exit_code == 1
     assert "no video in" in result.stderr
     assert "left out 1 file: 1 hidden ('._a.mp4')" in result.stderr
 
 
-def test_workload_of_an_empty_folder_says_so(place: Place, tmp_path: Path) -> None:
+def test_workload_reports_an_empty_folder(buckets: Buckets, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    result = run(workload.main, place, str(tmp_path / "empty"))
+    result = run(workload.main, buckets, str(tmp_path / "empty"))
     assert (result.exit_code, "no video in" in result.stderr) == (1, True)
 
 
 @pytest.fixture
-def checked(place: Place, videos: Path, tmp_path: Path) -> Path:
-    """Both videos are uploaded and have right results; the path of the mapping."""
-    run(workload.main, place, str(videos))
-    place.recognised("a.mp4", "alice", Student("alice", "physics", "junior"))
-    place.recognised("week 1/b+c.mp4", "bob", Student("bob", "math", "senior"))
+def checked(buckets: Buckets, videos: Path, tmp_path: Path) -> Path:
+    """Upload both videos with correct results, and return the path of the mapping."""
+    run(workload.main, buckets, str(videos))
+    buckets.recognised("a.mp4", "alice", Student("alice", "physics", "junior"))
+    buckets.recognised("week 1/b+c.mp4", "bob", Student("bob", "math", "senior"))
     mapping = tmp_path / "mapping"
     mapping.write_text("a.mp4:physics,junior\nweek 1/b+c.mp4:math,senior\n")
     return mapping
 
 
-def test_check_is_content_when_all_is_right(place: Place, checked: Path) -> None:
-    result = run(check.main, place, "--mapping", str(checked))
+def test_check_exits_0_if_all_results_are_right(buckets: Buckets, checked: Path) -> None:
+    result = run(check.main, buckets, "--mapping", str(checked))
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == "2/2 correct"
 
 
-def test_check_names_a_video_whose_result_was_altered(place: Place, checked: Path) -> None:
-    place.recognised("a.mp4", "alice", Student("alice", "chemistry", "junior"))
-    result = run(check.main, place, "--mapping", str(checked))
+def test_check_names_a_video_whose_result_was_altered(buckets: Buckets, checked: Path) -> None:
+    buckets.recognised("a.mp4", "alice", Student("alice", "chemistry", "junior"))
+    result = run(check.main, buckets, "--mapping", str(checked))
     assert result.exit_code == 1
     assert "wrong: a.mp4: expected physics, junior, got alice: chemistry, junior" in result.stderr
 
 
-def test_check_names_a_video_without_result(place: Place, checked: Path) -> None:
-    place.store.delete(place.settings.output_bucket, "a.csv")
-    result = run(check.main, place, "--mapping", str(checked), "--wait", "0.3")
+def test_check_names_a_video_without_a_result(buckets: Buckets, checked: Path) -> None:
+    buckets.store.delete(buckets.settings.output_bucket, "a.csv")
+    result = run(check.main, buckets, "--mapping", str(checked), "--wait", "0.3")
     assert result.exit_code == 1
     assert "wrong: a.mp4: expected physics, junior, got no result" in result.stderr
 
 
-def test_check_takes_no_result_of_an_earlier_upload(place: Place, checked: Path) -> None:
-    place.store.write(place.settings.input_bucket, "a.mp4", b"replaced", "", {})
-    result = run(check.main, place, "--mapping", str(checked))
+def test_check_does_not_accept_the_result_of_an_earlier_upload(
+    buckets: Buckets, checked: Path
+) -> None:
+    buckets.store.write(buckets.settings.input_bucket, "a.mp4", b"replaced", "", {})
+    result = run(check.main, buckets, "--mapping", str(checked))
     assert "got the result of an earlier upload" in result.stderr
 
 
-def test_check_finds_a_result_without_video(place: Place, checked: Path) -> None:
-    place.store.write(place.settings.output_bucket, "stray.csv", b"", "", {})
-    result = run(check.main, place, "--mapping", str(checked))
+def test_check_finds_a_result_without_a_video(buckets: Buckets, checked: Path) -> None:
+    buckets.store.write(buckets.settings.output_bucket, "stray.csv", b"", "", {})
+    result = run(check.main, buckets, "--mapping", str(checked))
     assert (result.exit_code, "wrong: stray.csv" in result.stderr) == (1, True)
 
 
-def test_check_finds_a_result_that_is_no_csv_of_ours(place: Place, checked: Path) -> None:
-    etag = place.store.head(place.settings.input_bucket, "a.mp4").etag
+def test_check_finds_a_result_that_is_not_a_csv_of_rollcall(
+    buckets: Buckets, checked: Path
+) -> None:
+    etag = buckets.store.head(buckets.settings.input_bucket, "a.mp4").etag
     metadata = {"source-etag": etag}
-    place.store.write(place.settings.output_bucket, "a.csv", b"name\r\nx\r\n", "", metadata)
-    result = run(check.main, place, "--mapping", str(checked))
+    buckets.store.write(buckets.settings.output_bucket, "a.csv", b"name\r\nx\r\n", "", metadata)
+    result = run(check.main, buckets, "--mapping", str(checked))
     assert "wrong: a.mp4: expected physics, junior, got unreadable" in result.stderr
 
 
-def test_check_shows_names_with_brackets_as_they_are(place: Place, tmp_path: Path) -> None:
+def test_check_prints_brackets_in_names_unchanged(buckets: Buckets, tmp_path: Path) -> None:
     mapping = tmp_path / "mapping"
     mapping.write_text("[red]a.mp4:physics,junior\n")
-    assert "[red]a.mp4" in run(check.main, place, "--mapping", str(mapping)).output
+    assert "[red]a.mp4" in run(check.main, buckets, "--mapping", str(mapping)).output
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_check_reads_a_mapping_from_any_machine(
-    place: Place, checked: Path, encoding: str, end: str
+    buckets: Buckets, checked: Path, encoding: str, end: str
 ) -> None:
     text = checked.read_text().replace("\n", end)
     checked.write_bytes(text.encode(encoding))
-    result = run(check.main, place, "--mapping", str(checked))
+    result = run(check.main, buckets, "--mapping", str(checked))
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2/2 correct")
 
 
@@ -271,10 +273,10 @@ def test_check_reads_a_mapping_from_any_machine(
     ],
 )
 def test_check_names_a_mapping_that_it_cannot_read(
-    place: Place, tmp_path: Path, content: bytes, problem: str
+    buckets: Buckets, tmp_path: Path, content: bytes, problem: str
 ) -> None:
     (tmp_path / "mapping").write_bytes(content)
-    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    result = run(check.main, buckets, "--mapping", str(tmp_path / "mapping"))
     assert result.exit_code == 1
     assert result.stderr.startswith("error: '")
     assert repr(str(tmp_path / "mapping")) in result.stderr
@@ -287,119 +289,123 @@ NFC, NFD = "caf\u00e9.mp4", "cafe\u0301.mp4"
 
 @pytest.mark.parametrize(("uploaded", "written"), [(NFC, NFD), (NFD, NFC)])
 def test_check_compares_names_in_one_unicode_form(
-    place: Place, tmp_path: Path, uploaded: str, written: str
+    buckets: Buckets, tmp_path: Path, uploaded: str, written: str
 ) -> None:
-    place.store.write(place.settings.input_bucket, uploaded, b"x", "", {})
-    place.recognised(uploaded, "alice", Student("alice", "physics", "junior"))
+    buckets.store.write(buckets.settings.input_bucket, uploaded, b"x", "", {})
+    buckets.recognised(uploaded, "alice", Student("alice", "physics", "junior"))
     (tmp_path / "mapping").write_text(f"{written}:physics,junior\n")
-    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    result = run(check.main, buckets, "--mapping", str(tmp_path / "mapping"))
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "1/1 correct")
 
 
-def test_check_keeps_two_videos_apart_that_differ_only_in_their_form(
-    place: Place, tmp_path: Path
+def test_check_distinguishes_videos_that_differ_only_in_unicode_form(
+    buckets: Buckets, tmp_path: Path
 ) -> None:
     for key, major in ((NFC, "physics"), (NFD, "math")):
-        place.store.write(place.settings.input_bucket, key, b"x", "", {})
-        place.recognised(key, "alice", Student("alice", major, "junior"))
+        buckets.store.write(buckets.settings.input_bucket, key, b"x", "", {})
+        buckets.recognised(key, "alice", Student("alice", major, "junior"))
     (tmp_path / "mapping").write_text(f"{NFC}:physics,junior\n{NFD}:math,junior\n")
-    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    result = run(check.main, buckets, "--mapping", str(tmp_path / "mapping"))
     assert (result.exit_code, result.output.splitlines()[-1]) == (0, "2/2 correct")
 
 
-def test_check_says_that_two_lines_name_one_video(place: Place, tmp_path: Path) -> None:
-    place.store.write(place.settings.input_bucket, NFD, b"x", "", {})
-    place.recognised(NFD, "alice", Student("alice", "physics", "junior"))
+def test_check_reports_two_lines_of_the_mapping_for_one_video(
+    buckets: Buckets, tmp_path: Path
+) -> None:
+    buckets.store.write(buckets.settings.input_bucket, NFD, b"x", "", {})
+    buckets.recognised(NFD, "alice", Student("alice", "physics", "junior"))
     (tmp_path / "mapping").write_text(f"{NFC}:physics,junior\n{NFD}:physics,junior\n")
-    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"))
+    result = run(check.main, buckets, "--mapping", str(tmp_path / "mapping"))
     assert (result.exit_code, result.stdout.splitlines()[-1]) == (1, "1/2 correct")
     assert "another line of the mapping has this name in another Unicode form" in result.stderr
 
 
-def test_check_says_that_several_videos_have_a_name(place: Place, tmp_path: Path) -> None:
-    """A letter with two marks has three forms."""
+def test_check_reports_several_videos_with_the_same_name(buckets: Buckets, tmp_path: Path) -> None:
+    """A letter with two marks has three Unicode forms."""
     written, *uploaded = "\u1e69.mp4", "s\u0323\u0307.mp4", "\u1e63\u0307.mp4"
     for key in uploaded:
-        place.store.write(place.settings.input_bucket, key, b"x", "", {})
+        buckets.store.write(buckets.settings.input_bucket, key, b"x", "", {})
     (tmp_path / "mapping").write_text(f"{written}:physics,junior\n")
-    result = run(check.main, place, "--mapping", str(tmp_path / "mapping"), "--wait", "60")
+    result = run(check.main, buckets, "--mapping", str(tmp_path / "mapping"), "--wait", "60")
     assert result.exit_code == 1
     assert "2 videos have this name, in different Unicode forms" in result.stderr
     assert all(ascii(key) in result.stderr for key in uploaded)
 
 
-def test_upload_data_makes_the_table_and_replaces_records(place: Place, tmp_path: Path) -> None:
+def test_upload_data_makes_the_table_and_replaces_records(buckets: Buckets, tmp_path: Path) -> None:
     file = tmp_path / "students.json"
     file.write_text(json.dumps([{"name": "alice", "major": "math", "year": 2, "gpa": 3.7}]))
     for _ in range(2):
-        result = run(students.main, place, str(file))
+        result = run(students.main, buckets, str(file))
         assert result.exit_code == 0, result.output
-    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    found = DynamoStudents(dynamodb_client(buckets.settings), buckets.settings.student_table)
     assert found.get("alice") == Student("alice", "math", "2")
 
 
 @pytest.mark.parametrize("text", ["{}", "[1]", '[{"major": "math"}]', '[{"name": ""}]', "no json"])
-def test_upload_data_refuses_what_holds_no_records(place: Place, tmp_path: Path, text: str) -> None:
+def test_upload_data_refuses_a_file_without_valid_records(
+    buckets: Buckets, tmp_path: Path, text: str
+) -> None:
     file = tmp_path / "students.json"
     file.write_text(text)
-    result = run(students.main, place, str(file))
+    result = run(students.main, buckets, str(file))
     assert (result.exit_code, "students.json" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
 def test_upload_data_reads_files_of_other_machines(
-    place: Place, tmp_path: Path, encoding: str
+    buckets: Buckets, tmp_path: Path, encoding: str
 ) -> None:
     file = tmp_path / "students.json"
     text = json.dumps([{"name": "Zoe\u0308", "major": "Biologie für alle"}], ensure_ascii=False)
     file.write_bytes(text.replace(" ", "\r\n", 1).encode(encoding))
-    result = run(students.main, place, str(file))
+    result = run(students.main, buckets, str(file))
     assert (result.exit_code, result.stdout) == (
         0,
-        f"1 record is in {place.env['STUDENT_TABLE']}\n",
+        f"1 record is in {buckets.env['STUDENT_TABLE']}\n",
     )
-    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    found = DynamoStudents(dynamodb_client(buckets.settings), buckets.settings.student_table)
     assert found.get("Zo\u00eb") == Student("Zo\u00eb", "Biologie für alle")
 
 
 @pytest.mark.parametrize("between", [0, 24, 30])
-def test_upload_data_takes_the_last_of_records_with_one_name(
-    place: Place, tmp_path: Path, between: int
+def test_upload_data_stores_the_last_of_several_records_with_one_name(
+    buckets: Buckets, tmp_path: Path, between: int
 ) -> None:
     file = tmp_path / "students.json"
     others = [{"name": f"p{number}"} for number in range(between)]
     twice = [{"name": "a", "major": "old"}, *others, {"name": "a", "major": "new"}]
     file.write_text(json.dumps(twice))
-    result = run(students.main, place, str(file))
+    result = run(students.main, buckets, str(file))
     assert result.exit_code == 0
     assert f"{file}': several records have the same `name`" in result.stderr
-    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    found = DynamoStudents(dynamodb_client(buckets.settings), buckets.settings.student_table)
     assert found.get("a") == Student("a", "new")
 
 
 def test_upload_data_writes_nothing_when_a_record_cannot_be_stored(
-    place: Place, tmp_path: Path
+    buckets: Buckets, tmp_path: Path
 ) -> None:
     file = tmp_path / "students.json"
     file.write_text('[{"name": "a"}, {"name": "b", "card": %s}]' % ("1" * 39))
-    result = run(students.main, place, str(file))
+    result = run(students.main, buckets, str(file))
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "record 'b': field 'card' is a number of 39 digits" in result.stderr
-    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    found = DynamoStudents(dynamodb_client(buckets.settings), buckets.settings.student_table)
     assert found.get("a") is None
 
 
-def test_upload_data_passes_on_what_dynamodb_says_of_a_record(place: Place, tmp_path: Path) -> None:
-    """The key of an index may not be empty, which no other table minds."""
+def test_upload_data_prints_why_dynamodb_refused_a_record(buckets: Buckets, tmp_path: Path) -> None:
+    """The key of an index may not be empty; tables without that index accept an empty one."""
     attributes = [{"AttributeName": name, "AttributeType": "S"} for name in ("name", "major")]
     index = {
         "IndexName": "by-major",
         "KeySchema": [{"AttributeName": "major", "KeyType": "HASH"}],
         "Projection": {"ProjectionType": "ALL"},
     }
-    dynamodb_client(place.settings).create_table(
-        TableName=place.settings.student_table,
+    dynamodb_client(buckets.settings).create_table(
+        TableName=buckets.settings.student_table,
         KeySchema=[{"AttributeName": "name", "KeyType": "HASH"}],
         AttributeDefinitions=attributes,
         GlobalSecondaryIndexes=[index],
@@ -408,25 +414,27 @@ def test_upload_data_passes_on_what_dynamodb_says_of_a_record(place: Place, tmp_
     file = tmp_path / "students.json"
     records = [{"name": f"p{number}", "major": "m"} for number in range(30)]
     file.write_text(json.dumps([*records, {"name": "odd", "major": ""}]))
-    result = run(students.main, place, str(file))
+    result = run(students.main, buckets, str(file))
     assert result.exit_code == 1
-    assert "DynamoDB refuses records: 'odd': One or more parameter values" in result.stderr
-    found = DynamoStudents(dynamodb_client(place.settings), place.settings.student_table)
+    assert "DynamoDB refused records: 'odd': One or more parameter values" in result.stderr
+    found = DynamoStudents(dynamodb_client(buckets.settings), buckets.settings.student_table)
     assert found.get("p29") == Student("p29", "m")
 
 
-def test_a_wrong_setting_is_one_sentence_and_exit_code_2(place: Place, videos: Path) -> None:
-    place.env["MAX_INFLIGHT"] = "many"
-    result = run(workload.main, place, str(videos))
+def test_a_wrong_setting_is_one_sentence_and_exit_code_2(buckets: Buckets, videos: Path) -> None:
+    buckets.env["MAX_INFLIGHT"] = "many"
+    result = run(workload.main, buckets, str(videos))
     assert result.exit_code == 2
     assert result.stderr == (
-        "error: MAX_INFLIGHT has to be a whole number of 1 to 256, not 'many'\n"
+        "error: MAX_INFLIGHT has to be a whole number from 1 to 256, not 'many'\n"
     )
 
 
-def test_a_store_that_is_down_is_one_sentence_and_exit_code_1(place: Place, videos: Path) -> None:
-    place.env["S3_ENDPOINT_URL"] = "http://127.0.0.1:9"
-    result = run(workload.main, place, str(videos))
+def test_a_store_that_is_down_is_one_sentence_and_exit_code_1(
+    buckets: Buckets, videos: Path
+) -> None:
+    buckets.env["S3_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    result = run(workload.main, buckets, str(videos))
     assert result.exit_code == 1
     assert "http://127.0.0.1:9 does not answer" in result.stderr
     assert "Traceback" not in result.stderr

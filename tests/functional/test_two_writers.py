@@ -1,4 +1,4 @@
-"""Two writers of one gallery lose nothing, in a file and in a bucket."""
+"""Several writers change one gallery, in a file or a bucket, and no change is lost."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from rollcall.core.errors import GalleryError, ObjectChanged, StoreMisconfigured
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import NO_METADATA, ObjectStore
 from rollcall.gallery import gallery_files, gallery_objects
-from rollcall.gallery.forgetting import Forgetting
+from rollcall.gallery.forgetting import PersonRemoval
 from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
-from rollcall.gallery.gallery_places import FilePlace, StorePlace, read_gallery
+from rollcall.gallery.gallery_locations import GalleryFile, GalleryObject, read_gallery
 from rollcall.stores.boto import s3_client
 from rollcall.stores.memory import MemoryStore
 from rollcall.stores.s3 import S3Store
@@ -45,7 +45,7 @@ def gallery_of(*names: str) -> Gallery:
 def adding(name: str) -> Callable[[bytes | None], bytes | None]:
     def change(body: bytes | None) -> bytes | None:
         gallery = parse_gallery(body) if body else empty_gallery()
-        return render_gallery(gallery.with_face(name, encoding(len(gallery))))
+        return render_gallery(gallery.with_encoding(name, encoding(len(gallery))))
 
     return change
 
@@ -80,7 +80,7 @@ def test_processes_that_enrol_and_remove_at_once_lose_nothing(
 
 
 def test_the_file_keeps_its_owner_and_mode(path: Path, tmp_path: Path, quick_faces: None) -> None:
-    """Otherwise root removes somebody, and the function can no longer read the gallery."""
+    """Otherwise, the function could no longer read the gallery after root had changed it."""
     path.write_bytes(render_gallery(gallery_of("alice", "bob")))
     path.chmod(0o640)
     if os.geteuid() == 0:
@@ -99,13 +99,13 @@ def test_the_file_keeps_its_owner_and_mode(path: Path, tmp_path: Path, quick_fac
 
 
 def test_extended_attributes_stay(path: Path) -> None:
-    """Access lists are among them."""
-    FilePlace(path).save(render_gallery(gallery_of("alice")))
+    """Access control lists are extended attributes."""
+    GalleryFile(path).save(render_gallery(gallery_of("alice")))
     try:
         os.setxattr(path, "user.note", b"kept")
     except OSError:
         return  # this file system has none, so nothing can be lost
-    FilePlace(path).change(adding("bob"))
+    GalleryFile(path).update(adding("bob"))
     assert os.getxattr(path, "user.note") == b"kept"
 
 
@@ -127,23 +127,23 @@ def test_an_input_output_error_is_not_an_empty_gallery(
         return call
 
     with monkeypatch.context() as patch:
-        patch.setattr("rollcall.gallery.gallery_places.Path.stat", once(Path.stat, "stat"))
-        patch.setattr("rollcall.gallery.gallery_places.open", once(open, "open"), raising=False)
+        patch.setattr("rollcall.gallery.gallery_locations.Path.stat", once(Path.stat, "stat"))
+        patch.setattr("rollcall.gallery.gallery_locations.open", once(open, "open"), raising=False)
         result = enrol("bob", photo(tmp_path, 1), path)
     assert result.exit_code == 1
     assert "Input/output error" in result.output
     assert path.read_bytes() == body
 
 
-def test_a_loop_of_links_is_one_sentence(tmp_path: Path, path: Path) -> None:
+def test_a_loop_of_links_is_a_gallery_error(tmp_path: Path, path: Path) -> None:
     path.symlink_to(path)
     with pytest.raises(GalleryError, match="cannot be"):
-        FilePlace(path).change(adding("bob"))
+        GalleryFile(path).update(adding("bob"))
     with pytest.raises(GalleryError, match="cannot be"):
-        FilePlace(path).save(b"")
+        GalleryFile(path).save(b"")
 
 
-def test_the_folder_is_on_disk_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_folder_is_synced_to_disk_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[bool] = []
     sync = os.fsync
 
@@ -152,39 +152,39 @@ def test_the_folder_is_on_disk_too(path: Path, monkeypatch: pytest.MonkeyPatch) 
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", watched)
-    FilePlace(path).save(render_gallery(gallery_of("alice")))
+    GalleryFile(path).save(render_gallery(gallery_of("alice")))
     assert synced == [False, True]
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from rollcall.gallery.gallery_places import FilePlace
+from rollcall.gallery.gallery_locations import GalleryFile
 os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
-FilePlace(Path(sys.argv[1])).save(b"PK\\x03\\x04 with encodings")
+GalleryFile(Path(sys.argv[1])).save(b"PK\\x03\\x04 with encodings")
 """
 
 
-def test_what_a_killed_command_left_is_swept_and_nothing_else(tmp_path: Path, path: Path) -> None:
+def test_only_temporary_files_of_killed_commands_are_deleted(tmp_path: Path, path: Path) -> None:
     argv = [sys.executable, "-c", KILLED, str(path)]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     assert subprocess.run(argv, check=False, env=env).returncode == -signal.SIGKILL
     (left,) = tmp_path.iterdir()
-    before = tmp_path / ".gallery-a1b2c3d_"  # the name that an earlier version gave
+    before = tmp_path / ".gallery-a1b2c3d_"  # a temporary name of an earlier version
     before.write_bytes(b"PK\x03\x04")
     theirs = [tmp_path / name for name in (".gallery-holidays", ".gallery-old.npz", "notes.part")]
     for each in theirs:
         each.write_text("mine")
-    FilePlace(path).save(render_gallery(gallery_of("alice")))
+    GalleryFile(path).save(render_gallery(gallery_of("alice")))
     assert left.exists(), "it may belong to a command that is running"
     old_s = time.time() - 2 * gallery_files.ABANDONED_S
     for each in (left, before, *theirs):
         os.utime(each, (old_s, old_s))
-    FilePlace(path).change(adding("bob"))
+    GalleryFile(path).update(adding("bob"))
     assert set(tmp_path.iterdir()) == {path, *theirs}
 
 
-def test_a_writer_waits_for_the_lock_and_says_so(
+def test_waiting_too_long_for_the_lock_is_a_gallery_error(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "LOCK_WAIT_S", 0.2)
@@ -192,14 +192,14 @@ def test_a_writer_waits_for_the_lock_and_says_so(
         locks.locked(tmp_path),
         pytest.raises(GalleryError, match="another process has been changing"),
     ):
-        FilePlace(path).save(b"")
-    FilePlace(path).save(render_gallery(gallery_of("alice")))
+        GalleryFile(path).save(b"")
+    GalleryFile(path).save(render_gallery(gallery_of("alice")))
 
 
-def test_a_file_is_locked_where_a_folder_cannot_be(
+def test_a_file_is_locked_if_the_folder_cannot_be_locked(
     tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on NFS."""
+    """NFS cannot lock folders."""
     lock = locks.fcntl.flock
 
     def of_nfs(handle: int, how: int) -> None:
@@ -209,32 +209,32 @@ def test_a_file_is_locked_where_a_folder_cannot_be(
 
     monkeypatch.setattr(locks.fcntl, "flock", of_nfs)
     monkeypatch.setattr(locks, "LOCK_WAIT_S", 0.2)
-    FilePlace(path).change(adding("alice"))
+    GalleryFile(path).update(adding("alice"))
     with locks.locked(tmp_path), pytest.raises(GalleryError, match="another process"):
-        FilePlace(path).change(adding("bob"))
-    FilePlace(path).change(adding("carol"))
-    assert read_gallery(FilePlace(path)).people == ("alice", "carol")
+        GalleryFile(path).update(adding("bob"))
+    GalleryFile(path).update(adding("carol"))
+    assert read_gallery(GalleryFile(path)).people == ("alice", "carol")
 
 
-def test_converting_replaces_no_other_gallery(tmp_path: Path, path: Path) -> None:
+def test_converting_does_not_replace_another_gallery(tmp_path: Path, path: Path) -> None:
     old = tmp_path / "old.npz"
     old.write_bytes(render_gallery(gallery_of("alice")))
     argv = ["gallery", "convert", str(old), str(path)]
     for _ in range(2):
         assert CliRunner().invoke(cli.main, argv).exit_code == 0
-    FilePlace(path).change(adding("bob"))
+    GalleryFile(path).update(adding("bob"))
     result = CliRunner().invoke(cli.main, argv)
     assert result.exit_code == 1
     assert "other people or encodings; name a new file" in result.stderr
-    assert read_gallery(FilePlace(path)).people == ("alice", "bob")
+    assert read_gallery(GalleryFile(path)).people == ("alice", "bob")
     same = ["gallery", "convert", str(path), str(path)]
     assert CliRunner().invoke(cli.main, same).exit_code == 0
 
 
-def test_up_replaces_no_gallery_that_came_meanwhile(
+def test_up_does_not_replace_a_gallery_that_appeared_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The default gallery is missing when `up` looks, and there when it writes."""
+    """The default gallery appears after `up` has found it missing, and before `up` writes it."""
     monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / ".local" / "share" / "rollcall" / "gallery.npz"
     real = locks.locked
@@ -250,34 +250,36 @@ def test_up_replaces_no_gallery_that_came_meanwhile(
     def stop(*args: Any) -> Any:
         raise Stopped
 
-    monkeypatch.setattr("rollcall.gallery.gallery_places.locked", late)
+    monkeypatch.setattr("rollcall.gallery.gallery_locations.locked", late)
     monkeypatch.setattr("devstack.up.OpenFaasStack", stop)
     with pytest.raises(Stopped):
         run_up(tmp_path / "up", {}, "", lambda: None)
-    assert read_gallery(FilePlace(path)).people == ("alice",)
+    assert read_gallery(GalleryFile(path)).people == ("alice",)
 
 
-def test_a_near_name_is_refused_and_listed(tmp_path: Path, path: Path, quick_faces: None) -> None:
+def test_a_similar_name_is_refused_and_listed(
+    tmp_path: Path, path: Path, quick_faces: None
+) -> None:
     assert enrol("Ada", photo(tmp_path, 1), path).exit_code == 0
     for name in ("ada", "A\u200bda", "Unknown "):
         result = enrol(name, photo(tmp_path, 2), path)
         assert (result.exit_code, "looks like" in result.stderr) == (1, True)
     assert enrol(" Ada\u00a0", photo(tmp_path, 3), path).exit_code == 0
-    assert read_gallery(FilePlace(path)).names == ("Ada", "Ada")
-    near = gallery_of("Ada", "ada", "A\u200bda", "Grace")
-    path.write_bytes(render_gallery(near))
+    assert read_gallery(GalleryFile(path)).names == ("Ada", "Ada")
+    similar = gallery_of("Ada", "ada", "A\u200bda", "Grace")
+    path.write_bytes(render_gallery(similar))
     argv = ["gallery", "remove", "Ada", "--encodings", str(path)]
     for option in ((), ("--yes",)):
         result = CliRunner().invoke(cli.main, [*argv, *option])
         assert result.exit_code == 0
         for name in ("ada", "A\u200bda"):
-            assert f"{name!r} looks like that name and stays" in result.stderr
+            assert f"kept {name!r}, which looks like that name" in result.stderr
         assert "Grace" not in result.stderr
     result = CliRunner().invoke(cli.main, ["gallery", "remove", "ADA", "--encodings", str(path)])
     assert (result.exit_code, "'ada'" in result.stderr) == (1, True)
 
 
-def test_a_near_name_that_another_command_enrols_meanwhile(
+def test_a_similar_name_enrolled_meanwhile_is_refused(
     tmp_path: Path, path: Path, quick_faces: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = locks.locked
@@ -286,13 +288,13 @@ def test_a_near_name_that_another_command_enrols_meanwhile(
         path.write_bytes(render_gallery(gallery_of("ada")))
         return real(folder)
 
-    monkeypatch.setattr("rollcall.gallery.gallery_places.locked", late)
+    monkeypatch.setattr("rollcall.gallery.gallery_locations.locked", late)
     result = enrol("Ada", photo(tmp_path, 2), path)
     assert (result.exit_code, "looks like 'ada'" in result.stderr) == (1, True)
-    assert read_gallery(FilePlace(path)).people == ("ada",)
+    assert read_gallery(GalleryFile(path)).people == ("ada",)
 
 
-def test_converting_names_the_look_alikes(tmp_path: Path, path: Path) -> None:
+def test_converting_lists_names_that_look_alike(tmp_path: Path, path: Path) -> None:
     old = tmp_path / "old.npz"
     old.write_bytes(render_gallery(gallery_of("Ada", "ada", "Grace")))
     result = CliRunner().invoke(cli.main, ["gallery", "convert", str(old), str(path)])
@@ -305,7 +307,7 @@ def test_converting_names_the_look_alikes(tmp_path: Path, path: Path) -> None:
 
 
 class Ignoring(MemoryStore):
-    """Takes every write, whatever its condition."""
+    """A store that ignores the condition of a write."""
 
     def write_if(
         self,
@@ -320,7 +322,7 @@ class Ignoring(MemoryStore):
 
 
 class NeverMatching(MemoryStore):
-    """Creates on condition, but refuses every replacement, as Ceph 16 does in versioned buckets."""
+    """A store that refuses every conditional replacement, as Ceph 16 does in versioned buckets."""
 
     def write_if(
         self,
@@ -337,45 +339,48 @@ class NeverMatching(MemoryStore):
 
 
 @pytest.fixture(params=["memory", "s3", "versions", "ignoring", "never matching"])
-def place(request: pytest.FixtureRequest) -> StorePlace:
+def location(request: pytest.FixtureRequest) -> GalleryObject:
     bucket = f"galleries-{uuid.uuid4().hex[:8]}"
     if request.param == "memory":
-        return StorePlace(MemoryStore(), bucket, "gallery.npz")
+        return GalleryObject(MemoryStore(), bucket, "gallery.npz")
     if request.param in ("ignoring", "never matching"):
         store = Ignoring() if request.param == "ignoring" else NeverMatching()
-        return StorePlace(store, bucket, "gallery.npz")
+        return GalleryObject(store, bucket, "gallery.npz")
     client = s3_client(embedded_settings(request.getfixturevalue("moto_url")))
     s3 = S3Store(client)
     s3.create_bucket(bucket)
     if request.param == "versions":
-        kept = {"Status": "Enabled"}
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=kept)
-    return StorePlace(s3, bucket, "gallery.npz")
+        versioning = {"Status": "Enabled"}
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versioning)
+    return GalleryObject(s3, bucket, "gallery.npz")
 
 
-def keys(place: StorePlace) -> list[str]:
-    listed = [*place.store.list_objects(place.bucket), *place.store.old_versions(place.bucket)]
+def keys(location: GalleryObject) -> list[str]:
+    listed = [
+        *location.store.list_objects(location.bucket),
+        *location.store.old_versions(location.bucket),
+    ]
     return sorted({info.key for info in listed})
 
 
-def test_a_change_creates_and_replaces_and_leaves_nothing_else(place: StorePlace) -> None:
+def test_changes_create_and_replace_only_the_gallery(location: GalleryObject) -> None:
     for name in ("alice", "bob"):
-        place.change(adding(name))
-    assert read_gallery(place).people == ("alice", "bob")
-    assert keys(place) == ["gallery.npz"]
+        location.update(adding(name))
+    assert read_gallery(location).people == ("alice", "bob")
+    assert keys(location) == ["gallery.npz"]
 
 
-def conditional(place: StorePlace) -> bool:
-    return not isinstance(place.store, Ignoring | NeverMatching)
+def supports_conditions(location: GalleryObject) -> bool:
+    return not isinstance(location.store, Ignoring | NeverMatching)
 
 
 @pytest.mark.parametrize("first", [[], ["alice"]])
-def test_a_writer_that_comes_between_is_kept(place: StorePlace, first: list[str]) -> None:
-    """A writer without locks, which comes between our look and our write."""
-    if not conditional(place):
-        return  # nothing keeps other programs apart there, and docs/security.md says so
+def test_the_changes_of_another_writer_are_kept(location: GalleryObject, first: list[str]) -> None:
+    """The other writer uses no locks, and writes between our read and our write."""
+    if not supports_conditions(location):
+        return  # these stores cannot keep other programs apart, as docs/security.md says
     if first:
-        place.save(render_gallery(gallery_of(*first)))
+        location.save(render_gallery(gallery_of(*first)))
     others = ["zoe", "yan", "xi"]
 
     def change(body: bytes | None) -> bytes | None:
@@ -383,53 +388,53 @@ def test_a_writer_that_comes_between_is_kept(place: StorePlace, first: list[str]
         if others:
             theirs = adding(others.pop())(body)
             assert theirs
-            place.store.write(place.bucket, place.key, theirs, "", {})
+            location.store.write(location.bucket, location.key, theirs, "", {})
         return new
 
-    place.change(change)
-    assert read_gallery(place).people == tuple(sorted([*first, "bob", "xi", "yan", "zoe"]))
+    location.update(change)
+    assert read_gallery(location).people == tuple(sorted([*first, "bob", "xi", "yan", "zoe"]))
 
 
-def test_a_gallery_that_is_deleted_meanwhile_is_made_anew(place: StorePlace) -> None:
-    if not conditional(place):
+def test_a_gallery_that_is_deleted_meanwhile_is_created_again(location: GalleryObject) -> None:
+    if not supports_conditions(location):
         return
-    place.save(render_gallery(gallery_of("alice")))
-    looks: list[bool] = []
+    location.save(render_gallery(gallery_of("alice")))
+    found: list[bool] = []
 
     def change(body: bytes | None) -> bytes | None:
         new = adding("bob")(body)
-        if not looks:
-            place.store.delete(place.bucket, place.key)
-        looks.append(body is not None)
+        if not found:
+            location.store.delete(location.bucket, location.key)
+        found.append(body is not None)
         return new
 
-    place.change(change)
-    assert looks == [True, False]
-    assert read_gallery(place).people == ("bob",)
+    location.update(change)
+    assert found == [True, False]
+    assert read_gallery(location).people == ("bob",)
 
 
-def test_others_that_always_come_first_are_an_error(
-    place: StorePlace, monkeypatch: pytest.MonkeyPatch
+def test_other_writers_that_are_always_faster_are_an_error(
+    location: GalleryObject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not conditional(place):
+    if not supports_conditions(location):
         return
-    monkeypatch.setattr(gallery_objects, "TRIES", 3)
+    monkeypatch.setattr(gallery_objects, "MAX_TRIES", 3)
     count = 0
 
     def change(body: bytes | None) -> bytes | None:
         nonlocal count
         count += 1
-        place.store.write(place.bucket, place.key, b"%d" % count, "", {})
+        location.store.write(location.bucket, location.key, b"%d" % count, "", {})
         return b"ours"
 
     with pytest.raises(ObjectChanged, match="later"):
-        place.change(change)
+        location.update(change)
     assert count == 3
-    assert place.load() == b"3"
+    assert location.load() == b"3"
 
 
 def test_a_lost_answer_to_our_own_write_is_not_another_writer() -> None:
-    class Forgetful(MemoryStore):
+    class LosesOneAnswer(MemoryStore):
         lost = 0
 
         def write_if(
@@ -446,25 +451,27 @@ def test_a_lost_answer_to_our_own_write_is_not_another_writer() -> None:
                 self.lost += 1
                 raise ObjectChanged("the repeat of a write whose answer was lost")
 
-    store = Forgetful()
+    store = LosesOneAnswer()
     store.write("g", "gallery.npz", render_gallery(gallery_of("alice", "bob")), "", {})
-    (trace,) = Forgetting("bob", really=True).in_gallery(StorePlace(store, "g", "gallery.npz"))
-    assert (trace.count, store.lost) == (1, 1)
+    (mention,) = PersonRemoval("bob", dry_run=False).remove_from_gallery(
+        GalleryObject(store, "g", "gallery.npz")
+    )
+    assert (mention.count, store.lost) == (1, 1)
 
 
 def test_a_lock_object_keeps_two_commands_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery_objects, "LOCK_WAIT_S", 0.2)
     store = Ignoring()
-    place = StorePlace(store, "g", "gallery.npz")
+    location = GalleryObject(store, "g", "gallery.npz")
 
     def change(body: bytes | None) -> bytes | None:
         with pytest.raises(GalleryError, match=r"delete s3://g/gallery\.npz\.lock-"):
-            place.change(adding("bob"))
+            location.update(adding("bob"))
         return adding("alice")(body)
 
-    place.change(change)
-    assert read_gallery(place).people == ("alice",)
-    assert keys(place) == ["gallery.npz"]
+    location.update(change)
+    assert read_gallery(location).people == ("alice",)
+    assert keys(location) == ["gallery.npz"]
 
 
 def test_the_lock_object_of_a_killed_command_expires(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,13 +480,13 @@ def test_the_lock_object_of_a_killed_command_expires(monkeypatch: pytest.MonkeyP
         old_s = time.time() - 2 * gallery_objects.LOCK_EXPIRES_S
         patch.setattr(time, "time", lambda: old_s)
         store.write("g", "gallery.npz.lock-abc", b"", "", {})
-    place = StorePlace(store, "g", "gallery.npz")
-    place.change(adding("alice"))
-    assert keys(place) == ["gallery.npz"]
+    location = GalleryObject(store, "g", "gallery.npz")
+    location.update(adding("alice"))
+    assert keys(location) == ["gallery.npz"]
 
 
-def test_keys_that_may_write_the_gallery_alone_suffice() -> None:
-    """A policy may name just that object. The condition is sent all the same."""
+def test_keys_that_may_write_only_the_gallery_suffice() -> None:
+    """A policy may allow only this object. The write is still conditional."""
 
     class Narrow(MemoryStore):
         def write_if(
@@ -502,20 +509,20 @@ def test_keys_that_may_write_the_gallery_alone_suffice() -> None:
             if key != "gallery.npz":
                 raise StoreMisconfigured("refused with AccessDenied")
 
-    place = StorePlace(Narrow(), "g", "gallery.npz")
-    place.change(adding("alice"))
-    assert read_gallery(place).people == ("alice",)
+    location = GalleryObject(Narrow(), "g", "gallery.npz")
+    location.update(adding("alice"))
+    assert read_gallery(location).people == ("alice",)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("down"), StoreMisconfigured("refused")])
 def test_a_store_that_does_not_answer_is_not_an_empty_gallery(error: Exception) -> None:
     class Down(MemoryStore):
-        def read_tagged(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
+        def read_with_etag(self, bucket: str, key: str, max_bytes: int) -> tuple[bytes, str]:
             raise error
 
     store: ObjectStore = Down()
     body = render_gallery(gallery_of("alice"))
     store.write("g", "gallery.npz", body, "", {})
     with pytest.raises(type(error)):
-        StorePlace(store, "g", "gallery.npz").change(adding("bob"))
+        GalleryObject(store, "g", "gallery.npz").update(adding("bob"))
     assert store.read("g", "gallery.npz", 1 << 20) == body

@@ -1,4 +1,7 @@
-"""Files with several video tracks: the one with moving pictures and faces is used, and named."""
+"""In files with several video tracks, the track with moving pictures and faces is used.
+
+The report says which track was used, and how many were searched.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def run(path: Path, scan: str = "identify") -> tuple[list[str], dict[str, Any]]:
     return [person["name"] for person in answer["people"]], tracks
 
 
-def told(track: int, tracks: int, searched: int) -> dict[str, int]:
+def coverage_of(track: int, tracks: int, searched: int) -> dict[str, int]:
     return {"video_track": track, "video_tracks": tracks, "video_tracks_searched": searched}
 
 
@@ -53,34 +56,36 @@ def test_the_track_with_faces_is_used(
     tmp_path: Path, camera: Path, slides: Path, extension: str, scan: str
 ) -> None:
     path = joined(tmp_path / f"a.{extension}", slides, camera)
-    assert run(path, scan) == (["alice"], told(2, 2, 2))
+    assert run(path, scan) == (["alice"], coverage_of(2, 2, 2))
     path = joined(tmp_path / f"b.{extension}", camera, slides)
     assert run(path, scan)[0] == ["alice"]
 
 
-def test_a_person_who_comes_late_on_the_second_track_is_found(tmp_path: Path, slides: Path) -> None:
+def test_a_person_who_appears_late_on_the_second_track_is_found(
+    tmp_path: Path, slides: Path
+) -> None:
     late = paint_video(tmp_path / "late.mp4", [], ["red"], frames_each=20)
-    assert run(joined(tmp_path / "a.mp4", slides, late)) == (["alice"], told(2, 2, 2))
+    assert run(joined(tmp_path / "a.mp4", slides, late)) == (["alice"], coverage_of(2, 2, 2))
 
 
 @pytest.mark.parametrize("faces", [[], ["blue"]])
-def test_a_thumbnail_is_looked_at_last(tmp_path: Path, camera: Path, faces: list[str]) -> None:
-    """Even if it is the default track, and even if it shows somebody."""
+def test_a_thumbnail_is_searched_last(tmp_path: Path, camera: Path, faces: list[str]) -> None:
+    """That is so even if the thumbnail is the default track, and even if it shows a person."""
     frame = paint_frame(faces, 1920, 1080)
     still = tmp_path / "thumb.jpg"
     cv2.imwrite(str(still), frame)
     options = "-disposition:v:0 default -disposition:v:1 0"
     path = joined(tmp_path / "a.mkv", still, camera, options=options)
-    assert run(path) == (["alice"], told(2, 2, 1))
+    assert run(path) == (["alice"], coverage_of(2, 2, 1))
 
 
-def test_nobody_on_any_track(tmp_path: Path, slides: Path) -> None:
-    assert run(joined(tmp_path / "a.mp4", slides, slides)) == ([], told(1, 2, 2))
+def test_all_tracks_are_searched_if_none_shows_a_face(tmp_path: Path, slides: Path) -> None:
+    assert run(joined(tmp_path / "a.mp4", slides, slides)) == ([], coverage_of(1, 2, 2))
 
 
 def test_no_more_than_three_tracks_are_searched(tmp_path: Path, slides: Path, camera: Path) -> None:
     names, coverage = run(joined(tmp_path / "a.mkv", slides, slides, slides, camera))
-    assert (names, coverage) == ([], told(1, 4, 3))
+    assert (names, coverage) == ([], coverage_of(1, 4, 3))
 
 
 def test_a_track_that_cannot_be_decoded_is_left_out(
@@ -90,10 +95,10 @@ def test_a_track_that_cannot_be_decoded_is_left_out(
     at = film.index(b"avcC") + 12
     film[at : at + 24] = bytes(24)
     (tmp_path / "a.mp4").write_bytes(film)
-    assert run(tmp_path / "a.mp4") == (["alice"], told(2, 2, 1))
+    assert run(tmp_path / "a.mp4") == (["alice"], coverage_of(2, 2, 1))
 
 
-def test_a_file_of_which_no_track_can_be_decoded(tmp_path: Path) -> None:
+def test_a_file_without_a_track_that_can_be_decoded_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"\0\0\0\x20ftypisom" + bytes(100))
     with pytest.raises(NotAVideo):

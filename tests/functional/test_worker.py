@@ -1,4 +1,4 @@
-"""The worker between real queues over HTTP; only the Lambda is a stand-in."""
+"""The worker, with queues of a moto server over HTTP and a stand-in for the Lambda."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,10 @@ from support.queues import Queues, StandInLambda, csv_of, function_error
 from support.servers import Reply, serve_function
 from support.waiting import wait_until
 
-from rollcall.core import retry as verdict_module
 from rollcall.core.errors import SettingsError
-from rollcall.core.retry import Verdict
+from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.stores.boto import sqs_client
-from rollcall.worker import pump as pump_module
 from rollcall.worker import result_files
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters, replay
@@ -34,10 +33,10 @@ from rollcall.worker.worker_service import Worker
 Before = Callable[[int, str], Reply | None]
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict_module, "FIRST_DELAY_S", 0.1)
-    monkeypatch.setattr(pump_module, "POLL_S", 1)
+def quick_policy(settings: Settings) -> RetryPolicy:
+    """Retries come within a second, even if an answer asks for five."""
+    policy = RetryPolicy.from_settings(settings)
+    return replace(policy, first_delay_s=0.1, max_delay_s=1.0, min_busy_delay_s=0.01)
 
 
 @pytest.fixture
@@ -47,12 +46,12 @@ def queues(moto_url: str, tmp_path: Path) -> Queues:
 
 @contextmanager
 def working(queues: Queues, before: Before = lambda number, key: None) -> Iterator[StandInLambda]:
-    """A worker in a thread, and the Lambda that it calls."""
+    """Run a worker, and yield the Lambda that it calls."""
     function = StandInLambda(queues, before)
     stop = threading.Event()
     with serve_function(function.reply) as url:
         settings = parse_settings({**queues.values, "LAMBDA_ENDPOINT_URL": url})
-        worker = Worker(settings)
+        worker = Worker(settings, policy=quick_policy(settings), poll_s=1)
         thread = threading.Thread(target=worker.run, args=(stop,))
         thread.start()
         try:
@@ -67,14 +66,14 @@ def counts(queues: Queues) -> dict[str, int]:
     return json.loads((queues.folder / "worker.json").read_text())
 
 
-def taken(queues: Queues) -> int:
-    """Results, in whatever order: of two at once, the earlier one may come too late."""
+def received(queues: Queues) -> int:
+    """The number of results received, including those that came too late to be written."""
     found = counts(queues)
     return found["written"] + found["outdated"]
 
 
 def wait_dead(queues: Queues, count: int) -> dict[str, str]:
-    """Body -> code, of so many dead letters."""
+    """Wait for `count` dead letters, and return their codes by body."""
     found: dict[str, str] = {}
 
     def there() -> bool:
@@ -119,22 +118,22 @@ def test_every_event_becomes_a_call_and_every_result_a_file(queues: Queues) -> N
     assert {path.name for path in inside.parent.iterdir()} == {"results"}
 
 
-def test_a_key_with_a_nul_in_a_result_has_a_file_too(queues: Queues) -> None:
+def test_a_key_with_a_nul_character_has_a_file_too(queues: Queues) -> None:
     queues.result.send(queues.result_message("nul\x00.mp4"), {})
     with working(queues):
         wait_until(lambda: "nul\x00.mp4" in queues.files(), "the file")
 
 
-def test_a_message_that_comes_twice_leaves_one_file(queues: Queues) -> None:
+def test_a_message_that_is_delivered_twice_leaves_one_file(queues: Queues) -> None:
     for _ in range(2):
         queues.input.send(queues.event("a.mp4"), {})
         queues.result.send(queues.result_message("b.mp4"), {})
     with working(queues):
-        wait_until(lambda: taken(queues) == 4, "four results")
+        wait_until(lambda: received(queues) == 4, "four results")
     assert queues.files() == {key: csv_of(key) for key in ("a.mp4", "b.mp4")}
 
 
-def test_several_videos_of_one_message_are_called_for_one_by_one(queues: Queues) -> None:
+def test_the_lambda_is_called_for_each_video_of_a_message(queues: Queues) -> None:
     records = [
         {
             "eventSource": "aws:s3",
@@ -157,7 +156,7 @@ POISON = {
 }
 
 
-def test_poison_is_a_dead_letter_and_nothing_waits_for_it(queues: Queues) -> None:
+def test_invalid_messages_become_dead_letters_and_do_not_delay_others(queues: Queues) -> None:
     test_event = json.dumps({"Service": "Amazon S3", "Event": "s3:TestEvent"})
     wrong_bucket = json.loads(queues.result_message("x.mp4"))
     wrong_bucket["video"]["bucket"] = "other"
@@ -187,7 +186,7 @@ def test_poison_is_a_dead_letter_and_nothing_waits_for_it(queues: Queues) -> Non
     assert counts(queues)["dead"] == len(bad_results) + len(POISON)
 
 
-def test_one_bad_record_costs_its_neighbour_nothing(queues: Queues) -> None:
+def test_one_bad_record_does_not_affect_the_others(queues: Queues) -> None:
     good = {
         "eventSource": "aws:s3",
         "eventName": "ObjectCreated:Put",
@@ -199,7 +198,7 @@ def test_one_bad_record_costs_its_neighbour_nothing(queues: Queues) -> None:
         wait_dead(queues, 1)
 
 
-def test_a_failed_video_has_a_file_that_says_why(queues: Queues) -> None:
+def test_a_failed_video_has_a_file_with_its_error(queues: Queues) -> None:
     error = {"code": "too_large", "message": "=more than MAX_VIDEO_BYTES", "retryable": False}
     body = queues.result_message("a.mp4", status="failed", csv=None, error=error)
 
@@ -212,11 +211,11 @@ def test_a_failed_video_has_a_file_that_says_why(queues: Queues) -> None:
         wait_until(lambda: "a.mp4" in queues.files(), "the file")
     text = "error,message\r\ntoo_large,'=more than MAX_VIDEO_BYTES\r\n"
     assert queues.files() == {"a.mp4": text}
-    assert function.calls == {"a.mp4": 1}, "a refusal is not asked for again"
+    assert function.calls == {"a.mp4": 1}, "a refused video is not called for again"
     assert counts(queues)["failed"] == 1
 
 
-def test_cells_of_a_result_that_others_sent_are_made_safe(queues: Queues) -> None:
+def test_cells_that_a_spreadsheet_would_run_are_made_safe(queues: Queues) -> None:
     header = csv_of("a.mp4").split("\r\n")[0]
     csv = f'{header}\r\n=1,"x;=2","a\x1b[2J",0.00,0.00,1,=3\r\n'
     queues.result.send(queues.result_message("a.mp4", csv=csv), {})
@@ -227,17 +226,18 @@ def test_cells_of_a_result_that_others_sent_are_made_safe(queues: Queues) -> Non
 
 
 def test_an_earlier_result_does_not_replace_a_later_one(queues: Queues) -> None:
-    """The later one is there already when the earlier comes again."""
+    """The earlier result is delivered again when the later one is already on disk."""
     queues.result.send(queues.result_message("a.mp4", csv=csv_of("earlier")), {})
-    (earlier,) = queues.result.receive(1, 0, 0)
-    queues.result.change_visibility(earlier, 3)
+    (earlier,) = queues.result.receive(1, 5, 3600)
     queues.result.send(queues.result_message("a.mp4", csv=csv_of("later")), {})
     with working(queues):
+        wait_until(lambda: "a.mp4" in queues.files(), "the later one")
+        queues.result.change_visibility(earlier, 0)
         wait_until(lambda: counts(queues)["outdated"] == 1, "the earlier one")
     assert queues.files() == {"a.mp4": csv_of("later")}
 
 
-def test_a_result_too_long_for_its_message_is_fetched(queues: Queues) -> None:
+def test_a_result_too_long_for_its_message_is_read_from_the_bucket(queues: Queues) -> None:
     queues.store.create_bucket(queues.settings.output_bucket)
     bucket, body = queues.settings.output_bucket, csv_of("a.mp4").encode()
     queues.store.write(bucket, "a.csv", body, "text/csv", {})
@@ -257,7 +257,7 @@ def test_a_result_too_long_for_its_message_is_fetched(queues: Queues) -> None:
     ],
     ids=["function error", "busy", "service down", "store down", "strange"],
 )
-def test_what_may_go_away_is_tried_again(queues: Queues, trouble: Reply) -> None:
+def test_temporary_failures_are_retried(queues: Queues, trouble: Reply) -> None:
     if trouble[0] == 429:
         headers = {"X-Amzn-ErrorType": "TooManyRequestsException"}
         trouble = (429, headers, trouble[2])
@@ -268,10 +268,10 @@ def test_what_may_go_away_is_tried_again(queues: Queues, trouble: Reply) -> None
     assert not queues.dead_letters()
 
 
-def test_what_the_function_did_not_foresee_is_tried_three_times(queues: Queues) -> None:
+def test_after_unexpected_errors_the_lambda_is_called_three_times(queues: Queues) -> None:
     queues.values["MAX_ATTEMPTS"] = "20"
     queues.input.send(queues.event("a.mp4"), {})
-    failure = function_error("internal: call 1", "TransientError")
+    failure = function_error("internal: call 1", "UnexpectedError")
     with working(queues, lambda number, key: failure) as function:
         wait_until(queues.dead_letters, "the dead letter")
     assert function.calls == {"a.mp4": 3}
@@ -281,6 +281,7 @@ FOREIGN: dict[str, Reply] = {
     "killed": function_error("RequestId: 7 Error: Runtime exited with error: signal: killed"),
     "time-out": function_error("Task timed out after 300.00 seconds", "Sandbox.Timedout"),
     "another function's error": function_error("internal: disk full", "RuntimeError"),
+    "our error, but an expected one": function_error("store_unavailable: x", "TransientError"),
     "another function's answer": (200, {}, b'{"ok": true}'),
     "no JSON": (200, {}, b"null"),
     "a status that is not a number": (200, {}, b'{"statusCode": Infinity}'),
@@ -294,7 +295,9 @@ FOREIGN: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_what_our_function_did_not_say_uses_every_attempt(queues: Queues, kind: str) -> None:
+def test_failures_of_other_programs_are_retried_until_the_last_attempt(
+    queues: Queues, kind: str
+) -> None:
     queues.values["MAX_ATTEMPTS"] = "5"
     queues.input.send(queues.event("a.mp4"), {})
     with working(queues, lambda number, key: FOREIGN[kind] if number < 5 else None) as function:
@@ -303,8 +306,7 @@ def test_what_our_function_did_not_say_uses_every_attempt(queues: Queues, kind: 
     assert not queues.dead_letters()
 
 
-def test_being_busy_uses_up_no_attempt(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollcall.worker.invoker.BUSY_DELAY_S", 0.01)
+def test_busy_answers_use_up_no_attempts(queues: Queues) -> None:
     busy: Reply = (429, {"X-Amzn-ErrorType": "TooManyRequestsException"}, b"{}")
     queues.input.send(queues.event("a.mp4"), {})
     with working(queues, lambda number, key: busy if number < 6 else None) as function:
@@ -312,26 +314,28 @@ def test_being_busy_uses_up_no_attempt(queues: Queues, monkeypatch: pytest.Monke
     assert function.calls == {"a.mp4": 6}
 
 
-def test_what_does_not_go_away_is_a_dead_letter_that_can_be_replayed(queues: Queues) -> None:
+def test_a_lasting_failure_is_a_dead_letter_that_can_be_replayed(queues: Queues) -> None:
     queues.input.send(queues.event("a.mp4"), {})
     with working(queues, lambda number, key: function_error("bad day\n")) as function:
         (letter,) = wait_dead(queues, 1)
     assert function.calls == {"a.mp4": 3}
     assert letter == queues.event("a.mp4")
-    wait_until(lambda: len(queues.dead.receive(1, 1, 0)) == 1, "it to be visible again")
+    wait_until(lambda: len(queues.dead.receive(1, 1, 0)) == 1, "the dead letter to be visible")
     assert replay(queues.dead, {queues.input.name: queues.input}) == 1
     with working(queues):
         wait_until(lambda: "a.mp4" in queues.files(), "the file")
 
 
 def test_a_replayed_result_does_not_replace_a_later_one(queues: Queues) -> None:
-    """It died and was put back twice; what counts is when it was first sent."""
+    """It became a dead letter and was replayed twice. Only the time of its first sending counts."""
     queues.result.send(queues.result_message("a.mp4", csv=csv_of("earlier")), {})
-    ResultFiles(queues.folder)  # makes the folder
+    ResultFiles(queues.folder)  # creates the folder
     dead_letters = DeadLetters(queues.dead, Counters(queues.folder))
     for _ in range(2):
         (earlier,) = queues.result.receive(1, 5, 60)
-        dead_letters.bury(earlier, queues.result.name, Verdict("dead", "unavailable", "bad day"))
+        dead_letters.bury(
+            earlier, queues.result.name, AttemptResult("dead", "unavailable", "bad day")
+        )
         queues.result.delete(earlier)
         queues.result.send(queues.result_message("a.mp4", csv=csv_of("later")), {})
         with working(queues):
@@ -342,7 +346,7 @@ def test_a_replayed_result_does_not_replace_a_later_one(queues: Queues) -> None:
     assert queues.files() == {"a.mp4": csv_of("later")}
 
 
-def test_one_id_stands_in_all_log_lines_of_a_video(
+def test_all_log_lines_of_a_video_have_the_same_work_id(
     queues: Queues, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "rollcall")
@@ -362,31 +366,33 @@ def gone_message(queues: Queues, key: str) -> str:
     return queues.result_message(key, status="failed", csv=None, output=None, error=error)
 
 
-def test_a_video_deleted_since_keeps_its_result(queues: Queues) -> None:
-    """Its event came twice, the second time after it was deleted."""
+def test_a_video_that_was_deleted_keeps_its_result(queues: Queues) -> None:
+    """Its event was delivered twice, the second time after the video was deleted."""
     queues.result.send(queues.result_message("a.mp4"), {})
     (good,) = queues.result.receive(1, 5, 60)
     queues.result.send(gone_message(queues, "a.mp4"), {})
     queues.result.send(gone_message(queues, "b.mp4"), {})
     with working(queues):
-        wait_until(lambda: taken(queues) == 2, "what says that they are gone")
+        wait_until(lambda: received(queues) == 2, "the messages that both are gone")
         assert {text.split(",")[0] for text in queues.files().values()} == {"error"}
         queues.result.change_visibility(good, 0)
-        wait_until(lambda: taken(queues) == 3, "the result, which comes late")
+        wait_until(lambda: received(queues) == 3, "the result, which arrives late")
         queues.result.send(gone_message(queues, "a.mp4"), {})
-        wait_until(lambda: counts(queues)["outdated"] == 1, "what says so again")
+        wait_until(lambda: counts(queues)["outdated"] == 1, "the second message about a.mp4")
     assert queues.files()["a.mp4"] == csv_of("a.mp4")
     assert "it was deleted" in queues.files()["b.mp4"]
 
 
 @pytest.mark.parametrize("claimed", ["", "soon", "-1", "9" * 30, "99999999999999", "١"])
-def test_no_message_is_of_the_future(queues: Queues, claimed: str) -> None:
+def test_an_invalid_or_future_sent_time_is_replaced_by_the_queues(
+    queues: Queues, claimed: str
+) -> None:
     queues.result.send("x", {"sent_ms": claimed} if claimed else {})
     (message,) = queues.result.receive(1, 5, 60)
     assert message.sent_ms == message.queued_ms
 
 
-def test_a_message_that_kills_the_worker_each_time_is_a_dead_letter(queues: Queues) -> None:
+def test_a_message_that_kills_the_worker_each_time_becomes_a_dead_letter(queues: Queues) -> None:
     queues.input.send(queues.event("a.mp4"), {})
     for _ in range(3):
         (message,) = queues.input.receive(1, 5, 3)
@@ -397,7 +403,7 @@ def test_a_message_that_kills_the_worker_each_time_is_a_dead_letter(queues: Queu
     assert not function.calls
 
 
-def test_a_call_longer_than_the_visibility_is_made_once(queues: Queues) -> None:
+def test_a_call_longer_than_the_visibility_time_out_is_made_once(queues: Queues) -> None:
     released = threading.Event()
 
     def slow(number: int, key: str) -> None:
@@ -409,8 +415,8 @@ def test_a_call_longer_than_the_visibility_is_made_once(queues: Queues) -> None:
     assert function.calls == {"a.mp4": 1}
 
 
-def test_only_own_temporary_files_are_removed_and_only_among_results(tmp_path: Path) -> None:
-    """RESULTS_FOLDER may be mistyped, as a home folder for example."""
+def test_only_our_temporary_files_in_a_results_folder_are_removed(tmp_path: Path) -> None:
+    """RESULTS_FOLDER may be mistyped, and be somebody's home folder, for example."""
     folder, result = tmp_path / "home", f".rollcall-result-{os.getpid()}-{'0' * 32}.part"
     others = ["film.mkv.part", "deep/download.part", "tmpabcd1234.part", "worker.part"]
     others += [".rollcall-result-notes.part", f".rollcall-result-1-{'0' * 32}.part"]  # 1 is alive
@@ -433,7 +439,7 @@ def test_only_own_temporary_files_are_removed_and_only_among_results(tmp_path: P
     assert (tmp_path / "other" / result).exists()
 
 
-def test_what_a_killed_worker_was_writing_is_removed(tmp_path: Path) -> None:
+def test_temporary_files_of_a_killed_worker_are_removed(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys; from pathlib import Path\n"
         "from rollcall.worker.result_files import ResultFiles; files = ResultFiles(Path('.'))\n"
@@ -474,7 +480,7 @@ def test_two_workers_of_one_folder_keep_the_later_result(tmp_path: Path) -> None
 def test_a_message_that_is_not_text_becomes_a_dead_letter(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, where: str, body: str, bad: str
 ) -> None:
-    """SQS answers in JSON, which can hold half of a surrogate pair."""
+    """SQS answers in JSON, which can contain half of a surrogate pair."""
 
     def broken(parsed: dict[str, Any], **_: Any) -> None:
         for message in parsed.get("Messages", ()):
@@ -497,7 +503,9 @@ def test_a_message_that_is_not_text_becomes_a_dead_letter(
     assert letter.attributes["source"] == source.name
 
 
-def test_a_full_disk_loses_nothing(queues: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_result_is_lost_when_the_disk_is_full(
+    queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, calls = result_files.os.fsync, []
 
     def full_at_first(handle: int) -> None:
@@ -507,7 +515,7 @@ def test_a_full_disk_loses_nothing(queues: Queues, monkeypatch: pytest.MonkeyPat
         real(handle)
 
     queues.result.send(queues.result_message("a.mp4"), {})
-    ResultFiles(queues.folder)  # makes the folder
+    ResultFiles(queues.folder)  # creates the folder
     monkeypatch.setattr(result_files.os, "fsync", full_at_first)
     with working(queues):
         wait_until(lambda: len(calls) == 2, "two failures")
@@ -517,7 +525,7 @@ def test_a_full_disk_loses_nothing(queues: Queues, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{"])
-def test_counts_that_cannot_be_read_stop_no_work(queues: Queues, text: str) -> None:
+def test_counts_that_cannot_be_read_do_not_stop_the_work(queues: Queues, text: str) -> None:
     ResultFiles(queues.folder)
     (queues.folder / "worker.json").write_text(text)
     queues.result.send(queues.result_message("a.mp4"), {})
@@ -525,7 +533,7 @@ def test_counts_that_cannot_be_read_stop_no_work(queues: Queues, text: str) -> N
         wait_until(lambda: counts(queues)["written"] == 1, "the file")
 
 
-def test_counts_go_on_after_a_restart(queues: Queues) -> None:
+def test_counts_continue_after_a_restart(queues: Queues) -> None:
     for number in (1, 2):
         queues.result.send(queues.result_message(f"{number}.mp4"), {})
         with working(queues):
@@ -533,13 +541,13 @@ def test_counts_go_on_after_a_restart(queues: Queues) -> None:
 
 
 @pytest.mark.parametrize("name", ["INPUT_QUEUE_URL", "RESULT_QUEUE_URL", "DEAD_LETTER_QUEUE_URL"])
-def test_it_does_not_start_without_its_queues(queues: Queues, name: str) -> None:
+def test_the_worker_does_not_start_without_its_queues(queues: Queues, name: str) -> None:
     with pytest.raises(SettingsError, match=name):
         Worker(parse_settings({**queues.values, name: ""}))
 
 
 @pytest.mark.parametrize(("inside", "empty"), [("", True), ("INPUT_BUCKET", False)])
-def test_whether_the_buckets_were_empty_is_looked_at_once(
+def test_whether_the_buckets_were_empty_is_recorded_once(
     queues: Queues, inside: str, empty: bool
 ) -> None:
     for name in ("INPUT_BUCKET", "OUTPUT_BUCKET"):

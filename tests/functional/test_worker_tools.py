@@ -22,7 +22,7 @@ KEYS = ("a.mp4", "b.mp4")
 
 @pytest.fixture
 def queues(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Queues:
-    monkeypatch.chdir(tmp_path)  # where no credentials.env lies
+    monkeypatch.chdir(tmp_path)  # a folder without credentials.env
     return Queues(moto_url, tmp_path)
 
 
@@ -61,7 +61,7 @@ def iter_all(queues: Queues) -> list[Any]:
     return [each for part in iter(lambda: queues.input.receive(10, 0, 60), []) for each in part]
 
 
-def test_register_keeps_what_others_set_up(queues: Queues) -> None:
+def test_register_keeps_policies_and_notifications_of_others(queues: Queues) -> None:
     sqs, s3 = sqs_client(queues.settings), s3_client(queues.settings)
     statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}
     theirs = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -83,14 +83,14 @@ def test_register_keeps_what_others_set_up(queues: Queues) -> None:
     assert "theirs" in {each["Id"] for each in notifications}
 
 
-def test_register_tells_the_right_address_of_a_queue(queues: Queues) -> None:
+def test_register_reports_the_right_url_of_a_queue(queues: Queues) -> None:
     wrong = queues.result.url.replace("123456789012", "999999999999")
     done = run(worker.main, queues, "--register", RESULT_QUEUE_URL=wrong)
     assert done.exit_code == 2
     assert f"RESULT_QUEUE_URL should be {queues.result.url}" in done.stderr
 
 
-def test_without_its_queues_it_says_which_setting_is_missing(queues: Queues) -> None:
+def test_every_command_names_a_queue_setting_that_is_missing(queues: Queues) -> None:
     for args in ([], ["--register"], ["--replay"]):
         done = run(worker.main, queues, *args, DEAD_LETTER_QUEUE_URL="")
         assert done.exit_code == 2
@@ -103,13 +103,13 @@ def test_replay_puts_each_dead_letter_back_where_it_came_from(queues: Queues) ->
         queues.dead.send(f"of {queue.name}", attributes)
     queues.dead.send("of somebody else", {})
     done = run(worker.main, queues, "--replay")
-    assert done.output == "2 dead letters put back\n"
+    assert done.output == "put back 2 dead letters\n"
     for queue in (queues.input, queues.result):
         assert [each.body for each in queue.receive(10, 1, 1)] == [f"of {queue.name}"]
 
 
 class Round:
-    """A first run that went well; a test may spoil it."""
+    """The state after a correct first run, which tests change in one place."""
 
     def __init__(self, queues: Queues) -> None:
         self.queues = queues
@@ -126,7 +126,7 @@ class Round:
             "buckets_empty_at_first": True,
             "events": 2,
             "invoked": 2,
-            "max_at_once": 2,
+            "most_at_once": 2,
             "written": 2,
             "outdated": 0,
         }
@@ -143,7 +143,7 @@ class Round:
         return run(check.main, self.queues, *args)
 
 
-def test_a_first_run_is_right_in_all_its_counts(queues: Queues) -> None:
+def test_all_counts_of_a_correct_first_run_are_right(queues: Queues) -> None:
     done = Round(queues).check()
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[-8:] == [
@@ -178,25 +178,25 @@ def wrong_file(it: Round) -> None:
         (more_input, ["3 objects in the input"]),
         (lambda it: it.counts.update(events=3), ["3 events"]),
         (lambda it: it.counts.update(invoked=3), ["3 calls"]),
-        (lambda it: it.counts.update(max_at_once=1), ["2 calls of the Lambda, up to 1"]),
+        (lambda it: it.counts.update(most_at_once=1), ["2 calls of the Lambda, up to 1"]),
         (lambda it: it.counts.update(written=1), ["1 messages"]),
         (lost_file, ["2 messages taken from the result queue, 1 files", "1 of 2 files"]),
         (wrong_file, ["1 of 2 files"]),
     ],
 )
-def test_each_count_that_is_wrong_is_told(
+def test_each_wrong_count_is_reported(
     queues: Queues, spoil: Callable[[Round], object], wrong: list[str]
 ) -> None:
     it = Round(queues)
     spoil(it)
     done = it.check()
     assert done.exit_code == 1
-    told = [line.removeprefix("✗ ") for line in done.stdout.splitlines() if line[0] == "✗"]
-    assert len(told) == len(wrong)
-    assert all(line.startswith(start) for line, start in zip(told, wrong, strict=True))
+    reported = [line.removeprefix("✗ ") for line in done.stdout.splitlines() if line[0] == "✗"]
+    assert len(reported) == len(wrong)
+    assert all(line.startswith(start) for line, start in zip(reported, wrong, strict=True))
 
 
-def test_a_missing_result_is_wrong_in_both_lists(queues: Queues) -> None:
+def test_a_missing_result_is_reported_by_both_parts_of_the_check(queues: Queues) -> None:
     it = Round(queues)
     queues.store.delete(queues.settings.output_bucket, "a.csv")
     done = it.check()
@@ -205,7 +205,7 @@ def test_a_missing_result_is_wrong_in_both_lists(queues: Queues) -> None:
     assert "1/2 correct" in done.stdout
 
 
-def test_where_no_worker_was_it_says_where_to_look(queues: Queues) -> None:
+def test_a_check_without_counts_says_on_which_machine_to_run_it(queues: Queues) -> None:
     it = Round(queues)
     done = run(check.main, queues, "--flow", "openstack", "--mapping", str(it.mapping))
     assert done.exit_code == 1

@@ -1,6 +1,7 @@
-"""Everything that reads bytes from outside, under libFuzzer: `python outside_bytes.py -runs=N`.
+"""A fuzzer (libFuzzer) for functions that read bytes from outside.
 
-Whatever comes, the reader answers or raises its own error; anything else ends the run.
+Run it with `python outside_bytes.py -runs=N`. For any input, such a function has to return or raise
+one of our own errors. Any other exception ends the run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ with atheris.instrument_imports(include=["rollcall"]):
     from rollcall.core.expectations import MappingError, parse_mapping
     from rollcall.core.reports import report_without
     from rollcall.core.results import csv_without
-    from rollcall.core.retry import judge
+    from rollcall.core.retry import read_answer
     from rollcall.core.student_records import (
         StudentFileError,
         TableKey,
@@ -31,7 +32,7 @@ with atheris.instrument_imports(include=["rollcall"]):
 
 
 def read_event(data: bytes) -> None:
-    """A first line that is not empty is the subject of a CloudEvent, or a content type."""
+    """Parse an event. Its first line becomes a content type or the subject of a CloudEvent."""
     cut = data.find(b"\n") + 1
     first, body = data[:cut].decode("latin-1").rstrip("\n"), data[cut:]
     headers = {"Ce-Type": "x.ObjectCreated:Put", "ce-subject": first} if first else {}
@@ -52,8 +53,8 @@ def read_event(data: bytes) -> None:
 
 
 def read_document(data: bytes) -> None:
-    verdict = judge(200 + len(data) % 400, data)
-    assert verdict.outcome in ("done", "retry", "dead")
+    result = read_answer(200 + len(data) % 400, data)
+    assert result.outcome in ("done", "retry", "dead")
     try:
         opaque_tokens(json.loads(data))
     except (ValueError, RecursionError):
@@ -118,12 +119,12 @@ READERS = (
 )
 
 
-def one(data: bytes) -> None:
-    """The first byte chooses the reader."""
+def read_any(data: bytes) -> None:
+    """Let the first byte choose the reader of the other bytes."""
     if data:
         READERS[data[0] % len(READERS)](data[1:])
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, read_any)
     atheris.Fuzz()

@@ -1,13 +1,13 @@
-"""The function with painted faces in place of real ones, for gunicorn: `painted_function:app()`.
+"""The function for painted faces, as the application `painted_function:app()` for gunicorn.
 
-Everything else is the product's own: HTTP, pipeline, store, decoder. A test of the flow needs no
-face models then, and a call takes milliseconds.
+HTTP, pipeline, store and decoder are the real ones. A call takes only milliseconds, because no face
+model runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask
@@ -15,21 +15,31 @@ from flask import Flask
 from rollcall.config import load_settings
 from rollcall.core.settings import Settings
 from rollcall.core.types import Student
+from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.function.function_service import FunctionService
 from rollcall.function.python3_http import Context, Event, create_app
-from rollcall.gallery.gallery_places import CachedGallery
+from rollcall.gallery.gallery_locations import CachedGallery
 from rollcall.pipeline import Pipeline
 from rollcall.stores.boto import s3_client
-from rollcall.stores.memory import MemoryStudents, PaintedFaces
+from rollcall.stores.memory import MemoryStudents
 from rollcall.stores.s3 import S3Store
-from rollcall.wiring import build_place, build_recogniser
+from rollcall.wiring import build_gallery_location, build_recogniser
 
 
 def app() -> Flask:
-    settings = load_settings(os.environ)
-    service = FunctionService(lambda: painted_pipeline(settings), settings.function_hmac_key)
+    return create_function(load_settings(os.environ), painted_pipeline)
+
+
+def create_function(
+    settings: Settings,
+    build_pipeline: Callable[[Settings], Pipeline],
+    before_call: Callable[[bytes], None] = lambda body: None,
+) -> Flask:
+    """Return the application. `before_call` is called with the body of each call first."""
+    service = FunctionService(lambda: build_pipeline(settings), settings.function_hmac_key)
 
     def handle(event: Event, context: Context) -> Mapping[str, Any]:
+        before_call(event.body)
         answer = service.answer(event.body, dict(event.headers))
         return {"statusCode": answer.status, "body": answer.body(), "headers": answer.headers()}
 
@@ -42,5 +52,5 @@ def painted_pipeline(settings: Settings) -> Pipeline:
         S3Store(s3_client(settings)),
         MemoryStudents({name: Student(name, "physics", "junior") for name in PaintedFaces.COLOURS}),
         build_recogniser(settings, PaintedFaces()),
-        CachedGallery(build_place(settings), settings.encodings_refresh_s),
+        CachedGallery(build_gallery_location(settings), settings.encodings_refresh_s),
     )

@@ -1,4 +1,4 @@
-"""`make bench` on two of the sample's videos, every section, with little to measure."""
+"""Run every section of `make bench` with two videos of the sample and small sizes."""
 
 from __future__ import annotations
 
@@ -53,18 +53,18 @@ def test_every_section_is_measured(results: dict[str, Any]) -> None:
     assert results.keys() == {"format", "machine", *SECTIONS}
 
 
-def test_both_functions_answer_every_video_rightly(results: dict[str, Any]) -> None:
+def test_both_functions_answer_every_video_correctly(results: dict[str, Any]) -> None:
     for flow in results["throughput"]["embedded"].values():
         assert flow["right"] == flow["videos"] == 3
         assert all(spent_s > 0 for spent_s in flow["cpu_s"].values())
 
 
-def test_names_are_those_of_the_reference(results: dict[str, Any]) -> None:
+def test_rollcall_and_the_reference_find_the_same_names(results: dict[str, Any]) -> None:
     for clip in results["clips"]:
         assert clip["names"]["rollcall"] == clip["names"]["reference"] == "president_obama"
 
 
-def test_what_is_measured_is_there(results: dict[str, Any]) -> None:
+def test_the_results_are_plausible(results: dict[str, Any]) -> None:
     assert results["encodings"]["faces"] >= 2
     assert results["encodings"]["largest_l2"] < 1e-5
     ours, hog = (results["detector"]["detectors"][name] for name in ("Rollcall", "dlib's HOG"))
@@ -76,7 +76,7 @@ def test_what_is_measured_is_there(results: dict[str, Any]) -> None:
     assert {"download", "faces", "match"} <= results["stages"]["embedded"][0]["ms"].keys()
 
 
-def test_only_ranges_of_a_large_object_are_fetched(results: dict[str, Any]) -> None:
+def test_of_a_large_object_only_ranges_are_fetched(results: dict[str, Any]) -> None:
     (large,) = results["ranged"]["embedded"]
     assert large["whole"]["fetched_bytes"] == 20_000_000
     assert large["rollcall"]["fetched_bytes"] < 10_000_000

@@ -1,20 +1,20 @@
-"""The flow on a real Ceph: events of its gateway, redelivery, and what it drops.
+"""Test the flow, the registration and the galleries on a real Ceph cluster.
 
-One cluster, one function and one trigger serve all tests; each test has keys of its own.
+All tests share one cluster. The tests of the flow also share one function and one trigger, and each
+of these tests uses its own object keys.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,66 +22,69 @@ import httpx
 import pytest
 import yaml
 from click.testing import CliRunner
+from support.flow_processes import (
+    TRIGGER_TOKEN,
+    enrol_painted,
+    inherited_environ,
+    start_function,
+    trigger_process,
+)
 from support.gallery_writers import at_once, enrol_and_remove
 from support.videos import paint_video
+from support.waiting import wait_until
 
 from devstack.build_context import REPOSITORY
 from devstack.ceph import Ceph, Certificate
-from devstack.processes import Process, Processes, answers, free_port
-from devstack.stack import INHERITED
+from devstack.processes import Processes, answers, free_port
 from rollcall.cli.trigger_command import main as trigger_command
 from rollcall.core.errors import ObjectNotFound, RollcallError, SettingsError, StoreUnavailable
-from rollcall.core.gallery import empty_gallery
 from rollcall.core.keys import result_key
 from rollcall.core.results import parse_csv, render_csv
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Person
-from rollcall.gallery.enrolment import save
-from rollcall.gallery.forgetting import Forgetting, results_in
+from rollcall.core.work import Work
+from rollcall.faces.painted_faces import PaintedFaces
+from rollcall.gallery.forgetting import PersonRemoval, results_in
 from rollcall.gallery.gallery_formats import parse_gallery
-from rollcall.gallery.gallery_places import FilePlace
-from rollcall.queues.inbox import Inbox, Work
+from rollcall.queues.open_queue import open_queue
 from rollcall.stores.boto import delete_notification, s3_client, topic_client
-from rollcall.stores.memory import PaintedFaces
 from rollcall.stores.s3 import S3Store
-from rollcall.stores.topics import Target, ceph_topic
+from rollcall.stores.topics import Target, create_ceph_topic
 from rollcall.trigger import notifications as registration
 from rollcall.trigger.notifications import topic_name
 
 DEADLINE_S = 120.0
-"""Generous: a gateway that was started anew takes 30 s to its first event."""
+"""Enough for a restarted gateway, which may need 30 s until it sends its first event."""
 
-ENVIRON = {name: os.environ[name] for name in INHERITED if name in os.environ}
+ENVIRON = inherited_environ()
 
 
-def until(happened: Callable[[], Any], what: str) -> Any:
-    """The first true value of `happened`."""
-    end = time.monotonic() + DEADLINE_S
-    while not (found := happened()):
-        assert time.monotonic() < end, f"waited {DEADLINE_S:g} s in vain: {what}"
-        time.sleep(0.1)
-    return found
+def until(condition: Callable[[], Any], description: str) -> Any:
+    return wait_until(condition, description, DEADLINE_S, poll_s=0.1)
 
 
 class Flow:
-    """Ceph, the function with painted faces, and the trigger."""
+    """Ceph, the function for painted faces, and the trigger."""
 
     def __init__(self, ceph: Ceph, folder: Path, processes: Processes) -> None:
         self.ceph, self.folder, self._processes = ceph, folder, processes
-        port, trigger_port = free_port(), free_port()
-        self._gateway, self._url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{trigger_port}"
+        trigger_port = free_port()
+        self._gateway = f"http://127.0.0.1:{free_port()}"
+        self._url = f"http://127.0.0.1:{trigger_port}"
         self.values = {
             **ceph_values(ceph),
             "OPENFAAS_GATEWAY": self._gateway,
             "TRIGGER_LISTEN": f"127.0.0.1:{trigger_port}",
-            "TRIGGER_TOKEN": "a-token-of-the-trigger",
+            "TRIGGER_TOKEN": TRIGGER_TOKEN,
             "INBOX": str(folder / "inbox.sqlite3"),
             "ENCODINGS": str(folder / "gallery.npz"),
             "MAX_INFLIGHT": "2",
         }
         self.settings = parse_settings(self.values)
         self.store, self.s3 = S3Store(s3_client(self.settings)), s3_client(self.settings)
-        self._start_function(port)
+        enrol_painted(folder / "gallery.npz", **{colour: colour for colour in PaintedFaces.COLOURS})
+        environ = {**ENVIRON, **self.values}
+        start_function(processes, folder, environ, "painted_function:app()", self._gateway)
         self.start_trigger()
 
     @property
@@ -89,10 +92,8 @@ class Flow:
         return topic_name(self.settings.input_bucket, self._url + "/events")
 
     def start_trigger(self) -> None:
-        script = str(REPOSITORY / "trigger_openfaas.py")
-        argv = [sys.executable, script, "--register", "--advertise", self._url]
         env = {**ENVIRON, **self.values, "RECONCILE_S": "20"}
-        self._trigger = self._processes.add(Process("trigger", argv, env, self.folder))
+        self._trigger = self._processes.add(trigger_process(self.folder, env, self._url))
         self._trigger.wait_ready(answers(self._url + "/healthz"))
 
     def stop_trigger(self) -> None:
@@ -102,36 +103,38 @@ class Flow:
         self.s3.put_object(Bucket=self.settings.input_bucket, Key=key, Body=body)
 
     def people(self, key: str) -> list[str]:
-        """Waits for the result of what lies under the key now; the names in it."""
-        return [row["name"] for row in parse_csv(until(lambda: self._result(key), f"no {key}"))]
+        """Wait for the result of the object that is stored now, and return the names in it."""
+        result = until(lambda: self._result(key), f"the result of {key}")
+        return [row["name"] for row in parse_csv(result)]
 
     def works(self) -> list[Work]:
-        inbox = Inbox(Path(self.settings.inbox))
-        try:
-            return inbox.latest(10_000)
-        finally:
-            inbox.close()
+        with closing(open_queue(self.settings)) as queue:
+            return queue.latest(10_000)
 
     def calls(self, prefix: str) -> dict[str, int]:
-        """Calls for each key that begins so, when none of them waits or runs."""
+        """Wait until all work below the prefix is done, and return the number of calls by key.
+
+        Fails if any of that work is a dead letter.
+        """
 
         def settled() -> list[Work]:
             works = [work for work in self.works() if work.key.startswith(prefix)]
             return works if all(work.state in ("done", "dead") for work in works) else []
 
         calls: Counter[str] = Counter()
-        for work in until(settled, f"work on {prefix} does not end"):
+        for work in until(settled, f"the end of all work below {prefix}"):
             assert work.state == "done", work
             calls[work.key] += work.calls
         return dict(calls)
 
-    def repeats(self) -> Counter[str]:
-        """How often the trigger had cause to call again, by key, from its log."""
-        return Counter(re.findall(r"dispatcher: '(\S+)' again in", self._trigger.log.read_text()))
+    def retries(self) -> Counter[str]:
+        """Return the number of retries by key, from the trigger's log."""
+        log = self._trigger.log.read_text()
+        return Counter(re.findall(r"dispatcher: '(\S+)' is retried in", log))
 
     def events(self, outcome: str) -> float:
         metrics = httpx.get(
-            self._url + "/metrics", trust_env=False, auth=("any", "a-token-of-the-trigger")
+            self._url + "/metrics", trust_env=False, auth=("any", TRIGGER_TOKEN)
         ).text
         found = re.search(rf'rollcall_events_total{{outcome="{outcome}"}} (\S+)', metrics)
         return float(found[1]) if found else 0.0
@@ -144,18 +147,6 @@ class Flow:
             return self.store.read(*where, 1 << 20) if fresh else None
         except (ObjectNotFound, StoreUnavailable):
             return None
-
-    def _start_function(self, port: int) -> None:
-        gallery = empty_gallery()
-        for colour in PaintedFaces.COLOURS:
-            gallery = gallery.with_face(colour, PaintedFaces.encoding(colour))
-        save(gallery, FilePlace(self.folder / "gallery.npz"))
-        here = str(Path(__file__).parent)
-        options = ["--workers", "2", "--bind", f"127.0.0.1:{port}", "--pythonpath", here]
-        app = "painted_function:app()"
-        argv = [sys.executable, "-m", "gunicorn", "--no-control-socket", *options, app]
-        function = Process("function", argv, {**ENVIRON, **self.values}, self.folder)
-        self._processes.add(function).wait_ready(answers(self._gateway + "/healthz"))
 
 
 def ceph_values(ceph: Ceph) -> dict[str, str]:
@@ -173,7 +164,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def certificate(folder: Path, ceph_programs: None) -> Certificate:
-    """Made by itself, so it vouches for itself."""
+    """A self-signed certificate, which clients have to trust explicitly."""
     made = Certificate(folder / "gateway.pem", folder / "gateway.key")
     command = (
         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=gateway"
@@ -197,23 +188,23 @@ def ceph(folder: Path, certificate: Certificate) -> Iterator[Ceph]:
 def flow(ceph: Ceph, folder: Path) -> Iterator[Flow]:
     with Processes() as running:
         started = Flow(ceph, folder, running)
-        until(lambda: ceph.delivers(started.topic), "the gateway's first look at its topics")
+        until(lambda: ceph.delivers(started.topic), "the gateway to find the trigger's topic")
         yield started
 
 
 @pytest.fixture(scope="session")
 def clips(folder: Path) -> dict[str, bytes]:
-    """A short clip of each colour."""
+    """A short video of each colour."""
     return {colour: painted_clip(folder / f"{colour}.mp4", colour) for colour in ("red", "blue")}
 
 
 def painted_clip(path: Path, colour: str) -> bytes:
-    """Five frames with a painted face."""
+    """Return a video of five frames with a painted face."""
     return paint_video(path, [colour], frames_each=5).read_bytes()
 
 
 def padded(clip: bytes, size_bytes: int) -> bytes:
-    """As long as that, by an MP4 box that players skip."""
+    """Return the clip, extended to this size with an MP4 box that players skip."""
     rest = size_bytes - len(clip)
     return clip + rest.to_bytes(4, "big") + b"free" + bytes(rest - 8)
 
@@ -239,7 +230,7 @@ def test_every_key_gets_its_result(flow: Flow, clips: dict[str, bytes], key: str
     assert flow.calls(key) == {key: 1}
 
 
-def test_a_multipart_upload_is_one_call(flow: Flow, clips: dict[str, bytes]) -> None:
+def test_a_multipart_upload_causes_one_call(flow: Flow, clips: dict[str, bytes]) -> None:
     large = flow.folder / "large.mp4"
     large.write_bytes(padded(clips["blue"], 20 << 20))
 
@@ -249,7 +240,7 @@ def test_a_multipart_upload_is_one_call(flow: Flow, clips: dict[str, bytes]) -> 
     assert flow.calls("multipart/") == {"multipart/large.mp4": 1}
 
 
-def test_a_copy_is_a_new_video(flow: Flow, clips: dict[str, bytes]) -> None:
+def test_a_copied_video_is_processed_too(flow: Flow, clips: dict[str, bytes]) -> None:
     bucket = flow.settings.input_bucket
     flow.put("copy/one.mp4", clips["red"])
 
@@ -260,7 +251,9 @@ def test_a_copy_is_a_new_video(flow: Flow, clips: dict[str, bytes]) -> None:
     assert flow.calls("copy/") == {"copy/one.mp4": 1, "copy/two.mp4": 1}
 
 
-def test_the_last_upload_of_a_key_counts(flow: Flow, clips: dict[str, bytes]) -> None:
+def test_the_result_belongs_to_the_last_upload_of_a_key(
+    flow: Flow, clips: dict[str, bytes]
+) -> None:
     flow.put("twice/video.mp4", clips["red"])
     flow.put("twice/video.mp4", clips["blue"])
 
@@ -269,8 +262,10 @@ def test_the_last_upload_of_a_key_counts(flow: Flow, clips: dict[str, bytes]) ->
     assert flow.people("twice/video.mp4") == ["blue"]
 
 
-def test_versions_and_a_delete_marker(flow: Flow, clips: dict[str, bytes]) -> None:
-    """The marker starts no work, and the result stays."""
+def test_each_version_is_processed_but_a_delete_marker_is_not(
+    flow: Flow, clips: dict[str, bytes]
+) -> None:
+    """Deleting the video leaves its result in place."""
     bucket, key = flow.settings.input_bucket, "versions/video.mp4"
     versioning: Callable[[str], Any] = lambda status: flow.s3.put_bucket_versioning(  # noqa: E731
         Bucket=bucket, VersioningConfiguration={"Status": status}
@@ -294,11 +289,11 @@ def test_versions_and_a_delete_marker(flow: Flow, clips: dict[str, bytes]) -> No
 
 
 DOWN_S = 60
-"""The gateway is refused all that time, and goes on trying."""
+"""Time for which the trigger is stopped. The gateway retries its events during this time."""
 
 
 def test_a_trigger_that_was_down_misses_nothing(flow: Flow, clips: dict[str, bytes]) -> None:
-    """Listing finds the videos first; what the gateway then sends again is known."""
+    """The reconciler finds the videos first. The redelivered events are then duplicates."""
     keys = [f"down/{number}.mp4" for number in range(5)]
     flow.stop_trigger()
     for key in keys:
@@ -312,19 +307,23 @@ def test_a_trigger_that_was_down_misses_nothing(flow: Flow, clips: dict[str, byt
 
 
 def wait_for_redelivery(flow: Flow, count: int) -> None:
-    """A gateway of version 16 was seen once, in some forty runs, to push nothing more after
-    refusals; then it is started again."""
-    end = time.monotonic() + 20
-    while flow.events("duplicate") + flow.events("queued") < count:
-        if time.monotonic() > end:
-            flow.ceph.stop_gateway()
-            flow.ceph.start_gateway()
-            break
-        time.sleep(0.1)
-    until(lambda: flow.events("duplicate") + flow.events("queued") >= count, "redelivery")
+    """Wait until the gateway has sent its events again; restart it if it does not."""
+    # In about one of forty runs, a gateway of version 16 stopped sending after its connections
+    # had been refused.
+
+    def arrived() -> bool:
+        return flow.events("duplicate") + flow.events("queued") >= count
+
+    try:
+        wait_until(arrived, "redelivery without a restart of the gateway", 20, poll_s=0.1)
+    except AssertionError:
+        flow.ceph.stop_gateway()
+        flow.ceph.start_gateway()
+    until(arrived, "redelivery after a restart of the gateway")
 
 
-def test_what_the_gateway_dropped_is_found_by_listing(flow: Flow, clips: dict[str, bytes]) -> None:
+def test_the_reconciler_finds_a_video_without_an_event(flow: Flow, clips: dict[str, bytes]) -> None:
+    """The video is uploaded while the bucket has no notification."""
     bucket = flow.settings.input_bucket
     present = flow.s3.get_bucket_notification_configuration(Bucket=bucket)
     flow.stop_trigger()
@@ -340,44 +339,43 @@ def test_what_the_gateway_dropped_is_found_by_listing(flow: Flow, clips: dict[st
     assert flow.people("dropped/later.mp4") == ["blue"]
 
 
-def test_a_hundred_videos_are_a_hundred_calls(flow: Flow, clips: dict[str, bytes]) -> None:
+def test_a_hundred_videos_cause_a_hundred_calls(flow: Flow, clips: dict[str, bytes]) -> None:
     keys = [f"hundred/{number}.mp4" for number in range(100)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda key: flow.put(key, clips["red"]), keys))
 
-    results = until(lambda: has_all(flow, "hundred/", 100), "a hundred results")
+    results = until(lambda: result_keys(flow, "hundred/", 100), "a hundred results")
 
     assert results == {result_key(key) for key in keys}
     assert flow.calls("hundred/") == dict.fromkeys(keys, 1)
 
 
-def test_the_gateway_restarts_in_the_middle_of_a_workload(
-    flow: Flow, clips: dict[str, bytes]
-) -> None:
-    """Calls in flight fail and come again; uploads and events wait for the gateway."""
+def test_a_restart_of_the_gateway_loses_no_video(flow: Flow, clips: dict[str, bytes]) -> None:
+    """Calls in flight and uploads fail, and are retried. Stored events wait for the gateway."""
     keys = [f"restart/{number}.mp4" for number in range(100)]
-    before = flow.repeats()
+    before = flow.retries()
 
     def put(key: str) -> None:
-        """As a client with patience would."""
-        until(lambda: sent(flow, key, clips["red"]), f"{key} is not taken")
+        # Uploads fail while the gateway is down.
+        until(lambda: upload(flow, key, clips["red"]), f"the upload of {key}")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(put, keys[:50]))
-        until(lambda: has_all(flow, "restart/", 10), "the first results")
+        until(lambda: result_keys(flow, "restart/", 10), "the first ten results")
         flow.ceph.stop_gateway()
         uploads = pool.map(put, keys[50:])
         flow.ceph.start_gateway()
         list(uploads)
 
-    results = until(lambda: has_all(flow, "restart/", 100), "a hundred results")
+    results = until(lambda: result_keys(flow, "restart/", 100), "a hundred results")
     assert results == {result_key(key) for key in keys}
-    repeats = flow.repeats() - before
-    events = Counter(work.key for work in flow.works() if work.key.startswith("restart/"))
-    assert flow.calls("restart/") == {key: events[key] + repeats[key] for key in keys}
+    retries = flow.retries() - before
+    queued = Counter(work.key for work in flow.works() if work.key.startswith("restart/"))
+    assert flow.calls("restart/") == {key: queued[key] + retries[key] for key in keys}
 
 
-def sent(flow: Flow, key: str, body: bytes) -> bool:
+def upload(flow: Flow, key: str, body: bytes) -> bool:
+    """Try to upload a video, and return whether it was stored."""
     try:
         flow.store.write(flow.settings.input_bucket, key, body, "video/mp4", {})
     except RollcallError:
@@ -385,8 +383,8 @@ def sent(flow: Flow, key: str, body: bytes) -> bool:
     return True
 
 
-def has_all(flow: Flow, prefix: str, count: int) -> set[str]:
-    """The results with this prefix, when there are so many."""
+def result_keys(flow: Flow, prefix: str, count: int) -> set[str]:
+    """Return the keys of the results with this prefix; empty if there are fewer than `count`."""
     results = flow.store.list_objects(flow.settings.output_bucket)
     keys = {info.key for info in results if info.key.startswith(prefix)}
     return keys if len(keys) >= count else set()
@@ -394,14 +392,14 @@ def has_all(flow: Flow, prefix: str, count: int) -> set[str]:
 
 @pytest.fixture
 def other(ceph: Ceph, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """Settings for buckets and a topic that no other test uses."""
-    monkeypatch.chdir(tmp_path)  # where no credentials.env lies
+    """Settings of another trigger, with its own buckets. Each test removes its registrations."""
+    monkeypatch.chdir(tmp_path)  # so that no credentials.env is read
     buckets = {"INPUT_BUCKET": "other-in", "OUTPUT_BUCKET": "other-out"}
     return {**ceph_values(ceph), **buckets, "TRIGGER_TOKEN": "other-token-of-a-trigger"}
 
 
 def configured(settings: Settings) -> dict[str, Any]:
-    """All that a registration may touch, in this bucket."""
+    """Return everything that a registration may change: the bucket's entries, and its topics."""
     s3, topics = s3_client(settings), topic_client(settings)
     entries = s3.get_bucket_notification_configuration(Bucket=settings.input_bucket)
     arns = {topic["TopicArn"] for topic in topics.list_topics().get("Topics", ())}
@@ -412,11 +410,15 @@ def configured(settings: Settings) -> dict[str, Any]:
     }
 
 
-def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, str]) -> None:
+def test_registering_again_changes_nothing_and_unregistering_restores_the_bucket(
+    other: dict[str, str],
+) -> None:
     settings = parse_settings(other)
     s3 = s3_client(settings)
     s3.create_bucket(Bucket="other-in")
-    theirs = ceph_topic(topic_client(settings), "theirs", Target("http://127.0.0.1:9/", "secret"))
+    theirs = create_ceph_topic(
+        topic_client(settings), "theirs", Target("http://127.0.0.1:9/", "secret")
+    )
     entry = {"Id": "theirs", "TopicArn": theirs, "Events": ["s3:ObjectRemoved:*"]}
     s3.put_bucket_notification_configuration(
         Bucket="other-in", NotificationConfiguration={"TopicConfigurations": [entry]}
@@ -434,16 +436,16 @@ def test_registering_twice_changes_nothing_and_is_taken_back(other: dict[str, st
     for _ in range(2):
         assert CliRunner().invoke(trigger_command, ["--unregister"], env=other).exit_code == 0
         assert configured(settings) == before
-    s3.put_object(Bucket="other-in", Key="still-taken.mp4", Body=b"")
+    s3.put_object(Bucket="other-in", Key="accepted.mp4", Body=b"")  # not refused
 
 
 @pytest.fixture
 def fresh(other: dict[str, str]) -> dict[str, str]:
-    """With an input bucket that no test has used before."""
+    """Settings with an input bucket that no test has used before."""
     return {**other, "INPUT_BUCKET": f"in-{uuid.uuid4().hex[:8]}"}
 
 
-def test_two_triggers_of_one_bucket_take_nothing_from_each_other(fresh: dict[str, str]) -> None:
+def test_two_triggers_of_one_bucket_keep_their_own_registrations(fresh: dict[str, str]) -> None:
     first, second = (
         parse_settings(fresh),
         parse_settings({**fresh, "TRIGGER_TOKEN": "second-trigger-token"}),
@@ -462,8 +464,8 @@ def test_two_triggers_of_one_bucket_take_nothing_from_each_other(fresh: dict[str
     assert configured(first) == {"entries": [], "topics": []}
 
 
-def test_a_topic_that_is_gone_is_made_again_or_removed(fresh: dict[str, str]) -> None:
-    """A gateway of version 16 lists a deleted topic while a bucket notifies it, and answers 404."""
+def test_a_deleted_topic_can_be_registered_again_or_unregistered(fresh: dict[str, str]) -> None:
+    """A gateway of version 16 still lists a deleted topic in use, but answers 404 for it."""
     settings = parse_settings(fresh)
     topics, s3 = topic_client(settings), s3_client(settings)
     registration.register(settings, "http://127.0.0.1:9", "ceph")
@@ -475,22 +477,24 @@ def test_a_topic_that_is_gone_is_made_again_or_removed(fresh: dict[str, str]) ->
         topics.get_topic_attributes(TopicArn=arn)
     registration.register(settings, "http://127.0.0.1:9", "ceph")
     assert configured(settings) == whole
-    s3.put_object(Bucket=settings.input_bucket, Key="taken.mp4", Body=b"")
+    s3.put_object(Bucket=settings.input_bucket, Key="accepted.mp4", Body=b"")
 
     topics.delete_topic(TopicArn=arn)
     for _ in range(2):
         registration.unregister(settings, "ceph")
         assert configured(settings) == {"entries": [], "topics": []}
-    s3.put_object(Bucket=settings.input_bucket, Key="still-taken.mp4", Body=b"")
+    s3.put_object(Bucket=settings.input_bucket, Key="accepted-too.mp4", Body=b"")
 
 
-def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) -> None:
-    """Only where it belongs to this address, and only when no bucket needs it any longer."""
+def test_the_topic_of_an_earlier_version_is_replaced(fresh: dict[str, str]) -> None:
+    """Registering at the same address removes old entries. The topic goes with its last entry."""
     settings = parse_settings(fresh)
     topics, s3 = topic_client(settings), s3_client(settings)
     s3.create_bucket(Bucket=settings.input_bucket)
     s3.create_bucket(Bucket="neighbour-in")
-    old = ceph_topic(topics, registration.OLD_TOPIC, Target("http://127.0.0.1:9/events", "t" * 16))
+    old = create_ceph_topic(
+        topics, registration.OLD_TOPIC, Target("http://127.0.0.1:9/events", "t" * 16)
+    )
     for bucket in (settings.input_bucket, "neighbour-in"):
         entry = {"Id": "rollcall-mp4", "TopicArn": old, "Events": ["s3:ObjectCreated:Put"]}
         s3.put_bucket_notification_configuration(
@@ -502,7 +506,7 @@ def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) ->
 
     registration.register(settings, "http://127.0.0.1:9", "ceph")
     assert "rollcall-mp4" not in {entry["Id"] for entry in configured(settings)["entries"]}
-    s3.put_object(Bucket="neighbour-in", Key="taken.mp4", Body=b"")
+    s3.put_object(Bucket="neighbour-in", Key="accepted.mp4", Body=b"")
 
     neighbour = parse_settings({**fresh, "INPUT_BUCKET": "neighbour-in", "TRIGGER_TOKEN": "t" * 16})
     registration.unregister(neighbour, "ceph")
@@ -514,14 +518,16 @@ def test_the_topic_of_an_earlier_version_is_taken_over(fresh: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("versions", [False, True])
-def test_two_writers_of_a_gallery_lose_nothing(ceph: Ceph, tmp_path: Path, versions: bool) -> None:
-    """Ceph 16 compares etags only in buckets that keep no versions."""
+def test_concurrent_writers_of_a_gallery_lose_nothing(
+    ceph: Ceph, tmp_path: Path, versions: bool
+) -> None:
+    """Ceph 16 compares ETags only in buckets without versioning, so both kinds are tested."""
     values, bucket = ceph_values(ceph), f"galleries-{uuid.uuid4().hex[:8]}"
     client = s3_client(parse_settings(values))
-    store, kept = S3Store(client), {"Status": "Enabled"}
+    store, enabled = S3Store(client), {"Status": "Enabled"}
     store.create_bucket(bucket)
     if versions:
-        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=kept)
+        client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=enabled)
     gallery = f"s3://{bucket}/gallery.npz"
     plans, left = enrol_and_remove(gallery, tmp_path, writers=3, people=4)
     codes = at_once(plans, tmp_path, values)
@@ -540,7 +546,9 @@ def test_a_person_is_forgotten_in_old_versions_too(ceph: Ceph) -> None:
     for names in (["alice"], ["bob"], ["alice", "bob"]):
         body = render_csv([Person(name, 0, 1, 2, 0.4) for name in names], {})
         store.write(bucket, "a.csv", body, "text/csv", {"source-etag": "e"})
-    traces = list(Forgetting("alice", really=True).in_bucket(store, results_in(bucket)))
+    traces = list(
+        PersonRemoval("alice", dry_run=False).remove_from_bucket(store, results_in(bucket))
+    )
     assert [trace.count for trace in traces] == [1, 1, 1]
     bodies = [store.read(bucket, "a.csv", 999)]
     bodies += [store.read(bucket, "a.csv", 999, v.version_id) for v in store.old_versions(bucket)]
@@ -549,7 +557,7 @@ def test_a_person_is_forgotten_in_old_versions_too(ceph: Ceph) -> None:
 
 
 @pytest.mark.parametrize("kind", ["videos", "reports"])
-def test_the_gateway_takes_the_lifecycle_rules(ceph: Ceph, kind: str) -> None:
+def test_the_gateway_accepts_the_lifecycle_rules(ceph: Ceph, kind: str) -> None:
     client, bucket = s3_client(parse_settings(ceph_values(ceph))), f"kept-{kind}"
     S3Store(client).create_bucket(bucket)
     given = json.loads((REPOSITORY / "deploy" / "lifecycle" / f"{kind}.json").read_text())
@@ -562,7 +570,7 @@ def test_the_gateway_takes_the_lifecycle_rules(ceph: Ceph, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["input-bucket-video", "rollcall-reports"])
 def test_the_gateway_returns_the_rules_of_a_claim_unchanged(ceph: Ceph, name: str) -> None:
-    """Rook sets them again whenever they differ from what the gateway returns."""
+    """Otherwise Rook would set the rules again and again."""
     client, bucket = s3_client(parse_settings(ceph_values(ceph))), f"claimed-{name}"
     S3Store(client).create_bucket(bucket)
     documents = yaml.safe_load_all((REPOSITORY / "ceph" / "buckets.yaml").read_text())
@@ -584,7 +592,7 @@ def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:
     registration.unregister(changed, "ceph")
 
 
-def test_tls_with_a_certificate_of_ones_own(
+def test_tls_with_a_self_signed_certificate(
     ceph: Ceph, certificate: Certificate, other: dict[str, str]
 ) -> None:
     secure = {**other, "S3_ENDPOINT_URL": ceph.tls_url}

@@ -1,4 +1,4 @@
-"""Nothing of a cluster outlives its owner, and a machine without Ceph is told how to get it."""
+"""Ceph's daemons end with the process that started them, and start errors are explained."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
 from devstack.ceph import INSTALL, PROGRAMS, Ceph, ProgramsMissing
 from devstack.processes import Processes, StartFailed
@@ -20,7 +20,8 @@ from pathlib import Path
 from devstack.ceph import Ceph
 from devstack.processes import Processes
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+# A shell starts background jobs with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Processes() as running:
     Ceph(Path(sys.argv[1]), os.environ, running).start()
     print("ready", flush=True)
@@ -29,12 +30,12 @@ with Processes() as running:
 
 
 def daemons(folder: Path) -> dict[str, int]:
-    """Name and pid of each running program whose arguments name the folder."""
+    """Return the pids, by program name, of running programs whose arguments contain this path."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = path.read_bytes().split(b"\0")
-        except OSError:  # it has just ended
+        except OSError:  # the process has just ended
             continue
         if any(os.fsencode(folder) in argument for argument in arguments[1:]):
             found[os.fsdecode(arguments[0])] = int(path.parent.name)
@@ -52,17 +53,15 @@ def test_no_daemon_outlives_its_owner(
         inside = tmp_path / "state" / "ceph-"
         running = daemons(inside)
         assert set(running) == {"ceph-mgr", "ceph-mon", "ceph-osd", "radosgw"}
-        if how == signal.SIGKILL:  # an orderly end of the gateway would wait for this OSD for ever
+        if how == signal.SIGKILL:
+            # A gateway that shut down in an orderly way would wait for this OSD forever.
             os.kill(running["ceph-osd"], signal.SIGSTOP)
         owner.send_signal(how)
 
-    end = time.monotonic() + 60
-    while left := daemons(inside):
-        assert time.monotonic() < end, left
-        time.sleep(0.1)
+    wait_until(lambda: not daemons(inside), "the end of all daemons", poll_s=0.1)
 
 
-def test_missing_programs_are_named_with_the_line_that_installs_them(tmp_path: Path) -> None:
+def test_an_error_names_missing_programs_and_the_command_that_installs_them(tmp_path: Path) -> None:
     with Processes() as running, pytest.raises(ProgramsMissing) as raised:
         Ceph(tmp_path, {"PATH": str(tmp_path)}, running).start()
 
@@ -71,7 +70,7 @@ def test_missing_programs_are_named_with_the_line_that_installs_them(tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
+def test_an_error_quotes_the_message_of_a_failed_program(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in PROGRAMS:

@@ -1,4 +1,4 @@
-"""`make demo`, as a newcomer runs it."""
+"""Run `make demo` as a new user does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo")
 
 
-def test_the_sample_is_made_and_every_video_is_right(fresh: Path) -> None:
+def test_the_demo_creates_its_sample_and_every_result_is_correct(fresh: Path) -> None:
     done = demo(fresh)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("7/7 correct in ")
@@ -31,11 +31,11 @@ def test_the_sample_is_made_and_every_video_is_right(fresh: Path) -> None:
         "mapping",
         "student_data.json",
         "videos",
-    ], "no picture is left behind"
+    ], "the downloaded pictures are deleted"
 
 
-def test_a_wrong_answer_is_named_and_fails(fresh: Path, sample: Path, tmp_path: Path) -> None:
-    """The same sample, with a mapping that expects somebody else."""
+def test_the_demo_names_a_wrong_result_and_fails(fresh: Path, sample: Path, tmp_path: Path) -> None:
+    """The mapping expects a person in the video of a cat."""
     data = tmp_path / "data"
     data.mkdir()
     for name in ("encoding", "student_data.json"):
@@ -49,13 +49,15 @@ def test_a_wrong_answer_is_named_and_fails(fresh: Path, sample: Path, tmp_path: 
     assert done.stdout.splitlines()[-1].startswith("0/1 correct in ")
 
 
-def test_the_real_clips_are_right(classroom: Path, tmp_path: Path) -> None:
+def test_the_results_of_the_real_clips_are_correct(classroom: Path, tmp_path: Path) -> None:
     done = demo(tmp_path, "--data", classroom)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("8/8 correct in ")
 
 
-def test_between_queues_every_video_and_every_count_is_right(sample: Path, tmp_path: Path) -> None:
+def test_with_the_flow_openstack_every_result_and_every_count_is_correct(
+    sample: Path, tmp_path: Path
+) -> None:
     done = demo(tmp_path, "--data", sample, "--flow", "openstack")
     assert done.returncode == 0, done.stdout + done.stderr
     *_, last = lines = done.stdout.splitlines()
@@ -65,13 +67,15 @@ def test_between_queues_every_video_and_every_count_is_right(sample: Path, tmp_p
     assert len(list((run / "results").glob("*.txt"))) == 7
 
 
-def test_ceph_fills_no_queue(sample: Path, tmp_path: Path) -> None:
+def test_the_flow_openstack_cannot_use_ceph(sample: Path, tmp_path: Path) -> None:
     done = demo(tmp_path, "--data", sample, "--flow", "openstack", "--store", "ceph")
     assert done.returncode == 2
-    assert "the flow openstack runs on the embedded store" in done.stderr
+    assert "run the flow openstack on the embedded store" in done.stderr
 
 
-def test_what_a_folder_lacks_is_said_before_anything_starts(sample: Path, tmp_path: Path) -> None:
+def test_the_demo_names_missing_data_before_it_starts_the_flow(
+    sample: Path, tmp_path: Path
+) -> None:
     nothing = demo(tmp_path / "run", "--data", tmp_path / "nowhere")
     assert nothing.returncode == 1
     assert "missing: videos, encoding, mapping, student_data.json" in nothing.stderr
@@ -81,5 +85,5 @@ def test_what_a_folder_lacks_is_said_before_anything_starts(sample: Path, tmp_pa
     for name in ("encoding", "student_data.json", "mapping"):
         (data / name).symlink_to(sample / name)
     fewer = demo(tmp_path / "run", "--data", data)
-    assert "names videos that are not there: late.mp4" in fewer.stderr
+    assert "names videos that are missing: late.mp4" in fewer.stderr
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""What somebody meets who has just cloned the repository: set-up, clean-up, `pip install .`."""
+"""The first steps after cloning the repository: set-up, clean-up, `pip install .`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_INDEX = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.dev
 
 
 def make(*words: str, folder: Path = REPOSITORY, **env: str) -> subprocess.CompletedProcess[str]:
-    """As a person calls it, also where the tests themselves run under make."""
+    """Run make without the variables that `make test` would pass on."""
     own = {
         name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFL"))
     }
@@ -27,21 +27,21 @@ def make(*words: str, folder: Path = REPOSITORY, **env: str) -> subprocess.Compl
     )
 
 
-def test_without_network_the_set_up_ends_with_what_to_do(tmp_path: Path) -> None:
+def test_without_network_the_set_up_says_what_to_do(tmp_path: Path) -> None:
     folder = tmp_path / "venv"
     done = make("demo", f"VENV={folder}", f"PYTHON={sys.executable}", **NO_INDEX)
     assert done.returncode
     *_, sentence, last = done.stderr.splitlines()
     assert sentence == (
-        "error: the packages were not installed; pip says why above. Set-up needs a package index:"
-        " connect this machine to the network, then run the same command again."
+        "error: the packages were not installed; pip's message above says why. Set-up downloads"
+        " packages: connect this machine to the network, then run the same command again."
     )
     assert last.startswith("make:")
     assert not (folder / ".ready").exists()
 
 
-def test_without_python3_venv_the_set_up_names_it(tmp_path: Path) -> None:
-    """Debian ships `ensurepip` in that package alone."""
+def test_the_set_up_says_that_python3_venv_is_missing(tmp_path: Path) -> None:
+    """On Debian, only the package python3-venv contains `ensurepip`."""
     (tmp_path / "ensurepip.py").write_text("raise ModuleNotFoundError('No module ensurepip')\n")
     folder = tmp_path / "venv"
     own = {"PYTHONPATH": str(tmp_path)}
@@ -52,7 +52,7 @@ def test_without_python3_venv_the_set_up_names_it(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_an_old_python_is_named(tmp_path: Path) -> None:
+def test_the_set_up_rejects_an_old_python(tmp_path: Path) -> None:
     python = tmp_path / "python"
     code = "import sys; sys.version_info = V((3, 10)); exec(sys.argv[1])"
     lines = f"V = type('V', (tuple,), {{}}); {code}"
@@ -75,7 +75,7 @@ def test_without_network_the_sample_says_what_to_do(tmp_path: Path) -> None:
     assert not (tmp_path / "sample").exists()
 
 
-MADE = [
+REMOVED = [
     ".venv/bin/python",
     ".venv-heat/x",
     "state/demo/run/1/store.log",
@@ -93,23 +93,23 @@ KEPT = [
 ]
 
 
-def written(folder: Path, names: list[str]) -> None:
+def create_files(folder: Path, names: list[str]) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
 
 
-def test_clean_removes_what_make_made_and_nothing_of_a_person(tmp_path: Path) -> None:
+def test_clean_keeps_the_files_of_the_user(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
-    written(tmp_path, MADE + KEPT)
+    create_files(tmp_path, REMOVED + KEPT)
     assert make("clean", folder=tmp_path).returncode == 0
     left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     assert left == {*KEPT, "Makefile"}
 
 
-def test_clean_leaves_no_empty_folder_and_runs_twice(tmp_path: Path) -> None:
+def test_clean_leaves_no_empty_folder_and_can_run_again(tmp_path: Path) -> None:
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
-    written(tmp_path, MADE)
+    create_files(tmp_path, REMOVED)
     for _ in range(2):
         assert make("clean", folder=tmp_path).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
@@ -117,7 +117,7 @@ def test_clean_leaves_no_empty_folder_and_runs_twice(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a new environment, after `pip install .` without extras."""
+    """The folder `bin` of a new virtual environment after `pip install .` without extras."""
     source, venv = (tmp_path_factory.mktemp(name) for name in ("source", "venv"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(REPOSITORY / name, source)
@@ -143,7 +143,9 @@ def rollcall(
     )
 
 
-def test_pip_install_recognises_a_video(installed: Path, sample: Path, tmp_path: Path) -> None:
+def test_an_installed_package_recognises_a_video(
+    installed: Path, sample: Path, tmp_path: Path
+) -> None:
     video = sample / "videos" / "lecture_1.mp4"
     words = ("recognise", "--json", "--encodings", sample / "encoding", video)
     done = rollcall(installed, tmp_path, *words)
@@ -153,14 +155,14 @@ def test_pip_install_recognises_a_video(installed: Path, sample: Path, tmp_path:
     assert done.stderr == f"gallery {sample / 'encoding'}: 2 people\n"
 
 
-def test_pip_install_compiles_no_second_dlib(installed: Path) -> None:
+def test_pip_installs_dlib_only_as_a_binary_package(installed: Path) -> None:
     pip = [str(installed / "python"), "-m", "pip", "list", "--format", "json"]
     listed = json.loads(subprocess.run(pip, capture_output=True, check=True).stdout)
     names = {package["name"].replace("_", "-").lower() for package in listed}
     assert names & {"dlib", "dlib-bin", "face-recognition"} == {"dlib-bin"}
 
 
-def test_without_its_extra_an_engine_says_how_to_get_it(
+def test_an_engine_without_its_package_says_how_to_install_it(
     installed: Path, sample: Path, tmp_path: Path
 ) -> None:
     words = ("recognise", "--encodings", sample / "encoding", "video.mp4")
@@ -171,7 +173,7 @@ def test_without_its_extra_an_engine_says_how_to_get_it(
     assert "pip install --no-deps face_recognition==1.3.0" in sentence
 
 
-def test_without_a_checkout_up_says_so(installed: Path, tmp_path: Path) -> None:
+def test_up_says_that_it_needs_a_checkout(installed: Path, tmp_path: Path) -> None:
     done = rollcall(installed, tmp_path, "up")
     assert done.returncode == 1
     assert "needs a checkout of the repository" in done.stderr

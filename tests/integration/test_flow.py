@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.buckets import clear_buckets
 from support.videos import paint_video
 from support.waiting import wait_until
 
 from devstack.openfaas_stack import OpenFaasStack
 from rollcall.cli.check import Checker, Row
 from rollcall.cli.students import upload_students
-from rollcall.cli.workload import clear_buckets
 from rollcall.core.errors import TransientError
 from rollcall.core.expectations import Expectation, parse_mapping
 from rollcall.core.keys import result_key
+from rollcall.queues.open_queue import open_queue
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
 
@@ -43,7 +44,8 @@ def _empty_buckets(stack: OpenFaasStack) -> Iterator[None]:
 
 
 def upload(stack: OpenFaasStack, videos: dict[str, Path]) -> None:
-    """As a patient user: the embedded store refuses an upload whose event it cannot push."""
+    """Upload videos, and retry uploads that fail."""
+    # The embedded store answers an upload with 500 if it cannot push the event to the trigger.
     store = S3Store(s3_client(stack.settings))
     for key, path in videos.items():
         while True:
@@ -55,11 +57,9 @@ def upload(stack: OpenFaasStack, videos: dict[str, Path]) -> None:
 
 
 def work(stack: OpenFaasStack) -> list[tuple[str, str, int]]:
-    """Key, state and number of calls of all work in the inbox."""
-    with sqlite3.connect(stack.values["INBOX"]) as db:
-        found = db.execute("SELECT key, state, calls FROM work").fetchall()
-    db.close()
-    return found
+    """Return key, state and number of calls of all work in the inbox."""
+    with closing(open_queue(stack.settings)) as queue:
+        return [(each.key, each.state, each.calls) for each in queue.latest(10_000)]
 
 
 def results(stack: OpenFaasStack) -> set[str]:
@@ -67,12 +67,12 @@ def results(stack: OpenFaasStack) -> set[str]:
     return {info.key for info in store.list_objects(stack.settings.output_bucket)}
 
 
-def wrong(stack: OpenFaasStack, mapping: dict[str, Expectation]) -> list[Row]:
+def wrong_results(stack: OpenFaasStack, mapping: dict[str, Expectation]) -> list[Row]:
     return [row for row in Checker(stack.settings, mapping).wait(DEADLINE_S) if not row.right]
 
 
 def forty(sample: Path) -> tuple[dict[str, Path], dict[str, Expectation]]:
-    """Forty videos made of the sample's seven, and who is in each."""
+    """Return forty keys with a video of the sample each, and the people expected in them."""
     expected = parse_mapping((sample / "mapping").read_text())
     originals = sorted((sample / "videos").iterdir())
     videos = {f"{n:02}/{originals[n % 7].name}": originals[n % 7] for n in range(40)}
@@ -84,7 +84,7 @@ def function_workers(stack: OpenFaasStack) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_sigkill_of_trigger_and_workers_in_the_middle_of_forty_videos(
+def test_sigkill_of_trigger_and_workers_loses_none_of_forty_videos(
     stack: OpenFaasStack, sample: Path
 ) -> None:
     videos, mapping = forty(sample)
@@ -94,30 +94,30 @@ def test_sigkill_of_trigger_and_workers_in_the_middle_of_forty_videos(
         wait_until(lambda: len(results(stack)) >= number, f"{number} results", DEADLINE_S)  # noqa: B023
         stack.trigger.kill()
         done = {result_key(key) for key, state, _ in work(stack) if state == "done"}
-        assert done <= results(stack), "recorded as done without its CSV"
+        assert done <= results(stack), "a video is done but has no CSV"
         stack.trigger = stack.start_trigger()
         os.kill(function_workers(stack)[0], signal.SIGKILL)
     uploader.join()
-    assert not wrong(stack, mapping)
+    assert not wrong_results(stack, mapping)
     assert results(stack) == {result_key(key) for key in videos}
-    wait_until(lambda: {state for _, state, _ in work(stack)} == {"done"}, "the inbox to settle")
+    wait_until(lambda: {state for _, state, _ in work(stack)} == {"done"}, "all work to be done")
 
 
-def test_clearing_and_uploading_the_same_bytes_again_makes_new_results(
+def test_a_video_that_is_uploaded_again_after_clearing_gets_a_new_result(
     stack: OpenFaasStack, sample: Path
 ) -> None:
     videos = {"again.mp4": sample / "videos" / "lecture_1.mp4"}
     calls = []
     for _ in range(2):
         upload(stack, videos)
-        wait_until(lambda: results(stack) == {"again.csv"}, "the result")
-        wait_until(lambda: {s for _, s, _ in work(stack)} == {"done"}, "the inbox to settle")
+        wait_until(lambda: results(stack) == {"again.csv"}, "the result again.csv")
+        wait_until(lambda: {s for _, s, _ in work(stack)} == {"done"}, "all work to be done")
         clear_buckets(stack.settings)
         calls.append(sum(n for key, _, n in work(stack) if key == "again.mp4"))
     assert calls == [1, 2]
 
 
-def test_what_is_no_video_is_a_dead_letter_and_the_queue_goes_on(
+def test_invalid_videos_become_dead_letters_and_valid_ones_are_processed(
     stack: OpenFaasStack, sample: Path, tmp_path: Path
 ) -> None:
     good = (sample / "videos" / "lecture_2.mp4").read_bytes()
@@ -133,21 +133,23 @@ def test_what_is_no_video_is_a_dead_letter_and_the_queue_goes_on(
         (tmp_path / "upload").write_bytes(body)
         upload(stack, {f"odd/{key}": tmp_path / "upload"})
     wait_until(lambda: results(stack) == {"odd/tiny.csv", "odd/good.csv"}, "two results")
-    wait_until(lambda: {s for _, s, _ in work(stack)} == {"done", "dead"}, "the inbox to settle")
+    wait_until(lambda: {s for _, s, _ in work(stack)} == {"done", "dead"}, "all work to settle")
     dead = {key: calls for key, state, calls in work(stack) if state == "dead"}
     assert dead == dict.fromkeys(
         ("odd/empty.mp4", "odd/random.mp4", "odd/page.mp4", "odd/cut.mp4"), 1
     )
 
 
-def test_no_secret_is_in_any_log(stack: OpenFaasStack) -> None:
+def test_the_trigger_token_is_in_no_log(stack: OpenFaasStack) -> None:
     logs = "".join(path.read_text() for path in stack.folder.glob("*.log"))
     assert stack.settings.trigger_token not in logs
 
 
 def birth(pid: int) -> str:
-    """When that process began, in ticks of the kernel; empty when it is gone. Numbers of processes
-    come again."""
+    """Return the start time of a process in kernel ticks; empty if it does not exist.
+
+    Process ids are reused, so an id alone does not identify a process.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -169,4 +171,7 @@ def test_sigterm_lets_the_call_in_flight_finish_and_leaves_nothing_running(
         running.trigger.stop()
         assert results(running) == {"late.csv"}
         assert [state for _, state, _ in work(running)] == ["done"]
-    wait_until(lambda: not any(began == birth(pid) for pid, began in born.items()), "their end")
+    wait_until(
+        lambda: not any(began == birth(pid) for pid, began in born.items()),
+        "the end of all processes",
+    )

@@ -1,4 +1,4 @@
-"""The Lambda flow on this machine: bucket -> queue -> event source mapping -> handler -> CSV."""
+"""The flow `lambda` on this machine: bucket -> queue -> event source mapping -> handler -> CSV."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SENT = {"a", "b"}
 
 
 @pytest.mark.parametrize(
-    ("payload", "again"),
+    ("payload", "failed"),
     [
         (b"null", set()),
         (b"{}", set()),
@@ -52,8 +52,8 @@ SENT = {"a", "b"}
         (b'"text"', SENT),
     ],
 )
-def test_which_messages_come_again(payload: bytes, again: set[str]) -> None:
-    assert failed_messages(Answer(payload), SENT) == again
+def test_which_messages_count_as_failed(payload: bytes, failed: set[str]) -> None:
+    assert failed_messages(Answer(payload), SENT) == failed
     assert failed_messages(Answer(payload, "Unhandled"), SENT) == SENT
 
 
@@ -70,15 +70,15 @@ def handle(event, context):
 """
 
 
-def left(sqs: Any, url: str) -> int:
-    """Messages in a queue, those in hand included."""
+def message_count(sqs: Any, url: str) -> int:
+    """Return the number of messages in a queue, including those that are being processed."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
     return sum(map(int, answer["Attributes"].values()))
 
 
 class Batches:
-    """A queue with dead letters, and a function that fails where a message says so."""
+    """A queue with a dead-letter queue, and a function that fails on messages that ask for it."""
 
     def __init__(self, url: str, folder: Path) -> None:
         name = uuid.uuid4().hex[:8]
@@ -110,35 +110,40 @@ class Batches:
         )
         return EventSourceMapping(source, LambdaFunction(client, "batches"))
 
-    def buried(self) -> list[str]:
+    def dead_letters(self) -> list[str]:
+        """Return the names in the dead letters, in alphabetical order."""
         return sorted(json.loads(each.body)["name"] for each in self.dead.receive(10, 0, 1))
 
 
-def test_of_a_batch_only_what_failed_comes_again_until_it_is_dead(
+def test_only_the_failed_message_of_a_batch_is_delivered_again(
     moto_url: str, tmp_path: Path
 ) -> None:
     batches = Batches(moto_url, tmp_path)
     for name in ("one", "two", "three"):
         batches.send(name=name, fail=name == "two")
     with LocalLambda(batches.function) as lam, batches.mapping(lam):
-        wait_until(lambda: batches.buried() == ["two"], "the failing message is a dead letter")
-    assert left(batches.sqs, batches.url) == 0
+        wait_until(
+            lambda: batches.dead_letters() == ["two"], "the dead letter of the failing message"
+        )
+    assert message_count(batches.sqs, batches.url) == 0
     runs = [json.loads(line) for line in (tmp_path / "batches-1.log").read_text().splitlines()]
     assert runs == [["one", "three", "two"], ["two"]]
 
 
-def test_a_batch_whose_invocation_fails_comes_again_as_a_whole(
+def test_a_batch_whose_invocation_fails_is_delivered_again_as_a_whole(
     moto_url: str, tmp_path: Path
 ) -> None:
     batches = Batches(moto_url, tmp_path)
     batches.send(name="good")
     batches.send(name="bad", crash=True)
     with LocalLambda(batches.function) as lam, batches.mapping(lam):
-        wait_until(lambda: batches.buried() == ["bad", "good"], "both are dead letters")
+        wait_until(
+            lambda: batches.dead_letters() == ["bad", "good"], "the dead letters of both messages"
+        )
         assert lam.counts()["errors"] == lam.counts()["invocations"] == 2
 
 
-# --- the whole flow
+# The whole flow
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +154,13 @@ def stack(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[La
         yield running
 
 
-def test_every_video_is_right_though_a_runtime_is_killed_in_the_middle(
+def test_every_result_is_correct_although_a_runtime_is_killed(
     stack: LambdaStack, sample: Path
 ) -> None:
     store = S3Store(s3_client(stack.settings))
     for video in sorted((sample / "videos").iterdir()):
         store.upload(video, stack.settings.input_bucket, video.name)
-    wait_until(stack.aws_lambda.pool.busy_pids, "an invocation runs")
+    wait_until(stack.aws_lambda.pool.busy_pids, "a running invocation")
     os.kill(stack.aws_lambda.pool.busy_pids()[0], signal.SIGKILL)
     rows = Checker(stack.settings, parse_mapping((sample / "mapping").read_text())).wait(DEADLINE_S)
     assert [row.video for row in rows if not row.right] == []
@@ -164,22 +169,25 @@ def test_every_video_is_right_though_a_runtime_is_killed_in_the_middle(
     assert counts["invocations"] > len(rows)
 
 
-def test_what_is_no_video_is_refused_once_with_a_report(stack: LambdaStack, tmp_path: Path) -> None:
-    (tmp_path / "text.mp4").write_text("no video")
+def test_a_file_that_is_not_a_video_gets_a_report_and_no_retry(
+    stack: LambdaStack, tmp_path: Path
+) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
     store, chosen = S3Store(s3_client(stack.settings)), stack.settings
+    sqs = sqs_client(chosen)
     store.upload(tmp_path / "text.mp4", chosen.input_bucket, "text.mp4")
     reports = store.list_objects
-    wait_until(lambda: "text.mp4.json" in {o.key for o in reports("reports")}, "there is a report")
+    wait_until(lambda: "text.mp4.json" in {o.key for o in reports("reports")}, "a report")
     report = json.loads(store.read("reports", "text.mp4.json", 1 << 20))
     assert report["error"]["code"] == "not_a_video"
-    wait_until(lambda: not left(sqs_client(chosen), stack.queue_url), "the message is done")
-    assert left(sqs_client(chosen), stack.dead_letters_url) == 0
+    wait_until(lambda: not message_count(sqs, stack.queue_url), "the deletion of the message")
+    assert message_count(sqs, stack.dead_letters_url) == 0
 
 
-def test_a_direct_call_is_answered_and_its_result_sent(
+def test_a_direct_call_is_answered_and_its_result_is_sent_to_the_queue(
     stack: LambdaStack, sample: Path, tmp_path: Path
 ) -> None:
-    """As the worker on OpenStack calls it, with the real runtime and a real queue of moto's."""
+    """The worker of the flow `openstack` calls the function in this way."""
     chosen = stack.settings
     sqs = sqs_client(chosen)
     results = SqsQueue(sqs, create_queue(sqs, "results"))
@@ -201,9 +209,7 @@ def test_a_direct_call_is_answered_and_its_result_sent(
     assert first.csv == store.read(chosen.output_bucket, "direct/cat.csv", 1 << 20).decode()
 
 
-def test_a_store_that_does_not_answer_is_a_function_error(
-    stack: LambdaStack, tmp_path: Path
-) -> None:
+def test_an_unavailable_store_causes_a_function_error(stack: LambdaStack, tmp_path: Path) -> None:
     described = stack.function()
     environ = {**described.environ, "S3_ENDPOINT_URL": "http://127.0.0.1:1"}
     with LocalLambda(replace(described, name="cut-off", logs=tmp_path, environ=environ)) as lam:
@@ -215,8 +221,8 @@ def test_a_store_that_does_not_answer_is_a_function_error(
     assert document["errorMessage"].startswith("store_unavailable: ")
 
 
-def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
-    """Ours come from the environment alone there."""
+def test_the_stack_does_not_start_with_an_invalid_setting(tmp_path: Path) -> None:
+    """The function reports the error when the stack calls it with a test event."""
     running = LambdaStack(tmp_path, os.environ)
     running.values["TOLERANCE"] = "high"
     with pytest.raises(StartFailed, match="TOLERANCE has to be auto, or a number"), running:
@@ -224,6 +230,6 @@ def test_a_wrong_setting_stops_the_start(tmp_path: Path) -> None:
     assert running.dead() == []
 
 
-def test_it_needs_a_store_with_queues(tmp_path: Path) -> None:
+def test_the_flow_rejects_a_store_without_queues(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="STORE=embedded"):
         FLOWS["lambda"](tmp_path, os.environ, {}, "ceph")

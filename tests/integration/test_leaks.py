@@ -1,4 +1,4 @@
-"""The whole flow, and then a look for secrets and encodings in everything that it left behind."""
+"""Run the whole flow, then search its logs, files and answers for secrets and encodings."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def secrets_of(stack: OpenFaasStack) -> list[str]:
 
 
 def call(stack: OpenFaasStack, key: str, **headers: str) -> bytes:
-    """The function, as the trigger calls it."""
+    """Call the function as the trigger does, and return the body and headers of the answer."""
     body = json.dumps({"bucket": stack.settings.input_bucket, "key": key}).encode()
     signed = {HEADER: signature(stack.settings.function_hmac_key, body, time.time())}
     url = f"{stack.settings.openfaas_gateway}/function/{stack.settings.openfaas_function}"
@@ -71,7 +71,7 @@ def call(stack: OpenFaasStack, key: str, **headers: str) -> bytes:
 
 
 def broken_galleries(known: Gallery) -> Iterator[bytes]:
-    """Each of them has the numbers, as text or as bytes."""
+    """Yield broken galleries that contain the encodings as text or as bytes."""
     texts = {"name": list(known.names), "encoding": known.encodings.tolist()}
     yield pickle.dumps(texts, 0)[:-40]
     yield pickle.dumps(texts, 0).replace(b"\nF", b"\nFx", 3)
@@ -82,7 +82,7 @@ def broken_galleries(known: Gallery) -> Iterator[bytes]:
 
 
 def misuse(stack: OpenFaasStack, gallery_file: Path) -> dict[str, bytes]:
-    """What goes wrong on purpose, and what is answered."""
+    """Send invalid requests, break the gallery in several ways, and return the answers by name."""
     token = stack.settings.trigger_token
     events = stack.trigger_url + "/events"
     answers = {"no token": httpx.post(events, content=token.encode()).content}
@@ -102,7 +102,7 @@ def misuse(stack: OpenFaasStack, gallery_file: Path) -> dict[str, bytes]:
 
 
 def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
-    """Logs, results, reports, metadata, pages, and the inbox's rows."""
+    """Return logs, results and reports (with metadata), pages and the rows of the inbox by name."""
     found = {path.name: path.read_bytes() for path in stack.folder.glob("*.log")}
     store = S3Store(s3_client(stack.settings))
     for bucket in (stack.settings.output_bucket, REPORTS):
@@ -119,7 +119,7 @@ def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
     return found
 
 
-def test_neither_a_secret_nor_an_encoding_is_left_anywhere(
+def test_no_secret_and_no_encoding_leaks(
     stack: OpenFaasStack, sample: Path, gallery_file: Path
 ) -> None:
     known = parse_gallery(gallery_file.read_bytes())
@@ -128,7 +128,9 @@ def test_neither_a_secret_nor_an_encoding_is_left_anywhere(
     for name in VIDEOS:
         store.upload(sample / "videos" / name, bucket, name)
     store.write(bucket, "broken.mp4", known.encodings.tobytes(), "video/mp4", {})
-    wait_until(lambda: len(list(store.list_objects(REPORTS))) == len(VIDEOS) + 1, "reports", 120)
+    wait_until(
+        lambda: len(list(store.list_objects(REPORTS))) == len(VIDEOS) + 1, "the reports", 120
+    )
     found = {**misuse(stack, gallery_file), **left_behind(stack)}
     assert {"lecture_1.csv", "lecture_1.mp4.json", "broken.mp4.json", "trigger.log"} <= set(found)
     assert b"old one stays in use" in found["function.log"]

@@ -1,4 +1,4 @@
-"""Settings in the environment and in `credentials.env`, with `make demo` and `rollcall up`."""
+"""`make demo` and `rollcall up` use the settings in the environment and in `credentials.env`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TOLERANCE=0.05
 
 @pytest.fixture
 def data(sample: Path, tmp_path: Path) -> Path:
-    """One known person, whom nobody is like enough at a tolerance of 0.05."""
+    """Data with one video, whose person is not recognised at a tolerance of 0.05."""
     folder = tmp_path / "data"
     (folder / "videos").mkdir(parents=True)
     (folder / "videos" / "lecture_1.mp4").symlink_to(sample / "videos" / "lecture_1.mp4")
@@ -53,7 +53,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_a_demo_honours_a_half_filled_credentials_file(
+def test_the_demo_uses_a_half_filled_credentials_file(
     flow: str, data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "credentials.env").write_text(CREDENTIALS)
@@ -72,7 +72,7 @@ def test_a_demo_honours_a_half_filled_credentials_file(
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_reports_and_details_follow_the_settings(flow: str, data: Path, tmp_path: Path) -> None:
+def test_each_flow_uses_the_settings_of_the_user(flow: str, data: Path, tmp_path: Path) -> None:
     chosen = parse_settings(
         {
             "REPORT_BUCKET": "my-reports",
@@ -106,7 +106,7 @@ def test_reports_and_details_follow_the_settings(flow: str, data: Path, tmp_path
     assert list((tmp_path / "models").glob("*.onnx"))
 
 
-def test_up_hands_the_settings_on_and_makes_the_report_bucket(tmp_path: Path) -> None:
+def test_up_passes_the_settings_on_and_creates_the_report_bucket(tmp_path: Path) -> None:
     (tmp_path / "credentials.env").write_text(CREDENTIALS)
     argv = [sys.executable, "-m", "rollcall", "up", "--folder", "state"]
     own = environment(TRIGGER_TOKEN="my-own-trigger-token", SCAN="timeline")
@@ -135,4 +135,4 @@ def test_up_hands_the_settings_on_and_makes_the_report_bucket(tmp_path: Path) ->
             assert httpx.get(found[1], auth=("any", "my-own-trigger-token")).status_code == 200
         finally:
             up.send_signal(signal.SIGINT)
-            assert up.wait(60) == 0
+            assert up.wait(180) == 0

@@ -1,4 +1,4 @@
-"""`--register --via sns` and `--unregister`, where a new configuration replaces the old one."""
+"""`--register --via sns` and `--unregister` on moto, which serves SNS and bucket notifications."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.flow_processes import TRIGGER_TOKEN
 from support.needs import REPOSITORY
 from support.waiting import wait_until
 
-from devstack.processes import Process, Processes, answers, free_port
+from devstack.processes import Process, Processes, free_port
+from devstack.store_servers import EmbeddedStore, Place
 from rollcall.cli.trigger_command import main
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.stores.boto import s3_client, topic_client
 from rollcall.trigger.notifications import register, unregister
 
 
-class Taker(BaseHTTPRequestHandler):
-    """Takes whatever a subscription sends."""
+class AcceptAll(BaseHTTPRequestHandler):
+    """Answers every request with 200, so a subscription finds its endpoint reachable."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -32,12 +34,12 @@ class Taker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
 def address() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Taker) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), AcceptAll) as server:
         threading.Thread(target=server.serve_forever).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -45,13 +47,11 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def values(tmp_path: Path) -> Iterator[dict[str, str]]:
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with Processes() as running:
-        running.add(Process("moto", argv, {}, tmp_path)).wait_ready(answers(url))
+        store = EmbeddedStore(Place(tmp_path, {}, running))
+        store.start()
         keys = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
-        yield {**keys, "S3_ENDPOINT_URL": url, "TRIGGER_TOKEN": "a-token-of-the-trigger"}
+        yield {**keys, "S3_ENDPOINT_URL": store.url, "TRIGGER_TOKEN": TRIGGER_TOKEN}
 
 
 def configured(settings: Settings) -> tuple[Any, Any]:
@@ -62,10 +62,10 @@ def configured(settings: Settings) -> tuple[Any, Any]:
     return present, (topics.list_topics()["Topics"], topics.list_subscriptions()["Subscriptions"])
 
 
-def test_what_is_registered_is_taken_back(
+def test_unregistering_removes_everything_that_was_registered(
     values: dict[str, str], address: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # where no credentials.env lies
+    monkeypatch.chdir(tmp_path)  # so that no credentials.env is read
     settings = parse_settings(values)
 
     register(settings, address, "sns")
@@ -82,10 +82,10 @@ def test_what_is_registered_is_taken_back(
         assert not subscriptions
 
 
-def test_an_address_that_leads_elsewhere_ends_the_trigger_and_changes_nothing(
+def test_a_trigger_with_a_wrong_address_does_not_start_and_changes_nothing(
     values: dict[str, str], address: str, tmp_path: Path
 ) -> None:
-    """`address` answers, but is not a trigger; the trigger itself listens on another port."""
+    """At `address` another server answers; the other two addresses are closed or not a URL."""
     port = free_port()
     env = {
         "PATH": os.environ["PATH"],
@@ -108,15 +108,17 @@ def test_an_address_that_leads_elsewhere_ends_the_trigger_and_changes_nothing(
         process = Process("trigger", [*argv, "--advertise", own], env, tmp_path)
         running.add(process)
         settings = parse_settings(values)
-        wait_until(lambda: "notifications of" in process.log.read_text(), "its registration")
+        wait_until(
+            lambda: "notifications of" in process.log.read_text(), "the registration of the trigger"
+        )
         assert configured(settings)[1][0]
 
 
-def test_a_bucket_that_is_gone_has_nothing_to_take_back(values: dict[str, str]) -> None:
+def test_unregistering_a_missing_bucket_does_nothing(values: dict[str, str]) -> None:
     unregister(parse_settings(values), "sns")
 
 
-def test_register_and_unregister_are_opposites() -> None:
+def test_register_and_unregister_cannot_be_combined() -> None:
     answer = CliRunner().invoke(main, ["--register", "--advertise", "http://x", "--unregister"])
 
     assert answer.exit_code == 2

@@ -1,6 +1,7 @@
-"""The worker as its own process, killed and stopped in the middle of forty videos.
+"""Run the worker as a process, and kill or stop it while it processes forty videos.
 
-Uploads notify a real queue; the Lambda is the product's pipeline with painted faces, behind HTTP.
+Uploads notify a queue of moto. An HTTP server stands for Lambda, and runs the real pipeline with
+painted faces.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Before = Callable[[int], Reply | None]
 
 
 class PaintedLambda:
-    """Recognises what is in the bucket, and sends the result; `before` may answer in its place."""
+    """Recognises videos and sends their results, unless `before` returns another answer."""
 
     def __init__(self, queues: Queues, before: Before) -> None:
         self._before = before
@@ -65,7 +66,7 @@ class PaintedLambda:
 
 
 class Flow:
-    """Queues, a Lambda, and the worker that can be started and killed."""
+    """Queues, a Lambda, and workers that the tests start and kill."""
 
     def __init__(
         self, queues: Queues, function: PaintedLambda, url: str, processes: Processes
@@ -105,7 +106,7 @@ def flowing(queues: Queues, before: Before = lambda number: None) -> Iterator[Fl
 
 
 def upload_forty(queues: Queues, folder: Path) -> dict[str, str]:
-    """Key -> the colour of the face in it."""
+    """Upload forty videos, and return the colour of each video's face by key."""
     paths = {
         colour: paint_video(folder / f"{colour}.mp4", [colour], frames_each=3) for colour in COLOURS
     }
@@ -128,7 +129,7 @@ def assert_right(queues: Queues, wanted: dict[str, str]) -> None:
     assert not queues.dead_letters()
 
 
-def test_sigkill_in_the_middle_of_forty_videos(queues: Queues, tmp_path: Path) -> None:
+def test_sigkill_of_the_worker_loses_none_of_forty_videos(queues: Queues, tmp_path: Path) -> None:
     wanted = upload_forty(queues, tmp_path)
     with flowing(queues) as flow:
         for number in (5, 15, 25):
@@ -143,7 +144,7 @@ def test_sigkill_in_the_middle_of_forty_videos(queues: Queues, tmp_path: Path) -
         assert not list(queues.folder.rglob("*.part"))
 
 
-def test_a_lambda_that_fails_every_third_call(queues: Queues, tmp_path: Path) -> None:
+def test_failed_calls_of_the_lambda_are_retried(queues: Queues, tmp_path: Path) -> None:
     def every_third(number: int) -> Reply | None:
         return function_error() if number % 3 == 0 else None
 
@@ -156,11 +157,13 @@ def test_a_lambda_that_fails_every_third_call(queues: Queues, tmp_path: Path) ->
     assert_right(queues, wanted)
     assert counts["events"] == counts["invoked"] == counts["written"] == 40
     assert counts["retried"] == flow.function.calls // 3
-    assert 1 < counts["max_at_once"] <= 4
+    assert 1 < counts["most_at_once"] <= 4
     assert counts["buckets_empty_at_first"] is False
 
 
-def test_poison_in_front_of_forty(queues: Queues, tmp_path: Path) -> None:
+def test_invalid_messages_become_dead_letters_and_the_others_are_processed(
+    queues: Queues, tmp_path: Path
+) -> None:
     for queue in (queues.input, queues.result):
         queue.send("poison", {})
     wanted = upload_forty(queues, tmp_path)
@@ -180,7 +183,7 @@ def test_poison_in_front_of_forty(queues: Queues, tmp_path: Path) -> None:
 
 @contextmanager
 def four_in_flight(queues: Queues, folder: Path) -> Iterator[tuple[Flow, Process, threading.Event]]:
-    """A worker with forty videos, whose first four calls wait for the event."""
+    """Start a worker with forty videos. Its first four calls wait until the event is set."""
     go_on = threading.Event()
 
     def wait(number: int) -> None:
@@ -193,22 +196,24 @@ def four_in_flight(queues: Queues, folder: Path) -> Iterator[tuple[Flow, Process
         yield flow, worker, go_on
 
 
-def test_sigterm_finishes_what_runs(queues: Queues, tmp_path: Path) -> None:
+def test_sigterm_lets_the_calls_in_flight_finish(queues: Queues, tmp_path: Path) -> None:
     with four_in_flight(queues, tmp_path) as (flow, worker, go_on):
         os.kill(worker.pid, signal.SIGTERM)
-        wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to hear it")
+        wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to log the signal")
         go_on.set()
         assert worker.wait(60) == 0
         assert flow.function.calls == 4
         assert flow.counts()["invoked"] == 4
     left = [each for each in iter(lambda: queues.input.receive(10, 1, 60), []) for each in each]
-    assert len(left) == 36, "what was not begun is still in the queue, and visible"
+    assert len(left) == 36, "messages that were not started are visible in the queue"
 
 
-def test_a_second_sigterm_ends_it_at_once(queues: Queues, tmp_path: Path) -> None:
+def test_a_second_sigterm_ends_the_worker_at_once(queues: Queues, tmp_path: Path) -> None:
     with four_in_flight(queues, tmp_path) as (_, worker, go_on):
         for _ in range(2):
             os.kill(worker.pid, signal.SIGTERM)
-            wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to hear it")
+            wait_until(
+                lambda: b"finishing" in worker.log.read_bytes(), "the worker to log the signal"
+            )
         assert worker.wait(60) == 128 + signal.SIGTERM
         go_on.set()

@@ -1,7 +1,7 @@
-"""Manifests against schemas: YAML as Kubernetes reads it, core kinds, Rook's kinds.
+"""Checks of manifests against the schemas of Kubernetes and Rook.
 
-Every check takes documents and returns sentences about what is wrong, so that a test can break a
-document in memory and see the check find it. Whether names agree is the matter of `names.py`.
+Every check gets documents and yields a sentence for each problem, so a test can break a document in
+memory and assert that the check finds the mistake. `names.py` checks that names agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[2]
 CRDS = REPOSITORY.parent / "shared" / "data" / "rook" / "crds-v1.20.json"
 KUBERNETES = ("1.31", "1.36")
-"""Oldest and newest version that Rook 1.20 supports."""
+"""The oldest and the newest Kubernetes version that Rook 1.20 supports."""
 
 CRD_GROUPS = ("ceph.rook.io/", "objectbucket.io/")
 KUSTOMIZE = "kustomize.config.k8s.io/v1beta1"
@@ -29,7 +29,7 @@ Schemas = Mapping[tuple[str, str], dict[str, Any]]
 
 
 class Document(NamedTuple):
-    """One YAML document and the file it stands in."""
+    """A YAML document and the file that contains it."""
 
     file: str
     body: dict[str, Any]
@@ -55,7 +55,7 @@ class Document(NamedTuple):
 
 
 class KubernetesLoader(yaml.SafeLoader):
-    """Reads as kubectl does: YAML 1.1, where a bare `n` is false, and no key may come twice."""
+    """Reads YAML 1.1 like kubectl: a bare `n` is false, and repeated keys are an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -69,13 +69,13 @@ KubernetesLoader.bool_values = KubernetesLoader.bool_values | {"y": True, "n": F
 
 
 def parse(text: str, file: str = "text") -> list[Document]:
-    """Empty documents, as after a comment and `---`, are left out."""
+    """Return the documents of a file, except empty ones (such as a comment before `---`)."""
     bodies = yaml.load_all(text, Loader=KubernetesLoader)
     return [Document(file, body) for body in bodies if body is not None]
 
 
 def load(folder: Path) -> list[Document]:
-    """Every document of every YAML file below a folder."""
+    """Return the documents of all YAML files below a folder."""
     files = sorted(path for end in ("yaml", "yml") for path in folder.rglob(f"*.{end}"))
     return [
         document
@@ -85,14 +85,14 @@ def load(folder: Path) -> list[Document]:
 
 
 def lifecycle_rules() -> dict[str, dict[str, Any]]:
-    """The rules of deploy/lifecycle by the bucket that they are for."""
+    """Return the lifecycle rules in deploy/lifecycle by the name of their bucket."""
     folder = REPOSITORY / "deploy" / "lifecycle"
     files = {"input-bucket-video": "videos", "rollcall-reports": "reports"}
     return {name: json.loads((folder / f"{f}.json").read_text()) for name, f in files.items()}
 
 
 def core_problems(document: Document) -> Iterator[str]:
-    """A kind that Kubernetes does not have is a problem too."""
+    """Check a core resource. A kind that Kubernetes does not know is a problem as well."""
     for version in KUBERNETES:
         try:
             used = kubernetes_validate.validate(document.body, version, strict=True)
@@ -101,12 +101,15 @@ def core_problems(document: Document) -> Iterator[str]:
         except kubernetes_validate.SchemaNotFoundError as error:
             yield f"{document}: {error.message}"
         else:
-            if used != version:  # the library falls back to an older schema without a word
+            if used != version:  # the library silently falls back to an older schema
                 yield f"no schemas of Kubernetes {version}; the nearest are {used}"
 
 
 def rook_schemas(path: Path = CRDS) -> Schemas:
-    """JSON Schemas of Rook's custom resources by (apiVersion, kind), unknown fields refused."""
+    """Return the JSON Schemas of Rook's custom resources by (apiVersion, kind).
+
+    They refuse unknown fields.
+    """
     return {
         (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"]): _resource(
             version["schema"]["openAPIV3Schema"]
@@ -134,7 +137,7 @@ def is_kustomization(document: Document) -> bool:
 
 
 def kustomize_problems(document: Document, folder: Path) -> Iterator[str]:
-    """It is no Kubernetes resource, so there is no schema: the few keys in use, and their files."""
+    """Check a kustomization, which has no schema: its keys are known, and it lists every file."""
     body = document.body
     if body.get("apiVersion") != KUSTOMIZE:
         yield f"{document}: apiVersion is not {KUSTOMIZE}"
@@ -168,18 +171,18 @@ _METADATA = {
 
 
 def _resource(schema: dict[str, Any]) -> dict[str, Any]:
-    """A custom resource's own schema, closed, with what every resource has besides."""
+    """Return the schema with the fields of every resource, so that it refuses unknown fields."""
     closed = _close(copy.deepcopy(schema))
     text = {"type": "string"}
     closed["properties"] |= {"apiVersion": text, "kind": text, "metadata": _METADATA}
-    closed["properties"].pop("status", None)  # not for people to write
+    closed["properties"].pop("status", None)  # written by Kubernetes, not by people
     closed["required"] = ["apiVersion", "kind", "metadata", "spec"]
     closed["additionalProperties"] = False
     return closed
 
 
 def _close(schema: dict[str, Any]) -> dict[str, Any]:
-    """OpenAPI's ways as JSON Schema, and every object with named fields takes no others."""
+    """Turn an OpenAPI schema into a JSON Schema whose objects refuse unknown fields."""
     if schema.pop("x-kubernetes-int-or-string", False):
         schema.pop("type", None)
         schema["type"] = ["integer", "string"]
@@ -191,7 +194,7 @@ def _close(schema: dict[str, Any]) -> dict[str, Any]:
     for key in ("items", "additionalProperties"):
         if isinstance(schema.get(key), dict):
             schema[key] = _close(schema[key])
-    # Fields that the operator would keep without knowing them are typing errors all the same.
+    # Unknown fields are typing errors, even where the operator would accept them.
     if "properties" in schema and "additionalProperties" not in schema:
         schema["additionalProperties"] = False
     return schema

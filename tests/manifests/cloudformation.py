@@ -1,7 +1,7 @@
-"""What cfn-lint cannot know of the CloudFormation template: nothing lost, times in order, least
-rights, settings that exist.
+"""Checks of the CloudFormation template that cfn-lint does not make.
 
-Every check takes the template as JSON and returns sentences about what is wrong.
+They check that no message is lost, time-outs are in order, rights are minimal, and settings exist.
+Every check gets the template as JSON and yields a sentence for each problem.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ Template = Mapping[str, Any]
 LAST_QUEUE = "DeadLetterQueue"
 MIN_DELIVERIES = 3
 MAX_DAYS = 30
-"""Longest time that the gallery's old versions may be kept."""
+"""Maximum number of days for which old versions of the gallery may be kept."""
 
 VISIBILITY_FACTOR = 6
-"""A message's time-out over the function's ("Using Lambda with Amazon SQS", Developer Guide)."""
+"""Minimum ratio of a message's visibility time-out to the function's time-out ("Using Lambda with
+Amazon SQS", Developer Guide)."""
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -34,14 +35,14 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def problems(template: Template) -> list[str]:
-    """Of all checks."""
+    """Return the problems that all checks find."""
     checks = (queue_problems, event_problems, time_problems, right_problems, setting_problems)
     kept = [*bucket_problems(template), *version_problems(template), *send_problems(template)]
     return [each for check in checks for each in check(template)] + kept
 
 
 def of(template: Template, kind: str) -> dict[str, dict[str, Any]]:
-    """Properties of each resource of this type, by its name."""
+    """Return the properties of the resources of this type by resource name."""
     resources = template["Resources"].items()
     return {name: each["Properties"] for name, each in resources if each["Type"] == f"AWS::{kind}"}
 
@@ -52,7 +53,7 @@ def function(template: Template) -> dict[str, Any]:
 
 
 def queue_problems(template: Template) -> Iterator[str]:
-    """A message that nobody can work on ends in the last queue, and stays there long enough."""
+    """Check that queues keep messages for 14 days and move failed ones to the dead-letter queue."""
     for name, queue in of(template, "SQS::Queue").items():
         if queue.get("MessageRetentionPeriod") != 1209600:
             yield f"{name}: messages are not kept for 14 days"
@@ -66,7 +67,7 @@ def queue_problems(template: Template) -> Iterator[str]:
 
 
 def event_problems(template: Template) -> Iterator[str]:
-    """Each way to the function tells failures apart, repeats, and keeps what it gives up."""
+    """Check that failed messages of a batch and failed asynchronous calls are retried and kept."""
     for name, mapping in of(template, "Lambda::EventSourceMapping").items():
         if mapping.get("FunctionResponseTypes") != ["ReportBatchItemFailures"]:
             yield f"{name}: without ReportBatchItemFailures every message counts as done"
@@ -78,20 +79,20 @@ def event_problems(template: Template) -> Iterator[str]:
         == {"Fn::GetAtt": [LAST_QUEUE, "Arn"]}
     ]
     if not configured:
-        yield "asynchronous invocations that fail are not repeated and kept"
+        yield "failed asynchronous invocations are not retried and then kept"
 
 
 def time_problems(template: Template) -> Iterator[str]:
-    """Our own limit < the function's time-out < the message's; and a video fits on the disk."""
+    """Check that all time-outs are in order, and that the largest video fits on the disk."""
     properties = function(template)
     values = properties["Environment"]["Variables"]
     timeout_s, max_s = int(properties["Timeout"]), float(values["MAX_CALL_S"])
     for name, mapping in of(template, "Lambda::EventSourceMapping").items():
         if not int(mapping["BatchSize"]) * max_s < timeout_s:
-            yield f"{name}: a batch of MAX_CALL_S each does not fit into the time-out"
+            yield f"{name}: a batch of calls of MAX_CALL_S does not fit into the time-out"
     visibility_s = of(template, "SQS::Queue")["InputQueue"].get("VisibilityTimeout", 30)
     if visibility_s < VISIBILITY_FACTOR * timeout_s:
-        yield f"InputQueue: visible again before {VISIBILITY_FACTOR} x {timeout_s} s"
+        yield f"InputQueue: messages are visible again before {VISIBILITY_FACTOR} x {timeout_s} s"
     if not max_s < timeout_s < Settings().function_timeout_s:
         yield "MAX_CALL_S, Timeout and FUNCTION_TIMEOUT_S are not in this order"
     if properties["EphemeralStorage"]["Size"] << 20 <= int(values["MAX_VIDEO_BYTES"]):
@@ -99,7 +100,7 @@ def time_problems(template: Template) -> Iterator[str]:
 
 
 def right_problems(template: Template) -> Iterator[str]:
-    """No right on everything, and none to do everything."""
+    """Check that no policy grants all actions or covers all resources."""
     for where, statement in _statements(template):
         actions = statement["Action"]
         for action in [actions] if isinstance(actions, str) else actions:
@@ -114,11 +115,11 @@ def right_problems(template: Template) -> Iterator[str]:
             yield f"{name}: anybody's bucket may invoke the function"
     for name, policy in of(template, "SQS::QueuePolicy").items():
         if "aws:SourceAccount" not in json.dumps(policy):
-            yield f"{name}: anybody's bucket may send"
+            yield f"{name}: anybody's bucket may send messages"
 
 
 def send_problems(template: Template) -> Iterator[str]:
-    """The role may do what its function and Lambda do in its name."""
+    """Check that the role may do everything that the function and Lambda do with it."""
     (role,) = of(template, "IAM::Role").values()
     given = json.dumps([each["PolicyDocument"] for each in role["Policies"]])
     wanted = {
@@ -138,12 +139,12 @@ def send_problems(template: Template) -> Iterator[str]:
 
 
 def setting_problems(template: Template) -> Iterator[str]:
-    """Lambda reserves the names of its own credentials; all others are settings of ours."""
+    """Check that every variable is a setting, and that none has a name that Lambda itself sets."""
     values = function(template)["Environment"]["Variables"]
     if values.get(TELEMETRY) != "1":
         yield f"the function: {TELEMETRY} is not 1, so onnxruntime reports to Microsoft"
     for name in values.keys() - {TELEMETRY, *setting_names()}:
-        yield f"{name} is no setting"
+        yield f"{name} is not a setting"
     for name in values:
         if name.startswith("AWS_"):
             yield f"{name} is set by Lambda itself"
@@ -157,7 +158,7 @@ def bucket_problems(template: Template) -> Iterator[str]:
         if list(block.values()) != [True] * 4:
             yield f"{name}: may be made public"
         if template["Resources"][name].get("DeletionPolicy") != "Retain":
-            yield f"{name}: goes with the stack"
+            yield f"{name}: is deleted with the stack"
         if not any(
             _refuses_http(template, policy, name) for policy in _policies_of(template, name)
         ):
@@ -165,10 +166,13 @@ def bucket_problems(template: Template) -> Iterator[str]:
 
 
 def version_problems(template: Template) -> Iterator[str]:
-    """The gallery's old versions are kept, and not for ever: they hold people."""
+    """Check that old versions of the gallery are kept, but at most for MAX_DAYS.
+
+    They may contain people who have been removed.
+    """
     gallery = of(template, "S3::Bucket")["GalleryBucket"]
     if gallery.get("VersioningConfiguration") != {"Status": "Enabled"}:
-        yield "GalleryBucket: what is overwritten is lost"
+        yield "GalleryBucket: an overwritten gallery is lost"
     rules = gallery.get("LifecycleConfiguration", {}).get("Rules", [])
     days = [
         rule["NoncurrentVersionExpiration"]["NoncurrentDays"]
@@ -189,7 +193,7 @@ def _policies_of(template: Template, bucket: str) -> list[str]:
 
 
 def _refuses_http(template: Template, policy: str, bucket: str) -> bool:
-    """Whether a policy denies everybody everything without TLS, and stays with its bucket."""
+    """Return whether a policy denies all access without TLS to the bucket and its objects."""
     arn = {"Fn::GetAtt": [bucket, "Arn"]}, {"Fn::Sub": f"${{{bucket}.Arn}}/*"}
     kept = template["Resources"][policy].get("DeletionPolicy") == "Retain"
     return kept and any(
@@ -203,7 +207,7 @@ def _refuses_http(template: Template, policy: str, bucket: str) -> bool:
 
 
 def _statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What roles and users may do; who may send to a queue is looked at by its condition."""
+    """Yield the statements of roles and managed policies, each with its name."""
     found = [
         (name, each["PolicyDocument"])
         for name, role in of(template, "IAM::Role").items()
@@ -218,5 +222,5 @@ def _statements(template: Template) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _numbers(value: Any) -> list[int]:
-    """Of a number that may depend on a condition."""
+    """Return the possible values of a number that may depend on a condition."""
     return [int(each) for each in value["Fn::If"][1:]] if isinstance(value, dict) else [int(value)]

@@ -1,4 +1,4 @@
-"""What the manifests' tests share."""
+"""Fixtures of the manifests' tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from support.needs import need
 
 @pytest.fixture(scope="session")
 def schemas() -> Schemas:
-    """Rook's, which do not belong to this repository; in CI they may not be missing."""
+    """The schemas of Rook's custom resources. Their file is outside of this repository."""
     need(CRDS.is_file(), f"Rook's custom resource definitions are not at {CRDS}")
     return rook_schemas()

@@ -1,8 +1,8 @@
-"""Heat's own check of a template, without a cloud: `heat_check.py TEMPLATE`, in Heat's environment.
+"""Check a template with Heat itself, but without a cloud: `heat_check.py TEMPLATE`.
 
-Prints the server's user data as Heat would hand it over, or ends with what Heat has against the
-template. Not a test: Heat's packages do not go together with ours, so it runs in an environment of
-its own (`make heat`).
+Prints the user data of the server as Heat would pass it on, or ends with the error of Heat. This is
+a program and not a test, because the packages of Heat conflict with ours, so it needs a separate
+virtual environment (`make heat`).
 """
 
 import logging
@@ -22,7 +22,7 @@ PARAMETERS = {
 
 
 def without_cloud() -> None:
-    """What only a cloud knows counts as given: its services, images, networks."""
+    """Make Heat accept every service, image and network, because only a cloud knows them."""
     logging.disable(logging.CRITICAL)
     resources.initialise()
     resource.Resource.is_service_available = classmethod(lambda cls, ctx: (True, None))
@@ -30,14 +30,14 @@ def without_cloud() -> None:
 
 
 def check_template(parsed: dict, files: dict) -> str:
-    """What is wrong before any value is known; empty: nothing."""
+    """Return the problem that Heat finds without knowing any parameter; empty if there is none."""
     validate = service.EngineService.validate_template.__wrapped__
     engine, asked = service.EngineService("host", "topic"), context.get_admin_context()
     return validate(engine, asked, parsed, files=files).get("Error", "")
 
 
 def user_data(parsed: dict, files: dict) -> str:
-    """Checks every property with its value, as `openstack stack create` does."""
+    """Check all properties, as `openstack stack create` does, and return the user data."""
     template = templates.Template(parsed, files=files, env=environment.Environment(PARAMETERS))
     stack = stacks.Stack(context.get_admin_context(), "rollcall", template)
     stack.parameters.validate(validate_value=True, context=stack.context)
@@ -55,7 +55,7 @@ def main(path: Path) -> str:
             sys.exit(problem)
         return user_data(parsed, files)
     except Exception as error:
-        _, cause, _ = getattr(error, "exc_info", (None, error, None))  # behind oslo's envelope
+        _, cause, _ = getattr(error, "exc_info", (None, error, None))  # oslo wraps the error
         sys.exit(f"{type(cause).__name__}: {cause}")
 
 

@@ -1,4 +1,4 @@
-"""The images' dependency step, as their Dockerfiles write it, into a folder of this machine."""
+"""Run the `RUN pip` lines of Dockerfiles on this machine, and install into a folder."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ MINUTES_10 = 600
 
 
 def pip_lines(dockerfile: Path) -> list[list[str]]:
-    """Arguments of every `RUN pip ...` line."""
+    """Return the arguments of every `RUN pip ...` line."""
     found = re.findall(r"^RUN pip (.+)$", dockerfile.read_text(), re.M)
     assert found, f"no `RUN pip` in {dockerfile}"
     return [shlex.split(line) for line in found]
 
 
 def copied(dockerfile: Path) -> list[str]:
-    """Sources of what is copied from the build context."""
+    """Return the sources that the Dockerfile copies from the build context."""
     lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.M)
     words = [[word for word in shlex.split(line) if not word.startswith("--")] for line in lines]
     return [source for line in words for source in line[:-1]]
 
 
 def install(dockerfile: Path, requirements: Path, target: Path) -> None:
-    """Runs the pip lines with `/packages` and the requirements' file where they are here."""
-    places = {"/packages": str(target), requirements.name: str(requirements)}
+    """Run the `RUN pip` lines, but with local paths for `/packages` and for the requirements."""
+    local_paths = {"/packages": str(target), requirements.name: str(requirements)}
     for arguments in pip_lines(dockerfile):
-        given = [places.get(argument, argument) for argument in arguments]
+        given = [local_paths.get(argument, argument) for argument in arguments]
         assert str(target) in given, f"installs elsewhere: {arguments}"
         assert given[0] == "install"
         pip_install(given[1:])
 
 
 def pip_install(arguments: list[str]) -> None:
-    """`pip install` with these arguments; skips where no package index can be reached."""
+    """Run `pip install` with these arguments; skip the test if no package index can be reached."""
     command = [sys.executable, "-m", "pip", "install", *arguments]
     run = subprocess.run(command, capture_output=True, text=True, timeout=MINUTES_10)
     need(not (run.returncode and offline(run.stderr)), "no package index can be reached")
@@ -47,13 +47,13 @@ def pip_install(arguments: list[str]) -> None:
 
 
 def bare_python(*packages: Path) -> tuple[list[str], dict[str, str]]:
-    """A Python that sees the standard library and these folders, as in the image."""
+    """Return a Python command and its environment, in which only these packages can be imported."""
     path = os.pathsep.join(map(str, packages))
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": path, "HOME": "/nonexistent"}
-    # -S: without this machine's own site-packages.
+    # -S leaves out this machine's own site-packages.
     return [sys.executable, "-S", "-W", "ignore"], environment
 
 
 def offline(stderr: str) -> bool:
-    """Whether that is what pip says without a package index."""
+    """Return whether pip's output says that it reached no package index."""
     return "No matching distribution" in stderr and "connection" in stderr.lower()

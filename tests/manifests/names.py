@@ -1,6 +1,6 @@
-"""What has to agree between manifests, settings and code, and no schema knows of.
+"""Checks that names in manifests, settings and code agree. No schema can check this.
 
-`Manifests` holds all documents; each public function yields sentences about one kind of agreement.
+`Manifests` holds all documents. Each public function yields a sentence for each problem.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from manifests.checks import Document
 
 from rollcall.core.errors import SettingsError
-from rollcall.core.event_records import STARTS_WORK
+from rollcall.core.event_records import STARTING_EVENTS
 from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings
 
@@ -22,17 +22,18 @@ OPERATOR_NAMESPACE = "rook-ceph"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 LABEL = "bucket-notification-"
 CLAIM_KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
-"""Of the secret that Rook makes for a claim, under the claim's name."""
+"""Keys of the secret that Rook creates for a claim, under the name of the claim."""
 
 OTHER_SECRETS = {
-    ("rollcall", "trigger-token"): frozenset({"trigger-token"}),  # docs/deploy.md makes it
-    ("rollcall", "function-hmac-key"): frozenset({"function-hmac-key"}),  # and this one
-    ("rook-ceph", "rook-ceph-mon"): frozenset({"ceph-username", "ceph-secret"}),  # Rook does
+    ("rollcall", "trigger-token"): frozenset({"trigger-token"}),
+    ("rollcall", "function-hmac-key"): frozenset({"function-hmac-key"}),
+    ("rook-ceph", "rook-ceph-mon"): frozenset({"ceph-username", "ceph-secret"}),
 }
+"""Keys of the other secrets. docs/deploy.md creates the first two, and Rook the last."""
 
 
 class Manifests:
-    """All documents, looked up by kind, namespace and name."""
+    """All documents, which can be found by kind, namespace and name."""
 
     def __init__(self, documents: Iterable[Document]) -> None:
         self.documents = list(documents)
@@ -52,27 +53,28 @@ Check = Callable[[Manifests], Iterator[str]]
 
 
 def claim_problems(all_: Manifests) -> Iterator[str]:
-    """Claim -> storage class -> store -> user; each claim makes a bucket of its own name."""
+    """Check that each claim names an existing storage class, store and user, and its own bucket."""
     for claim in all_.of("ObjectBucketClaim"):
         if not all_.has("StorageClass", "", claim.spec.get("storageClassName", "")):
             yield f"{claim}: no such storage class"
         owner = claim.spec.get("additionalConfig", {}).get("bucketOwner", "")
         if not all_.has("CephObjectStoreUser", claim.namespace, owner):
-            yield f"{claim}: bucketOwner {owner!r} is no user of this namespace"
+            yield f"{claim}: bucketOwner {owner!r} is not a user in this namespace"
         if claim.spec.get("bucketName") != claim.name:
-            yield f"{claim}: bucketName is not its name"
+            yield f"{claim}: bucketName is not the name of the claim"
     for storage in all_.of("StorageClass"):
         if storage.body.get("provisioner") != f"{OPERATOR_NAMESPACE}.ceph.rook.io/bucket":
-            yield f"{storage}: not Rook's provisioner"
+            yield f"{storage}: provisioner is not that of Rook"
         given = storage.body.get("parameters", {})
         yield from _store_problems(all_, storage, given, "objectStoreName", "objectStoreNamespace")
 
 
 def lifecycle_problems(all_: Manifests, rules: Mapping[str, Any]) -> Iterator[str]:
-    """Exactly these claims carry lifecycle rules, and exactly these rules.
+    """Check that the claims of the buckets in `rules` contain these rules, and other claims none.
 
-    Rook deletes every rule that the claim does not name, each time its operator starts. It compares
-    its own parse with what the gateway returns: rules sorted by ID, `Prefix` outside of `Filter`.
+    Whenever Rook's operator starts, it compares the claim with the gateway's answer, and deletes
+    rules that the claim does not contain. In the answer, rules are sorted by ID and have `Prefix`
+    outside of `Filter`.
     """
     for claim in all_.of("ObjectBucketClaim"):
         given = claim.spec.get("additionalConfig", {}).get("bucketLifecycle")
@@ -81,7 +83,7 @@ def lifecycle_problems(all_: Manifests, rules: Mapping[str, Any]) -> Iterator[st
                 yield f"{claim}: no bucketLifecycle, so nothing is ever deleted"
             continue
         if claim.name not in rules:
-            yield f"{claim}: its objects may not expire"
+            yield f"{claim}: its objects must not expire"
         try:
             found = json.loads(given)["Rules"]
             ids = [rule["ID"] for rule in found]
@@ -98,15 +100,15 @@ def lifecycle_problems(all_: Manifests, rules: Mapping[str, Any]) -> Iterator[st
 
 
 def _as_returned(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"Filter": {"Prefix": ""}}` -> `{"Prefix": ""}`."""
+    """Move `Prefix` out of `Filter`, as the gateway does."""
     rest = {key: value for key, value in rule.items() if key != "Filter"}
     return rest | {"Prefix": rule["Filter"]["Prefix"]}
 
 
 def allowed_problems(all_: Manifests, setting: str) -> Iterator[str]:
-    """The operator's ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS has what the claims use, and no more.
+    """Check that ROOK_OBC_ALLOW_ADDITIONAL_CONFIG_FIELDS allows exactly the fields that claims use.
 
-    `maxObjects` and `maxSize` are Rook's default.
+    Rook allows `maxObjects` and `maxSize` by default.
     """
     allowed = setting.split(",")
     used = {
@@ -117,11 +119,11 @@ def allowed_problems(all_: Manifests, setting: str) -> Iterator[str]:
     for key in sorted(used - set(allowed)):
         yield f"{key} is not allowed by the operator's setting"
     for key in sorted(set(allowed) - used - {"maxObjects", "maxSize"}):
-        yield f"{key} is allowed and not used"
+        yield f"{key} is allowed but not used"
 
 
 def image_problems(all_: Manifests) -> Iterator[str]:
-    """Cluster and toolbox run the same Ceph, named by its full version."""
+    """Check that the cluster and the toolbox run the same image of Ceph, with a full version."""
     images = {each.spec["cephVersion"]["image"] for each in all_.of("CephCluster")}
     for deployment in all_.of("Deployment"):
         containers = deployment.spec["template"]["spec"]["containers"]
@@ -130,7 +132,7 @@ def image_problems(all_: Manifests) -> Iterator[str]:
         yield f"several images of Ceph: {', '.join(sorted(images))}"
     for image in sorted(images):
         if not re.fullmatch(r"quay\.io/ceph/ceph:v\d+\.\d+\.\d+", image):
-            yield f"{image}: not a full version"
+            yield f"{image} does not name a full version"
 
 
 def user_problems(all_: Manifests) -> Iterator[str]:
@@ -149,7 +151,10 @@ def user_problems(all_: Manifests) -> Iterator[str]:
 
 
 def notification_problems(all_: Manifests) -> Iterator[str]:
-    """Claim -label-> notification -topic-> topic, all in one namespace."""
+    """Check that labels of claims name notifications, and notifications name topics.
+
+    All three have to be in one namespace.
+    """
     labelled = set()
     for claim in all_.of("ObjectBucketClaim"):
         for key, value in claim.body["metadata"].get("labels", {}).items():
@@ -171,20 +176,20 @@ def notification_problems(all_: Manifests) -> Iterator[str]:
 def topic_problems(all_: Manifests) -> Iterator[str]:
     for topic in all_.of("CephBucketTopic"):
         if not TOPIC_NAME.fullmatch(topic.name):
-            yield f"{topic}: the gateway takes letters, digits, - and _ in a topic's name"
+            yield f"{topic}: its name may contain only letters, digits, - and _"
         yield from _store_problems(
             all_, topic, topic.spec, "objectStoreName", "objectStoreNamespace"
         )
         if topic.spec.get("persistent") is not True:
-            yield f"{topic}: not persistent, so what the trigger misses is gone"
+            yield f"{topic}: not persistent, so events are lost while the trigger is down"
         if topic.spec.get("opaqueData") != PLACEHOLDER:
-            yield f"{topic}: opaqueData is not the placeholder; the token has to stay out"
+            yield f"{topic}: opaqueData has to be {PLACEHOLDER}, because the token is a secret"
         uri = topic.spec.get("endpoint", {}).get("http", {}).get("uri", "")
         yield from _address_problems(all_, topic, uri, "/events")
 
 
 def service_problems(all_: Manifests) -> Iterator[str]:
-    """A service selects the pods of one of our deployments, or Rook's gateways."""
+    """Check that each service selects existing pods and one of their ports."""
     for service in all_.of("Service"):
         selector = service.spec.get("selector", {})
         ports = _container_ports(all_, service.namespace, selector)
@@ -210,7 +215,7 @@ def deployment_problems(all_: Manifests) -> Iterator[str]:
 
 
 def policy_problems(all_: Manifests) -> Iterator[str]:
-    """A policy guards pods that exist, on ports that they have, and lets the gateways in."""
+    """Check that each policy selects existing pods and ports, and admits the store's gateways."""
     for policy in all_.of("NetworkPolicy"):
         selector = policy.spec["podSelector"].get("matchLabels", {})
         ports = _container_ports(all_, policy.namespace, selector)
@@ -218,7 +223,7 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
             yield f"{policy}: its podSelector matches no pod"
         sources = [source for rule in policy.spec["ingress"] for source in rule["from"]]
         if not any(_is_gateway(all_, source) for source in sources):
-            yield f"{policy}: the object store's gateways are shut out"
+            yield f"{policy}: the gateways of the object store are not admitted"
         for rule in policy.spec["ingress"]:
             for port in rule.get("ports", ()):
                 if ports and port["port"] not in ports:
@@ -226,10 +231,10 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
 
 
 def egress_problems(all_: Manifests) -> Iterator[str]:
-    """A policy lets its pods reach DNS, the store and OpenFaaS' gateway, and nothing more."""
+    """Check that pods under a policy can reach only DNS, the store and the OpenFaaS gateway."""
     for policy in all_.of("NetworkPolicy"):
         if "Egress" not in policy.spec["policyTypes"]:
-            yield f"{policy}: its pods may reach everything"
+            yield f"{policy}: its pods may connect to everything"
             continue
         found, wanted = _given_egress(policy), _wanted_egress(all_, policy)
         for target in sorted(found.keys() | wanted.keys(), key=str):
@@ -241,7 +246,7 @@ def egress_problems(all_: Manifests) -> Iterator[str]:
 
 
 Egress = dict[tuple[str, str], set[tuple[str, int]]]
-"""Protocols and ports by namespace and labels of pods."""
+"""Allowed protocols and ports, by namespace and pod labels."""
 
 EVERY_PORT = {("TCP", 0), ("UDP", 0)}
 
@@ -259,7 +264,7 @@ def _given_egress(policy: Document) -> Egress:
 
 
 def _wanted_egress(all_: Manifests, policy: Document) -> Egress:
-    """DNS, each store without and with TLS, and the gateway that the pods' settings name."""
+    """Return DNS, each store (HTTP and HTTPS), and the OpenFaaS gateway in the pods' settings."""
     found: Egress = {("kube-system", str({"k8s-app": "kube-dns"})): {("TCP", 53), ("UDP", 53)}}
     for store in all_.of("CephObjectStore"):
         labels = {key: _gateway_labels(store)[key] for key in ("app", "rook_object_store")}
@@ -281,7 +286,7 @@ def _settings_of(all_: Manifests, policy: Document, name: str) -> Iterator[str]:
 
 
 def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
-    """The trigger's environment is made of settings that parse, buckets that are claimed."""
+    """Check the trigger: valid settings, claimed buckets, one replica, and time to stop."""
     (container,) = deployment.spec["template"]["spec"]["containers"]
     given = {item["name"]: item.get("value", "x" * 64) for item in container.get("env", ())}
     try:
@@ -292,25 +297,25 @@ def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     yield from bucket_problems(all_, str(deployment), given)
     _, _, port = settings.trigger_listen.rpartition(":")
     if int(port) not in {each.get("containerPort") for each in container.get("ports", ())}:
-        yield f"{deployment}: TRIGGER_LISTEN's port is no containerPort"
+        yield f"{deployment}: the port in TRIGGER_LISTEN is not a containerPort"
     mounts = tuple(f"{mount['mountPath']}/" for mount in container.get("volumeMounts", ()))
     if not settings.inbox.startswith(mounts):
-        yield f"{deployment}: INBOX is on no volume"
+        yield f"{deployment}: INBOX is not on a volume"
     if deployment.spec.get("replicas") != 1 or deployment.spec["strategy"]["type"] != "Recreate":
         yield f"{deployment}: two processes would share the inbox"
     grace_s = deployment.spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
     if grace_s <= settings.function_timeout_s:
-        yield f"{deployment}: a stop cuts off calls that may still take FUNCTION_TIMEOUT_S"
+        yield f"{deployment}: the grace period is shorter than calls may take (FUNCTION_TIMEOUT_S)"
 
 
 def bucket_problems(all_: Manifests, where: str, values: Mapping[str, str]) -> Iterator[str]:
-    """Of a set of settings: its buckets are claimed, its endpoint is the store's service."""
+    """Check that claims create all buckets in the settings, and check the endpoint of the store."""
     settings = Settings()
     for name in ("INPUT_BUCKET", "OUTPUT_BUCKET", "REPORT_BUCKET", "ENCODINGS"):
         given = str(values.get(name, getattr(settings, name.lower())))
         bucket = urlsplit(given).netloc if name == "ENCODINGS" else given
         if bucket and bucket not in {claim.name for claim in all_.of("ObjectBucketClaim")}:
-            yield f"{where}: no claim makes {name} {bucket!r}"
+            yield f"{where}: no claim creates {name} {bucket!r}"
     host = urlsplit(str(values.get("S3_ENDPOINT_URL", ""))).hostname
     hosts = {
         f"rook-ceph-rgw-{store.name}.{store.namespace}.svc.cluster.local"
@@ -328,12 +333,12 @@ def _store_problems(
 
 
 def _filter_problems(notification: Document) -> Iterator[str]:
-    """Exactly the keys and events that the trigger works on."""
-    if set(notification.spec.get("events", ())) != {f"s3:{event}" for event in STARTS_WORK}:
-        yield f"{notification}: events are not those that start work"
+    """Check that the notification sends only events that start work, for all keys of videos."""
+    if set(notification.spec.get("events", ())) != {f"s3:{event}" for event in STARTING_EVENTS}:
+        yield f"{notification}: its events are not those that start work"
     filters = notification.spec.get("filter", {})
     for kind in sorted(filters.keys() - {"keyFilters"}):
-        yield f"{notification}: Rook drops {kind}"
+        yield f"{notification}: Rook ignores {kind}"
     expressions = [
         rule["value"] for rule in filters.get("keyFilters", ()) if rule["name"] == "regex"
     ]
@@ -342,7 +347,7 @@ def _filter_problems(notification: Document) -> Iterator[str]:
             if not all(re.fullmatch(expression, key) for expression in expressions):
                 yield f"{notification}: {key} is filtered out"
     if all(re.fullmatch(expression, "a.csv") for expression in expressions):
-        yield f"{notification}: a.csv is let through"
+        yield f"{notification}: a.csv is not filtered out"
 
 
 def _address_problems(all_: Manifests, topic: Document, uri: str, path: str) -> Iterator[str]:
@@ -355,7 +360,7 @@ def _address_problems(all_: Manifests, topic: Document, uri: str, path: str) -> 
     elif parts.port not in {port["port"] for port in service.spec["ports"]}:
         yield f"{topic}: {service.name} has no port {parts.port}"
     if parts.path != path:
-        yield f"{topic}: the trigger takes events at {path}"
+        yield f"{topic}: the trigger accepts events only at {path}"
 
 
 def _container_problems(
@@ -376,7 +381,7 @@ def _container_problems(
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         port = container.get(probe, {}).get("httpGet", {}).get("port")
         if port is not None and port not in named:
-            yield f"{deployment}: {probe} asks a port {port!r} that is not there"
+            yield f"{deployment}: {probe} uses the port {port!r}, which does not exist"
 
 
 def _secrets(all_: Manifests) -> dict[tuple[str, str], frozenset[str]]:
@@ -385,7 +390,7 @@ def _secrets(all_: Manifests) -> dict[tuple[str, str], frozenset[str]]:
 
 
 def _container_ports(all_: Manifests, namespace: str, selector: Mapping[str, str]) -> set[Any]:
-    """Numbers and names of the ports of the pods that a selector finds."""
+    """Return numbers and names of the ports of the pods that match a selector."""
     found: set[Any] = set()
     for deployment in all_.of("Deployment"):
         if deployment.namespace == namespace and _selects(selector, _pod_labels(deployment)):
@@ -405,7 +410,7 @@ def _pod_labels(deployment: Document) -> Mapping[str, str]:
 
 
 def _gateway_labels(store: Document) -> dict[str, str]:
-    """What Rook puts on the gateways' pods."""
+    """Return the labels of the gateway pods that Rook creates."""
     return {
         "app": "rook-ceph-rgw",
         "rook_cluster": store.namespace,

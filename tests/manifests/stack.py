@@ -1,6 +1,6 @@
-"""OpenFaaS stack files against what faas-cli reads; it drops every other key without a word.
+"""Checks of OpenFaaS stack files. faas-cli silently ignores keys that it does not know.
 
-Keys and types are those of the structs in `stack/schema.go` of faas-cli's Go SDK.
+Keys and types are those of the structs in `stack/schema.go` of the Go SDK of faas-cli.
 """
 
 from __future__ import annotations
@@ -54,30 +54,30 @@ WATCHDOG = frozenset(
         "ready_path",
     ]
 )
-"""Settings of of-watchdog that a stack file may change; the image itself sets the others."""
+"""Settings of of-watchdog that a stack file may change. The image sets the other ones."""
 
 SECRET_FILES = frozenset({"ca-bundle"})
-"""Secrets that are files for a library, not settings (docs/deploy.md)."""
+"""Secrets that are files for a library instead of settings (docs/deploy.md)."""
 
 TELEMETRY = "ORT_DISABLE_TELEMETRY"
 LIBRARIES = frozenset({"OPENBLAS_NUM_THREADS", TELEMETRY})
-"""Variables that a library reads."""
+"""Environment variables that libraries read."""
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def stack_problems(document: Mapping[str, Any]) -> Iterator[str]:
-    """Keys, types, names of settings and secrets."""
+    """Check keys, types and the names of settings and secrets."""
     yield from _shape(document, STACK, "")
     for name, function in document.get("functions", {}).items():
         for variable in function.get("environment", {}):
             if variable not in {*WATCHDOG, *LIBRARIES, *setting_names()}:
-                yield f"{name}: {variable} is neither a setting nor the watchdog's"
+                yield f"{name}: {variable} is neither a setting nor a variable of the watchdog"
         if function.get("environment", {}).get(TELEMETRY) != "1":
             yield f"{name}: {TELEMETRY} is not 1, so onnxruntime reports to Microsoft"
         for secret in function.get("secrets", ()):
             if secret not in SECRET_FILES and _setting(secret) not in setting_names():
-                yield f"{name}: the secret {secret} is no setting"
+                yield f"{name}: the secret {secret} is not a setting"
         if "/" not in function.get("image", ""):
             yield f"{name}: the image's name needs a /"
 
@@ -85,19 +85,23 @@ def stack_problems(document: Mapping[str, Any]) -> Iterator[str]:
 def timeout_problems(
     environment: Mapping[str, Any], upstream_s: float, caller_s: float
 ) -> Iterator[str]:
-    """exec < the gateway's upstream time-out < read, write < the caller's, else it sees a 502."""
+    """Check that the time-outs increase: exec, the gateway's upstream, read and write, the caller.
+
+    In any other order, the caller could get a 502.
+    """
     exec_s, read_s, write_s = (
         seconds(str(environment.get(f"{name}_timeout", "30s")))
         for name in ("exec", "read", "write")
     )
     if not exec_s < upstream_s < min(read_s, write_s) <= max(read_s, write_s) < caller_s:
-        yield f"exec {exec_s} < {upstream_s} < read {read_s}, write {write_s} < {caller_s} is wrong"
+        yield f"not exec {exec_s} < {upstream_s} < read {read_s}, write {write_s} < {caller_s}"
 
 
 def shutdown_problems(environment: Mapping[str, Any], linger_s: float) -> Iterator[str]:
-    """The watchdog stops passing on calls before the function's process ends.
+    """Check that the watchdog stops forwarding calls before the function's process ends.
 
-    After SIGTERM, of-watchdog 0.11 waits `healthcheck_interval`; its default is write_timeout.
+    After SIGTERM, of-watchdog 0.11 forwards calls for `healthcheck_interval`, by default
+    `write_timeout`.
     """
     default = str(environment.get("write_timeout", "30s"))
     interval_s = seconds(str(environment.get("healthcheck_interval", default)))
@@ -106,15 +110,15 @@ def shutdown_problems(environment: Mapping[str, Any], linger_s: float) -> Iterat
 
 
 def seconds(duration: str) -> float:
-    """Go's notation, `1m30s`; raises ValueError for anything else."""
+    """Parse Go's notation for durations, such as `1m30s`, into seconds. Raises ValueError."""
     parts = re.findall(r"([0-9.]+)(ms|s|m|h)", duration)
     if not parts or "".join(map("".join, parts)) != duration:
-        raise ValueError(f"{duration!r} is no duration")
+        raise ValueError(f"{duration!r} is not a duration")
     return sum(float(number) * _UNITS_S[unit] for number, unit in parts)
 
 
 def _setting(secret: str) -> str:
-    """As rollcall.config reads them: `trigger-token` is TRIGGER_TOKEN."""
+    """Return the name of a secret's setting, as rollcall.config does."""
     return secret.upper().replace("-", "_")
 
 
@@ -142,5 +146,5 @@ def _is(value: Any, wanted: str) -> bool:
         return isinstance(value, list) and all(_is(part, TEXT) for part in value)
     if wanted == TABLE:
         return isinstance(value, dict) and all(_is(part, TEXT) for part in value.values())
-    # A bare number stays the text that it was; a bare yes, no or n need not.
+    # faas-cli reads a bare number as text, but a bare yes, no or n as a boolean.
     return isinstance(value, str | int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""What the images and their pods may do: as little as they need."""
+"""The images and their pods have only the rights that they need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = re.compile(r"(?i)(secret|token|password|hmac|_key)\w*\s*[=:]\s*\S")
 
 
 def instructions(path: Path) -> list[tuple[str, str]]:
-    """Of the last stage: what the image is."""
+    """Return the instructions of the last stage, which becomes the image."""
     text = path.read_text().replace("\\\n", " ")
     stage = text[text.rindex("\nFROM ") :]
     found = [line.split(None, 1) for line in stage.splitlines() if re.match(r"[A-Z]+ ", line)]
@@ -29,31 +29,31 @@ def instructions(path: Path) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.parent.name)
 class TestImage:
-    def test_its_user_is_a_number_and_not_root(self, path: Path) -> None:
-        """A name would have Kubernetes refuse `runAsNonRoot`."""
+    def test_the_user_is_a_number_and_not_root(self, path: Path) -> None:
+        """With `runAsNonRoot`, Kubernetes does not start an image whose user is a name."""
         users = [rest for name, rest in instructions(path) if name == "USER"]
         assert users
         uid, _, gid = users[-1].partition(":")
         assert int(uid) > 0
         assert int(gid) > 0
 
-    def test_nothing_is_installed_or_changed_as_that_user(self, path: Path) -> None:
+    def test_nothing_is_installed_or_copied_as_that_user(self, path: Path) -> None:
         names = [name for name, _ in instructions(path)]
         assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
 
-    def test_it_starts_without_a_shell(self, path: Path) -> None:
+    def test_the_image_starts_without_a_shell(self, path: Path) -> None:
         commands = [rest for name, rest in instructions(path) if name in ("CMD", "ENTRYPOINT")]
         assert commands
         for command in commands:
             program, *_ = json.loads(command)
             assert program not in ("sh", "bash", "/bin/sh", "/bin/bash")
 
-    def test_what_the_watchdog_starts_needs_no_shell_either(self, path: Path) -> None:
-        """It splits at spaces."""
+    def test_the_watchdog_starts_the_function_without_a_shell(self, path: Path) -> None:
+        """The watchdog splits the command at spaces."""
         for process in re.findall(r'fprocess="([^"]*)"', path.read_text()):
             assert not re.search(r"[|&;<>$`'\\]", process)
 
-    def test_no_package_manager_and_no_download_in_the_image_itself(self, path: Path) -> None:
+    def test_the_last_stage_runs_no_package_manager_and_no_download(self, path: Path) -> None:
         runs = [rest for name, rest in instructions(path) if name == "RUN"]
         assert not [run for run in runs if re.search(r"\b(apt|apt-get|pip|curl|wget)\b", run)]
         assert not [rest for name, rest in instructions(path) if name == "ADD"]
@@ -67,44 +67,44 @@ IMAGES = [*DOCKERFILES, REPOSITORY / "aws_lambda" / "Dockerfile"]
 
 
 @pytest.mark.parametrize("path", IMAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
-def test_no_image_lets_onnxruntime_report_to_microsoft(path: Path) -> None:
-    """Set before the first RUN, because the build imports it too."""
+def test_every_image_disables_the_telemetry_of_onnxruntime(path: Path) -> None:
+    """The variable has to be set before the first RUN, because the build imports onnxruntime."""
     steps = instructions(path)
     first_run = [name for name, _ in steps].index("RUN")
     given = " ".join(rest for name, rest in steps[:first_run] if name == "ENV").split()
     assert f"{TELEMETRY}=1" in given
 
 
-def test_nor_does_the_worker_s_unit() -> None:
+def test_the_unit_of_the_worker_disables_the_telemetry_of_onnxruntime() -> None:
     unit = (REPOSITORY / "openstack" / "rollcall-worker.service").read_text()
     assert f"{TELEMETRY}=1" in " ".join(re.findall(r"^Environment=(.+)$", unit, re.M)).split()
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_function_may_write_to_tmp_alone(stack: str) -> None:
+def test_the_function_has_a_read_only_root_file_system(stack: str) -> None:
     function = _function(stack)
     assert function["readonly_root_filesystem"] is True
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_function_s_secrets_are_files(stack: str) -> None:
+def test_the_function_gets_its_secrets_as_files(stack: str) -> None:
     function = _function(stack)
     assert not [name for name in function["environment"] if SECRET.search(f"{name}=x")]
     assert {"function-hmac-key", "s3-aws-secret-access-key"} <= set(function["secrets"])
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_function_has_limits(stack: str) -> None:
+def test_the_function_has_limits_for_cpu_and_memory(stack: str) -> None:
     assert {"cpu", "memory"} <= _function(stack)["limits"].keys()
 
 
-def test_the_trigger_s_secrets_are_references() -> None:
+def test_the_deployment_of_the_trigger_only_references_secrets() -> None:
     for item in _trigger()["env"]:
         if SECRET.search(f"{item['name']}=x"):
             assert "secretKeyRef" in item["valueFrom"], item["name"]
 
 
-def test_the_trigger_writes_to_volumes_alone_and_is_probed_without_a_shell() -> None:
+def test_the_trigger_writes_only_to_volumes_and_is_probed_without_a_shell() -> None:
     container = _trigger()
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert {"/tmp", "/var/lib/rollcall"} <= {

@@ -1,4 +1,4 @@
-"""The commands of docs/aws-lambda.md: they parse, and name what exists."""
+"""The commands in docs/aws-lambda.md are valid shell, and the names in them exist."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def commands() -> str:
     return "\n".join(blocks)
 
 
-def test_the_shell_can_read_them(commands: str) -> None:
+def test_the_commands_are_valid_shell(commands: str) -> None:
     subprocess.run(["bash", "-n"], input=commands, text=True, check=True)
 
 
-def test_files_exist(commands: str) -> None:
+def test_the_named_files_exist(commands: str) -> None:
     paths = set(re.findall(r"\b(aws_lambda/[\w.]+|\w+\.py)\b", commands + GUIDE))
     generated = {"aws_lambda/gallery.npz"}
     modules = {path.name for path in (REPOSITORY / "devstack").glob("*.py")}
@@ -35,7 +35,7 @@ def test_files_exist(commands: str) -> None:
         assert (REPOSITORY / path).exists(), path
 
 
-def test_parameters_and_outputs_are_the_template_s(commands: str) -> None:
+def test_the_named_parameters_and_outputs_are_in_the_template(commands: str) -> None:
     (given,) = re.findall(r"--parameter-overrides (.+)", commands)
     named = {pair.strip('"').split("=")[0] for pair in given.split()}
     required = {n for n, each in TEMPLATE["Parameters"].items() if "Default" not in each}
@@ -47,7 +47,7 @@ def test_parameters_and_outputs_are_the_template_s(commands: str) -> None:
     assert outputs <= TEMPLATE["Outputs"].keys()
 
 
-def test_settings_and_names_are_those_of_the_stack(commands: str) -> None:
+def test_the_named_settings_buckets_and_table_exist(commands: str) -> None:
     exported = dict(re.findall(r"\b([A-Z]+_[A-Z_]+)=(\S+)", commands))
     assert exported
     assert exported.keys() <= set(setting_names())

@@ -1,4 +1,4 @@
-"""The Lambda's image without a container engine: its packages, its files, its entry."""
+"""The image of the Lambda function, checked without a container engine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from support.settings import embedded_settings, embedded_values
 from devstack.build_context import DOCKERFILE, assemble_image
 from devstack.lambda_api import LocalLambda
 from devstack.lambda_environment import LocalFunction
-from devstack.lambda_stack import make_buckets
 from rollcall.cli.students import upload_students
 from rollcall.core.settings import Settings
 from rollcall.stores.boto import s3_client
+from rollcall.stores.buckets import create_buckets
 from rollcall.stores.s3 import S3Store
 
 FOLDER = REPOSITORY / "aws_lambda"
@@ -36,17 +36,17 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`/` of the image."""
+    """A folder with the files that the Dockerfile copies; it stands for `/` in the image."""
     return assemble_image(tmp_path_factory.mktemp("root"))
 
 
 @pytest.fixture
 def settings(sample: Path, moto_url: str) -> Settings:
-    """Of a store with the sample's records, and buckets of this test alone."""
+    """Settings of a store that has the sample's records, and new buckets for this test."""
     name = uuid.uuid4().hex[:8]
     buckets = {"INPUT_BUCKET": f"in-{name}", "OUTPUT_BUCKET": f"out-{name}"}
     chosen = embedded_settings(moto_url, **buckets, ENCODINGS=str(sample / "encoding"))
-    make_buckets(chosen)
+    create_buckets(s3_client(chosen), chosen)
     upload_students(chosen, sample / "student_data.json")
     return chosen
 
@@ -55,7 +55,7 @@ def settings(sample: Path, moto_url: str) -> Settings:
 def function(
     packages: Path, root: Path, settings: Settings, tmp_path: Path
 ) -> Iterator[LocalLambda]:
-    """The image's entry, with its command and its packages, before a local Lambda."""
+    """The image's entry point with its command and its packages, run by a local Lambda."""
     python, environment = bare_python(packages)
     wrapper = tmp_path / "python"
     wrapper.write_text(f'#!/bin/sh\nexec {" ".join(python)} "$@"\n')
@@ -78,8 +78,8 @@ def function(
         yield running
 
 
-def test_the_build_context_holds_what_is_copied() -> None:
-    """Dockerfile.dockerignore shuts out everything but this."""
+def test_the_build_context_has_exactly_the_files_that_the_dockerfile_copies() -> None:
+    """Dockerfile.dockerignore excludes all other files."""
     ignore = (FOLDER / "Dockerfile.dockerignore").read_text().split()
     allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
     assert ignore[0] == "*"
@@ -91,7 +91,7 @@ def test_the_build_context_holds_what_is_copied() -> None:
         assert (REPOSITORY / name).exists()
 
 
-def test_the_files_land_where_the_handler_is_looked_for(root: Path) -> None:
+def test_the_handler_and_the_package_are_in_the_working_directory(root: Path) -> None:
     app = root / "home" / "app"
     assert sorted(path.name for path in app.iterdir()) == ["handler.py", "rollcall"]
     assert (root / "entry.sh").stat().st_mode & 0o111
@@ -99,7 +99,7 @@ def test_the_files_land_where_the_handler_is_looked_for(root: Path) -> None:
     assert not list(root.rglob("__pycache__"))
 
 
-def test_a_gallery_goes_along_when_there_is_one(tmp_path: Path) -> None:
+def test_a_gallery_beside_the_dockerfile_is_copied_into_the_image(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("aws_lambda", "rollcall"):
         (source / name).mkdir(parents=True)
@@ -109,8 +109,8 @@ def test_a_gallery_goes_along_when_there_is_one(tmp_path: Path) -> None:
     assert (made / "home" / "app" / "gallery.npz").read_text() == "gallery.npz"
 
 
-def test_the_image_s_own_check_passes(packages: Path, root: Path, tmp_path: Path) -> None:
-    """It imports everything, with these packages alone, and converts the models."""
+def test_the_check_in_the_dockerfile_passes(packages: Path, root: Path, tmp_path: Path) -> None:
+    """This build step imports all modules with only these packages, and converts the models."""
     (check,) = re.findall(r'&& python -c "(.+)" \\$', TEXT, re.M)
     python, environment = bare_python(packages)
     environment |= {"MODEL_CACHE": str(tmp_path), "HOME": "/tmp"}
@@ -118,7 +118,7 @@ def test_the_image_s_own_check_passes(packages: Path, root: Path, tmp_path: Path
     assert len(list(tmp_path.glob("*.onnx"))) == 2
 
 
-def test_its_entry_runs_the_handler_under_the_runtime_client(function: LocalLambda) -> None:
+def test_the_entry_point_runs_the_handler_in_the_runtime_client(function: LocalLambda) -> None:
     ignored = function.pool.run(b'{"Event": "s3:TestEvent"}')
     assert json.loads(ignored.payload) == {
         "statusCode": 200,
@@ -130,10 +130,10 @@ def test_its_entry_runs_the_handler_under_the_runtime_client(function: LocalLamb
     assert not ignored.function_error + refused.function_error
 
 
-def test_its_packages_recognise_a_real_face(
+def test_the_packages_suffice_to_recognise_a_real_face(
     function: LocalLambda, settings: Settings, sample: Path
 ) -> None:
-    """Decoder, models and adapters: nothing that a video needs is missing in the image."""
+    """The decoder, the models and the clients of the stores work together."""
     store = S3Store(s3_client(settings))
     store.upload(sample / "videos" / "late.mp4", settings.input_bucket, "late.mp4")
     call = {"bucket": settings.input_bucket, "key": "late.mp4"}
@@ -145,8 +145,8 @@ def test_its_packages_recognise_a_real_face(
     )
 
 
-def test_the_requirements_are_those_of_the_other_image_and_the_runtime_client() -> None:
-    """One function, so one set of versions; Lambda needs no web server."""
+def test_the_images_of_lambda_and_openfaas_pin_the_same_packages() -> None:
+    """Only the web server and Lambda's runtime client differ, as both images run the same code."""
     here, there = (
         {line for line in path.read_text().splitlines() if line and not line.startswith("#")}
         for path in (

@@ -1,4 +1,4 @@
-"""The CloudFormation template: cfn-lint, our own checks, and moto's CloudFormation making it."""
+"""Check the CloudFormation template with cfn-lint, our own checks and moto's CloudFormation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from manifests.checks import REPOSITORY
 from manifests.cloudformation import function, load, of, problems
 
 PATH = REPOSITORY / "aws_lambda" / "template.yaml"
-MOTO_LEAVES_OUT = (
+NOT_CREATED_BY_MOTO = (
     "AWS::S3::BucketPolicy",
     "AWS::SQS::QueuePolicy",
     "AWS::Lambda::Permission",
@@ -36,12 +36,12 @@ def lint(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def test_cfn_lint_has_nothing_against_it() -> None:
+def test_cfn_lint_finds_no_problem() -> None:
     done = lint(PATH)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_nor_have_we(template: dict[str, Any]) -> None:
+def test_our_checks_find_no_problem(template: dict[str, Any]) -> None:
     assert problems(template) == []
 
 
@@ -53,9 +53,9 @@ def test_nor_have_we(template: dict[str, Any]) -> None:
         (lambda t: function(t)["Environment"]["Variables"].update(XY={"Ref": "Nowhere"}), "E1020"),
         (lambda t: t["Resources"].pop("DeadLetterQueue"), "E1010"),
     ],
-    ids=["a key that is none", "beyond a limit", "a name that is none", "a resource missing"],
+    ids=["unknown key", "above a limit", "unknown reference", "missing resource"],
 )
-def test_cfn_lint_finds(
+def test_cfn_lint_finds_a_mistake(
     change: Change, code: str, template: dict[str, Any], tmp_path: Path
 ) -> None:
     change(template)
@@ -116,28 +116,31 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         "InputQueue: no RedrivePolicy to",
     ),
     "one delivery": (lambda t: queue(t)["RedrivePolicy"].update(maxReceiveCount=1), "too few"),
-    "short memory": (
+    "default retention": (
         lambda t: queue(t, "DeadLetterQueue").pop("MessageRetentionPeriod"),
         "not kept for 14 days",
     ),
     "visible too soon": (lambda t: queue(t).update(VisibilityTimeout=300), "visible again"),
     "default visibility": (lambda t: queue(t).pop("VisibilityTimeout"), "visible again"),
-    "all or nothing": (lambda t: mapping(t).pop("FunctionResponseTypes"), "counts as done"),
+    "no partial failures": (lambda t: mapping(t).pop("FunctionResponseTypes"), "counts as done"),
     "large batches": (lambda t: mapping(t).update(BatchSize=10), "does not fit into the time-out"),
-    "events are dropped": (lambda t: invocations(t).pop("DestinationConfig"), "not repeated"),
+    "events are dropped": (lambda t: invocations(t).pop("DestinationConfig"), "not retried"),
     "events are not repeated": (
         lambda t: invocations(t).update(MaximumRetryAttempts=0),
-        "not repeated",
+        "not retried",
     ),
-    "killed before our limit": (lambda t: function(t).update(Timeout=200), "in this order"),
+    "time-out before our limit": (lambda t: function(t).update(Timeout=200), "in this order"),
     "small disk": (lambda t: function(t)["EphemeralStorage"].update(Size=512), "does not fit"),
-    "no such setting": (lambda t: variables(t).update(OUTPUT_BUKET="x"), "OUTPUT_BUKET"),
+    "unknown setting": (lambda t: variables(t).update(OUTPUT_BUKET="x"), "OUTPUT_BUKET"),
     "reserved name": (lambda t: variables(t).update(AWS_REGION="x"), "set by Lambda itself"),
-    "everything": (lambda t: statements(t)[1].update(Resource="*"), "on every resource"),
-    "anything": (lambda t: statements(t)[1].update(Action="s3:*"), "may do s3:*"),
-    "may not write": (lambda t: statements(t).pop(2), "may not s3:PutObject"),
-    "may not bury": (lambda t: statements(t).pop(5), "may not sqs:SendMessage on DeadLetterQueue"),
-    "anybody invokes": (
+    "every resource": (lambda t: statements(t)[1].update(Resource="*"), "on every resource"),
+    "every action": (lambda t: statements(t)[1].update(Action="s3:*"), "may do s3:*"),
+    "no results": (lambda t: statements(t).pop(2), "may not s3:PutObject"),
+    "no dead letters": (
+        lambda t: statements(t).pop(5),
+        "may not sqs:SendMessage on DeadLetterQueue",
+    ),
+    "every account invokes": (
         lambda t: of(t, "Lambda::Permission")["InvokePermission"].pop("SourceAccount"),
         "anybody's bucket may invoke",
     ),
@@ -154,59 +157,70 @@ MISTAKES: dict[str, tuple[Change, str]] = {
         lambda t: t["Resources"].pop("ReportBucketPolicy"),
         "ReportBucket: may be read",
     ),
-    "TLS is enough": (lambda t: denial(t).update(Effect="Allow"), WITHOUT_TLS),
-    "TLS for reading": (lambda t: denial(t).update(Action="s3:GetObject"), WITHOUT_TLS),
-    "TLS for the list": (lambda t: denial(t)["Resource"].pop(), WITHOUT_TLS),
-    "TLS for objects": (lambda t: denial(t)["Resource"].pop(0), WITHOUT_TLS),
+    "TLS is not enforced": (lambda t: denial(t).update(Effect="Allow"), WITHOUT_TLS),
+    "TLS only for reading": (lambda t: denial(t).update(Action="s3:GetObject"), WITHOUT_TLS),
+    "TLS only for the bucket": (lambda t: denial(t)["Resource"].pop(), WITHOUT_TLS),
+    "TLS only for objects": (lambda t: denial(t)["Resource"].pop(0), WITHOUT_TLS),
     "TLS of another bucket": (
         lambda t: denial(t).update(Resource=denial(t, "Input")["Resource"]),
         WITHOUT_TLS,
     ),
-    "TLS for some": (
+    "TLS only for some callers": (
         lambda t: denial(t).update(Principal={"Service": "lambda.amazonaws.com"}),
         WITHOUT_TLS,
     ),
-    "TLS is refused": (
+    "TLS itself is denied": (
         lambda t: denial(t)["Condition"]["Bool"].update({"aws:SecureTransport": "true"}),
         WITHOUT_TLS,
     ),
-    "TLS goes with the stack": (
+    "TLS only while the stack exists": (
         lambda t: t["Resources"]["GalleryBucketPolicy"].pop("DeletionPolicy"),
         WITHOUT_TLS,
     ),
-    "no versions": (lambda t: gallery(t).pop("VersioningConfiguration"), "overwritten is lost"),
+    "no versions": (
+        lambda t: gallery(t).pop("VersioningConfiguration"),
+        "overwritten gallery is lost",
+    ),
     "versions suspended": (
         lambda t: gallery(t)["VersioningConfiguration"].update(Status="Suspended"),
-        "overwritten is lost",
+        "overwritten gallery is lost",
     ),
-    "versions for ever": (lambda t: gallery(t).pop("LifecycleConfiguration"), KEPT),
-    "versions for a year": (
+    "versions never expire": (lambda t: gallery(t).pop("LifecycleConfiguration"), KEPT),
+    "versions expire after a year": (
         lambda t: old_versions(t)["NoncurrentVersionExpiration"].update(NoncurrentDays=365),
         KEPT,
     ),
-    "versions of some": (lambda t: old_versions(t).update(Prefix="other/"), KEPT),
-    "rule is off": (lambda t: old_versions(t).update(Status="Disabled"), KEPT),
+    "versions expire only below a prefix": (
+        lambda t: old_versions(t).update(Prefix="other/"),
+        KEPT,
+    ),
+    "versions expire by a disabled rule": (
+        lambda t: old_versions(t).update(Status="Disabled"),
+        KEPT,
+    ),
     "the gallery expires": (
         lambda t: old_versions(t).update(ExpirationInDays=30),
         "gallery itself expires",
     ),
     "lost with the stack": (
         lambda t: t["Resources"]["InputBucket"].pop("DeletionPolicy"),
-        "InputBucket: goes with the stack",
+        "InputBucket: is deleted with the stack",
     ),
 }
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_our_checks_find(name: str, template: dict[str, Any]) -> None:
-    change, said = MISTAKES[name]
+def test_our_checks_find_a_mistake(name: str, template: dict[str, Any]) -> None:
+    change, problem = MISTAKES[name]
     broken = copy.deepcopy(template)
     change(broken)
     found = problems(broken)
-    assert [each for each in found if said in each], found
+    assert [each for each in found if problem in each], found
 
 
-def test_events_go_where_the_flow_says(template: dict[str, Any]) -> None:
+def test_uploads_notify_the_function_or_the_queue_as_the_flow_requires(
+    template: dict[str, Any],
+) -> None:
     notified = of(template, "S3::Bucket")["InputBucket"]["NotificationConfiguration"]
     condition, direct, queued = notified["Fn::If"]
     assert condition == "IsDirect"
@@ -227,10 +241,10 @@ def test_events_go_where_the_flow_says(template: dict[str, Any]) -> None:
         ("hybrid", {"InputQueue", "ResultQueue", "WorkerPolicy"}),
     ],
 )
-def test_each_flow_makes_its_resources(
+def test_each_flow_creates_its_resources(
     flow: str, own: set[str], template: dict[str, Any], moto_url: str
 ) -> None:
-    """By moto's CloudFormation, which resolves every reference and condition."""
+    """moto's CloudFormation resolves every reference and condition."""
     cloud = boto3.client(
         "cloudformation",
         endpoint_url=moto_url,
@@ -252,6 +266,6 @@ def test_each_flow_makes_its_resources(
     found = cloud.describe_stack_resources(StackName=name)["StackResources"]
     made = {each["LogicalResourceId"] for each in found if each.get("PhysicalResourceId")}
     resources = template["Resources"].items()
-    wanted = {n: each for n, each in resources if each["Type"] not in MOTO_LEAVES_OUT}
+    wanted = {n: each for n, each in resources if each["Type"] not in NOT_CREATED_BY_MOTO}
     conditional = {n for n, each in wanted.items() if "Condition" in each}
     assert made == (wanted.keys() - conditional) | own

@@ -1,4 +1,4 @@
-"""Every manifest against its schema, and all of them against each other."""
+"""Every manifest follows its schema, and the manifests agree with each other."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ CORE = [each for each in DOCUMENTS if not is_rook(each) and not is_kustomization
 
 
 @pytest.mark.parametrize("document", CORE, ids=str)
-def test_kubernetes_takes_it(document: Document) -> None:
+def test_core_resources_follow_the_schemas_of_kubernetes(document: Document) -> None:
     assert list(core_problems(document)) == []
 
 
 @pytest.mark.parametrize("document", ROOK, ids=str)
-def test_rook_takes_it(document: Document, schemas: Schemas) -> None:
+def test_custom_resources_follow_the_schemas_of_rook(document: Document, schemas: Schemas) -> None:
     assert list(rook_problems(document, schemas)) == []
 
 
-def test_there_is_something_to_check() -> None:
+def test_the_manifests_have_the_important_kinds() -> None:
     kinds = {document.kind for document in DOCUMENTS}
     assert {"CephCluster", "CephBucketTopic", "ObjectBucketClaim", "Deployment"} <= kinds
 
@@ -61,20 +61,20 @@ def test_the_kustomization_lists_every_file() -> None:
         names.image_problems,
     ],
 )
-def test_names_agree(check: names.Check) -> None:
+def test_names_agree_across_manifests(check: names.Check) -> None:
     assert list(check(Manifests(DOCUMENTS))) == []
 
 
-def test_claims_carry_the_lifecycle_rules() -> None:
+def test_claims_contain_the_lifecycle_rules() -> None:
     assert list(names.lifecycle_problems(Manifests(DOCUMENTS), lifecycle_rules())) == []
 
 
-def test_the_trigger_is_told_what_exists() -> None:
+def test_the_settings_of_the_trigger_agree_with_the_manifests() -> None:
     trigger = _trigger()
     assert list(names.trigger_problems(Manifests(DOCUMENTS), trigger)) == []
 
 
-def test_the_trigger_s_pod_may_do_nothing() -> None:
+def test_the_pod_of_the_trigger_has_no_privileges() -> None:
     trigger = _trigger()
     pod = trigger.spec["template"]["spec"]
     (container,) = pod["containers"]
@@ -89,11 +89,11 @@ def test_the_trigger_s_pod_may_do_nothing() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "ceph").glob("*.yaml")), ids=lambda p: p.name)
-def test_the_head_has_the_command(path: Path) -> None:
+def test_the_first_comment_of_a_file_has_the_command_that_applies_it(path: Path) -> None:
     name = f"ceph/{path.name}"
-    head = re.match(r"(#.*\n)+", path.read_text())
-    assert head is not None
-    assert re.search(rf"#   (kubectl apply -f|sed .*) {name}", head[0])
+    comment = re.match(r"(#.*\n)+", path.read_text())
+    assert comment is not None
+    assert re.search(rf"#   (kubectl apply -f|sed .*) {name}", comment[0])
 
 
 def _trigger() -> Document:

@@ -1,4 +1,4 @@
-"""The checks themselves: each of these mistakes has to be found."""
+"""The checks of the manifests and stack files find deliberate mistakes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def documents() -> list[Document]:
         ("ObjectBucketClaim", lambda body: body["metadata"].update(labels={"a": False})),
     ],
 )
-def test_rook_schemas_refuse(
+def test_schemas_of_rook_refuse_a_mistake(
     kind: str, change: Change, documents: list[Document], schemas: Schemas
 ) -> None:
     document = next(each for each in documents if each.kind == kind)
@@ -69,14 +69,16 @@ def test_rook_schemas_refuse(
         ("PersistentVolumeClaim", lambda body: body.update(apiVersion="v2")),
     ],
 )
-def test_core_schemas_refuse(kind: str, change: Change, documents: list[Document]) -> None:
+def test_core_schemas_refuse_a_mistake(
+    kind: str, change: Change, documents: list[Document]
+) -> None:
     document = next(each for each in documents if each.kind == kind)
     change(document.body)
     assert list(core_problems(document))
 
 
-def test_a_bare_n_is_no_text(schemas: Schemas) -> None:
-    """PyYAML alone would read the text "n", where kubectl reads false."""
+def test_a_bare_n_is_a_boolean(schemas: Schemas) -> None:
+    """kubectl reads it as false, but PyYAML by default as the text "n"."""
     text = (REPOSITORY / "ceph" / "notification.yaml").read_text()
     broken = parse(text.replace("opaqueData: CHANGE_ME", "opaqueData: n"))
     assert [p for document in broken for p in rook_problems(document, schemas)]
@@ -84,7 +86,7 @@ def test_a_bare_n_is_no_text(schemas: Schemas) -> None:
     assert not [p for document in whole for p in rook_problems(document, schemas)]
 
 
-def test_a_key_that_comes_twice_is_refused() -> None:
+def test_a_repeated_key_is_refused() -> None:
     with pytest.raises(Exception, match="twice"):
         parse("a: 1\na: 2\n")
 
@@ -155,7 +157,7 @@ def test_names_that_disagree_are_found(
     check: names.Check, kind: str, change: dict[str, Any], documents: list[Document]
 ) -> None:
     chosen = [each for each in documents if each.kind == kind and _ours(each)]
-    # Of claims the first, which has the notification; of the others all, the twins too.
+    # Only the first claim, which has the notification, but all documents of other kinds.
     for document in chosen[:1] if kind == "ObjectBucketClaim" else chosen:
         _set(document.body, change)
     assert list(check(Manifests(documents)))
@@ -190,7 +192,7 @@ def test_wrong_lifecycle_rules_are_found(
 @pytest.mark.parametrize(
     ("old", "new"), [('"Prefix": ""', '"Filter": {"Prefix": ""}'), ("90", "9")]
 )
-def test_rules_that_rook_would_set_again_and_again_are_found(
+def test_rules_that_differ_from_those_of_the_gateway_are_found(
     old: str, new: str, documents: list[Document]
 ) -> None:
     claim = next(each for each in documents if each.name == "input-bucket-video")
@@ -222,7 +224,9 @@ def test_another_version_of_ceph_is_found(image: str, documents: list[Document])
         {"spec.template.spec.terminationGracePeriodSeconds": 30},
     ],
 )
-def test_a_wrong_trigger_is_found(change: dict[str, Any], documents: list[Document]) -> None:
+def test_a_wrong_deployment_of_the_trigger_is_found(
+    change: dict[str, Any], documents: list[Document]
+) -> None:
     (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
     _set(trigger.body, change)
     assert list(names.trigger_problems(Manifests(documents), trigger))
@@ -238,7 +242,7 @@ def test_a_wrong_trigger_is_found(change: dict[str, Any], documents: list[Docume
         ("INPUT_BUCKET", {"value": "videos"}),
     ],
 )
-def test_a_wrong_environment_is_found(
+def test_a_wrong_environment_of_the_trigger_is_found(
     name: str, change: dict[str, str], documents: list[Document]
 ) -> None:
     (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
@@ -247,7 +251,7 @@ def test_a_wrong_environment_is_found(
     assert list(names.trigger_problems(Manifests(documents), trigger))
 
 
-def test_a_policy_that_shuts_out_the_gateway_of_the_settings_is_found(
+def test_a_policy_that_blocks_the_gateway_in_the_settings_is_found(
     documents: list[Document],
 ) -> None:
     (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
@@ -270,7 +274,7 @@ def _stack() -> dict[str, Any]:
         {"functions.face-recognition.read_only_root_filesystem": True},
         {"functions.face-recognition.build_args": ["TEST_ENABLED=false"]},
         {"functions.face-recognition.build_args.TEST_ENABLED": False},
-        {"functions.face-recognition.environment.SCAN": False},  # a bare n
+        {"functions.face-recognition.environment.SCAN": False},  # written as a bare n
         {"functions.face-recognition.environment.TOLERANZ": "0.5"},
         {"functions.face-recognition.environment.ORT_DISABLE_TELEMETRY": "0"},
         {"functions.face-recognition.environment": {}},
@@ -294,11 +298,11 @@ def test_time_outs_in_the_wrong_order_are_found(name: str) -> None:
     caller_s = Settings().function_timeout_s
     assert not list(timeout_problems(environment, 305, caller_s))
     assert list(timeout_problems(environment | {name: "305s"}, 305, caller_s))
-    del environment[name]  # the watchdog's 30 s
+    del environment[name]  # the watchdog's default is 30 s
     assert name == "exec_timeout" or list(timeout_problems(environment, 305, caller_s))
 
 
-def test_a_watchdog_that_outlives_its_function_is_found() -> None:
+def test_a_watchdog_that_stops_after_its_function_is_found() -> None:
     (function,) = _stack()["functions"].values()
     environment = function["environment"]
     assert not list(shutdown_problems(environment, LINGER_S))
@@ -307,9 +311,9 @@ def test_a_watchdog_that_outlives_its_function_is_found() -> None:
     assert list(shutdown_problems(environment, LINGER_S))
 
 
-def test_durations() -> None:
+def test_durations_are_parsed_into_seconds() -> None:
     assert [seconds(text) for text in ("300s", "5m10s", "1.5h", "20ms")] == [300, 310, 5400, 0.02]
-    with pytest.raises(ValueError, match="no duration"):
+    with pytest.raises(ValueError, match="not a duration"):
         seconds("300")
 
 

@@ -1,6 +1,7 @@
-"""What the worker's VM is made of, each part checked by the program that will read it.
+"""The files for the worker's virtual machine, each checked with the program that reads it.
 
-The template by Heat, user data by cloud-init, the unit by systemd; and mistakes that they find.
+Heat checks the template, cloud-init the user data, and systemd the unit. Deliberate mistakes show
+that the checks work.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy that a test may break."""
+    """A copy of the folder `openstack` that a test may break."""
     return Path(shutil.copytree(FOLDER, tmp_path / "openstack"))
 
 
@@ -47,12 +48,12 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 def heat(template: Path) -> subprocess.CompletedProcess[str]:
-    need(HEAT.exists(), "Heat is not there: make heat")
+    need(HEAT.exists(), "Heat is not installed: make heat")
     return run(HEAT, "-W", "ignore", Path(__file__).with_name("heat_check.py"), template)
 
 
 def unit_problems(unit: Path) -> str:
-    """What systemd says about it, with a program that this machine has."""
+    """Return what systemd reports about the unit, after replacing Python's path by a local one."""
     need(shutil.which("systemd-analyze") is not None, "systemd is not installed")
     change(unit, "/opt/rollcall/venv/bin/python", sys.executable)
     done = run("systemd-analyze", "verify", "--man=no", unit)
@@ -60,7 +61,7 @@ def unit_problems(unit: Path) -> str:
 
 
 def cloud_problems(path: Path) -> str:
-    """What cloud-init says about it; a name that it does not know it would ignore."""
+    """Return what cloud-init reports about the user data, and unknown keys, which it ignores."""
     need(CLOUD_SCHEMA.exists(), "cloud-init is not installed")
     done = run("cloud-init", "schema", "--config-file", path)
     known = json.loads(CLOUD_SCHEMA.read_text())["$defs"]
@@ -69,7 +70,7 @@ def cloud_problems(path: Path) -> str:
     return (done.stdout + done.stderr if done.returncode else "") + "".join(sorted(unknown))
 
 
-def test_heat_takes_the_template_and_cloud_init_what_it_hands_over(tmp_path: Path) -> None:
+def test_heat_accepts_the_template_and_cloud_init_its_user_data(tmp_path: Path) -> None:
     done = heat(TEMPLATE)
     assert done.returncode == 0, done.stderr
     assert "https://example.org/rollcall.git" in done.stdout
@@ -79,7 +80,7 @@ def test_heat_takes_the_template_and_cloud_init_what_it_hands_over(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "problem"),
     [
         ("      cidr:", "      cidrs:", "Unknown Property cidrs"),
         ("remote_ip_prefix:", "remote_prefix:", "Unknown Property remote_prefix"),
@@ -95,11 +96,11 @@ def test_heat_takes_the_template_and_cloud_init_what_it_hands_over(tmp_path: Pat
         ("  ssh_from:\n", "  ssh_form:\n", "ssh_from"),
     ],
 )
-def test_heat_finds_a_mistake(folder: Path, old: str, new: str, said: str) -> None:
+def test_heat_finds_a_mistake(folder: Path, old: str, new: str, problem: str) -> None:
     change(folder / TEMPLATE.name, old, new)
     done = heat(folder / TEMPLATE.name)
     assert done.returncode == 1
-    assert said in done.stderr
+    assert problem in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_cloud_init_finds_a_mistake(folder: Path, old: str, new: str) -> None:
     assert cloud_problems(folder / "user-data.yaml")
 
 
-def test_systemd_takes_the_unit(folder: Path) -> None:
+def test_systemd_accepts_the_unit(folder: Path) -> None:
     assert unit_problems(folder / UNIT.name) == ""
 
 
@@ -142,28 +143,28 @@ def test_the_unit_waits_for_a_call_in_flight() -> None:
     assert int(stop_s) > Settings().function_timeout_s + 20
 
 
-def test_only_root_and_the_worker_read_its_settings() -> None:
+def test_only_root_can_read_the_settings_of_the_worker() -> None:
     unit, install = UNIT.read_text(), (FOLDER / "install.sh").read_text()
     (path,) = re.findall(r"^EnvironmentFile=(.+)$", unit, re.M)
     assert f"ConditionPathExists={path}\n" in unit
     assert f"install -d -m 700 {Path(path).parent}\n" in install
 
 
-def test_the_settings_file_names_settings_and_holds_no_secret() -> None:
+def test_the_settings_file_has_only_settings_and_no_secret() -> None:
     lines = (FOLDER / "worker.env").read_text().splitlines()
     pairs = dict(line.split("=") for line in lines if not line.startswith("#"))
     assert pairs.keys() <= set(setting_names())
     assert {value for name, value in pairs.items() if "KEY" in name} == {PLACEHOLDER}
 
 
-def test_the_image_of_devstack_is_the_one_of_the_template() -> None:
+def test_devstack_downloads_the_image_that_the_template_uses() -> None:
     conf = (FOLDER / "local.conf").read_text()
     (image,) = re.findall(r"^IMAGE_URLS=\S+/(\S+)\.img$", conf, re.M)
     assert yaml.safe_load(TEMPLATE.read_text())["parameters"]["image"]["default"] == image
 
 
 @pytest.mark.parametrize("name", ["install.sh", "README.md", "local.conf"])
-def test_the_shell_can_read_it(name: str) -> None:
+def test_the_file_is_valid_shell(name: str) -> None:
     text = (FOLDER / name).read_text()
     if name.endswith(".md"):
         text = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.M | re.S))
@@ -172,7 +173,7 @@ def test_the_shell_can_read_it(name: str) -> None:
     subprocess.run(["bash", "-n"], input=lines, text=True, check=True)
 
 
-def test_who_reaches_ssh_has_to_be_said() -> None:
+def test_the_user_has_to_choose_who_may_connect_with_ssh() -> None:
     parameters = yaml.safe_load(TEMPLATE.read_text())["parameters"]
     assert "default" not in parameters["ssh_from"]
     commands = re.findall(r"openstack stack create.*?rollcall$", README, re.M | re.S)
@@ -182,7 +183,7 @@ def test_who_reaches_ssh_has_to_be_said() -> None:
 
 
 def locked(text: str) -> dict[str, set[str]]:
-    """Versions by name; every one of them has a hash."""
+    """Return the pinned versions by name, and assert that each has a hash."""
     found: dict[str, set[str]] = {}
     for line in text.replace("\\\n", " ").splitlines():
         assert re.search(r" --hash=sha256:[0-9a-f]{64}\b", line), line
@@ -191,7 +192,7 @@ def locked(text: str) -> dict[str, set[str]]:
     return found
 
 
-def test_the_worker_s_packages_are_pinned_with_hashes() -> None:
+def test_the_packages_of_the_worker_are_pinned_with_hashes() -> None:
     worker = locked((FOLDER / "requirements-worker.txt").read_text())
     wanted = re.findall(r"^([a-z0-9-]+)>=", (FOLDER / "requirements-worker.in").read_text(), re.M)
     assert set(wanted) == {"boto3", "click", "numpy", "python-dotenv", "rich"} <= worker.keys()
@@ -199,13 +200,13 @@ def test_the_worker_s_packages_are_pinned_with_hashes() -> None:
     assert worker == {name: tested[name] for name in worker}
 
 
-def test_installing_takes_nothing_without_its_hash() -> None:
+def test_pip_installs_only_packages_with_hashes() -> None:
     lines = (FOLDER / "install.sh").read_text().splitlines()
     (line,) = (each for each in lines if "pip install" in each)
     assert {"--require-hashes", "--no-deps"} <= set(line.split())
 
 
-def test_these_packages_suffice(tmp_path: Path) -> None:
+def test_the_pinned_packages_suffice(tmp_path: Path) -> None:
     pip_install(
         [
             "--no-deps",

@@ -1,4 +1,4 @@
-"""The OpenFaaS stack files: keys, settings, time-outs, and what ends up in the build context."""
+"""The OpenFaaS stack files: their keys, settings, time-outs and build contexts."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _function(stack: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_faas_cli_reads_all_of_it(stack: str) -> None:
+def test_faas_cli_knows_every_key(stack: str) -> None:
     (document,) = parse((REPOSITORY / stack).read_text(), stack)
     assert list(stack_problems(document.body)) == []
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_time_outs_nest(stack: str) -> None:
+def test_time_outs_are_in_the_right_order(stack: str) -> None:
     guide = (REPOSITORY / "docs" / "deploy.md").read_text()
     chart = dict(re.findall(r"--set gateway\.(\w+)=(\w+)", guide))
     upstream_s = seconds(chart["upstreamTimeout"])
@@ -44,12 +44,12 @@ def test_time_outs_nest(stack: str) -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_the_watchdog_stops_before_the_function(stack: str) -> None:
+def test_the_watchdog_stops_forwarding_before_the_function_ends(stack: str) -> None:
     assert list(shutdown_problems(_function(stack)["environment"], LINGER_S)) == []
 
 
-def test_the_template_s_image_keeps_its_models_where_it_may_write() -> None:
-    """The fast image has them built in; the template's would convert them in every process."""
+def test_the_image_of_the_template_caches_its_models_in_tmp() -> None:
+    """Otherwise each process would convert them. The fast image contains the converted models."""
     assert _function("project3.yml")["environment"]["MODEL_CACHE"].startswith("/tmp/")
     assert "MODEL_CACHE" not in _function("project3-fast.yml")["environment"]
     dockerfile = (REPOSITORY / "OpenFaas" / "project3" / "Dockerfile").read_text()
@@ -57,27 +57,27 @@ def test_the_template_s_image_keeps_its_models_where_it_may_write() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_it_uses_the_claimed_buckets(stack: str) -> None:
+def test_the_function_uses_the_claimed_buckets(stack: str) -> None:
     manifests = Manifests(load(REPOSITORY / "ceph"))
     environment = _function(stack)["environment"]
     assert list(names.bucket_problems(manifests, stack, environment)) == []
 
 
-def test_both_deploy_the_same_function() -> None:
-    """They differ in how the image is built, and in nothing else."""
+def test_both_stack_files_deploy_the_same_function() -> None:
+    """They differ only in the build of the image."""
     slow, fast = (_function(stack) for stack in STACKS)
     built = {"lang", "image", "build_args"}
     assert slow["lang"] == "python3-http-debian"
     assert fast["lang"] == "dockerfile"
     slow["environment"] = dict(slow["environment"])
-    del slow["environment"]["MODEL_CACHE"]  # built into the other image
+    del slow["environment"]["MODEL_CACHE"]  # the fast image contains the models
     assert {key: slow[key] for key in slow.keys() - built} == {
         key: fast[key] for key in fast.keys() - built
     }
 
 
-def test_the_dockerfile_finds_what_it_copies(tmp_path: Path) -> None:
-    """faas-cli copies the handler's folder and `configuration.copy` side by side."""
+def test_the_dockerfile_copies_files_that_exist(tmp_path: Path) -> None:
+    """faas-cli puts the handler's files and the folders in `configuration.copy` side by side."""
     context = assemble(tmp_path, "project3-fast.yml") / "function"
     copied = re.findall(r"^COPY (?!--from)(\S+) ", (context / "Dockerfile").read_text(), re.M)
     assert copied == ["requirements-fast.txt", "."]
@@ -85,8 +85,8 @@ def test_the_dockerfile_finds_what_it_copies(tmp_path: Path) -> None:
         assert (context / name).exists()
 
 
-def test_one_worker_for_each_call() -> None:
-    """The watchdog lets `max_inflight` calls in; more workers would idle, fewer make calls wait."""
+def test_there_is_a_worker_for_each_call_in_flight() -> None:
+    """With more workers some would idle, and with fewer some calls would wait."""
     dockerfile = (REPOSITORY / "OpenFaas" / "project3" / "Dockerfile").read_text()
     environment = yaml.safe_load((REPOSITORY / "project3-fast.yml").read_text())["functions"][
         "face-recognition"

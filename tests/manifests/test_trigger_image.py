@@ -1,19 +1,19 @@
-"""The trigger's image without a container engine: its packages suffice, and it comes up."""
+"""The image of the trigger, checked without a container engine."""
 
 from __future__ import annotations
 
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
+from support.waiting import wait_until
 
-from devstack.processes import free_port
+from devstack.processes import answers, free_port
 
 FOLDER = REPOSITORY / "deploy" / "trigger"
 DOCKERFILE = FOLDER / "Dockerfile"
@@ -28,15 +28,15 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """/app of the image: what the Dockerfile copies into it, and nothing else."""
+    """A folder with the files that the Dockerfile copies; it stands for /app in the image."""
     folder = tmp_path_factory.mktemp("app")
     shutil.copytree(REPOSITORY / "rollcall", folder / "rollcall")
     shutil.copy(REPOSITORY / "trigger_openfaas.py", folder)
     return folder
 
 
-def test_the_build_context_holds_what_is_copied() -> None:
-    """Dockerfile.dockerignore shuts out everything but this."""
+def test_the_build_context_has_exactly_the_files_that_the_dockerfile_copies() -> None:
+    """Dockerfile.dockerignore excludes all other files."""
     ignore = (FOLDER / "Dockerfile.dockerignore").read_text().split()
     allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
     assert ignore[0] == "*"
@@ -45,35 +45,30 @@ def test_the_build_context_holds_what_is_copied() -> None:
         assert (REPOSITORY / name).exists()
 
 
-def test_it_comes_up_with_these_packages_alone(packages: Path, app: Path, tmp_path: Path) -> None:
+def test_the_trigger_starts_with_only_these_packages(
+    packages: Path, app: Path, tmp_path: Path
+) -> None:
     port = free_port()
     python, environment = bare_python(packages)
     environment |= {
         "TRIGGER_LISTEN": f"127.0.0.1:{port}",
         "TRIGGER_TOKEN": "a-token-of-the-trigger",
         "INBOX": str(tmp_path / "inbox.sqlite3"),
-        # Nobody listens there: the trigger takes events without its store.
+        # Nothing listens at this address. The trigger accepts events even if its store is down.
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
         "S3_AWS_ACCESS_KEY_ID": "key",
         "S3_AWS_SECRET_ACCESS_KEY": "secret",
     }
     process = subprocess.Popen([*python, "trigger_openfaas.py"], cwd=app, env=environment)
     try:
-        assert _healthy(f"http://127.0.0.1:{port}/healthz", process)
+        health = f"http://127.0.0.1:{port}/healthz"
+        listens = answers(health)
+        wait_until(lambda: process.poll() is not None or listens(), "the trigger to listen")
+        assert httpx.get(health).status_code == 200
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
 
 
-def test_neither_opencv_nor_dlib_is_in_it(packages: Path) -> None:
+def test_the_image_has_neither_opencv_nor_dlib(packages: Path) -> None:
     assert not list(packages.glob("cv2*")) + list(packages.glob("*dlib*"))
-
-
-def _healthy(url: str, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            return httpx.get(url).status_code == 200
-        except httpx.ConnectError:
-            time.sleep(0.1)
-    return False

@@ -1,4 +1,4 @@
-"""Answers that a store, DynamoDB, the function or a proxy before it give on a bad day."""
+"""Error answers of S3, DynamoDB, function, trigger, and of a proxy in front of the function."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Reply(NamedTuple):
-    """A whole answer."""
+    """A complete HTTP answer."""
 
     status: int
     reason: str
@@ -22,9 +22,9 @@ class Reply(NamedTuple):
 
 
 def _reply(status: int, content_type: str, body: str, **headers: str) -> Reply:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    sized = {"Content-Type": content_type, "Content-Length": str(len(body)), **given}
-    return Reply(status, http.client.responses[status], list(sized.items()), body.encode())
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
+    every = {"Content-Type": content_type, "Content-Length": str(len(body)), **more}
+    return Reply(status, http.client.responses[status], list(every.items()), body.encode())
 
 
 def _s3_error(status: int, code: str) -> Reply:

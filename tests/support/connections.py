@@ -1,4 +1,4 @@
-"""Which addresses this process connects to, or asks a name server for."""
+"""Record the addresses to which this process connects, and the host names that it resolves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from unittest.mock import patch
 
 @contextmanager
 def watched() -> Iterator[set[str]]:
-    """What was asked for inside.
-
-    No audit hook: it could never be taken back, and a hook written in Python lets a second thread
-    come between while coverage sets its tracer, which CPython 3.11 answers with an error.
-    """
+    """Yield a set that collects the addresses and host names used within the block."""
+    # An audit hook would be simpler, but it cannot be removed. Also, a hook written in Python lets
+    # another thread run while coverage.py sets its tracer, and CPython 3.11 then raises an error.
     seen: set[str] = set()
     connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
     look_up = socket.getaddrinfo

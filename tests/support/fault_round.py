@@ -1,18 +1,20 @@
-"""One seeded round: a hundred videos are sent while things break; then everything is checked."""
+"""One round of faults: upload videos while processes and links break, then check each video."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
 
-from support.fault_workload import NO_VIDEO, SCENES, Workload
+from support.fault_workload import NOT_VIDEOS, SCENES, Workload
 from support.faulty_flow import FaultyFlow
 from support.faulty_proxy import BREAKS
-from support.invariant import Verdict
+from support.invariant import Outcome
 
 VIDEOS = 100
 ACTS = 3
-BAD_SHARE = 0.05
+"""Number of times in a round that a process is killed or a link is cut."""
+NOT_VIDEO_PROBABILITY = 0.05
+"""Probability that an upload is not a video."""
 
 FAULTS_OF_LINK = {
     "function-s3": (*BREAKS, "slow_down", "s3_500"),
@@ -23,8 +25,8 @@ FAULTS_OF_LINK = {
 }
 
 
-def play_round(flow: FaultyFlow, seed: int, videos: int = VIDEOS) -> Verdict:
-    """The same seed sends the same videos, and breaks the same things after as many of them."""
+def play_round(flow: FaultyFlow, seed: int, videos: int = VIDEOS) -> Outcome:
+    """Play a round. The seed decides which files are uploaded, and which faults happen when."""
     dice = random.Random(seed)
     contents = draw_contents(dice, videos)
     acts = draw_acts(dice, possible_acts(dice, flow), videos)
@@ -37,13 +39,15 @@ def play_round(flow: FaultyFlow, seed: int, videos: int = VIDEOS) -> Verdict:
 
 
 def draw_contents(dice: random.Random, videos: int) -> list[str]:
-    """One in twenty is no video."""
-    good, bad = sorted(SCENES), sorted(NO_VIDEO)
-    return [dice.choice(bad if dice.random() < BAD_SHARE else good) for _ in range(videos)]
+    """Choose the contents to upload; about 5% are not videos."""
+    good, bad = sorted(SCENES), sorted(NOT_VIDEOS)
+    return [
+        dice.choice(bad if dice.random() < NOT_VIDEO_PROBABILITY else good) for _ in range(videos)
+    ]
 
 
 def possible_acts(dice: random.Random, flow: FaultyFlow) -> Mapping[str, Callable[[], None]]:
-    """What can die, by name."""
+    """Return the functions that kill a process or cut a link of the flow, by name."""
     down_s = dice.uniform(0.2, 1.5)
     return {
         "trigger": flow.kill_trigger,
@@ -58,14 +62,17 @@ def possible_acts(dice: random.Random, flow: FaultyFlow) -> Mapping[str, Callabl
 def draw_acts(
     dice: random.Random, possible: Mapping[str, Callable[[], None]], videos: int
 ) -> list[tuple[int, Callable[[], None]]]:
-    """After how many settled videos what happens; all before half of them are settled, because
-    videos whose events are lost are found only in the end."""
+    """Choose acts, each with the number of settled videos (done or dead letters) to wait for.
+
+    All numbers are below half of `videos`. Videos whose events are lost settle late, so a larger
+    number might be reached only at the end of the round.
+    """
     moments = sorted(dice.randrange(videos // 2) for _ in range(ACTS))
     return [(after, possible[dice.choice(sorted(possible))]) for after in moments]
 
 
 def weaken_links(dice: random.Random, flow: FaultyFlow) -> None:
-    """Two links lose one request in fifty to one in eight."""
+    """Make two links fail at random, each in 2% to 12% of its requests."""
     for name in dice.sample(sorted(FAULTS_OF_LINK), 2):
         rate = dice.uniform(0.02, 0.12)
         flow.links[name].break_at_random(dice.randrange(1 << 30), rate, FAULTS_OF_LINK[name])

@@ -1,4 +1,4 @@
-"""Videos for the fault tests, sent by a patient user, and what has to become of them."""
+"""Upload videos during fault tests, and check that each gets its result or a dead letter."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from rollcall.cli.workload import clear_buckets
 from rollcall.core.errors import RollcallError
 from rollcall.core.keys import result_key
+from support.buckets import clear_buckets
 from support.faulty_flow import FaultyFlow
-from support.invariant import Sent, Verdict, check_invariant
+from support.invariant import Outcome, Sent, check_invariant
 from support.proxied_flow import PEOPLE, RECORDS
 from support.videos import paint_video
 
@@ -29,31 +29,31 @@ SCENES: dict[str, tuple[str, ...]] = {
     "stranger": ("magenta",),
     "nobody": (),
 }
-NO_VIDEO = {"empty": b"", "page": b"<!doctype html><html></html>", "noise": bytes(range(256)) * 9}
+NOT_VIDEOS = {"empty": b"", "page": b"<!doctype html><html></html>", "noise": bytes(range(256)) * 9}
 
 
 @cache
 def clips() -> dict[str, bytes]:
-    """The contents that are sent, by name; half a second of video each."""
+    """Return the contents to upload by name. Each video shows every face for five frames."""
     with TemporaryDirectory() as folder:
         made = {
             name: paint_video(Path(folder) / f"{name}.mp4", scene, frames_each=5).read_bytes()
             for name, scene in SCENES.items()
         }
-    return made | NO_VIDEO
+    return made | NOT_VIDEOS
 
 
-def who(content: str) -> tuple[tuple[str, str, str], ...] | None:
-    """Name, major and year of each person in it; None where it is no video."""
-    if content in NO_VIDEO:
+def people_in(content: str) -> tuple[tuple[str, str, str], ...] | None:
+    """Return name, major and year of each person; None if the content is not a video."""
+    if content in NOT_VIDEOS:
         return None
     names = {colour: name for name, colour in PEOPLE.items()}
-    found = [names.get(colour, "unknown") for colour in SCENES[content]]
-    return tuple(sorted((name, *RECORDS.get(name, ("", ""))) for name in found))
+    seen = [names.get(colour, "unknown") for colour in SCENES[content]]
+    return tuple(sorted((name, *RECORDS.get(name, ("", ""))) for name in seen))
 
 
 class Workload:
-    """Videos below one prefix. A context manager; inside it they are being sent."""
+    """A context manager that uploads videos below one prefix in the background."""
 
     def __init__(self, flow: FaultyFlow, prefix: str, contents: list[str], at_once: int = 2):
         self.flow, self.prefix = flow, prefix
@@ -71,29 +71,30 @@ class Workload:
         self._pool.shutdown()
 
     def wait_settled(self, count: int) -> None:
-        """Until so many of them are done or dead letters."""
+        """Wait until at least `count` videos are done or dead letters."""
 
         def reached() -> bool:
             rows = self.flow.works(self.prefix)
             return sum(row.state in ("done", "dead") for row in rows) >= count
 
-        self.flow.wait(reached, f"{count} settled videos of {self.prefix}")
+        self.flow.wait(reached, f"{count} settled videos below {self.prefix}")
 
     def sent(self) -> dict[str, Sent]:
-        """By key, when all have arrived."""
+        """Wait for all uploads, and return them by key."""
         return {key: upload.result() for key, upload in self._uploads.items()}
 
-    def finish(self) -> Verdict:
-        """Mends everything, waits for the end, judges, and empties the buckets."""
+    def finish(self) -> Outcome:
+        """Repair the links, wait until all videos settle, check them, and clear the buckets."""
         sent = self.sent()
         self.flow.mend()
-        self.flow.wait(self._is_over, f"the end of {self.prefix}")
-        verdict = check_invariant(self.flow, self.prefix, sent, self._log_from)
+        self.flow.wait(self._is_over, f"the end of all work below {self.prefix}")
+        outcome = check_invariant(self.flow, self.prefix, sent, self._log_from)
         clear_buckets(self.flow.settings)
-        return verdict
+        return outcome
 
     def _is_over(self) -> bool:
-        """The listing may still have to find a lost event, or the result of a dead letter."""
+        # The reconciler may still have to find a video whose event was lost, or the result of a
+        # video that is a dead letter.
         rows = self.flow.works(self.prefix)
         if {row.key for row in rows} != set(self._contents):
             return False
@@ -107,33 +108,34 @@ class Workload:
         return find(self.flow, self.flow.settings.output_bucket, result_key(key)) is not None
 
 
-def play(flow: FaultyFlow, prefix: str, *contents: str) -> Verdict:
-    """Sends these, and judges them."""
+def play(flow: FaultyFlow, prefix: str, *contents: str) -> Outcome:
+    """Upload these contents, wait until all are settled, and check the results."""
     with Workload(flow, prefix, list(contents)) as workload:
         return workload.finish()
 
 
 def upload(flow: FaultyFlow, key: str, content: str) -> Sent:
-    """As a patient user, who looks whether it has arrived all the same: the embedded store takes a
-    video and answers 500 when its event cannot be pushed."""
+    """Upload a video, and retry until the store has it."""
+    # If the embedded store cannot push the event, it answers 500 but has stored the video.
+    # So the video of a failed upload may be in the store.
     body, bucket = clips()[content], flow.settings.input_bucket
     etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
     puts = 0
     while True:
         puts += 1
         try:
-            once(flow).put_object(Bucket=bucket, Key=key, Body=body)
+            client_without_retries(flow).put_object(Bucket=bucket, Key=key, Body=body)
             break
         except (BotoCoreError, ClientError):
             if find(flow, bucket, key) == etag:
                 break
             time.sleep(0.2)
-    return Sent(who(content), etag, puts)
+    return Sent(people_in(content), etag, puts)
 
 
 @cache
-def once(flow: FaultyFlow) -> Any:
-    """A client that does not send again by itself, so that each upload is counted."""
+def client_without_retries(flow: FaultyFlow) -> Any:
+    """Return an S3 client that sends each upload once, so that uploads can be counted."""
     settings = flow.settings
     return boto3.session.Session().client(
         "s3",
@@ -146,7 +148,7 @@ def once(flow: FaultyFlow) -> Any:
 
 
 def find(flow: FaultyFlow, bucket: str, key: str) -> str | None:
-    """The etag of what is there; None when nothing is, or the store is away."""
+    """Return the ETag of an object; None if it does not exist or the store does not answer."""
     try:
         return flow.s3.head(bucket, key).etag
     except RollcallError:

@@ -1,4 +1,4 @@
-"""A running flow, and everything that is done to it on purpose."""
+"""A running flow whose processes and links a test can break."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from support.proxied_flow import ProxiedFlow
 
 
 class FaultyFlow(ProxiedFlow):
-    """Counts what it does."""
+    """A flow with methods that break its processes and links. It counts the faults."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.faults: Counter[str] = Counter()
-        """What was done to processes, by kind; the links count for themselves."""
+        """Number of faults of processes by kind. Each link counts its own faults."""
         self.replayed: list[str] = []
-        """Keys of the dead letters that were put back."""
+        """Keys of the dead letters that were replayed."""
 
     def kill_trigger(self) -> None:
         self.faults["trigger killed"] += 1
@@ -33,14 +33,14 @@ class FaultyFlow(ProxiedFlow):
         self.start_trigger()
 
     def kill_worker(self) -> None:
-        """One of the function's; gunicorn starts another one."""
+        """Kill one worker of the function. gunicorn starts another one."""
         children = _children(self.function.pid)
         if children:
             self.faults["worker killed"] += 1
             _kill(children[0])
 
     def kill_function(self) -> None:
-        """The whole function, with all its workers."""
+        """Kill gunicorn and all workers of the function, and start it again."""
         self.faults["function killed"] += 1
         workers = _children(self.function.pid)
         self.function.kill()
@@ -50,8 +50,11 @@ class FaultyFlow(ProxiedFlow):
         self.start_function()
 
     def kill_store(self, down_s: float) -> None:
-        """Ceph's gateway really dies, since the OSD keeps its data. The embedded store would lose
-        everything with its process, so it becomes unreachable for everyone but the uploads."""
+        """Make the store unavailable for `down_s` seconds.
+
+        Ceph's gateway is killed, because the OSD keeps its data. The embedded store would lose its
+        data, so only the links from the function and the trigger are cut. Uploads still reach it.
+        """
         if isinstance(self.backend, CephStore):
             ceph = self.backend.ceph
             assert ceph.gateway
@@ -75,14 +78,14 @@ class FaultyFlow(ProxiedFlow):
             link.mend()
 
     def injected(self) -> Counter[str]:
-        """All faults up to now: process or link, and kind."""
-        found = Counter(self.faults)
+        """Return the number of faults until now, by kind and by process or link."""
+        faults = Counter(self.faults)
         for name, link in self.links.items():
-            found.update({f"{name} {kind}": count for kind, count in link.injected.items()})
-        return found
+            faults.update({f"{name} {kind}": count for kind, count in link.injected.items()})
+        return faults
 
     def replay(self) -> int:
-        """As its user does, from a folder without credentials.env; how many it says."""
+        """Run `rollcall replay`, and return the number of dead letters that it requeued."""
         self.replayed += [row.key for row in self.rows().values() if row.state == "dead"]
         command = [sys.executable, "-m", "rollcall", "replay", "--json"]
         run = subprocess.run(
@@ -103,4 +106,4 @@ def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
-        return  # it has ended by itself
+        return  # the process has already ended

@@ -1,17 +1,16 @@
-"""A proxy in front of a real HTTP server that breaks what passes through it, on purpose.
+"""A proxy that injects faults between a client and a real HTTP server.
 
-It takes one request at a time from each connection, hands it on unchanged, and hands back the
-answer, unless its script says otherwise:
+It forwards each request and its answer unchanged, unless one of these faults is chosen:
 
-reset   the connection is reset, and the server never hears of the request
-lost    the server does as it is told, and the connection is reset in place of its answer
-stall   nothing comes for a while, then the connection is reset; the server hears nothing
-slow    all goes well, after a while
-half    half of the answer, then the connection ends
-first N the first N bytes of the answer, headers and all, then the connection ends
-NAME    an answer of our own, one of those in canned_answers.py; the server hears nothing
+reset    reset the connection without forwarding the request
+lost     forward the request, but reset the connection instead of answering
+stall    wait for `stall_s`, then reset the connection without forwarding the request
+slow     wait for `stall_s`, then forward the request and the answer
+half     forward the request, send half of the answer's body, then close the connection
+first N  forward the request, send the first N bytes of the whole answer, then close the connection
+NAME     send the answer of this name from canned_answers.py without forwarding the request
 
-`cut` makes the whole server unreachable, as its death would, until `restore`.
+Between `cut` and `restore` the server is unreachable, as if it had died.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ from urllib.parse import urlsplit
 from support.canned_answers import ANSWERS, Reply
 
 UPSTREAM_TIMEOUT_S = 120.0
+# SO_LINGER with a time of 0 s: closing the socket sends RST instead of FIN.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-
 BREAKS = ("reset", "lost", "stall", "half")
-"""What may happen to any connection."""
+"""Faults that do not depend on what a link connects."""
 
 
 class FaultyProxy:
-    """A context manager. `url` is where clients connect instead of `target`."""
+    """A context manager that forwards requests for `url` to `target`."""
 
     def __init__(self, name: str, target: str, stall_s: float = 1.0) -> None:
         self.name = name
         self.injected: Counter[str] = Counter()
         self.passed = 0
         self.answer_bytes = 0
-        """Of the last answer that came, headers and all, before anything was cut off."""
+        """Size of the server's last answer with its headers, before a fault shortened it."""
         self.stall_s = stall_s
         self._target = urlsplit(target)
         self._lock = threading.Lock()
@@ -67,12 +66,12 @@ class FaultyProxy:
         self._thread.join()
 
     def break_next(self, *kinds: str) -> None:
-        """The next requests, one for each kind; then all is well again."""
+        """Inject these faults into the next requests, one fault for each request."""
         script = iter(kinds)
         self._choose = lambda: next(script, "")
 
     def break_at_random(self, seed: int, rate: float, kinds: Sequence[str]) -> None:
-        """Every request with probability `rate`, by one of the kinds."""
+        """Inject one of these faults into each request with the probability `rate`."""
         dice = random.Random(seed)
         self._choose = lambda: dice.choice(kinds) if dice.random() < rate else ""
 
@@ -81,7 +80,7 @@ class FaultyProxy:
         self.restore()
 
     def cut(self) -> None:
-        """Ends every connection, and each new one at once."""
+        """Close all connections, and reset every new one, until `restore`."""
         with self._lock:
             self._is_cut = True
             self.injected["cut"] += 1
@@ -93,7 +92,7 @@ class FaultyProxy:
         self._is_cut = False
 
     def enter(self, connection: socket.socket) -> bool:
-        """Whether it may speak."""
+        """Register a connection, and return whether it may be served."""
         with self._lock:
             self._live.add(connection)
             return not self._is_cut
@@ -103,7 +102,7 @@ class FaultyProxy:
             self._live.discard(connection)
 
     def next_fault(self) -> str:
-        """For one request; empty: none."""
+        """Return the fault for the next request; empty for none."""
         with self._lock:
             kind = self._choose()
             if kind:
@@ -118,7 +117,7 @@ class FaultyProxy:
     def forward(
         self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes
     ) -> Reply:
-        """The real server's answer. Raises OSError and HTTPException."""
+        """Return the answer of the real server. Raises OSError or HTTPException."""
         host, port = self._target.hostname or "", self._target.port
         upstream = http.client.HTTPConnection(host, port, timeout=UPSTREAM_TIMEOUT_S)
         try:
@@ -130,10 +129,12 @@ class FaultyProxy:
             content = answer.read()
         finally:
             upstream.close()
-        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in _HOPS]
-        if "content-length" not in {name.lower() for name, _ in kept}:
-            kept.append(("Content-Length", str(len(content))))
-        return Reply(answer.status, answer.reason, kept, content)
+        forwarded = [
+            (name, value) for name, value in answer.getheaders() if name.lower() not in _HOPS
+        ]
+        if "content-length" not in {name.lower() for name, _ in forwarded}:
+            forwarded.append(("Content-Length", str(len(content))))
+        return Reply(answer.status, answer.reason, forwarded, content)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
@@ -146,6 +147,7 @@ class FaultyProxy:
         return Handler
 
 
+# Headers that apply to one connection (hop-by-hop), so a proxy must not forward them.
 _HOPS = frozenset({"connection", "transfer-encoding", "expect"})
 
 
@@ -154,11 +156,11 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def shutdown_request(self, request: Any) -> None:
-        """Without a polite shutdown first, so that a reset is one."""
+        """Close without `shutdown`, which would send FIN before the reset."""
         self.close_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what happens here."""
+        """Print nothing: clients that disconnect are expected here."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -202,8 +204,10 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "lost":
             self._reset()
         elif kind == "half" or kind.startswith("first "):
-            half = len(raw) - max(1, len(reply.body) // 2)
-            self.wfile.write(raw[: half if kind == "half" else int(kind.split()[1])])
+            length = len(raw) - max(1, len(reply.body) // 2)
+            if kind != "half":
+                length = int(kind.split()[1])
+            self.wfile.write(raw[:length])
             self.close_connection = True
         else:
             self.wfile.write(raw)
@@ -216,7 +220,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *args: Any) -> None:
-        """Quiet."""
+        """Print nothing."""
 
 
 def _nothing() -> str:
@@ -227,4 +231,4 @@ def _shut(connection: socket.socket) -> None:
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
-        return  # it has ended by itself
+        return  # the client has already closed it

@@ -1,9 +1,9 @@
-"""Runs commands of `rollcall` one after the other in this process, with quick faces.
+"""Run `rollcall` commands one after the other in this process, with a fast face engine.
 
     python gallery_commands.py < commands.json
 
-The input is a list of argument lists; the output is the list of exit codes. A photo is the picture
-that `photo` writes. Models are not loaded, so that many processes can run at once.
+The input is a JSON list of argument lists, and the output the JSON list of their exit codes. Photos
+have to be written by `photo`. No models are loaded, so that many processes can run at once.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ from rollcall.core.types import Box, DetectedFace, Encodings, Pixels
 LARGE_FACE = DetectedFace(
     Box(0, 80, 80, 0), np.array([(25.0, 30), (55, 30), (40, 45), (28, 60), (52, 60)]), 1.0
 )
-"""Fills the pictures of `photo`, upright and looking into the camera."""
+"""An upright face that fills the pictures of `photo` and looks into the camera."""
 
 
 class NumberedFaces:
-    """FaceEngine that finds one large, sharp face in each picture, told apart by its number."""
+    """A FaceEngine that finds one sharp face in each picture.
+
+    The first pixel of the picture is the number of the face.
+    """
 
     name = "numbered"
     space = DLIB
@@ -45,7 +48,10 @@ def encoding(number: int) -> Encodings:
 
 
 def photo(folder: Path, number: int) -> Path:
-    """A picture of the face with that number, up to 255."""
+    """Write a picture of the face with this number, 0 to 255.
+
+    The chequered pattern makes the face look sharp.
+    """
     board = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((10, 10))) * 255
     pixels = np.repeat(board[:, :, None], 3, axis=2).astype(np.uint8)
     pixels[0, 0] = number

@@ -1,4 +1,4 @@
-"""Several processes that change one gallery at the same time."""
+"""Change one gallery from several processes at the same time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Commands = Sequence[Sequence[str]]
 def at_once(
     writers: Sequence[Commands], folder: Path, env: Mapping[str, str] | None = None
 ) -> list[list[int]]:
-    """Runs the commands of each writer in a process of its own; their exit codes."""
+    """Run the commands of each writer in a separate process, and return their exit codes."""
     environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(env or {})}
     running = [
         subprocess.Popen(
@@ -49,7 +49,10 @@ def at_once(
 def enrol_and_remove(
     gallery: str, folder: Path, writers: int, people: int
 ) -> tuple[list[Commands], set[str]]:
-    """Each writer enrols people of its own and removes every second one; who is left."""
+    """Return the commands of each writer, and the names that are left in the end.
+
+    Each writer enrols `people` people of its own, and removes every second one again.
+    """
     plans: list[Commands] = []
     left = set()
     for writer in range(writers):

@@ -1,4 +1,4 @@
-"""A pipeline over in-memory adapters and real videos."""
+"""A pipeline with in-memory stores, which recognises real video files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Student, VideoLimits
+from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.function.function_service import FunctionService
 from rollcall.pipeline import Pipeline
 from rollcall.recognition.recogniser import Recogniser
-from rollcall.stores.memory import MemoryStore, MemoryStudents, PaintedFaces
+from rollcall.stores.memory import MemoryStore, MemoryStudents
 from rollcall.video.pool import DecoderPool
 from support.videos import painted_gallery
 
@@ -20,7 +21,7 @@ IN, OUT, REPORTS = "input-bucket-video", "output-bucket-vid", "reports"
 
 
 decoders = cache(DecoderPool)
-"""A child takes a quarter of a second to start, and keeps nothing of a video."""
+"""Return the pool that all tests share. Its processes take 250 ms to start and keep no state."""
 
 
 class FixedGallery:
@@ -34,7 +35,7 @@ class FixedGallery:
 
 
 class Home:
-    """A pipeline over in-memory adapters; alice is red, bob is blue."""
+    """A pipeline with in-memory stores, and a gallery of Alice (red face) and Bob (blue face)."""
 
     def __init__(self, settings: Settings) -> None:
         self.store = MemoryStore()
@@ -51,7 +52,7 @@ class Home:
         self.pipeline = Pipeline(settings, self.store, self.students, self.recogniser, gallery)
 
     def put(self, key: str, content: Path | bytes) -> str:
-        """Uploads, and tells the etag."""
+        """Upload a video to the input bucket, and return its ETag."""
         body = content if isinstance(content, bytes) else content.read_bytes()
         self.store.write(IN, key, body, "video/mp4", {})
         return self.store.head(IN, key).etag
@@ -65,9 +66,9 @@ def make_home(**values: str) -> Home:
 
 
 def answer(home: Home, content: Path | bytes, key: str = "a.mp4") -> tuple[int, str]:
-    """Status, and the code of the error or the status of the result."""
+    """Recognise a video, and return the HTTP status with the error code or the result's status."""
     home.put(key, content)
     service = FunctionService(lambda: home.pipeline)
-    found = service.answer(b'{"bucket": "%s", "key": "%s"}' % (IN.encode(), key.encode()))
-    document = found.document
-    return found.status, document["error"]["code"] if "error" in document else document["status"]
+    reply = service.answer(b'{"bucket": "%s", "key": "%s"}' % (IN.encode(), key.encode()))
+    document = reply.document
+    return reply.status, document["error"]["code"] if "error" in document else document["status"]

@@ -1,4 +1,4 @@
-"""What lies in the file of an inbox that another process works on."""
+"""Read the inbox of a trigger that runs in another process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One piece of work, as it lies in the inbox's file."""
+    """One item of work, as the inbox stores it."""
 
     id: int
     key: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, prefix: str) -> list[Row]:
-    """The work on keys with this prefix; none while there is no file."""
+    """Return the work on keys with this prefix; none if the file does not exist."""
     if not path.exists():
         return []
     query = f"SELECT {', '.join(Row._fields)} FROM work WHERE substr(key, 1, ?)=?"

@@ -1,4 +1,4 @@
-"""What has to be true after any fault, seen from outside: buckets, inbox, calls and counters."""
+"""Check that no video was lost, by comparing buckets, inbox, calls and counters."""
 
 from __future__ import annotations
 
@@ -20,53 +20,56 @@ MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One uploaded video. `people` is who is in it (name, major, year), None where there is no
-    video in the file; `puts` is how often it was sent until the store had it."""
+    """One uploaded file."""
 
     people: tuple[tuple[str, str, str], ...] | None
+    """Name, major and year of each person in it; None if it is not a video."""
     etag: str
     puts: int
+    """Number of uploads until the store had it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of the videos."""
+class Outcome:
+    """The counts of a round, and the violations that the check found."""
 
     videos: int
     results: int
     dead_letters: int
     given_up: tuple[str, ...]
-    """Those dead letters that are good videos, each with its reason."""
+    """Dead letters of valid videos, each with its reason."""
     calls: int
     wrong: tuple[str, ...]
-    """Each violation as a sentence; empty: the invariant holds."""
+    """Each violation as a sentence; empty if the invariant holds."""
 
     @property
     def repeats(self) -> int:
-        """Calls beyond one for each video."""
+        """Number of calls beyond one for each video."""
         return self.calls - self.videos
 
 
 def check_invariant(
     flow: FaultyFlow, prefix: str, sent: Mapping[str, Sent], log_from: int = 0
-) -> Verdict:
-    """Every uploaded video has exactly one right result or one dead letter with its reason; there
-    is no result without its video and no call without an event or a listing; the counters agree.
+) -> Outcome:
+    """Check everything below `prefix`, once all its work is settled.
 
-    Looks at everything below `prefix`, when all its work is settled; what the trigger wrote into
-    its log before `log_from` belongs to others.
+    Every uploaded video has either one correct result, or a dead letter with a reason. Every result
+    belongs to a video, and every call has a cause. The counters agree with the inbox. The log of
+    the trigger is read from byte `log_from`.
     """
     settings = flow.settings
     rows = flow.works(prefix)
     listed = [info.key for info in flow.s3.list_objects(settings.output_bucket)]
     results = [key for key in listed if key.startswith(prefix)]
     by_key: dict[str, list[Row]] = {key: [] for key in sent}
-    wrong = [f"work for {row.key}, which nobody sent" for row in rows if row.key not in sent]
+    wrong = [f"work for {row.key}, which was not uploaded" for row in rows if row.key not in sent]
     for row in rows:
         by_key.get(row.key, []).append(row)
     for key, video in sent.items():
         wrong += check_video(flow, key, video, by_key[key], result_key(key) in results)
-    wrong += [f"{key} has no video" for key in set(results) - {result_key(key) for key in sent}]
+    wrong += [
+        f"the result {key} has no video" for key in set(results) - {result_key(key) for key in sent}
+    ]
     wrong += check_calls(flow, prefix, rows, log_from)
     wrong += check_reports(flow, prefix, sent, rows)
     wrong += check_metrics(flow)
@@ -74,31 +77,34 @@ def check_invariant(
     good = {key for key in dead & sent.keys() if sent[key].people is not None}
     given_up = tuple(f"{row.key}: {row.code}: {row.message}" for row in rows if row.key in good)
     calls = sum(row.calls for row in rows)
-    return Verdict(len(sent), len(results), len(dead), given_up, calls, tuple(wrong))
+    return Outcome(len(sent), len(results), len(dead), given_up, calls, tuple(wrong))
 
 
 def check_video(
     flow: FaultyFlow, key: str, video: Sent, rows: list[Row], has_result: bool
 ) -> list[str]:
-    """One result, or one dead letter for each time that it was sent."""
+    """Check that a video has either a correct result or a dead letter with a reason.
+
+    A video that was uploaded several times has at most one event and one dead letter per upload.
+    """
     states = Counter(row.state for row in rows)
     wrong = []
     if not rows or set(states) - {"done", "dead"}:
         wrong.append(f"{key} is lost: {rows}")
     if has_result == bool(states["dead"] and not states["done"]):
-        wrong.append(f"{key}: result {has_result}, work {rows}")
+        wrong.append(f"{key}: has a result: {has_result}, which contradicts its work: {rows}")
     if states["dead"] > video.puts:
         wrong.append(f"{key} has too many dead letters: {rows}")
     events = sum(row.origin == "event" for row in rows)
     if events > video.puts:
-        wrong.append(f"{key} was sent {video.puts} times and has {events} events: {rows}")
+        wrong.append(f"{key} was uploaded {video.puts} times, but has {events} events: {rows}")
     for row in rows:
         if row.state == "dead" and not (row.code and row.message):
             wrong.append(f"{key} is a dead letter without a reason: {row}")
     if has_result:
         wrong += _check_result(flow, key, video)
     if video.people is None and any(row.state == "done" for row in rows):
-        wrong.append(f"{key} is no video, and done: {rows}")
+        wrong.append(f"{key} is not a video, but its work is done: {rows}")
     return wrong
 
 
@@ -109,14 +115,14 @@ def _check_result(flow: FaultyFlow, key: str, video: Sent) -> list[str]:
     source = flow.s3.metadata(*where)["source-etag"]
     wrong = []
     if video.people is None or people != video.people:
-        wrong.append(f"{key}: the result says {people}, right is {video.people}")
+        wrong.append(f"{key}: the result has {people} instead of {video.people}")
     if source != video.etag:
-        wrong.append(f"{key}: the result is of {source}, the video is {video.etag}")
+        wrong.append(f"{key}: the result has the etag {source}, the video {video.etag}")
     return wrong
 
 
 def check_calls(flow: FaultyFlow, prefix: str, rows: list[Row], log_from: int) -> list[str]:
-    """What arrived at the function was sent by the trigger, and the trigger had cause for it."""
+    """Check that the trigger counted every call that arrived, and that its log explains each."""
     ledger = flow.folder / "calls"
     lines = ledger.read_text().splitlines() if ledger.exists() else []
     arrived = Counter(key for key in map(json.loads, lines) if key.startswith(prefix))
@@ -124,22 +130,23 @@ def check_calls(flow: FaultyFlow, prefix: str, rows: list[Row], log_from: int) -
     for row in rows:
         claimed[row.key] += row.calls
     wrong = [
-        f"{key}: {n} calls arrived of {claimed[key]}" for key, n in (arrived - claimed).items()
+        f"{key}: {n} more calls arrived than the inbox counts"
+        for key, n in (arrived - claimed).items()
     ]
     log = flow.trigger.log.read_bytes()[log_from:].decode()
-    again = len(re.findall(rf"'{re.escape(prefix)}[^']*' again in", log))
+    again = len(re.findall(rf"'{re.escape(prefix)}[^']*' is retried in", log))
     cut_off = sum(map(int, re.findall(r"(\d+) calls were cut off", log)))
     replayed = sum(key.startswith(prefix) for key in flow.replayed)
     if sum(claimed.values()) > len(rows) + again + cut_off + replayed:
-        causes = f"{len(rows)} works, {again} retries, {cut_off} cut off, {replayed} replayed"
-        wrong.append(f"{sum(claimed.values())} calls, but only {causes}")
+        causes = f"{len(rows)} items, {again} retries, {cut_off} cut off, {replayed} replayed"
+        wrong.append(f"{sum(claimed.values())} calls, but the log explains only: {causes}")
     return wrong
 
 
 def check_reports(
     flow: FaultyFlow, prefix: str, sent: Mapping[str, Sent], rows: list[Row]
 ) -> list[str]:
-    """A report that is there tells what became of the video; one that is not there was logged."""
+    """Check that each report matches the work, and that the log mentions each missing report."""
     bucket = flow.settings.report_bucket
     there = {info.key for info in flow.s3.list_objects(bucket) if info.key.startswith(prefix)}
     done, log = _done(rows), flow.function.log.read_text()
@@ -148,14 +155,14 @@ def check_reports(
         if report_key(key) in there:
             report = json.loads(flow.s3.read(bucket, report_key(key), MAX_BYTES))
             if ("error" in report) == (key in done):
-                wrong.append(f"{key}: the report says {report}")
-        elif key in done and f"no report of {key!r}" not in log:
-            wrong.append(f"{key} has no report, and no line about it")
+                wrong.append(f"{key}: the report contradicts the work: {report}")
+        elif key in done and f"cannot write the report of {key!r}" not in log:
+            wrong.append(f"{key} has no report, and the log does not say so")
     return wrong
 
 
 def check_metrics(flow: FaultyFlow) -> list[str]:
-    """The running trigger's counters against what changed in the inbox since it was started."""
+    """Compare the trigger's metrics with the changes of the inbox since the trigger started."""
     numbers: Counter[str] = Counter()
     for family in parse_metrics(flow.metrics()):
         for sample in family.samples:
@@ -167,7 +174,7 @@ def check_metrics(flow: FaultyFlow) -> list[str]:
     all_calls = sum(numbers[f"rollcall_calls_total {outcome}"] for outcome in OUTCOMES)
     pairs = {
         "calls": (all_calls, sum(r.calls for r in now) - sum(r.calls for r in before)),
-        "done": (numbers["rollcall_calls_total done"], _told(now) - _told(before)),
+        "done": (numbers["rollcall_calls_total done"], _answered(now) - _answered(before)),
         "events": (
             numbers["rollcall_events_total queued"],
             origins["event"] - origins_before["event"],
@@ -180,17 +187,20 @@ def check_metrics(flow: FaultyFlow) -> list[str]:
         "dead letters": (numbers["rollcall_work dead"], states["dead"]),
     }
     return [
-        f"the metrics count {said} {what}, the inbox has {found}"
-        for what, (said, found) in pairs.items()
-        if said != found
+        f"the metrics count {counted} {name}, the inbox has {stored}"
+        for name, (counted, stored) in pairs.items()
+        if counted != stored
     ]
 
 
 OUTCOMES = ("done", "retry", "dead")
 
 
-def _told(rows: Iterable[Row]) -> int:
-    """Done, as an answer of the function said; the listing finds what no answer told."""
+def _answered(rows: Iterable[Row]) -> int:
+    """Count the work that was completed by an answer of the function.
+
+    If an answer is lost, the reconciler finds the result and completes the work without a call.
+    """
     return sum(row.state == "done" and row.code != "result_found" for row in rows)
 
 

@@ -1,4 +1,4 @@
-"""Looks for secrets and encodings in what a flow leaves behind."""
+"""Search for secrets and encodings in the files and answers of a flow."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from rollcall.core.types import Encodings
 
 MIN_CHARS = 10
-"""Of a number's text: enough that no distance or time looks like it by chance."""
+"""Minimum length of a trace. Shorter digits could also belong to a distance or a time."""
 
 WINDOW_BYTES = 24
+"""Length of the pieces of an encoding to search for: three float64 numbers or six float32."""
 
 
 def traces_of_secret(secret: str) -> set[bytes]:
-    """A secret as it is, and as basic auth, hex and a URL would have it."""
+    """Return the secret in plain text, hex, base64 and basic authentication."""
     raw = secret.encode()
     return {raw, raw.hex().encode(), *_base64(raw), *_base64(b"rollcall:" + raw)}
 
 
 def traces_of_encodings(encodings: Encodings) -> set[bytes]:
-    """Numbers as text, and pieces of the arrays as bytes, hex and base64, as f8 and as f4."""
+    """Return the numbers as text, and pieces of their binary form as bytes, hex and base64."""
     found: set[bytes] = set()
     for kind in ("f8", "f4"):
         array = encodings.astype(kind)
@@ -32,7 +33,7 @@ def traces_of_encodings(encodings: Encodings) -> set[bytes]:
 
 
 def _texts(number: float) -> Iterator[bytes]:
-    """As Python writes it, as numpy does in a list, and with an exponent."""
+    """Yield the number as Python and numpy print it, and with an exponent."""
     if number:
         yield repr(number)[:12].encode()
         yield f"{number:.8f}".encode()
@@ -49,11 +50,12 @@ def _pieces(body: bytes) -> Iterator[bytes]:
 
 
 def _base64(body: bytes) -> Iterator[bytes]:
-    """As it stands at each of the three places that bytes can have in a longer text."""
+    """Yield the base64 text at each of the three alignments that the bytes can have."""
     for before in range(3):
         text = base64.b64encode(b"\0" * before + body)
         yield text[4 if before else 0 : -4]
 
 
 def leaks(texts: dict[str, bytes], traces: set[bytes]) -> list[tuple[str, bytes]]:
+    """Return each trace that occurs in a text, with the name of the text."""
     return [(name, trace) for name, text in texts.items() for trace in traces if trace in text]

@@ -1,6 +1,6 @@
-"""Reads galleries in a process of little memory and time; a hostile one would end it.
+"""Reads galleries in a process with limited memory and time. Exceeding a limit ends the process.
 
-`python -m support.limited FILE...` prints one line per file: what the reader said of it.
+`python -m support.limited FILE...` prints one line per file: the number of encodings, or the error.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rollcall.gallery.gallery_formats import parse_gallery
 
 MEMORY_BYTES = 1 << 30
 CPU_S = 120
-"""Of all files together: far above what reading takes, far below what they ask for."""
+"""Limit for all files together. Reading harmless files takes far less."""
 
 
 def main(paths: list[str]) -> None:
@@ -22,10 +22,10 @@ def main(paths: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     for path in paths:
         try:
-            said = f"{len(parse_gallery(Path(path).read_bytes()))} encodings"
+            result = f"{len(parse_gallery(Path(path).read_bytes()))} encodings"
         except GalleryError as error:
-            said = f"refused: {error}"
-        print(said, flush=True)
+            result = f"refused: {error}"
+        print(result, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What this process holds."""
+"""Measure the memory of this process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ _PROCESS = Path("/proc/self")
 
 
 def watch_peak() -> Callable[[], int]:
-    """From now on; gives the bytes by which this process was ever larger than now.
-
-    The process's own high-water mark would be that of every test before this one.
-    """
-    need(_PROCESS.exists(), "the kernel tells memory in /proc: Linux alone")
-    (_PROCESS / "clear_refs").write_text("5")  # the mark comes down to what is held now
+    """Start measuring, and return a function that returns the peak increase in bytes since then."""
+    need(_PROCESS.exists(), "memory is read from /proc, which only Linux has")
+    # Reset the peak to the present value. Otherwise the peak of an earlier test might count.
+    (_PROCESS / "clear_refs").write_text("5")
     before = _bytes("VmRSS")
     return lambda: _bytes("VmHWM") - before
 

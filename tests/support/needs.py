@@ -1,4 +1,4 @@
-"""What a machine may lack: a skip with the reason, but a failure in CI."""
+"""Skip tests on machines that lack a program or data. In CI these tests fail instead."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 
 
 def need(present: bool, reason: str) -> None:
-    """Skips the test unless `present`; in CI every part has to be there."""
+    """Skip the test with this reason unless `present`. If CI is set, fail the test instead."""
     if present:
         return
     if os.environ.get("CI"):
-        pytest.fail(f"CI has to have it: {reason}")
+        pytest.fail(f"CI needs this, because no test may be skipped there: {reason}")
     pytest.skip(reason)
 
 
 def classroom_folder() -> Path:
-    """The folder of real clips, from ROLLCALL_DATA or beside the checkout."""
+    """Return the folder of real clips: ROLLCALL_DATA, or else the one beside the checkout."""
     folder = Path(os.environ.get("ROLLCALL_DATA", SHARED / "classroom"))
     need((folder / "videos").is_dir(), f"no real clips at {folder}; set ROLLCALL_DATA")
     return folder
 
 
 def events_folder() -> Path:
-    """Events captured from a real Ceph gateway."""
+    """Return the folder of events that were captured from a real Ceph gateway."""
     folder = SHARED / "events"
     need(folder.is_dir(), f"no captured events at {folder}")
     return folder

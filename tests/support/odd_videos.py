@@ -1,4 +1,4 @@
-"""Videos whose time stamps no ordinary writer makes."""
+"""Makes videos with time stamps and durations that ordinary programs do not write."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TICK = Fraction(1, 1000)
 
 
 def stamped_video(path: Path, stamps_ms: Iterable[int], red_from_ms: int) -> Path:
-    """A Matroska file of frames at these times; a red face is there from a time on."""
+    """Make a Matroska file with frames at these times, and with a red face since `red_from_ms`."""
     with av.open(str(path), "w", format="matroska") as container:
         stream = container.add_stream("mpeg4", rate=1000)
         stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
@@ -31,7 +31,7 @@ def stamped_video(path: Path, stamps_ms: Iterable[int], red_from_ms: int) -> Pat
 
 
 def with_duration(path: Path, factor: float) -> bytes:
-    """The file's bytes, with the duration in its header (an EBML float) multiplied."""
+    """Return the file's bytes with the duration in its header (an EBML float) multiplied."""
     data = bytearray(path.read_bytes())
     at = data.index(b"\x44\x89\x88") + 3
     (duration,) = struct.unpack(">d", data[at : at + 8])

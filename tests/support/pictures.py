@@ -1,4 +1,4 @@
-"""Real pictures: from installed packages, and the first frames of the real clips."""
+"""Real pictures from installed packages, and the first frames of the real clips."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rollcall.core.types import Pixels
 
 
 def astronaut() -> Pixels:
-    """512 x 512 with one face, about 95 px wide."""
+    """Return a picture of 512 x 512 px with one face, about 95 px wide."""
     return np.asarray(data.astronaut(), dtype=np.uint8)
 
 
 def cat() -> Pixels:
-    """451 x 300 without a person."""
+    """Return a picture of 451 x 300 px without a person."""
     return np.asarray(data.chelsea(), dtype=np.uint8)
 
 
@@ -34,10 +34,10 @@ def turned(pixels: Pixels, degrees: float) -> Pixels:
 
 
 def first_frames(videos: Path) -> Iterator[Pixels]:
-    """RGB, as large as they are, in the order of the names."""
+    """Yield the first frame of each clip in RGB and full size, in the order of the file names."""
     for path in sorted(videos.glob("*.mp4")):
         capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-        there, frame = capture.read()
+        is_read, frame = capture.read()
         capture.release()
-        assert there, path
+        assert is_read, path
         yield np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)

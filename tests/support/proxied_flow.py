@@ -1,10 +1,8 @@
-"""The whole flow in real processes, with a proxy in every link between them."""
+"""The whole flow in real processes, with a proxy on each connection between two of them."""
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -15,39 +13,41 @@ import httpx
 
 from devstack.build_context import REPOSITORY
 from devstack.processes import Process, Processes, StartFailed, answers, free_port
-from devstack.stack import INHERITED
 from devstack.store_servers import Place, StoreName, build_store
 from rollcall.core.settings import Settings, parse_settings
-from rollcall.gallery.enrolment import save
-from rollcall.gallery.gallery_places import FilePlace
 from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
 from rollcall.stores.dynamodb import ensure_table, put_items
 from rollcall.stores.s3 import S3Store
 from support.faulty_proxy import FaultyProxy
+from support.flow_processes import (
+    FUNCTION_WORKERS,
+    TESTS,
+    TRIGGER_TOKEN,
+    enrol_painted,
+    inherited_environ,
+    start_function,
+    trigger_process,
+)
 from support.inbox_rows import Row, read_rows
-from support.videos import painted_gallery
 from support.waiting import wait_until
 
-TESTS = REPOSITORY / "tests"
-WORKERS = 2
 DEADLINE_S = 240.0
-TOKEN = "a-token-of-the-trigger"
 HMAC_KEY = "k" * 32
 
 LINKS = ("function-s3", "function-dynamodb", "trigger-function", "trigger-s3", "store-trigger")
-"""Who connects, and to whom."""
+"""The connections, each named by its client and its server."""
 
 PEOPLE = {"alice": "red", "bob": "blue", "carol": "green", "dave": "yellow"}
-"""In the gallery; magenta and cyan are strangers."""
+"""The people in the gallery and the colours of their faces. Magenta and cyan are strangers."""
 
 RECORDS = {"alice": ("physics", "junior"), "bob": ("history", "senior"), "carol": ("maths", "1")}
-"""Dave has none."""
+"""Major and year of each person. Dave has no record."""
 
 
 class ProxiedFlow:
-    """A context manager: store, function and trigger run inside it, and nothing after it.
+    """A context manager that runs a store, the function and the trigger.
 
-    `quick` shortens the trigger's waits; `trigger_environ` is added to its environment.
+    `quick` shortens the waits of the trigger. `trigger_environ` is added to its environment.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class ProxiedFlow:
     ) -> None:
         self.folder = folder.resolve()
         self.metrics_from: dict[int, Row] = {}
-        """The inbox when the running trigger was started: its counters began at 0 then."""
-        self._environ = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        """The rows of the inbox when the trigger started, and its counters were 0."""
+        self._environ = inherited_environ()
         self._trigger_environ = dict(trigger_environ or {})
         self._overrides = dict(overrides or {})
         self._program = TESTS / "faults" / "quick_trigger.py"
@@ -101,24 +101,24 @@ class ProxiedFlow:
     # Processes
 
     def start_function(self) -> None:
-        """The socket stays ours, so calls wait in it while there are no workers."""
-        fd = self._socket.fileno()
-        paths = f"{TESTS / 'faults'},{TESTS / 'integration'},{TESTS}"
-        argv = [
-            *(sys.executable, "-m", "gunicorn", "--no-control-socket"),
-            *("--workers", str(WORKERS), "--bind", f"fd://{fd}", "--timeout", "60"),
-            *("--pythonpath", paths, "ledger_function:app()"),
-        ]
+        # The listening socket belongs to this process, so calls wait in it during a restart.
         env = self.env(
             S3_ENDPOINT_URL=self.links["function-s3"].url,
             DYNAMODB_ENDPOINT_URL=self.links["function-dynamodb"].url,
             CALLS=str(self.folder / "calls"),
         )
-        self.function = Process("function", argv, env, self.folder, (fd,))
-        self.processes.add(self.function).wait_ready(answers(self._function_url + "/healthz"))
+        self.function = start_function(
+            self.processes,
+            self.folder,
+            env,
+            "ledger_function:app()",
+            self._function_url,
+            self._socket.fileno(),
+        )
 
     def start_trigger(self) -> None:
-        """Until it stands, as whatever runs it would: it ends when the store is away."""
+        """Start the trigger, and restart it if it ends, as systemd or Kubernetes would."""
+        # A trigger that registers itself ends if the store does not answer.
         until = time.monotonic() + DEADLINE_S
         while True:
             self.metrics_from = self.rows()
@@ -132,33 +132,38 @@ class ProxiedFlow:
                     raise
 
     def second_trigger(self) -> Process:
-        """Another one on the same inbox; it should not stay."""
+        """Start another trigger on the same inbox. It should end with an error."""
         return self.processes.add(self._trigger("second-trigger"))
 
     def _trigger(self, name: str = "trigger") -> Process:
-        argv = [sys.executable, str(self._program), "--register", "--via", self.backend.via]
-        argv += ["--advertise", self.links["store-trigger"].url]
         env = self.env(
             S3_ENDPOINT_URL=self.links["trigger-s3"].url,
             OPENFAAS_GATEWAY=self.links["trigger-function"].url,
         )
-        return Process(name, argv, env | self._trigger_environ, self.folder)
+        return trigger_process(
+            self.folder,
+            env | self._trigger_environ,
+            self.links["store-trigger"].url,
+            via=self.backend.via,
+            program=self._program,
+            name=name,
+        )
 
-    # What can be seen from outside
+    # State of the flow
 
     def rows(self) -> dict[int, Row]:
-        """All work in the inbox, by id."""
+        """Return the rows of all work in the inbox by id."""
         return {row.id: row for row in self.works("")}
 
     def works(self, prefix: str) -> list[Row]:
-        """The work on videos below a prefix."""
+        """Return the rows of the work on videos below a prefix."""
         return read_rows(Path(self.values["INBOX"]), prefix)
 
     def metrics(self) -> str:
         return httpx.get(self.trigger_url + "/metrics", timeout=60, trust_env=False).text
 
-    def wait(self, condition: Callable[[], object], what: str) -> None:
-        wait_until(condition, what, DEADLINE_S)
+    def wait(self, condition: Callable[[], object], description: str) -> None:
+        wait_until(condition, description, DEADLINE_S)
 
     # Set-up
 
@@ -175,8 +180,7 @@ class ProxiedFlow:
             self.links[name] = self._exit.enter_context(proxy)
 
     def _enrol(self) -> None:
-        gallery = painted_gallery(**PEOPLE)
-        save(gallery, FilePlace(self.folder / "gallery.npz"))
+        enrol_painted(self.folder / "gallery.npz", **PEOPLE)
         ensure_table(dynamodb_client(self.settings), self.settings.student_table)
         items = [{"name": n, "major": major, "year": year} for n, (major, year) in RECORDS.items()]
         put_items(dynamodb_resource(self.settings), self.settings.student_table, items)
@@ -186,12 +190,12 @@ class ProxiedFlow:
             **self.backend.settings(),
             "OPENFAAS_GATEWAY": self._function_url,
             "TRIGGER_LISTEN": self.trigger_url.removeprefix("http://"),
-            "TRIGGER_TOKEN": TOKEN,
+            "TRIGGER_TOKEN": TRIGGER_TOKEN,
             "FUNCTION_HMAC_KEY": HMAC_KEY,
             "INBOX": str(self.folder / "inbox.sqlite3"),
             "ENCODINGS": str(self.folder / "gallery.npz"),
             "REPORT_BUCKET": "reports",
-            "MAX_INFLIGHT": str(WORKERS),
+            "MAX_INFLIGHT": str(FUNCTION_WORKERS),
             "RECONCILE_S": "3",
             **self._overrides,
         }

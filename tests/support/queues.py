@@ -1,4 +1,4 @@
-"""Buckets, queues and a Lambda that answers, for tests of the worker."""
+"""Buckets, queues and a stand-in for the Lambda, for tests of the worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from support.settings import embedded_values
 
 
 class Queues:
-    """Queues and buckets of one test alone on a moto server; `values` are the worker's settings."""
+    """Queues and buckets for one test on a moto server; `values` holds the worker's settings."""
 
     def __init__(self, url: str, folder: Path, **overrides: str) -> None:
         name = uuid.uuid4().hex[:8]
@@ -33,7 +33,7 @@ class Queues:
             "RESULT_QUEUE_URL": "out",
             "DEAD_LETTER_QUEUE_URL": "dead",
         }
-        urls = {each: f"{url}/123456789012/{kind}-{name}" for each, kind in kinds.items()}
+        urls = {setting: f"{url}/123456789012/{kind}-{name}" for setting, kind in kinds.items()}
         self.folder = folder / "results"
         self.values = {
             **embedded_values(url, INPUT_BUCKET=f"in-{name}", OUTPUT_BUCKET=f"out-{name}"),
@@ -48,14 +48,16 @@ class Queues:
         client = sqs_client(self.settings)
         for queue_url in urls.values():
             create_queue(client, queue_url.rpartition("/")[2])
-        self.input, self.result, self.dead = (SqsQueue(client, each) for each in urls.values())
+        self.input, self.result, self.dead = (
+            SqsQueue(client, queue_url) for queue_url in urls.values()
+        )
 
     def event(self, key: str) -> str:
-        """What S3 would send for this key."""
+        """Return an event for a video with this key."""
         return json.dumps({"bucket": self.settings.input_bucket, "key": key})
 
     def result_message(self, key: str, **changes: Any) -> str:
-        """What the Lambda sends when it has recognised somebody."""
+        """Return the message that the Lambda sends when it has recognised a person in a video."""
         document = {
             "video": {"bucket": self.settings.input_bucket, "key": key},
             "output": {"bucket": self.settings.output_bucket, "key": result_key(key)},
@@ -66,14 +68,14 @@ class Queues:
         return json.dumps({**document, **changes})
 
     def files(self) -> dict[str, str]:
-        """Key -> text, of every file of results."""
+        """Return the text of each result file by the key of its video."""
         return {
             key_of_file(path.as_posix()): (self.folder / path).read_bytes().decode()
             for path in result_files(self.folder)
         }
 
     def dead_letters(self) -> list[Message]:
-        """All that are there, which stay invisible for a second."""
+        """Receive all dead letters. They stay invisible for a second, so none is received twice."""
         found: list[Message] = []
         while messages := self.dead.receive(10, 0, 1):
             found += messages
@@ -81,13 +83,16 @@ class Queues:
 
 
 def csv_of(key: str) -> str:
-    """A result that tells of its video."""
+    """Return a result in which the person has the name of the video."""
     student = Student(key, "physics", "junior")
     return render_csv([Person(key, 0, 0, 1, 0.4)], {key: student}).decode()
 
 
 class StandInLambda:
-    """A Lambda that sends a result for every call; `before` may answer in its place."""
+    """A Lambda that sends a result to the result queue for each call.
+
+    If `before` returns an answer, that is the answer to the call, and no result is sent.
+    """
 
     def __init__(
         self, queues: Queues, before: Callable[[int, str], Reply | None] = lambda number, key: None
@@ -111,6 +116,6 @@ class StandInLambda:
 
 
 def function_error(text: str = "out of memory", kind: str = "Runtime.ExitError") -> Reply:
-    """Lambda's answer to a failed invocation; `kind` is the class that the handler raised."""
+    """Return Lambda's answer to a failed invocation; `kind` is the error's class."""
     body = json.dumps({"errorType": kind, "errorMessage": text}).encode()
     return 200, {"X-Amz-Function-Error": "Unhandled"}, body

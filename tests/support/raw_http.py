@@ -1,4 +1,4 @@
-"""HTTP as bytes, for requests that no client library would send."""
+"""Send HTTP requests as bytes, because no client library would send such requests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ def connection(url: str) -> Iterator[socket.socket]:
 
 
 def exchange(url: str, request: bytes) -> int:
-    """The status of the first answer; 0 when the connection ends without one."""
+    """Send a request, and return the status of the answer; 0 if the connection ends without one."""
     with connection(url) as opened:
         try:
             opened.sendall(request)
             opened.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # refused while we still talk: the answer may be there
+            pass  # the server may refuse and answer a request before it is sent completely
         return status_of(opened)
 
 
 def status_of(opened: socket.socket) -> int:
+    """Read the status line of an answer, and return the status; 0 without an answer."""
     answer = b""
     try:
         while b"\r\n" not in answer and (more := opened.recv(65536)):

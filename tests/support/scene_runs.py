@@ -1,22 +1,24 @@
-"""Runs of the product over rendered scenes, as a user runs it."""
+"""Run the commands `enrol` and `recognise` on rendered scenes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import cv2
 from click.testing import CliRunner
 
-from rollcall.cli.main import main
+from rollcall.cli import main as commands
 from rollcall.core.names import UNKNOWN
 from support.scenes import Portrait, Scene, photo
 
 
 def enrol(folder: Path, portraits: Mapping[str, Portrait]) -> Path:
-    """A native gallery of these people, one photo each."""
+    """Create a native gallery of these people from one photo each."""
     gallery = folder / "gallery.npz"
     for name, portrait in portraits.items():
         path = folder / f"{name}.png"
@@ -26,20 +28,25 @@ def enrol(folder: Path, portraits: Mapping[str, Portrait]) -> Path:
 
 
 def recognise(scene: Scene, folder: Path, gallery: Path, *options: str) -> dict[str, Any]:
-    """The document that `recognise --json` prints about the rendered scene."""
+    """Render the scene, and return the document that `recognise --json` prints."""
     video = scene.write(folder / "scene.mp4")
-    said = _run("recognise", str(video), "--json", "--encodings", str(gallery), *options)
-    document: dict[str, Any] = json.loads(said)
+    output = _run("recognise", str(video), "--json", "--encodings", str(gallery), *options)
+    document: dict[str, Any] = json.loads(output)
     assert document["error"] is None, document
     return document
 
 
 def named(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The people with a name."""
-    return {each["name"]: each for each in document["people"] if each["name"] != UNKNOWN}
+    """Return the recognised people by name."""
+    return {person["name"]: person for person in document["people"] if person["name"] != UNKNOWN}
+
+
+# Loading the models takes 0.2 s of processor time, so all runs with the same settings share them.
+_build_engine = cache(commands.build_engine)
 
 
 def _run(*argv: str) -> str:
-    done = CliRunner().invoke(main, list(argv), catch_exceptions=False)
+    with patch.object(commands, "build_engine", _build_engine):
+        done = CliRunner().invoke(commands.main, list(argv), catch_exceptions=False)
     assert done.exit_code == 0, (argv[0], done.output)
     return done.stdout

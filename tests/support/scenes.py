@@ -1,7 +1,7 @@
-"""Rendered scenes whose people, times and face sizes are known.
+"""Render scenes with known people, times and face sizes.
 
-Pictures of people are cut out, scaled to a wanted face width and pasted onto a canvas. A scene is
-a list of appearances, so the truth needs no recognition.
+People are cut out of pictures, scaled to a chosen face width and pasted onto a canvas. A scene is a
+list of appearances, so the correct answer is known without recognition.
 """
 
 from __future__ import annotations
@@ -23,22 +23,23 @@ from devstack.sample import PRESIDENTS, fetch_pictures
 from rollcall.core.face_quality import MIN_JUDGED_PX
 from rollcall.core.types import Pixels
 from support.needs import REPOSITORY, classroom_folder, need
+from support.one_at_a_time import one_at_a_time
 from support.pictures import astronaut
 
 SMALLEST_PX = math.ceil(MIN_JUDGED_PX * 1.1)
-"""Width of the smallest face that has to be named: a tenth above the limit, because the detector's
-boxes are that inexact."""
+"""Width of the smallest face that has to be named. It is 10 % above the limit, because the width of
+the detector's boxes is off by up to that much."""
 
 HD = (1280, 720)
 FULL_HD = (1920, 1080)
 ENROLLED_PX = 150
-"""Width of the faces in photos for enrolment."""
+"""Width in pixels of the faces in photos for enrolment."""
 
 SWAY_S = 8.0
-"""How long a person takes to move to both sides and back."""
+"""Time in which a swaying person moves to one side, to the other side, and back."""
 
 Interval = tuple[float, float]
-"""Start and end in seconds; the end is outside."""
+"""Start and end in seconds, the end excluded."""
 
 
 class FaceBox(NamedTuple):
@@ -51,8 +52,11 @@ class FaceBox(NamedTuple):
 
 
 class Portrait(NamedTuple):
-    """One picture of one person. `picture` is "astronaut.png", a picture of the two presidents, a
-    group picture, or a frame of a classroom clip ("test_0.mp4:40")."""
+    """A face in a picture.
+
+    `picture` is "astronaut.png", a picture of the two presidents, a group picture, or a frame of a
+    classroom clip, such as "test_0.mp4:40".
+    """
 
     picture: str
     box: FaceBox
@@ -100,7 +104,7 @@ KNOWN = {
         Portrait("test_7.mp4:16", FaceBox(401, 151, 326, 425)),
     ),
 }
-"""By name: the portrait to enrol, then those to show."""
+"""Portraits by name. The first portrait is enrolled, the others are shown in scenes."""
 
 GROUPS = {
     "group_1.jpg": (
@@ -130,7 +134,7 @@ STRANGERS = tuple(
 
 
 class Surroundings(NamedTuple):
-    """How much around a face is pasted with it, in widths and heights of the face."""
+    """How much of the picture around a face is pasted with it, in face widths and heights."""
 
     beside: float
     above: float
@@ -144,26 +148,26 @@ ALONE = Surroundings(0.25, 0.4, 0.3)
 
 @dataclass(frozen=True)
 class Appearance:
-    """A portrait on the canvas for some time. `name` is empty for a stranger."""
+    """A portrait that is visible for some time. `name` is empty for a stranger."""
 
     name: str
     portrait: Portrait
     face_px: int
-    """Width of the face."""
+    """Width of the face in the scene."""
     x: int
     y: int
-    """Centre of the face."""
+    """Centre of the face in pixels."""
     interval: Interval = (0.0, float("inf"))
     sway_px: int = 0
-    """How far the person moves to either side."""
+    """Pixels that the person moves to either side."""
     surroundings: Surroundings = NATURAL
     cell: tuple[int, int, int, int] | None = None
-    """Left, top, right, bottom of the meeting tile that cuts the picture off."""
+    """Left, top, right and bottom of the tile of a video meeting that crops the picture, if any."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a video shows, and the truth about it."""
+    """The content of a video, and the correct answer."""
 
     appearances: Sequence[Appearance]
     size: tuple[int, int] = HD
@@ -174,7 +178,7 @@ class Scene:
 
     @property
     def people(self) -> dict[str, list[Interval]]:
-        """When each known person is there, by name."""
+        """Return the intervals in which each known person is visible, by name."""
         found: dict[str, list[Interval]] = {}
         for each in self.appearances:
             if each.name:
@@ -183,7 +187,7 @@ class Scene:
         return {name: _union(intervals) for name, intervals in found.items()}
 
     def write(self, path: Path) -> Path:
-        """Renders the scene as H.264 with the encoder's default key frames."""
+        """Render the scene as H.264, with the key frames that the encoder chooses by default."""
         need(shutil.which("ffmpeg") is not None, "the program ffmpeg is not installed")
         width, height = self.size
         argv = (
@@ -207,14 +211,14 @@ class Scene:
         for number in range(round(self.length_s * self.fps)):
             time_s, canvas = number / self.fps, background.copy()
             for each in self.appearances:
-                # A quarter of a frame keeps rounding errors of interval ends out.
+                # A quarter of a frame absorbs rounding errors at the ends of intervals.
                 if each.interval[0] <= time_s + 0.25 / self.fps < each.interval[1]:
                     _paste(canvas, each, time_s)
             yield canvas
 
 
 def overlap(found: Iterable[Sequence[float]], truth: Iterable[Sequence[float]]) -> float:
-    """Length of the intersection of two unions of intervals over the length of their union."""
+    """Return the intersection over union of two sets of intervals, measured by their length."""
     one, other = _union(found), _union(truth)
     both = sum(
         max(0.0, min(a_end, b_end) - max(a_start, b_start))
@@ -226,7 +230,7 @@ def overlap(found: Iterable[Sequence[float]], truth: Iterable[Sequence[float]]) 
 
 
 def photo(portrait: Portrait) -> Pixels:
-    """A photo for enrolment, cut so that it shows nobody else of a group."""
+    """Return a photo for enrolment, cropped so that it shows only this person."""
     cut, _ = _cut(portrait, ENROLLED_PX, ALONE)
     return cut
 
@@ -239,9 +243,9 @@ def tiles(
     noisy: bool = False,
     turn: int = 0,
 ) -> Scene:
-    """A meeting of `per_side` times `per_side` tiles: known people, then strangers.
+    """Return a meeting of `per_side` times `per_side` tiles: known people, then strangers.
 
-    `turn` rotates who comes first and which portrait is shown.
+    `turn` rotates the order of the people, and chooses their portraits.
     """
     cells = _cells(per_side, per_side, size)
     shown = _known(turn) + [("", portrait) for portrait in STRANGERS]
@@ -265,9 +269,9 @@ def tiles(
 
 
 def small_beside_large(per_side: int) -> Scene:
-    """1080p in which every second face is as small as in a webcam far from its user.
+    """Return a 1080p scene in which every second face is small, as if far from the webcam.
 
-    With `per_side` 1 there are two faces, a fifth and a twelfth of the picture's width.
+    If `per_side` is 1, there are two faces, with about 1/5 and 1/12 of the picture's width.
     """
     if per_side == 1:
         large, small = KNOWN["obama"][2], KNOWN["biden"][1]
@@ -285,17 +289,18 @@ def small_beside_large(per_side: int) -> Scene:
 
 
 def crowd(count: int, size: tuple[int, int], *, turn: int = 0) -> Scene:
-    """Two to twelve people on one canvas, from the smallest judgeable face to a large one.
+    """Return a scene of two to twelve people, whose faces grow from SMALLEST_PX to a large one.
 
-    Those at the left are cut off by the frame's edge, if enough of the face stays inside.
+    The edge of the picture crops the people at the left if enough of the face stays visible.
     """
     columns = 2 if count <= 4 else 3 if count <= 6 else 4
     cells = _cells(columns, -(-count // columns), size)
     largest_px = min(cells[0][2], cells[0][3]) // 3
     shown = [*_known(turn), *(("", portrait) for portrait in STRANGERS)][:count]
     found = []
-    for (name, portrait), cell, share in zip(shown, cells, np.linspace(0, 1, count), strict=False):
-        face_px = round(SMALLEST_PX + (largest_px - SMALLEST_PX) * share**2)
+    parts = np.linspace(0, 1, count)
+    for (name, portrait), cell, part in zip(shown, cells, parts, strict=False):
+        face_px = round(SMALLEST_PX + (largest_px - SMALLEST_PX) * part**2)
         x, y = (cell[0] + cell[2]) // 2, (cell[1] + cell[3]) // 2
         if cell[0] == 0 and face_px * 7 // 8 > SMALLEST_PX:
             x = face_px * 3 // 8
@@ -304,7 +309,7 @@ def crowd(count: int, size: tuple[int, int], *, turn: int = 0) -> Scene:
 
 
 def one_after_another() -> Scene:
-    """One person at a time in 720p, with hard cuts and with times in which nobody is there."""
+    """Return a 720p scene with one person at a time, hard cuts, and times without people."""
     times = (
         *(("eileen", 0, 3.2), ("obama", 3.2, 5.2), ("biden", 7.6, 12.48), ("trump", 12.48, 14.6)),
         *(("mr_bean", 16, 20.8), ("eileen", 20.8, 23.04), ("morgan_freeman", 25, 27.36)),
@@ -318,7 +323,7 @@ def one_after_another() -> Scene:
 
 
 def come_and_go() -> Scene:
-    """Up to four people at once in 720p, each at a place and of a size of their own."""
+    """Return a 720p scene with up to four people at once, in different places and sizes."""
     places = {
         (340, 180, 110): (("obama", 0, 14.4), ("biden", 18, 31.32)),
         (960, 180, 80): (
@@ -332,7 +337,7 @@ def come_and_go() -> Scene:
 
 
 def long_meeting() -> Scene:
-    """75 seconds of 720p in which everybody is visible for ten seconds or a little more."""
+    """Return 75 s of 720p in which each person is visible for ten seconds or a little longer."""
     places = {
         (340, 360, 120): (
             *(("obama", 0, 12), ("trump", 19.32, 29.36), ("johnny_depp", 33, 44)),
@@ -346,7 +351,10 @@ def long_meeting() -> Scene:
 def _timeline(
     places: Mapping[tuple[int, int, int], Sequence[tuple[str, float, float]]], length_s: float
 ) -> Scene:
-    """Who is at which place (x, y and width of the face), and from when to when."""
+    """Return a scene of these people.
+
+    The keys of `places` are x, y and the width of the face. The values are name, start and end.
+    """
     appearances = [
         Appearance(
             name,
@@ -364,14 +372,14 @@ def _timeline(
 
 
 def _known(turn: int) -> list[tuple[str, Portrait]]:
-    """Everybody known once, with the portraits to show in turn."""
+    """Return each known person once. `turn` rotates the order, and chooses the portraits."""
     names = list(KNOWN)
     names = names[turn % len(names) :] + names[: turn % len(names)]
     return [(name, KNOWN[name][1 + turn % (len(KNOWN[name]) - 1)]) for name in names]
 
 
 def _cells(columns: int, rows: int, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Left, top, right and bottom of each cell, row by row."""
+    """Return left, top, right and bottom of each cell, row by row."""
     wide, high = size[0] // columns, size[1] // rows
     return [
         (column * wide, row * high, (column + 1) * wide, (row + 1) * high)
@@ -381,7 +389,7 @@ def _cells(columns: int, rows: int, size: tuple[int, int]) -> list[tuple[int, in
 
 
 def _union(intervals: Iterable[Sequence[float]]) -> list[Interval]:
-    """The same times in intervals that neither touch nor overlap."""
+    """Merge intervals that touch or overlap."""
     joined: list[Interval] = []
     for start_s, end_s in sorted((float(each[0]), float(each[1])) for each in intervals):
         if joined and start_s <= joined[-1][1]:
@@ -406,7 +414,7 @@ def _paste(canvas: Pixels, who: Appearance, time_s: float) -> None:
 def _cut(
     portrait: Portrait, face_px: int, surroundings: Surroundings
 ) -> tuple[Pixels, tuple[int, int]]:
-    """The scaled person with surroundings, and the centre of the face in it."""
+    """Return the scaled person with some background, and the centre of the face in it."""
     picture, (left, top, wide, high) = _picture(portrait.picture), portrait.box
     if portrait.mirrored:
         picture, left = picture[:, ::-1], picture.shape[1] - left - wide
@@ -441,8 +449,8 @@ def _picture(name: str) -> Pixels:
 def _frame(path: Path, number: int) -> Pixels:
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     for _ in range(number + 1):
-        there, frame = capture.read()
-        assert there, path
+        is_read, frame = capture.read()
+        assert is_read, path
     capture.release()
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
@@ -453,13 +461,14 @@ def _folder_of(name: str) -> Path:
         need(folder.is_dir(), f"no group pictures at {folder}; set ROLLCALL_DATA")
         return folder
     folder = REPOSITORY / "state" / "pictures"
-    if not folder.is_dir():
-        started = folder.with_name(f"pictures.{os.getpid()}")
-        fetch_pictures(PRESIDENTS, started)
-        started.rename(folder)
+    with one_at_a_time():
+        if not folder.is_dir():
+            incomplete = folder.with_name(f"pictures.{os.getpid()}")
+            fetch_pictures(PRESIDENTS, incomplete)
+            incomplete.rename(folder)
     return folder
 
 
 def groups_folder() -> Path:
-    """The group pictures beside the classroom clips."""
+    """Return the folder of group pictures beside the classroom clips."""
     return classroom_folder().parent / "groups"

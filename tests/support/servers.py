@@ -1,4 +1,4 @@
-"""Real HTTP servers on free ports, in a thread of the test."""
+"""Run real HTTP servers on free ports, each in a thread of the test."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from rollcall.trigger.http_server import Known, listen
+from rollcall.trigger.http_server import IsKnown, listen
 
 Reply = tuple[int, dict[str, str], bytes]
 
 
 @contextmanager
-def serve_wsgi(app: Any, known: Known = lambda *headers: False) -> Iterator[str]:
-    """A WSGI application on the trigger's own server; its URL."""
-    server = listen(app, "127.0.0.1", 0, known)
+def serve_wsgi(app: Any, is_known: IsKnown = lambda *headers: False) -> Iterator[str]:
+    """Serve a WSGI application with the trigger's HTTP server, and yield its URL."""
+    server = listen(app, "127.0.0.1", 0, is_known)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.effective_port}"
     finally:
-        # In the loop's own thread, which an answer that ends now may wake before we do.
+        # The server has to be closed in the thread of its event loop, which its `trigger` wakes. If
+        # the end of an answer has woken the loop, the `trigger` may be closed already: OSError.
         with suppress(OSError):
             server.trigger.pull_trigger(server.close)
         thread.join(5)
@@ -33,7 +34,7 @@ def serve_wsgi(app: Any, known: Known = lambda *headers: False) -> Iterator[str]
 
 @contextmanager
 def serve_function(reply: Callable[[dict[str, Any]], Reply | None]) -> Iterator[str]:
-    """A gateway whose function answers what `reply` makes of a call; None breaks the connection."""
+    """Serve a gateway that answers each call with `reply(call)`; None closes the connection."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -52,7 +53,7 @@ def serve_function(reply: Callable[[dict[str, Any]], Reply | None]) -> Iterator[
             self.wfile.write(body)
 
         def log_message(self, *args: Any) -> None:
-            """Quiet."""
+            """Print nothing."""
 
     with _serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as url:
         yield url
@@ -60,7 +61,7 @@ def serve_function(reply: Callable[[dict[str, Any]], Reply | None]) -> Iterator[
 
 @contextmanager
 def serve_bytes(answer: bytes) -> Iterator[str]:
-    """Says the same to everybody, whole HTTP or not, and hangs up."""
+    """Send the same bytes to each client, valid HTTP or not, and close the connection."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -8,7 +8,7 @@ TOKEN = "test-token-of-the-trigger"
 
 
 def embedded_values(url: str, **overrides: str) -> dict[str, str]:
-    """Settings of a store at `url`, by name."""
+    """Return settings by name for a store at `url`."""
     return {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",

@@ -1,4 +1,4 @@
-"""An SNS of our own: it signs messages as AWS' does, with a certificate made for the test."""
+"""A fake SNS that signs messages as AWS does, with a certificate made for the test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CONFIRMATION = (
 
 
 class Signer:
-    """A key, and the certificate that goes with it."""
+    """A private key and its certificate."""
 
     def __init__(self, *, until: datetime = NOW + timedelta(days=1)) -> None:
         self.key = rsa.generate_private_key(65537, 2048)
@@ -68,7 +68,7 @@ class Signer:
 
 
 def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, until: datetime) -> bytes:
-    """Signed by itself: TLS vouches for where it comes from."""
+    """A self-signed certificate. TLS proves that it comes from AWS."""
     name = Name([NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     builder = CertificateBuilder().subject_name(name).issuer_name(name)
     builder = builder.public_key(key.public_key()).serial_number(random_serial_number())

@@ -1,8 +1,43 @@
-"""Hypothesis without a deadline: a busy machine is no failure."""
+"""Fixtures for work queues, and a Hypothesis profile without deadlines, for busy machines."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
 
-settings.register_profile("unit", deadline=None)
+import pytest
+from hypothesis import HealthCheck, settings
+from support.work_queues import Clock
+
+from rollcall.core.protocols import WorkQueue
+from rollcall.queues.memory_queue import MemoryQueue
+from rollcall.queues.sqlite_queue import SqliteQueue
+
+settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unit")
+
+OpenQueue = Callable[[Callable[[], float] | None], WorkQueue]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def open_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenQueue]:
+    """A function that opens an empty queue of each kind, with the given clock or the real one."""
+    with ExitStack() as opened:
+
+        def open_(clock: Callable[[], float] | None = None) -> WorkQueue:
+            path = tmp_path / "state" / "inbox.sqlite3"
+            queue = MemoryQueue(clock) if request.param == "memory" else SqliteQueue(path, clock)
+            return opened.enter_context(closing(queue))
+
+        yield open_
+
+
+@pytest.fixture
+def queue(open_empty: OpenQueue, clock: Clock) -> WorkQueue:
+    return open_empty(clock)

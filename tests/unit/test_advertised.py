@@ -1,4 +1,4 @@
-"""The advertised address: what can be told without asking the network."""
+"""The advertised address: checks that need no network."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AWS = Settings()
         ("http://10.1.2.3:8090", "http://10.1.2.3:8090/events"),
     ],
 )
-def test_one_place_has_one_spelling(given: str, url: str) -> None:
+def test_different_spellings_of_an_address_give_the_same_url(given: str, url: str) -> None:
     assert checked_url(given, ELSEWHERE) == url
     assert normal_url(url) == url
 
@@ -66,7 +66,7 @@ def test_one_place_has_one_spelling(given: str, url: str) -> None:
         ("http://[::ffff:127.0.0.1]:8090", "ceph.example.org"),
     ],
 )
-def test_an_address_that_cannot_be_right_is_named(given: str, said: str) -> None:
+def test_an_address_that_the_store_cannot_use_is_refused(given: str, said: str) -> None:
     with pytest.raises(SettingsError) as caught:
         checked_url(given, ELSEWHERE)
     assert said in str(caught.value)
@@ -80,13 +80,13 @@ def test_a_store_on_this_machine_may_use_loopback(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.1.2.3", "192.168.1.2", "[fd00::1]"])
-def test_aws_reaches_public_addresses_alone(host: str) -> None:
+def test_private_addresses_are_refused_for_aws(host: str) -> None:
     with pytest.raises(SettingsError, match="AWS"):
         checked_url(f"http://{host}:8090", AWS)
     assert checked_url("https://rollcall.example.org", AWS)
 
 
-def test_topics_of_other_buckets_and_addresses_have_other_names() -> None:
+def test_each_pair_of_bucket_and_address_has_its_own_topic_name() -> None:
     urls = [f"http://{host}:8090/events" for host in ("a", "b")]
     names = {topic_name(bucket, url) for bucket in ("in.a", "in-a", "in_a") for url in urls}
     assert len(names) == 6

@@ -1,4 +1,4 @@
-"""The verdict on pip-audit's report: no answer is not a good answer."""
+"""The exit code of the audit: a package that was not looked up does not count as safe."""
 
 from __future__ import annotations
 
@@ -29,39 +29,39 @@ BAD = {
 }
 
 
-def judged(*packages: dict[str, Any], known: dict[str, str] | None = None) -> tuple[int, str]:
+def judge(*packages: dict[str, Any], known: dict[str, str] | None = None) -> tuple[int, str]:
     code, lines = audit.judge({"dependencies": list(packages)}, known or {})
     return code, "\n".join(lines)
 
 
-def test_all_looked_up_and_nothing_found() -> None:
-    assert judged(GOOD, GOOD) == (0, "2 packages audited, 0 new")
+def test_an_audit_without_findings_succeeds() -> None:
+    assert judge(GOOD, GOOD) == (0, "2 packages audited, 0 new")
 
 
-def test_a_finding_fails_whatever_else_is_not_known() -> None:
+def test_a_finding_fails_the_audit_even_if_other_packages_were_skipped() -> None:
     for packages in ([BAD], [GOOD, BAD], [SKIPPED, BAD]):
-        code, text = judged(*packages)
+        code, text = judge(*packages)
         assert code == audit.FOUND
         assert "c: 2 has PYSEC-1, fixed in 3" in text
 
 
 @pytest.mark.parametrize("packages", [[], [SKIPPED], [GOOD, SKIPPED]])
-def test_what_was_not_looked_up_is_not_audited(packages: list[dict[str, Any]]) -> None:
-    code, text = judged(*packages)
+def test_skipped_packages_are_reported_as_not_audited(packages: list[dict[str, Any]]) -> None:
+    code, text = judge(*packages)
     assert code == audit.NOT_AUDITED
     assert "NOT AUDITED" in text
 
 
 @pytest.mark.parametrize("name", ["PYSEC-1", "CVE-1"])
-def test_a_known_finding_is_told_with_its_reason(name: str) -> None:
-    code, text = judged(BAD, known={name: "not reachable from here"})
+def test_a_known_finding_is_printed_with_its_reason(name: str) -> None:
+    code, text = judge(BAD, known={name: "not reachable from here"})
     assert code == 0
     assert "known: not reachable from here" in text
 
 
-def test_a_known_finding_that_is_gone_has_to_go_from_the_list() -> None:
-    assert judged(GOOD, known={"CVE-1": "x"})[0] == audit.FOUND
-    assert judged(GOOD, SKIPPED, known={"CVE-1": "x"})[0] == audit.NOT_AUDITED
+def test_a_known_finding_that_is_no_longer_found_fails_the_audit() -> None:
+    assert judge(GOOD, known={"CVE-1": "x"})[0] == audit.FOUND
+    assert judge(GOOD, SKIPPED, known={"CVE-1": "x"})[0] == audit.NOT_AUDITED
 
 
 def test_every_known_finding_has_a_reason() -> None:

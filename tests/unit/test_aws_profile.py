@@ -1,4 +1,4 @@
-"""The profile that `rollcall up` writes, and the lines it prints."""
+"""The AWS profile that `rollcall up` writes, and the commands that it prints."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def read(path: str) -> configparser.RawConfigParser:
     return parser
 
 
-def test_the_files_hold_what_the_lines_need(tmp_path: Path) -> None:
+def test_the_profile_has_the_keys_and_the_certificate_of_the_store(tmp_path: Path) -> None:
     folder = tmp_path / "it's here"
     folder.mkdir()
     keys = {"S3_AWS_ACCESS_KEY_ID": "store", "S3_AWS_SECRET_ACCESS_KEY": "of-store%1"}
     tables = {"AWS_ACCESS_KEY_ID": "table", "AWS_SECRET_ACCESS_KEY": "of-table"}
     place = {"S3_ENDPOINT_URL": "https://gateway:8443", "S3_CA_BUNDLE": "/ca.pem"}
 
-    export, send, *_ = aws_commands(parse_settings({**keys, **tables, **place}), folder)
+    export, upload, *_ = aws_commands(parse_settings({**keys, **tables, **place}), folder)
 
     files = dict(word.split("=", 1) for word in shlex.split(export)[1:])
     credentials = read(files["AWS_SHARED_CREDENTIALS_FILE"])["rollcall"]
@@ -32,13 +32,13 @@ def test_the_files_hold_what_the_lines_need(tmp_path: Path) -> None:
     config = read(files["AWS_CONFIG_FILE"])["profile rollcall"]
     assert config["ca_bundle"] == "/ca.pem"
     assert config["region"] == "us-east-1"
-    assert send == (
+    assert upload == (
         "aws s3 cp VIDEO.mp4 s3://input-bucket-video/"
         " --profile rollcall --endpoint-url https://gateway:8443"
     )
 
 
-def test_one_pair_of_keys_may_be_for_both(tmp_path: Path) -> None:
+def test_the_keys_of_dynamodb_are_used_if_the_store_has_no_keys(tmp_path: Path) -> None:
     tables = {"AWS_ACCESS_KEY_ID": "table", "AWS_SECRET_ACCESS_KEY": "of-table"}
 
     aws_commands(parse_settings(tables), tmp_path)
@@ -46,9 +46,9 @@ def test_one_pair_of_keys_may_be_for_both(tmp_path: Path) -> None:
     assert read(str(tmp_path / "aws-credentials"))["rollcall"]["aws_access_key_id"] == "table"
 
 
-def test_a_file_that_everyone_could_read_is_closed(tmp_path: Path) -> None:
+def test_a_replaced_file_becomes_private(tmp_path: Path) -> None:
     path = tmp_path / "aws-credentials"
-    path.write_text("something longer, from before")
+    path.write_text("an earlier text, which is longer")
     path.chmod(0o644)
 
     write_private(path, "secret")

@@ -1,4 +1,4 @@
-"""Every error of boto3 becomes one of ours."""
+"""Every error of boto3 is mapped to one of Rollcall's."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_ANSWER = """
 
 
 def vendor_errors(module: ModuleType) -> Iterator[type[Exception]]:
-    """As the module defines them; clients make more subclasses at run time."""
+    """Yield the exceptions that the module defines. Clients create more subclasses at run time."""
     for each in vars(module).values():
         if inspect.isclass(each) and issubclass(each, BotoCoreError | ClientError | Boto3Error):
             yield each
@@ -79,8 +79,8 @@ def mapped(error: Exception) -> TransientError:
     return caught.value
 
 
-def made(name: str) -> Exception:
-    """Without its arguments, which differ from class to class."""
+def make_error(name: str) -> Exception:
+    """Make an exception without calling `__init__`, whose arguments differ between classes."""
     each = ERRORS[name]
     error: Exception = each.__new__(each)
     if isinstance(error, ClientError):
@@ -88,26 +88,26 @@ def made(name: str) -> Exception:
     return error
 
 
-def test_the_vendor_has_no_error_that_was_not_looked_at() -> None:
+def test_all_error_classes_of_boto3_are_known() -> None:
     assert sorted(ERRORS) == sorted(KNOWN.split())
 
 
 @pytest.mark.parametrize("name", KNOWN.split())
 def test_every_error_is_mapped(name: str) -> None:
-    assert type(mapped(made(name))) in (StoreUnavailable, StoreMisconfigured)
+    assert type(mapped(make_error(name))) in (StoreUnavailable, StoreMisconfigured)
 
 
 @pytest.mark.parametrize("name", NO_ANSWER.split())
 def test_no_answer_is_unavailable(name: str) -> None:
-    assert type(mapped(made(name))) is StoreUnavailable
+    assert type(mapped(make_error(name))) is StoreUnavailable
 
 
 @pytest.mark.parametrize(
     "name",
     ["NoCredentialsError", "PartialCredentialsError", "NoRegionError", "ParamValidationError"],
 )
-def test_what_a_person_has_to_mend_is_misconfigured(name: str) -> None:
-    assert type(mapped(made(name))) is StoreMisconfigured
+def test_errors_that_a_person_must_fix_are_misconfigured(name: str) -> None:
+    assert type(mapped(make_error(name))) is StoreMisconfigured
 
 
 def answer(code: str, status: int) -> ClientError:
@@ -120,7 +120,7 @@ def answer(code: str, status: int) -> ClientError:
     [("InternalError", 500), ("503", 503), ("", 502), ("x", 429), ("SlowDown", 400)]
     + [(code, 400) for code in sorted(_THROTTLING)],
 )
-def test_trouble_on_their_side_is_unavailable(code: str, status: int) -> None:
+def test_server_errors_are_unavailable(code: str, status: int) -> None:
     error = mapped(answer(code, status))
     assert type(error) is StoreUnavailable
     assert (code or str(status)) in str(error)
@@ -144,7 +144,7 @@ def test_a_refusal_is_misconfigured(code: str, status: int) -> None:
     assert code in str(error)
 
 
-def test_an_upload_in_parts_is_judged_by_the_answer_it_hides() -> None:
+def test_a_failed_multipart_upload_is_mapped_by_the_answer_of_the_store() -> None:
     def upload(hidden: ClientError) -> Exception:
         try:
             try:
@@ -159,13 +159,13 @@ def test_an_upload_in_parts_is_judged_by_the_answer_it_hides() -> None:
     assert type(mapped(S3UploadFailedError("no part arrived"))) is StoreUnavailable
 
 
-def test_errors_of_others_pass() -> None:
+def test_other_errors_pass_unchanged() -> None:
     with pytest.raises(KeyError), boto_errors("reading a/b"):
         raise KeyError
 
 
 @pytest.mark.parametrize("response", [{}, {"Error": {}}, {"ResponseMetadata": {}}])
-def test_an_answer_with_nothing_in_it(response: dict[str, dict[str, str]]) -> None:
+def test_an_answer_without_details_is_misconfigured(response: dict[str, dict[str, str]]) -> None:
     error = ClientError(response, "HeadObject")
     assert error_code(error) == ""
     assert type(mapped(error)) is StoreMisconfigured

@@ -1,4 +1,4 @@
-"""Calls that only the trigger can make."""
+"""Signatures prove that a call comes from the trigger."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refused(
     return str(caught.value)
 
 
-def test_it_is_what_the_docstring_says() -> None:
+def test_the_signature_is_as_documented() -> None:
     text = b"rollcall-call-1\n1800000000\n" + BODY
     digest = hmac.new(KEY.encode(), text, hashlib.sha256).hexdigest()
     assert signature(KEY, BODY, NOW_S) == f"t=1800000000,sha256={digest}"
@@ -35,16 +35,16 @@ def test_it_is_what_the_docstring_says() -> None:
 
 @pytest.mark.parametrize("name", [HEADER, HEADER.lower(), HEADER.upper()])
 @pytest.mark.parametrize("late_s", [0, MAX_AGE_S - 1, 1 - MAX_AGE_S])
-def test_a_signed_call_is_taken(name: str, late_s: float) -> None:
+def test_a_signed_call_is_accepted(name: str, late_s: float) -> None:
     check_signature(KEY, BODY, {name: SIGNED, "Host": "x"}, NOW_S + late_s)
 
 
 @pytest.mark.parametrize("late_s", [MAX_AGE_S + 2, -MAX_AGE_S - 2, 10**9])
-def test_an_old_one_is_not(late_s: float) -> None:
+def test_an_old_signature_is_rejected(late_s: float) -> None:
     assert "clocks" in refused({HEADER: SIGNED}, now_s=NOW_S + late_s)
 
 
-def test_another_body_key_or_time_is_not() -> None:
+def test_a_signature_of_another_body_key_or_time_is_rejected() -> None:
     assert "wrong" in refused({HEADER: SIGNED}, body=BODY + b" ")
     assert "wrong" in refused({HEADER: SIGNED}, key="j" * 32)
     assert "wrong" in refused({HEADER: SIGNED.replace("t=18", "t=19")}, now_s=NOW_S + 10**8)
@@ -65,15 +65,15 @@ def test_another_body_key_or_time_is_not() -> None:
         "ü",
     ],
 )
-def test_what_has_not_the_form_is_no_signature(value: str) -> None:
+def test_malformed_headers_are_rejected(value: str) -> None:
     assert HEADER in refused({HEADER: value})
 
 
-def test_two_signatures_are_none() -> None:
+def test_two_headers_or_none_are_rejected() -> None:
     refused({HEADER: SIGNED, HEADER.lower(): SIGNED})
     refused({})
 
 
 @given(st.binary(max_size=200), st.text(max_size=120))
-def test_nothing_arbitrary_is_taken(body: bytes, value: str) -> None:
+def test_arbitrary_headers_are_rejected(body: bytes, value: str) -> None:
     refused({HEADER: value}, body=body)

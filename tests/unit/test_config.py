@@ -1,4 +1,4 @@
-"""Environment over OpenFaaS secrets over `.env` over `credentials.env`."""
+"""The sources of settings: first the environment, then secrets, `.env` and `credentials.env`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from rollcall.core.settings import PLACEHOLDER, Settings
 
 
 class Sources:
-    """The four places, in a folder of the test's own."""
+    """The four sources of settings, in a folder for one test."""
 
     def __init__(self, folder: Path) -> None:
         self.environ: dict[str, str] = {}
         self.secrets = folder / "secrets"
         self.folder = folder
         self.credentials = folder / "credentials.env"
-        self.filled_in = folder / ".env"
+        self.env_file = folder / ".env"
 
     def secret(self, name: str, text: str) -> None:
         self.secrets.mkdir(exist_ok=True)
@@ -37,14 +37,14 @@ def sources(tmp_path: Path) -> Sources:
     return Sources(tmp_path)
 
 
-def test_nothing_anywhere_is_the_defaults(sources: Sources) -> None:
+def test_without_any_source_every_setting_has_its_default(sources: Sources) -> None:
     assert sources.load() == Settings()
 
 
-def test_environment_over_secret_over_filled_in_over_template(sources: Sources) -> None:
+def test_the_first_source_that_has_a_setting_wins(sources: Sources) -> None:
     names = ("TRIGGER_TOKEN", "AWS_REGION", "STUDENT_TABLE", "OPENFAAS_FUNCTION")
-    sources.credentials.write_text("".join(f"{name}=template\n" for name in names))
-    sources.filled_in.write_text("".join(f"export {name}=filled\n" for name in names[:3]))
+    sources.credentials.write_text("".join(f"{name}=credentials\n" for name in names))
+    sources.env_file.write_text("".join(f"export {name}=env-file\n" for name in names[:3]))
     for name in ("trigger-token", "aws-region"):
         sources.secret(name, "secret")
     sources.environ["TRIGGER_TOKEN"] = "environment"
@@ -52,29 +52,29 @@ def test_environment_over_secret_over_filled_in_over_template(sources: Sources) 
     assert [getattr(settings, name.lower()) for name in names] == [
         "environment",
         "secret",
-        "filled",
-        "template",
+        "env-file",
+        "credentials",
     ]
 
 
-def test_placeholders_of_the_template_count_only_without_a_filled_in_copy(sources: Sources) -> None:
+def test_placeholders_in_credentials_are_refused_only_without_an_env_file(sources: Sources) -> None:
     sources.credentials.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\nTOLERANCE=0.5\n")
     with pytest.raises(SettingsError, match="TRIGGER_TOKEN still holds its placeholder"):
         sources.load()
-    sources.filled_in.write_text("AWS_REGION=r\n")
+    sources.env_file.write_text("AWS_REGION=r\n")
     assert sources.load() == Settings(tolerance=0.5, aws_region="r")
 
 
-def test_a_placeholder_that_is_left_in_the_copy_stops_the_start(sources: Sources) -> None:
-    sources.filled_in.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\n")
+def test_a_placeholder_in_the_env_file_is_refused(sources: Sources) -> None:
+    sources.env_file.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\n")
     with pytest.raises(SettingsError, match=r"TRIGGER_TOKEN still holds.*set it in \.env"):
         sources.load()
     assert sources.load(offline=True) == Settings()
 
 
-def test_an_empty_value_in_the_copy_leaves_the_default(sources: Sources) -> None:
-    sources.credentials.write_text("AWS_REGION=template\n")
-    sources.filled_in.write_text("AWS_REGION=\n")
+def test_an_empty_value_in_the_env_file_means_the_default(sources: Sources) -> None:
+    sources.credentials.write_text("AWS_REGION=credentials\n")
+    sources.env_file.write_text("AWS_REGION=\n")
     assert sources.load() == Settings()
 
 
@@ -90,7 +90,7 @@ def test_an_empty_value_in_the_copy_leaves_the_default(sources: Sources) -> None
         (None, "is a folder"),
     ],
 )
-def test_a_bad_file_is_one_sentence_that_names_it(
+def test_the_error_about_a_bad_file_is_one_sentence_that_names_it(
     sources: Sources, name: str, content: bytes | None, problem: str
 ) -> None:
     path = sources.folder / name
@@ -109,7 +109,7 @@ def test_a_bad_file_is_one_sentence_that_names_it(
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_files_from_other_machines(sources: Sources, encoding: str, end: str) -> None:
     text = end.join(["TRIGGER_TOKEN=Zürich", "AWS_REGION=r", ""])
-    sources.filled_in.write_bytes(text.encode(encoding))
+    sources.env_file.write_bytes(text.encode(encoding))
     settings = sources.load()
     assert (settings.trigger_token, settings.aws_region) == ("Zürich", "r")
 
@@ -121,12 +121,14 @@ def test_a_secret_from_another_machine(sources: Sources) -> None:
 
 
 @pytest.mark.parametrize("name", ["trigger-token", "TRIGGER_TOKEN", "trigger_token"])
-def test_names_of_a_secret(sources: Sources, name: str) -> None:
+def test_a_secret_may_be_spelled_like_a_setting_or_in_lower_case(
+    sources: Sources, name: str
+) -> None:
     sources.secret(name, "t\n")
     assert sources.load().trigger_token == "t"
 
 
-def test_secrets_of_others_are_left_alone(sources: Sources) -> None:
+def test_secrets_that_are_not_settings_are_not_read(sources: Sources) -> None:
     sources.secret("basic-auth-password", PLACEHOLDER)
     (sources.secrets / "..data").mkdir()
     (sources.secrets / "broken").symlink_to("nowhere")
@@ -134,14 +136,14 @@ def test_secrets_of_others_are_left_alone(sources: Sources) -> None:
     assert sources.load() == Settings()
 
 
-def test_secret_that_is_no_text_is_an_error(sources: Sources) -> None:
+def test_a_secret_that_is_not_text_is_an_error(sources: Sources) -> None:
     sources.secret("trigger-token", "")
     (sources.secrets / "trigger-token").write_bytes(b"t\xff")
     with pytest.raises(SettingsError, match="secret"):
         sources.load()
 
 
-def test_secret_is_read_only_so_far(sources: Sources) -> None:
+def test_a_secret_is_read_up_to_a_limit(sources: Sources) -> None:
     sources.secret("trigger-token", "t" * (MAX_SECRET_BYTES + 10))
     assert len(sources.load().trigger_token) == MAX_SECRET_BYTES
 
@@ -161,7 +163,7 @@ def test_secret_is_read_only_so_far(sources: Sources) -> None:
         ("TRIGGER_TOKEN=a$b", "a$b"),
     ],
 )
-def test_line_of_credentials(
+def test_a_line_of_credentials_is_parsed(
     sources: Sources, line: str, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
@@ -184,32 +186,32 @@ def test_line_that_cannot_be_read_is_an_error(sources: Sources, line: str) -> No
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_credentials_that_are_no_text_are_an_error(sources: Sources) -> None:
+def test_credentials_that_are_not_text_are_an_error(sources: Sources) -> None:
     sources.credentials.write_bytes(b"TRIGGER_TOKEN=\xff\n")
     with pytest.raises(SettingsError, match=r"credentials\.env"):
         sources.load()
 
 
-def test_environment_is_full_of_other_names(sources: Sources) -> None:
+def test_other_environment_variables_are_ignored(sources: Sources) -> None:
     sources.environ |= {"PATH": "/bin", "fprocess": "python", "TOLERANCE": "0.5"}
     assert sources.load() == Settings(tolerance=0.5)
 
 
-def test_real_environment_is_not_looked_at(
+def test_only_the_given_environment_is_read(
     sources: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(os.environ, "TOLERANCE", "0.5")
     assert sources.load() == Settings()
 
 
-def test_placeholder_stops_the_start_but_not_offline(sources: Sources) -> None:
+def test_placeholders_are_refused_except_offline(sources: Sources) -> None:
     sources.credentials.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\nTOLERANCE=0.5\n")
     with pytest.raises(SettingsError, match="TRIGGER_TOKEN still holds its placeholder"):
         sources.load()
     assert sources.load(offline=True) == Settings(tolerance=0.5)
 
 
-def test_offline_minds_everything_else(sources: Sources) -> None:
+def test_offline_all_other_checks_remain(sources: Sources) -> None:
     sources.environ["TOLERANCE"] = "high"
     with pytest.raises(SettingsError, match="TOLERANCE"):
         sources.load(offline=True)
@@ -217,7 +219,7 @@ def test_offline_minds_everything_else(sources: Sources) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "S3_"])
 @pytest.mark.parametrize("left", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
-def test_offline_a_half_filled_key_counts_as_empty(
+def test_offline_a_key_with_one_placeholder_counts_as_empty(
     sources: Sources, prefix: str, left: str
 ) -> None:
     values = {f"{prefix}AWS_ACCESS_KEY_ID": "key", f"{prefix}AWS_SECRET_ACCESS_KEY": "secret"}
@@ -228,13 +230,13 @@ def test_offline_a_half_filled_key_counts_as_empty(
         sources.load()
 
 
-# --- files that somebody else may have written
+# --- files that another user may have written
 
 SOMEBODY = 4321
 
 
 def foreign(sources: Sources, caplog: pytest.LogCaptureFixture) -> str:
-    """The warning of a load whose file was not read; empty if it was read."""
+    """Return the warning if the file was refused; empty if it was read."""
     with caplog.at_level(logging.WARNING):
         settings = sources.load()
     read = settings == Settings(aws_region="theirs")
@@ -251,7 +253,9 @@ def test_a_file_that_every_user_may_write_is_not_read(
     path.write_text("AWS_REGION=theirs\n")
     path.chmod(0o666)
     warning = foreign(sources, caplog)
-    assert f"{str(path)!r} is not read, because every user may write it; make it yours" in warning
+    assert (
+        f"{str(path)!r} is not read, because every user may write to it; make it yours" in warning
+    )
 
 
 @pytest.mark.parametrize("name", [".env", "credentials.env"])
@@ -259,7 +263,7 @@ def test_a_file_that_every_user_may_write_is_not_read(
 def test_a_file_of_another_user_is_not_read(
     sources: Sources, name: str, linked: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor behind a link of another user, nor behind our link to a file of another user."""
+    """Links are refused if the link or its target belongs to another user."""
     need(os.geteuid() == 0, "only root may give files away")
     path, target = sources.folder / name, sources.folder / "target"
     if linked:
@@ -274,30 +278,30 @@ def test_a_file_of_another_user_is_not_read(
         path.write_text("AWS_REGION=theirs\n")
         os.chown(path, SOMEBODY, SOMEBODY)
     assert f"belongs to the user {SOMEBODY}" in foreign(sources, caplog)
-    sources.environ["SUDO_UID"] = str(SOMEBODY)  # `sudo rollcall` in one's own folder
+    sources.environ["SUDO_UID"] = str(SOMEBODY)  # as with `sudo rollcall` in one's own folder
     caplog.clear()
     assert not foreign(sources, caplog)
 
 
-def test_a_pipe_of_another_user_stops_nothing(
+def test_a_pipe_of_another_user_is_not_opened(
     sources: Sources, caplog: pytest.LogCaptureFixture
 ) -> None:
     need(os.geteuid() == 0, "only root may give files away")
-    os.mkfifo(sources.filled_in)
-    os.chown(sources.filled_in, SOMEBODY, SOMEBODY)
+    os.mkfifo(sources.env_file)
+    os.chown(sources.env_file, SOMEBODY, SOMEBODY)
     assert foreign(sources, caplog)
 
 
-def test_a_group_that_may_write_counts_unless_it_is_the_owners_own(
+def test_a_file_that_a_group_may_write_is_refused_unless_the_group_is_the_owners(
     sources: Sources, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Many systems make a group for each user, and let it write by default."""
-    sources.filled_in.write_text("AWS_REGION=theirs\n")
-    sources.filled_in.chmod(0o664)
+    """Many systems create a group for each user and give it write access by default."""
+    sources.env_file.write_text("AWS_REGION=theirs\n")
+    sources.env_file.chmod(0o664)
     assert not foreign(sources, caplog)
     need(os.geteuid() == 0, "only root may give files away")
-    os.chown(sources.filled_in, 0, SOMEBODY)
-    assert f"the group {SOMEBODY} may write it" in foreign(sources, caplog)
-    sources.filled_in.chmod(0o644)
+    os.chown(sources.env_file, 0, SOMEBODY)
+    assert f"the group {SOMEBODY} may write to it" in foreign(sources, caplog)
+    sources.env_file.chmod(0o644)
     caplog.clear()
     assert not foreign(sources, caplog)

@@ -38,7 +38,7 @@ TS_PACKET = b"\x47" + bytes(187)
         ((TS_PACKET + bytes(16)) * 2, "mpeg-ts"),
     ],
 )
-def test_container(head: bytes, name: str) -> None:
+def test_video_containers_are_recognised(head: bytes, name: str) -> None:
     assert container_of(head) == name
     assert container_of(head.ljust(HEAD_BYTES, b"\x00")) == name
 
@@ -71,7 +71,7 @@ def test_container(head: bytes, name: str) -> None:
     ],
     ids=repr,
 )
-def test_no_container(head: bytes) -> None:
+def test_other_files_are_not_recognised(head: bytes) -> None:
     assert container_of(head) is None
     assert container_of(head.ljust(HEAD_BYTES, b"\x00")) is None
 
@@ -91,7 +91,7 @@ def test_the_rest_of_a_packet_may_look_like_text(first: bytes) -> None:
     assert container_of(first + bytes(2000) + b"\x00\x00\x01\xba\x44") == "mpeg-ps"
 
 
-def test_four_syncs_by_chance_are_not_a_transport_stream() -> None:
+def test_four_sync_bytes_are_too_few_for_a_transport_stream() -> None:
     head = bytearray(HEAD_BYTES)
     for number in range(4):
         head[50 + number * 188] = 0x47
@@ -100,7 +100,7 @@ def test_four_syncs_by_chance_are_not_a_transport_stream() -> None:
 
 @pytest.mark.parametrize("lead", [b"IMKH" + bytes(36), b"X" * 512, b"\x00\x00\x01\xbb" + bytes(60)])
 @pytest.mark.parametrize("mark", [b"\x44", b"\x21"])
-def test_a_program_stream_may_stand_behind_a_recorders_header(lead: bytes, mark: bytes) -> None:
+def test_a_program_stream_may_follow_a_recorders_header(lead: bytes, mark: bytes) -> None:
     assert container_of(lead + b"\x00\x00\x01\xba" + mark) == "mpeg-ps"
 
 
@@ -116,16 +116,16 @@ def test_a_program_stream_may_stand_behind_a_recorders_header(lead: bytes, mark:
         (b"DHAV", "a Dahua recorder's own format; export it as MP4"),
     ],
 )
-def test_a_refusal_names_what_the_file_is(head: bytes, kind: str) -> None:
+def test_other_files_are_described(head: bytes, kind: str) -> None:
     assert kind_of(head) == kind
 
 
 @given(st.binary(max_size=HEAD_BYTES))
-def test_any_bytes_have_an_answer(head: bytes) -> None:
+def test_arbitrary_bytes_raise_no_error(head: bytes) -> None:
     assert container_of(head) is None or head
 
 
-def test_real_clips() -> None:
+def test_real_clips_are_recognised() -> None:
     for path in (classroom_folder() / "videos").iterdir():
         with open(path, "rb") as file:
             assert container_of(file.read(HEAD_BYTES)) == "mp4"

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from rollcall.core.decision import Decision, Look
+from rollcall.core.decision import DecisionRule, Look
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.types import FaceQuality, Match
 
 GOOD = FaceQuality(200, 0.3, 0.05, 0.9)
 SMALL = replace(GOOD, size_px=32)
-DECISION = Decision(DLIB, 0.6)
+RULE = DecisionRule(DLIB, 0.6)
 
 
 def look(
@@ -39,8 +39,8 @@ NOBODY = Look(None, GOOD)
 def test_one_look_names_the_nearest_person_unless_two_are_equally_near(
     seen: Look, named: bool
 ) -> None:
-    assert DECISION.accepts(seen) is named
-    assert bool(DECISION.decide([seen])[0]) is named
+    assert RULE.accepts(seen) is named
+    assert bool(RULE.decide([seen])[0]) is named
 
 
 @pytest.mark.parametrize(
@@ -52,32 +52,32 @@ def test_one_look_names_the_nearest_person_unless_two_are_equally_near(
         {"score": 0.55},
     ],
 )
-def test_a_face_that_can_hardly_be_judged_has_to_be_nearer(worse: dict[str, float]) -> None:
-    accepted = DECISION.accepted_distance(replace(GOOD, **worse))
+def test_a_face_that_is_hard_to_judge_has_to_be_nearer(worse: dict[str, float]) -> None:
+    accepted = RULE.accepted_distance(replace(GOOD, **worse))
     assert 0.55 < accepted < 0.58
-    assert DECISION.accepted_distance(GOOD) == 0.6
+    assert RULE.accepted_distance(GOOD) == 0.6
 
 
 def test_a_strict_gallery_is_not_made_stricter_for_faces_that_are_hard_to_judge() -> None:
-    largest = DECISION.accepted_distance(SMALL)
+    largest = RULE.accepted_distance(SMALL)
     assert largest < DLIB.tolerance
-    assert Decision(DLIB, 0.5).accepted_distance(SMALL) == 0.5 < largest
-    assert Decision(DLIB, 0.59).accepted_distance(SMALL) == largest
-    assert Decision(DLIB, 0.9).accepted_distance(SMALL) == pytest.approx(1.5 * largest)
+    assert DecisionRule(DLIB, 0.5).accepted_distance(SMALL) == 0.5 < largest
+    assert DecisionRule(DLIB, 0.59).accepted_distance(SMALL) == largest
+    assert DecisionRule(DLIB, 0.9).accepted_distance(SMALL) == pytest.approx(1.5 * largest)
 
 
 @pytest.mark.parametrize("distance", [0.566, 0.58, 0.597])
-def test_one_look_at_a_small_face_does_not_name_at_a_doubtful_distance(distance: float) -> None:
-    assert DECISION.decide([look(distance, quality=SMALL)]) == ("", "")
+def test_one_look_at_a_small_face_names_nobody_at_a_large_distance(distance: float) -> None:
+    assert RULE.decide([look(distance, quality=SMALL)]) == ("", "")
 
 
-def test_several_agreeing_looks_at_a_small_face_do() -> None:
+def test_several_agreeing_looks_at_a_small_face_name_a_person_at_a_large_distance() -> None:
     distances = (0.57, 0.58, 0.59, 0.57)
     looks = [look(distance, quality=SMALL) for distance in distances]
-    assert DECISION.decide(looks) == ("ada", "doubtful")
-    assert DECISION.decide(looks[:1]) == ("", "")
+    assert RULE.decide(looks) == ("ada", "doubtful")
+    assert RULE.decide(looks[:1]) == ("", "")
     others = [look(distance, 0.2, "bob", SMALL) for distance in distances]
-    assert DECISION.decide([*looks, *others, NOBODY]) == ("", "")
+    assert RULE.decide([*looks, *others, NOBODY]) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ def test_several_agreeing_looks_at_a_small_face_do() -> None:
         ([], ("", "")),
     ],
 )
-def test_how_sure_it_is(looks: list[Look], expected: tuple[str, str]) -> None:
-    assert DECISION.decide(looks) == expected
+def test_the_name_and_its_certainty(looks: list[Look], expected: tuple[str, str]) -> None:
+    assert RULE.decide(looks) == expected
 
 
-def test_of_two_names_with_as_many_looks_the_nearer_wins() -> None:
-    assert DECISION.decide([look(0.5, name="bob"), look(0.4)])[0] == "ada"
-    assert DECISION.decide([look(0.4), look(0.5, name="bob")])[0] == "ada"
+def test_if_two_names_have_equal_votes_the_nearer_wins() -> None:
+    assert RULE.decide([look(0.5, name="bob"), look(0.4)])[0] == "ada"
+    assert RULE.decide([look(0.4), look(0.5, name="bob")])[0] == "ada"
 
 
-def test_a_clear_look_is_far_inside_and_far_from_anybody_else() -> None:
-    assert DECISION.is_clear(look(0.574, margin=0.1))
-    assert not DECISION.is_clear(look(0.576, margin=0.1))
-    assert not DECISION.is_clear(look(0.3, margin=0.099))
-    assert not DECISION.is_clear(look(0.54, quality=SMALL))
-    assert not DECISION.is_clear(NOBODY)
+def test_a_clear_look_is_near_one_person_and_far_from_everybody_else() -> None:
+    assert RULE.is_clear(look(0.574, margin=0.1))
+    assert not RULE.is_clear(look(0.576, margin=0.1))
+    assert not RULE.is_clear(look(0.3, margin=0.099))
+    assert not RULE.is_clear(look(0.54, quality=SMALL))
+    assert not RULE.is_clear(NOBODY)

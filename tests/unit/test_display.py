@@ -1,4 +1,4 @@
-"""How stored frames are shown: orientation and pixel aspect."""
+"""The orientation and the pixel aspect ratio of stored frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rollcall.core.display import Orientation, orientation_of, pixel_aspect_of, 
 
 ONE = 1 << 16
 RIGHT_ANGLES = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)]
-"""a, b, c, d of turns by 0, 90, 180 and 270 degrees clockwise."""
+"""The numbers a, b, c, d for turns by 0, 90, 180 and 270 degrees clockwise."""
 
 
 def matrix(a: float, b: float, c: float, d: float) -> list[int]:
@@ -20,7 +20,7 @@ def matrix(a: float, b: float, c: float, d: float) -> list[int]:
 
 
 def drawn(pixels: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
-    """Every pixel put where the standard's formula says, the picture moved to the origin."""
+    """Put every pixel where the standard's formula says, and move the picture to the origin."""
     height, width = pixels.shape[:2]
     places = {}
     for y, x in product(range(height), range(width)):
@@ -44,13 +44,13 @@ def test_all_orientations(turn: tuple[int, int, int, int], mirror_x: int, mirror
     assert found.flags.c_contiguous
 
 
-def test_the_nearest_right_angle_counts() -> None:
+def test_a_matrix_is_rounded_to_the_nearest_right_angle() -> None:
     assert orientation_of(matrix(0.99, 0.1, -0.1, 0.99)) == Orientation()
     assert orientation_of(matrix(0.1, 0.99, -0.99, 0.1)) == Orientation(True, True, False)
 
 
 @pytest.mark.parametrize("meaningless", [[0] * 9, matrix(1, 1, 1, 1), matrix(1, 0, 0, 0)])
-def test_a_matrix_without_meaning_changes_nothing(meaningless: list[int]) -> None:
+def test_a_meaningless_matrix_is_ignored(meaningless: list[int]) -> None:
     assert orientation_of(meaningless) == Orientation()
 
 
@@ -74,15 +74,15 @@ def test_the_shorter_direction_is_enlarged(
     assert shown_size(*stored, aspect, 1 << 24) == shown
 
 
-def test_no_more_pixels_than_allowed() -> None:
+def test_an_enlarged_frame_has_no_more_pixels_than_allowed() -> None:
     width, height = shown_size(4096, 2304, Fraction(4, 3), 4096 * 2304)
     assert width * height <= 4096 * 2304
     assert width / height == pytest.approx(4096 * 4 / 3 / 2304, rel=0.001)
     assert shown_size(16, 1, Fraction(10), 16) == (16, 1)
 
 
-def test_a_matrix_that_stretches_counts_once() -> None:
-    """FFmpeg puts the stretch of an MP4's matrix into the pixel aspect ratio, as shown."""
+def test_the_stretch_of_a_matrix_is_applied_only_once() -> None:
+    """FFmpeg has already put the stretch of an MP4's matrix into the pixel aspect ratio."""
     plain, turned = matrix(4 / 3, 0, 0, 1), matrix(0, 4 / 3, -1, 0)
     assert pixel_aspect_of(plain, Fraction(4, 3)) == Fraction(4, 3)
     assert pixel_aspect_of(turned, Fraction(3, 4)) == Fraction(4, 3)

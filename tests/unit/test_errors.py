@@ -1,4 +1,4 @@
-"""The tree in the docstring of the errors module is the tree of the classes."""
+"""The tree in the docstring of `core/errors.py` agrees with the classes of that module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LINE = re.compile(r"^(?P<indent>[ │├└─]*)(?P<name>[A-Z]\w+)(?: +(?P<stat
 
 
 def drawn() -> Iterator[tuple[str, str, int | None]]:
-    """Name, parent and status of each line; a status that is left out is the parent's."""
+    """Name, parent and status in each line of the tree. A missing status is the parent's."""
     path: list[tuple[str, int | None]] = []
     for line in (errors.__doc__ or "").splitlines():
         found = LINE.match(line)
@@ -37,12 +37,14 @@ def defined() -> dict[str, type[RollcallError]]:
     }
 
 
-def test_the_drawing_holds_every_class_once() -> None:
+def test_the_tree_contains_every_class_once() -> None:
     assert sorted(name for name, _, _ in drawn()) == sorted(defined())
 
 
 @pytest.mark.parametrize(("name", "parent", "status"), list(drawn()))
-def test_class_is_as_drawn(name: str, parent: str, status: int | None) -> None:
+def test_a_class_has_the_parent_and_status_that_the_tree_shows(
+    name: str, parent: str, status: int | None
+) -> None:
     each = defined()[name]
     assert [base.__name__ for base in each.__bases__] == [parent]
     if status is not None:
@@ -57,7 +59,7 @@ LEAVES = {
 
 
 @pytest.mark.parametrize("name", LEAVES)
-def test_the_branch_says_whether_to_retry(name: str) -> None:
+def test_the_branch_of_the_tree_decides_about_retries(name: str) -> None:
     each = LEAVES[name]
     transient = issubclass(each, TransientError)
     assert each.retryable is transient
@@ -72,7 +74,7 @@ def test_codes_are_unique() -> None:
 @pytest.mark.parametrize(
     "name", [name for name, each in LEAVES.items() if issubclass(each, TransientError)]
 )
-def test_transient_errors_say_when_to_come_back(name: str) -> None:
+def test_transient_errors_say_when_to_retry(name: str) -> None:
     each = LEAVES[name]
     assert issubclass(each, TransientError)
     assert each("x").retry_after_s >= 1

@@ -1,4 +1,4 @@
-"""Contract 3.1: one parser, bytes -> videos, for every shape."""
+"""Contract 3.1: one parser finds the videos in events of every form."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def encoded(document: Json) -> bytes:
 
 
 def record(source: str = "ceph:s3", key: str = "a.mp4", **more: Json) -> dict[str, Json]:
-    """A record with as little in it as there may be; `more` replaces its outer fields."""
+    """The smallest valid record. `more` replaces its outer fields."""
     stored = {"key": key, "eTag": "e1", "size": 10}
     s3 = {"bucket": {"name": "videos"}, "object": stored}
     return {"eventSource": source, "eventName": "ObjectCreated:Put", "s3": s3} | more
 
 
 def with_object(found: dict[str, Json], **more: Json) -> dict[str, Json]:
-    """The same record, with these fields of its object."""
+    """The same record with these fields added to its `object`."""
     return found | {"s3": found["s3"] | {"object": found["s3"]["object"] | more}}
 
 
@@ -112,7 +112,7 @@ def sns(message: Json, message_id: str = "m-1") -> dict[str, Json]:
 
 
 def bridge(key: str = "a.mp4", **detail: Json) -> dict[str, Json]:
-    """What S3 sends through EventBridge."""
+    """An event as S3 sends it through EventBridge."""
     stored = {"key": key, "etag": "e1", "version-id": "v1", "sequencer": "617f08299329d189"}
     inside = {"bucket": {"name": "videos"}, "object": stored, "reason": "PutObject"} | detail
     event = {"version": "0", "id": "b-1", "source": "aws.s3", "time": "2026-11-21T05:04:59Z"}
@@ -120,7 +120,7 @@ def bridge(key: str = "a.mp4", **detail: Json) -> dict[str, Json]:
 
 
 def cloud_event(event_type: str = "com.amazonaws.ObjectCreated:Put", **more: Json) -> Json:
-    """In structured mode, as Ceph names its parts."""
+    """A CloudEvent in structured mode, with the attributes that Ceph uses."""
     event = {"specversion": "1.0", "type": event_type, "id": "c-1", "time": "2026-11-21T05:04:59Z"}
     return event | {"source": "ceph:s3.default.videos", "subject": "a.mp4"} | more
 
@@ -206,7 +206,7 @@ def test_cloud_event_of_headers_only(ce_type: str) -> None:
 
 
 def test_cloud_event_subject_is_utf8_in_a_latin1_header() -> None:
-    """WSGI hands header bytes over as Latin-1."""
+    """WSGI decodes the bytes of headers as Latin-1."""
     subject = "é ü.mp4".encode().decode("latin-1")
     headers = {"ce-type": "s3:ObjectCreated:Put", "ce-source": "ceph:s3..v", "ce-subject": subject}
     assert parse_events(b"", headers)[0].key == "é ü.mp4"
@@ -232,7 +232,7 @@ def test_cloud_event_of_a_removal_starts_no_work() -> None:
 
 
 @pytest.mark.parametrize("body", [b'{"hello": 1}', b"[]", b"nothing"])
-def test_cloud_event_around_something_else_is_bad(body: bytes) -> None:
+def test_cloud_event_with_other_data_is_bad(body: bytes) -> None:
     with pytest.raises(BadEvent):
         parse_events(body, {"ce-type": "com.amazonaws.ObjectCreated:Put"})
 
@@ -272,7 +272,7 @@ def test_structured_cloud_event(data: Json, content_type: str) -> None:
         assert (video.bucket, video.key) == ("videos", "a+b.mp4")
 
 
-def test_structured_cloud_event_without_a_specversion_is_known_by_its_content_type() -> None:
+def test_structured_cloud_event_without_a_specversion_is_recognised_by_its_content_type() -> None:
     event = cloud_event(data=record())
     del event["specversion"]
     assert len(parse(event, **{"Content-Type": STRUCTURED})) == 1
@@ -281,7 +281,7 @@ def test_structured_cloud_event_without_a_specversion_is_known_by_its_content_ty
 
 
 def test_the_content_type_decides_between_the_modes() -> None:
-    """A gateway in between may have added headers."""
+    """A gateway on the way may add `ce-*` headers."""
     headers = {"Content-Type": STRUCTURED, "ce-type": "x.ObjectRemoved:Delete"}
     assert parse(cloud_event(data=record()), **headers)[0].key == "a.mp4"
 
@@ -299,7 +299,7 @@ def test_cloud_event_of_another_type_starts_no_work(data: Json) -> None:
 
 
 @pytest.mark.parametrize("more", [{"data": {"hello": 1}}, {"data": "text"}, {"data_base64": "é"}])
-def test_structured_cloud_event_around_something_else_is_bad(more: Json) -> None:
+def test_structured_cloud_event_with_other_data_is_bad(more: Json) -> None:
     with pytest.raises(BadEvent):
         parse(cloud_event(**more))
 
@@ -311,7 +311,7 @@ def test_batch_of_cloud_events() -> None:
     assert parse([], **{"Content-Type": "application/cloudevents-batch+json"}) == ()
 
 
-def test_one_bad_cloud_event_of_a_batch_keeps_its_neighbours() -> None:
+def test_one_bad_cloud_event_does_not_affect_the_rest_of_its_batch() -> None:
     batch = [cloud_event(), cloud_event(data={"hello": 1}), 7, cloud_event(subject="b.mp4")]
     with pytest.raises(BadRecords) as caught:
         parse(batch, **{"Content-Type": "application/cloudevents-batch+json"})
@@ -380,7 +380,7 @@ def test_eventbridge_event_without_a_video_is_bad(event: Json) -> None:
         parse(event)
 
 
-def test_direct_call_is_raw() -> None:
+def test_the_key_of_a_direct_call_is_not_decoded() -> None:
     call = {"bucket": "videos", "key": "a+b %41.mp4", "etag": '"e1"', "version_id": "v1"}
     assert only(call) == VideoRef("videos", "a+b %41.mp4", "v1", "e1")
 
@@ -405,7 +405,7 @@ def test_direct_call_with_an_event_that_starts_no_work_is_bad() -> None:
     ],
     ids=["test event", "subscription", "unsubscription", "test event in sns"],
 )
-def test_starts_no_work(document: Json) -> None:
+def test_events_that_start_no_work(document: Json) -> None:
     assert parse(document) == ()
 
 
@@ -430,12 +430,12 @@ def test_creation_starts_work_with_or_without_prefix(prefix: str, kind: str) -> 
         "",
     ],
 )
-def test_every_other_event_is_ignored(name: str) -> None:
+def test_events_with_other_names_are_ignored(name: str) -> None:
     assert parse(records(record(eventName=name))) == ()
 
 
 @pytest.mark.parametrize("size", ["10", "nonsense", -1, None, [], 1e300])
-def test_size_is_not_believed_and_never_matters(size: Json) -> None:
+def test_the_size_in_an_event_is_ignored(size: Json) -> None:
     assert only(records(with_object(record(), size=size))).key == "a.mp4"
 
 
@@ -444,11 +444,11 @@ def test_version_id_may_be_empty(version: str | None) -> None:
     assert only(records(with_object(record(), versionId=version))).version_id == ""
 
 
-def test_etag_loses_its_quotes() -> None:
+def test_quotes_around_an_etag_are_removed() -> None:
     assert only(records(with_object(record(), eTag='"e1"'))).etag == "e1"
 
 
-# --- identity: the same for a re-delivery, another for a new upload
+# --- identity: the same for each delivery of an event, different for each upload
 
 
 def identity(document: Json) -> str:
@@ -485,19 +485,21 @@ UPLOADED_TWICE = {
 
 
 @pytest.mark.parametrize(("first", "second"), UPLOADED_TWICE.values(), ids=UPLOADED_TWICE)
-def test_identity_tells_uploads_apart_and_deliveries_not(first: Json, second: Json) -> None:
+def test_identity_differs_between_uploads_but_not_between_deliveries(
+    first: Json, second: Json
+) -> None:
     assert identity(first) == identity(json.loads(json.dumps(first)))
     assert identity(first) != identity(second)
 
 
 def test_identity_ignores_the_envelope_when_the_event_has_a_mark() -> None:
-    """SNS gives a new MessageId to each subscription, the event is the same."""
+    """SNS uses a new MessageId for each subscription, but the event is the same."""
     assert identity(sns(records(AWS), "m-1")) == identity(sns(records(AWS), "m-2"))
     assert identity(sns(records(CEPH), "m-1")) == identity(records(CEPH))
 
 
 def test_identity_is_the_same_by_eventbridge_and_directly() -> None:
-    """Both name the same sequencer, and a bucket may have both notifications."""
+    """Both have the same sequencer, and a bucket may send both."""
     direct = with_object(record("aws:s3"), sequencer="617f08299329d189")
     assert identity(bridge()) == identity(records(direct))
 
@@ -507,12 +509,12 @@ def test_two_records_of_one_message_are_two_uploads() -> None:
     assert first.identity() != second.identity()
 
 
-def test_fields_do_not_run_into_each_other() -> None:
+def test_identity_keeps_the_fields_separate() -> None:
     assert VideoRef("a", "b/c").identity() != VideoRef("a/b", "c").identity()
     assert VideoRef("b", 'k", "e').identity() != VideoRef("b", "k", etag="e").identity()
 
 
-# --- one bad record does not cost its neighbours
+# --- a bad record does not affect the others
 
 BAD_RECORDS: dict[str, Json] = {
     "not an object": 7,
@@ -539,14 +541,14 @@ BAD_RECORDS: dict[str, Json] = {
 
 
 @pytest.mark.parametrize("bad", BAD_RECORDS.values(), ids=BAD_RECORDS)
-def test_bad_record_keeps_its_neighbours(bad: Json) -> None:
+def test_a_bad_record_does_not_affect_the_other_records(bad: Json) -> None:
     with pytest.raises(BadRecords) as caught:
         parse(records(record(key="a.mp4"), bad, record(key="b.mp4")))
     assert [video.key for video in caught.value.videos] == ["a.mp4", "b.mp4"]
     str(caught.value).encode()
 
 
-def test_bad_record_inside_envelopes_keeps_its_neighbours() -> None:
+def test_a_bad_record_inside_envelopes_does_not_affect_the_other_records() -> None:
     with pytest.raises(BadRecords) as caught:
         parse(sqs(sns(records(record(key="a.mp4"), 7)), records(record(key="b.mp4"))))
     assert [video.key for video in caught.value.videos] == ["a.mp4", "b.mp4"]
@@ -572,7 +574,7 @@ OPTIONAL = {
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:12])
 @pytest.mark.parametrize("field", OPTIONAL)
-def test_a_field_that_decides_nothing_refuses_no_record(field: str, value: Json) -> None:
+def test_an_optional_field_may_have_any_value(field: str, value: Json) -> None:
     document = records(OPTIONAL[field](value))
     first, again = only(document), only(document)
     assert (first.bucket, first.key) == ("videos", "a.mp4")
@@ -580,7 +582,7 @@ def test_a_field_that_decides_nothing_refuses_no_record(field: str, value: Json)
 
 
 @pytest.mark.parametrize("field", ["sequencer", "eTag", "eventId", "eventTime"])
-def test_odd_values_still_tell_two_uploads_apart(field: str) -> None:
+def test_uploads_with_odd_values_have_different_identities(field: str) -> None:
     pairs = [(1, 2), (1.5, 2.5), ([1], [2]), ({"a": 1}, {"a": 2}), ("x" * 1025, "x" * 1026)]
     for one, other in [*pairs, ("\udc00", "\udc01"), (10**3000, 10**3000 + 1)]:
         first, second = (only(records(OPTIONAL[field](each))) for each in (one, other))
@@ -588,7 +590,7 @@ def test_odd_values_still_tell_two_uploads_apart(field: str) -> None:
 
 
 @pytest.mark.parametrize("value", ODD_VALUES, ids=lambda value: repr(value)[:12])
-def test_optional_fields_of_every_other_shape_may_be_odd(value: Json) -> None:
+def test_optional_fields_of_the_other_forms_may_have_any_value(value: Json) -> None:
     message = sns(records(NO_MARK)) | {"MessageId": value, "Timestamp": value}
     stored = {"key": "a.mp4", "etag": value, "version-id": value, "sequencer": value}
     detail = {"bucket": {"name": "videos"}, "object": stored, "reason": value}
@@ -607,7 +609,7 @@ def test_optional_fields_of_every_other_shape_may_be_odd(value: Json) -> None:
     "body",
     [b"", b"{", b"null", b"7", b'"text"', b"[]", b"{}", b"\xff\xfe", b'{"Records": 7}', b"\x00"],
 )
-def test_no_event(body: bytes) -> None:
+def test_other_bodies_are_bad_events(body: bytes) -> None:
     with pytest.raises(BadEvent):
         parse_events(body)
 
@@ -627,7 +629,7 @@ def test_record_limit_is_exact() -> None:
             parse(records(*[small] * count))
 
 
-def test_envelopes_nest_only_so_deep() -> None:
+def test_the_nesting_of_envelopes_is_limited() -> None:
     document: Json = records(record())
     for _ in range(events.MAX_NESTING - 1):
         document = sns(document)
@@ -636,7 +638,7 @@ def test_envelopes_nest_only_so_deep() -> None:
         parse(sns(document))
 
 
-def test_longest_key_is_kept_whole() -> None:
+def test_the_longest_key_is_not_cut() -> None:
     key = "é" * 510 + ".mp4"
     assert only(records(record(key=key))).key == key
     encoded_key = "%C3%A9" * 510 + ".mp4"
@@ -659,7 +661,7 @@ def test_deep_json_is_a_bad_event(body: str, depth: int) -> None:
         parse_events(text)
 
 
-# --- the token that a topic carries
+# --- the token that was configured with a topic
 
 
 def test_opaque_tokens_of_all_records() -> None:
@@ -676,8 +678,8 @@ def test_opaque_token_in_a_bare_record_and_in_cloud_events() -> None:
     assert opaque_tokens([cloud_event(data=bare), 7]) == {"t", ""}
 
 
-def test_opaque_token_is_text_or_nothing() -> None:
-    """A list that prints like the token is not the token."""
+def test_an_opaque_token_that_is_not_text_counts_as_empty() -> None:
+    """A list whose text looks like the token is not the token."""
     assert opaque_tokens(records({"opaqueData": ["t"]}, {"opaqueData": 7})) == {""}
 
 
@@ -686,7 +688,7 @@ def test_no_opaque_tokens(document: Json) -> None:
     assert opaque_tokens(document) == set()
 
 
-# --- whatever arrives, BadEvent is the only error
+# --- BadEvent is the only error, whatever the body contains
 
 WORDS = st.sampled_from(
     [

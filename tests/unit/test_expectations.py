@@ -1,4 +1,4 @@
-"""The mapping file, and whether a result agrees with it."""
+"""Mapping files are parsed, and results are compared with them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ STRANGER = row(("", ""), "unknown")
         ("a.mp4:,", Expectation((("", ""),), 0)),
     ],
 )
-def test_line(line: str, expected: Expectation) -> None:
+def test_a_line_of_a_mapping_is_parsed(line: str, expected: Expectation) -> None:
     assert parse_mapping(f"# comment\n\n  {line}\r\n") == {"a.mp4": expected}
 
 
-def test_name_may_hold_colons() -> None:
+def test_the_name_of_a_video_may_contain_colons() -> None:
     assert list(parse_mapping("week 1: a.mp4:physics,junior")) == ["week 1: a.mp4"]
 
 
@@ -53,12 +53,12 @@ def test_name_may_hold_colons() -> None:
         "a.mp4:\na.mp4:unknown",
     ],
 )
-def test_mapping_refused(text: str) -> None:
+def test_malformed_mappings_are_refused(text: str) -> None:
     with pytest.raises(MappingError):
         parse_mapping(text)
 
 
-def test_error_names_the_line() -> None:
+def test_the_error_names_the_line() -> None:
     with pytest.raises(MappingError, match="line 3"):
         parse_mapping("a.mp4:\n\nb.mp4:physics")
 
@@ -99,12 +99,14 @@ def test_expectation_in_words(expected: Expectation, text: str) -> None:
         ("", [row()], False),
     ],
 )
-def test_agrees(rest: str, rows: list[dict[str, str]], right: bool) -> None:
+def test_a_result_is_compared_with_the_expectation(
+    rest: str, rows: list[dict[str, str]], right: bool
+) -> None:
     (expected,) = parse_mapping(f"a.mp4:{rest}").values()
     assert agrees(expected, rows) is right
 
 
-def test_mappings_that_we_ship_and_know() -> None:
+def test_the_mappings_in_the_repository_can_be_parsed() -> None:
     assert parse_mapping((REPOSITORY / "data" / "mapping").read_text())
     folder = classroom_folder()
     mapping = parse_mapping((folder / "mapping").read_text())

@@ -1,4 +1,4 @@
-"""Measures of a face: size, sharpness, turn."""
+"""The measures of a face: size, sharpness and turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CENTRE = 100.0
 
 
 def drawing(size: int = 128) -> Pixels:
-    """A bright disc with two dark ones in it, as sharp as pixels can be."""
+    """A bright disc with two dark discs in it, with edges as sharp as pixels allow."""
     y, x = np.mgrid[:size, :size] / size
     grey = np.full((size, size), 60.0)
     for row, column, radius, value in (
@@ -39,7 +39,7 @@ def drawing(size: int = 128) -> Pixels:
 
 
 def blurred(pixels: Pixels, times: int) -> Pixels:
-    """Every pass is a mean over three pixels in each direction."""
+    """Blur by a mean over 3 x 3 pixels, repeatedly."""
     soft = pixels.astype(np.float64)
     for _ in range(times):
         for axis in (0, 1):
@@ -60,13 +60,13 @@ def sharpness(pixels: Pixels) -> float:
     return sharpness_of(pixels, whole(pixels))
 
 
-def test_blur_makes_it_smaller_step_by_step() -> None:
+def test_more_blur_means_less_sharpness() -> None:
     values = [sharpness(blurred(drawing(), times)) for times in (0, 2, 6, 20, 60)]
     assert values == sorted(values, reverse=True)
     assert values[0] > MIN_JUDGED_SHARPNESS > values[-1]
 
 
-def test_contrast_and_size_change_little() -> None:
+def test_contrast_and_size_hardly_change_sharpness() -> None:
     faint = (drawing() // 4 + 100).astype(np.uint8)
     assert sharpness(faint) == pytest.approx(sharpness(drawing()), rel=0.1)
     assert sharpness(drawing(512)) == pytest.approx(sharpness(drawing(128)), rel=0.5)
@@ -80,17 +80,17 @@ def test_noise_does_not_look_sharp(deviation: float) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2])
-def test_hardly_any_pixels_have_no_sharpness(size: int) -> None:
+def test_the_sharpness_of_a_tiny_face_is_zero(size: int) -> None:
     assert sharpness(np.zeros((size, 9, 3), dtype=np.uint8)) == 0.0
 
 
 @pytest.mark.parametrize("value", [0, 255])
-def test_a_plain_area_has_no_sharpness(value: int) -> None:
+def test_the_sharpness_of_a_plain_area_is_zero(value: int) -> None:
     assert sharpness(np.full((80, 80, 3), value, dtype=np.uint8)) == pytest.approx(0, abs=1e-9)
 
 
 def landmarks(nose: float, degrees: float = 0.0) -> Landmarks:
-    """Eyes 40 pixels apart, the nose so far to the side, the mouth below, the head tilted."""
+    """Landmarks with eyes 40 pixels apart and a turn of `nose`, the head tilted."""
     points = np.array([[-20, 0], [20, 0], [nose * 40, 30], [-15, 50], [15, 50]], dtype=np.float64)
     angle = np.deg2rad(degrees)
     tilt = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -99,9 +99,7 @@ def landmarks(nose: float, degrees: float = 0.0) -> Landmarks:
 
 @pytest.mark.parametrize("degrees", [0, 30, -90, 180])
 @pytest.mark.parametrize("nose", [0.0, 0.2, -0.5])
-def test_turn_is_the_side_of_the_nose_however_the_head_is_tilted(
-    nose: float, degrees: float
-) -> None:
+def test_tilting_the_head_does_not_change_the_turn(nose: float, degrees: float) -> None:
     assert abs(turn_of(landmarks(nose, degrees))) == pytest.approx(abs(nose))
 
 
@@ -113,7 +111,7 @@ JUDGED = FaceQuality(MIN_JUDGED_PX, MIN_JUDGED_SHARPNESS, MAX_JUDGED_TURN, 0.5)
 ENROLLED = FaceQuality(MIN_ENROLLED_PX, MIN_ENROLLED_SHARPNESS, MAX_ENROLLED_TURN, 0.5)
 
 
-def test_a_face_at_its_limits_is_good() -> None:
+def test_a_face_at_the_limits_is_accepted() -> None:
     assert why_not_judged(JUDGED) == ""
     assert why_not_enrolled(ENROLLED) == ""
 

@@ -1,4 +1,4 @@
-"""Keys and the names of their files: there and back, and never one name for two."""
+"""File names for keys: each name can be turned back, and no two keys have the same name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_file_of_key(key: str, path: str) -> None:
 @example("語" * 341)
 @example("a" * 199 + "語")
 @example("a" * 200 + "..")
-def test_the_key_comes_back_and_the_name_is_harmless(key: str) -> None:
+def test_a_key_survives_the_round_trip_and_its_file_name_is_safe(key: str) -> None:
     path = file_of_key(key)
     assert key_of_file(path) == key
     *folders, name = path.split("/")
@@ -51,7 +51,9 @@ def test_the_key_comes_back_and_the_name_is_harmless(key: str) -> None:
 @example("\u00e9", "e\u0301")
 @example("a/b", "a%2fb")
 @example("ſ", "s")
-def test_two_keys_have_two_names_even_without_case_and_unicode_forms(one: str, other: str) -> None:
+def test_two_keys_have_two_names_even_if_case_and_unicode_forms_are_ignored(
+    one: str, other: str
+) -> None:
     if one != other:
         names = [unicodedata.normalize("NFKD", file_of_key(key)).casefold() for key in (one, other)]
         assert names[0] != names[1]
@@ -60,11 +62,11 @@ def test_two_keys_have_two_names_even_without_case_and_unicode_forms(one: str, o
 @given(KEYS, KEYS)
 @example("a", "a" * 201)
 @example("a.txt/b", "a")
-def test_no_file_stands_where_another_key_needs_a_folder(one: str, other: str) -> None:
+def test_no_file_has_the_name_of_a_folder_that_another_key_needs(one: str, other: str) -> None:
     assert not file_of_key(other).startswith(file_of_key(one) + "/")
 
 
 @pytest.mark.parametrize("path", ["A.txt", "a", "%41%2F.txt", "../a.txt", "a+/b.txt", "%ff.txt"])
-def test_another_file_is_of_no_key(path: str) -> None:
-    with pytest.raises(ValueError, match="is the file of no key"):
+def test_another_path_is_not_the_file_of_a_key(path: str) -> None:
+    with pytest.raises(ValueError, match="is not the file of a key"):
         key_of_file(path)

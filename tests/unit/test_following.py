@@ -1,4 +1,4 @@
-"""Whether a face is still the same one."""
+"""Position and pixels show whether a face is still the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BOX = Box(20, 120, 120, 20)
 
 
 def picture(seed: int, side: int = 140) -> Pixels:
-    """Blobs that differ from seed to seed."""
+    """A picture of blobs. Each seed gives a different picture."""
     blobs = np.random.default_rng(seed).integers(0, 255, (PATCH_PX + 2, PATCH_PX + 2, 3))
     rows = np.arange(side) * (PATCH_PX + 2) // side
     return blobs[rows][:, rows].astype(np.uint8)
@@ -26,7 +26,7 @@ def same(first: Pixels, box: Box, second: Pixels, other: Box) -> bool:
     return is_same(box, patch_of(first, box), other, patch_of(second, other))
 
 
-def test_a_face_that_does_not_change_is_the_same_also_in_other_light() -> None:
+def test_an_unchanged_face_is_the_same_even_in_other_light() -> None:
     darker = (picture(1) * 0.7).astype(np.uint8)
     assert same(picture(1), BOX, picture(1), BOX)
     assert same(picture(1), BOX, darker, BOX)
@@ -36,7 +36,7 @@ def test_somebody_else_at_the_same_place_is_not_the_same() -> None:
     assert not same(picture(1), BOX, picture(2), BOX)
 
 
-def test_the_same_face_is_followed_as_far_as_the_boxes_overlap() -> None:
+def test_a_face_is_followed_while_the_boxes_overlap_enough() -> None:
     first = picture(1)
     for right_px, expected in ((10, True), (40, False)):
         box = BOX._replace(left=BOX.left + right_px, right=BOX.right + right_px)
@@ -52,8 +52,8 @@ def test_boxes_of_any_size_give_a_patch(side: int) -> None:
     assert np.isfinite(patch).all()
 
 
-def test_a_plain_patch_is_like_nothing() -> None:
-    """Its contrast is noise at best."""
+def test_a_plain_patch_matches_nothing() -> None:
+    """A plain area has no contrast except noise."""
     plain = np.full((140, 140, 3), 90, np.uint8)
     assert not same(plain, BOX, plain, BOX)
 

@@ -1,4 +1,4 @@
-"""Bytes from outside: keys survive every envelope, and a fuzzer finds no error but ours."""
+"""Input from outside: every event format keeps keys, and a fuzzer finds only our own errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def in_sqs(document: Any) -> dict[str, Any]:
     return {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(document)}]}
 
 
-def bridged(key: str) -> dict[str, Any]:
+def eventbridge_event(key: str) -> dict[str, Any]:
     detail = {"bucket": {"name": "b"}, "object": {"key": key, "sequencer": "1"}}
     return {"detail-type": "Object Created", "detail": detail, "id": "i"}
 
@@ -54,7 +54,9 @@ def cloud_event(data: Any, subject: str = "k") -> dict[str, Any]:
 
 
 @given(SHORT_KEYS, st.sampled_from(["ceph:s3", "aws:s3", "minio:s3"]), st.booleans())
-def test_a_key_comes_back_from_every_envelope(key: str, source: str, ascii_only: bool) -> None:
+def test_the_key_of_a_record_is_read_from_every_envelope(
+    key: str, source: str, ascii_only: bool
+) -> None:
     plain = {"Records": [record(source, key)]}
     for document in (plain, in_sns(plain), in_sqs(plain), in_sqs(in_sns(plain))):
         body = json.dumps(document, ensure_ascii=ascii_only).encode()
@@ -63,30 +65,34 @@ def test_a_key_comes_back_from_every_envelope(key: str, source: str, ascii_only:
 
 
 @given(SHORT_KEYS)
-def test_a_key_comes_back_from_a_direct_call_and_a_cloud_event(key: str) -> None:
+def test_the_key_of_a_direct_call_or_a_cloud_event_is_read(key: str) -> None:
     (video,) = parse_events(json.dumps({"bucket": "b", "key": key}).encode())
     assert video.key == key
     headers = {"ce-type": "x.ObjectCreated:Put", "ce-source": "ceph:s3.default.b"}
-    headers["ce-subject"] = key.encode().decode("latin-1")  # as WSGI hands it over
+    headers["ce-subject"] = key.encode().decode("latin-1")  # as WSGI passes header values on
     (video,) = parse_events(b"", headers)
     assert (video.bucket, video.key) == ("b", key)
 
 
 @given(SHORT_KEYS)
-def test_a_key_comes_back_from_eventbridge_and_structured_cloud_events(key: str) -> None:
+def test_the_key_of_eventbridge_and_structured_cloud_events_is_read(key: str) -> None:
     inner = {"Records": [record("aws:s3", key)]}
-    for event in (bridged(key), cloud_event(None, key), cloud_event(inner)):
+    for event in (eventbridge_event(key), cloud_event(None, key), cloud_event(inner)):
         for document in (event, in_sqs(event), in_sns(event), in_sqs(in_sns(event))):
             (video,) = parse_events(json.dumps(document).encode())
             assert (video.bucket, video.key) == ("b", key)
 
 
 def write_corpus(folder: Path) -> None:
-    """One honest example of each kind, with the byte that chooses its reader."""
+    """Write valid examples for all readers, each after the byte that chooses its reader."""
     points = np.random.default_rng(1).normal(0, 0.1, (1, 128))
     events = [{"Records": [record(source, "a b.mp4")]} for source in ("ceph:s3", "aws:s3")]
     events += [in_sns(events[0]), in_sqs(events[1]), {"bucket": "b", "key": "k"}]
-    events += [bridged("a b.mp4"), in_sqs(bridged("a b.mp4")), cloud_event(events[0])]
+    events += [
+        eventbridge_event("a b.mp4"),
+        in_sqs(eventbridge_event("a b.mp4")),
+        cloud_event(events[0]),
+    ]
     events += [[cloud_event(None)], in_sns(cloud_event(json.dumps(events[0])))]
     examples = [b"\0\n" + json.dumps(event).encode() for event in events]
     examples += [b"\0subject\n"]
@@ -110,15 +116,15 @@ def write_corpus(folder: Path) -> None:
         (folder / str(number)).write_bytes(example)
 
 
-def test_a_fuzzer_finds_no_error_but_ours(tmp_path: Path) -> None:
+def test_the_fuzzer_finds_only_our_own_errors(tmp_path: Path) -> None:
     supported = sys.platform == "linux" and platform.machine() == "x86_64"
-    need(supported, "atheris has wheels for Linux on x86-64")
+    need(supported, "atheris has wheels only for Linux on x86-64")
     need(importlib.util.find_spec("atheris") is not None, "atheris is not installed: make dev")
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     write_corpus(corpus)
-    # Through a shell of its own, because a program inherits the high-water mark of the memory of
-    # whoever started it, and this process is large: it would be over the limit at once.
+    # A shell starts the fuzzer, because a program inherits the peak memory of its parent. This
+    # process is large, so the fuzzer would exceed its limit at once.
     argv = ["/bin/sh", "-c", '"$@"; exit $?', "sh"]
     program = REPOSITORY / "tests" / "fuzz" / "outside_bytes.py"
     argv += [sys.executable, "-W", "ignore", str(program)]

@@ -1,4 +1,4 @@
-"""Who is nearest to a face."""
+"""The search for the person nearest to a face."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rollcall.core.types import Match
 
 
 def at(*coordinates: float) -> np.ndarray:
-    """A point of encoding space: these coordinates, the others 0."""
+    """An encoding that begins with these numbers; the others are 0."""
     point = np.zeros(DLIB.size)
     point[: len(coordinates)] = coordinates
     return point
@@ -37,7 +37,7 @@ def nearest(found: Gallery, point: np.ndarray) -> Match:
     return match
 
 
-def test_nearest_identity_distance_and_margin() -> None:
+def test_nearest_person_distance_and_margin() -> None:
     match = nearest(gallery(("bob", at(1.0)), ("alice", at(0.0, 0.3))), at())
     assert match.name == "alice"
     assert match.distance == pytest.approx(0.3)
@@ -67,7 +67,7 @@ def test_empty_gallery_matches_nobody() -> None:
     assert found.nearest(np.zeros((2, DLIB.size))) == [None, None]
 
 
-def test_no_faces_no_matches() -> None:
+def test_without_faces_there_are_no_matches() -> None:
     empty = np.empty((0, DLIB.size))
     assert gallery(("alice", at())).nearest(empty) == []
     assert empty_gallery().nearest(empty) == []
@@ -114,13 +114,13 @@ def test_agrees_with_brute_force(names: list[str], seed: int) -> None:
         assert match.margin == pytest.approx(expected.margin)
 
 
-# --- what a gallery refuses
+# --- names and encodings that a gallery refuses
 
 BAD_NAMES = ["", "  ", "\t", "a\nb", "a\x00", "\ud800", "\u202ealice", UNKNOWN, "x" * 257]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
-def test_name_refused(name: str) -> None:
+def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(GalleryError):
         checked_name(name)
     with pytest.raises(GalleryError):
@@ -128,13 +128,13 @@ def test_name_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [None, 7, b"alice", ["alice"], ("alice",)])
-def test_name_that_is_no_text_is_refused(name: object) -> None:
+def test_a_name_that_is_not_text_is_refused(name: object) -> None:
     with pytest.raises(GalleryError, match="name 1 of the gallery") as caught:
         Gallery([name], at()[None])  # type: ignore[list-item]
     assert "text" in str(caught.value.__cause__)
 
 
-def test_name_is_not_printed_when_it_could_be_endless() -> None:
+def test_a_nested_list_as_a_name_is_not_printed() -> None:
     name: list[object] = []
     for _ in range(100):
         name = [name, name]
@@ -143,7 +143,7 @@ def test_name_is_not_printed_when_it_could_be_endless() -> None:
 
 
 @pytest.mark.parametrize("name", ["é", "王小明", "O'Neil, Bob", "x" * MAX_NAME_CHARS, "Unknown"])
-def test_name_accepted(name: str) -> None:
+def test_good_names_are_accepted(name: str) -> None:
     assert gallery((name, at())).people == (name,)
 
 
@@ -156,13 +156,13 @@ def test_numbers_have_to_be_finite(number: float) -> None:
 @pytest.mark.parametrize(
     "shape", [(2, 128), (0, 128), (1, 127), (1, 129), (128,), (1, 128, 1), (1, 0), ()]
 )
-def test_one_row_of_128_for_each_name(shape: tuple[int, ...]) -> None:
+def test_each_name_needs_one_row_of_128_numbers(shape: tuple[int, ...]) -> None:
     with pytest.raises(GalleryError, match="shape"):
         Gallery(["alice"], np.zeros(shape))
 
 
 @pytest.mark.parametrize("dtype", ["i8", "u1", "?", "c16", "U1", "O", "M8[s]"])
-def test_encodings_are_floats(dtype: str) -> None:
+def test_encodings_have_to_be_floats(dtype: str) -> None:
     with pytest.raises(GalleryError):
         Gallery(["alice"], np.zeros((1, DLIB.size)).astype(dtype))
 
@@ -178,10 +178,10 @@ def test_encodings_cannot_be_changed_afterwards() -> None:
         gallery(("alice", at())).encodings[0, 0] = 1.0
 
 
-# --- version, and one more face
+# --- version, and one more encoding
 
 
-def test_version_is_that_of_the_content() -> None:
+def test_the_version_depends_on_the_content() -> None:
     first = gallery(("alice", at(0.1)), ("bob", at(0.2)))
     assert first.version == gallery(("alice", at(0.1)), ("bob", at(0.2))).version
     others = [
@@ -198,34 +198,34 @@ OTHER = EncodingSpace("other-1", 3, 1.0, 0.7, 0.1, 0.02)
 
 
 def test_a_gallery_keeps_its_encoding_space() -> None:
-    grown = empty_gallery(OTHER).with_face("ada", np.ones(3)).with_face("bob", np.zeros(3))
+    grown = empty_gallery(OTHER).with_encoding("ada", np.ones(3)).with_encoding("bob", np.zeros(3))
     assert (grown.space, grown.without("ada").space) == (OTHER.name, OTHER.name)
     assert nearest(grown, np.full(3, 0.1)).name == "bob"
     assert gallery(("ada", at())).space == DLIB.name
 
 
 @pytest.mark.parametrize("space", ["", "a b", "x" * 65, "\u202e"])
-def test_the_space_has_a_plain_name(space: str) -> None:
+def test_a_bad_name_of_a_space_is_refused(space: str) -> None:
     with pytest.raises(GalleryError, match="encoding space"):
         Gallery(["ada"], np.zeros((1, 3)), space)
 
 
 @pytest.mark.parametrize("shape", [(1, 0), (1, 4097), (2, 3), (3,), ()])
-def test_encodings_of_another_space_have_a_sensible_shape(shape: tuple[int, ...]) -> None:
+def test_encodings_of_another_space_with_a_bad_shape_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(GalleryError, match="shape"):
         Gallery(["ada"], np.zeros(shape), OTHER.name)
 
 
-def test_with_face_leaves_the_old_gallery_as_it_was() -> None:
+def test_with_encoding_does_not_change_the_old_gallery() -> None:
     old = gallery(("alice", at(0.1)))
-    new = old.with_face("bob", at(0.2)).with_face("alice", at(0.3))
+    new = old.with_encoding("bob", at(0.2)).with_encoding("alice", at(0.3))
     assert (len(old), len(new)) == (1, 3)
     assert new.people == ("alice", "bob")
     assert nearest(new, at(0.21)).name == "bob"
-    assert nearest(empty_gallery().with_face("alice", at(0.1)), at()).name == "alice"
+    assert nearest(empty_gallery().with_encoding("alice", at(0.1)), at()).name == "alice"
 
 
-def test_the_arrays_of_the_caller_stay_theirs() -> None:
+def test_a_gallery_does_not_change_with_the_callers_array() -> None:
     encodings = np.zeros((1, 128))
     gallery = Gallery(["ada"], encodings)
     encodings[0, 0] = 9
@@ -233,16 +233,16 @@ def test_the_arrays_of_the_caller_stay_theirs() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e200, -101.0])
-def test_an_encoding_of_absurd_size_is_refused(value: float) -> None:
-    """Its distances would be NaN, and hide everyone else."""
+def test_an_encoding_with_unusable_numbers_is_refused(value: float) -> None:
+    """Distances to such an encoding would be NaN or infinite, so nobody could be found."""
     with pytest.raises(GalleryError, match="enrol the person again"):
         Gallery(["ada"], np.full((1, 128), value))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 99.0])
 @pytest.mark.parametrize("spread", [0.0, 1e-8, 1e-3, 1.0])
-def test_single_precision_decides_nothing(scale: float, spread: float) -> None:
-    """Encodings so near each other that only double precision tells them apart."""
+def test_the_nearest_person_is_computed_in_double_precision(scale: float, spread: float) -> None:
+    """Some of these distances differ only in double precision."""
     random = np.random.default_rng(7)
     middle = random.normal(size=DLIB.size) / 12
     points = np.clip(scale * (middle + spread * random.normal(size=(300, DLIB.size))), -99, 99)
@@ -257,16 +257,16 @@ def test_single_precision_decides_nothing(scale: float, spread: float) -> None:
         assert match.margin == second - first
 
 
-def test_an_error_about_a_name_does_not_hold_the_name() -> None:
-    """It goes into logs; a command shows the cause as well."""
+def test_an_error_about_a_name_does_not_contain_the_name() -> None:
+    """The error may be logged. Commands also print its cause, which contains the name."""
     with pytest.raises(GalleryError) as caught:
         Gallery(["Ada\u202e"], at()[None])
     assert "Ada" not in str(caught.value)
     assert isinstance(caught.value.__cause__, NameRefused)
 
 
-def test_the_core_has_dlibs_numbers_in_one_module() -> None:
-    """The size of an encoding stands in `encoding_space.py` alone."""
+def test_dlibs_numbers_are_in_one_module_of_the_core() -> None:
+    """Only `encoding_space.py` contains the size of an encoding."""
     core = Path(rollcall.core.__file__).parent
     others = [path for path in sorted(core.glob("*.py")) if path.name != "encoding_space.py"]
     assert len(others) > 20
@@ -274,7 +274,7 @@ def test_the_core_has_dlibs_numbers_in_one_module() -> None:
 
 
 def _code(path: Path) -> str:
-    """Without strings and comments."""
+    """The source of a module without strings and comments."""
     with path.open("rb") as file:
         tokens = list(tokenize.tokenize(file.readline))
     kept = (tokenize.NAME, tokenize.NUMBER, tokenize.OP)

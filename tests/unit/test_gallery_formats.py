@@ -1,4 +1,4 @@
-"""Contract 3.4: galleries as bytes, and pickles that would rather be programs."""
+"""Galleries of both formats are read, and pickles that try to run code are refused."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def refused(body: bytes) -> str:
 # --- the native format
 
 
-def test_the_file_carries_the_encoding_space() -> None:
+def test_the_file_contains_the_encoding_space() -> None:
     parsed = parse_gallery(render_gallery(Gallery(["ada"], np.ones((1, 512)), "arcface-r50")))
     assert (parsed.space, parsed.encodings.shape) == ("arcface-r50", (1, 512))
 
 
-def test_a_file_without_an_encoding_space_is_dlibs() -> None:
+def test_a_file_without_an_encoding_space_has_dlibs() -> None:
     body = io.BytesIO()
     np.savez(body, format=np.array(FORMAT), names=np.array(["ada"]), encodings=np.ones((1, 128)))
     assert parse_gallery(body.getvalue()).space == DLIB.name
 
 
-def test_a_pickle_is_dlibs() -> None:
+def test_a_pickle_has_dlibs_encoding_space() -> None:
     assert parse_gallery(pickled(POINTS)).space == DLIB.name
 
 
@@ -87,7 +87,7 @@ def test_npz_has_no_pickle_inside() -> None:
 
 
 def npz(**replaced: object) -> bytes:
-    """Our format with some members replaced, or left out where None."""
+    """Return a native gallery with some members replaced, or left out if they are None."""
     members = {
         "format": np.array(FORMAT),
         "names": np.array(PEOPLE),
@@ -120,7 +120,7 @@ BAD_MEMBERS: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("members", BAD_MEMBERS.values(), ids=BAD_MEMBERS)
-def test_npz_refused(members: dict[str, object]) -> None:
+def test_npz_with_a_bad_member_is_refused(members: dict[str, object]) -> None:
     refused(npz(**members))
 
 
@@ -136,19 +136,19 @@ def npy_header(text: bytes) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
 
 
-def honest(name: str) -> bytes:
+def genuine(name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(npz())) as archive:
         return archive.read(f"{name}.npy")
 
 
 def with_encodings(body: bytes) -> bytes:
     return zipped(
-        **{"format.npy": honest("format"), "names.npy": honest("names"), "encodings.npy": body}
+        **{"format.npy": genuine("format"), "names.npy": genuine("names"), "encodings.npy": body}
     )
 
 
 def encrypted(body: bytes) -> bytes:
-    """The archive with the encryption flag of its first directory entry set."""
+    """Return the archive with the encryption flag set in its first directory entry."""
     changed = bytearray(body)
     changed[body.index(b"PK\x01\x02") + 8] |= 1
     return bytes(changed)
@@ -156,10 +156,10 @@ def encrypted(body: bytes) -> bytes:
 
 ODD_ZIPS: dict[str, Callable[[], bytes]] = {
     "nothing but the magic": lambda: b"PK",
-    "no zip": lambda: b"PK\x03\x04" + b"x" * 100,
+    "not a zip": lambda: b"PK\x03\x04" + b"x" * 100,
     "a zip of something else": lambda: zipped(readme=b"hello"),
-    "members that are no arrays": lambda: zipped(
-        **{"format.npy": honest("format"), "names": b"alice", "encodings": b"x"}
+    "members that are not arrays": lambda: zipped(
+        **{"format.npy": genuine("format"), "names": b"alice", "encodings": b"x"}
     ),
     "a huge shape": lambda: with_encodings(
         npy_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (10**9, 128)}\n")
@@ -167,7 +167,7 @@ ODD_ZIPS: dict[str, Callable[[], bytes]] = {
     "a shape beyond memory": lambda: with_encodings(
         npy_header(b"{'descr': '<f8', 'fortran_order': False, 'shape': (%d, 128)}\n" % 10**14)
     ),
-    "a header that is no literal": lambda: with_encodings(npy_header(b"(" * 5000)),
+    "a header that is not a literal": lambda: with_encodings(npy_header(b"(" * 5000)),
     "a header that is a call": lambda: with_encodings(npy_header(b"print(1)\n")),
     "cut off": lambda: npz()[:-100],
     "an encrypted member": lambda: encrypted(npz()),
@@ -175,11 +175,11 @@ ODD_ZIPS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("make", ODD_ZIPS.values(), ids=ODD_ZIPS)
-def test_odd_zip_refused(make: Callable[[], bytes]) -> None:
+def test_an_odd_zip_is_refused(make: Callable[[], bytes]) -> None:
     refused(make())
 
 
-def test_zip_that_unpacks_to_too_much_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_that_unpacks_to_too_much_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery_formats, "MAX_RATIO", 0)
     monkeypatch.setattr(gallery_formats, "SMALL_BYTES", 1000)
     assert "unpacks" in refused(render_gallery(Gallery(PEOPLE, POINTS)))
@@ -208,19 +208,19 @@ ROWS: dict[str, object] = {
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
-def test_pickle_of_any_protocol_gives_the_same_numbers(rows: object, protocol: int) -> None:
+def test_a_pickle_of_any_protocol_gives_the_same_numbers(rows: object, protocol: int) -> None:
     gallery = parse_gallery(pickled(rows, protocol=protocol))
     assert gallery.names == tuple(PEOPLE)
     assert np.array_equal(gallery.encodings, np.array(rows, dtype=np.float64))
 
 
-def test_pickle_of_nobody() -> None:
+def test_a_pickle_without_people_is_read() -> None:
     assert len(parse_gallery(pickled([], []))) == 0
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-def test_pickle_of_the_older_numpy(protocol: int) -> None:
-    """Before 2.0 its modules were called numpy.core."""
+def test_a_pickle_of_an_older_numpy_is_read(protocol: int) -> None:
+    """Before numpy 2.0, the package `numpy._core` was called `numpy.core`."""
     body = pickled(list(POINTS), protocol=protocol)
     older = body.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert older != body
@@ -229,11 +229,11 @@ def test_pickle_of_the_older_numpy(protocol: int) -> None:
 
 def plain_pickle(body: bytes) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy warns of its modules' old names
+        warnings.simplefilter("ignore")  # numpy warns about the old names of its modules
         return pickle.loads(body)
 
 
-def test_pickle_of_the_classroom_is_what_plain_pickle_reads() -> None:
+def test_the_classroom_pickle_is_read_as_plain_pickle_reads_it() -> None:
     body = (classroom_folder() / "encoding").read_bytes()
     plain = plain_pickle(body)
     gallery = parse_gallery(body)
@@ -247,13 +247,13 @@ BAD_DOCUMENTS: dict[str, object] = {
     "a list": [],
     "no encoding": {"name": []},
     "no name": {"encoding": []},
-    "keys that are no text": {1: [], "name": PEOPLE, "encoding": POINTS},
+    "keys that are not text": {1: [], "name": PEOPLE, "encoding": POINTS},
     "names in a set": {"name": set(PEOPLE), "encoding": POINTS},
     "names in an array": {"name": POINTS, "encoding": POINTS},
     "names that are lists": {"name": [[1], [2], [3]], "encoding": POINTS},
     "names that are numbers": {"name": [1, 2, 3], "encoding": POINTS},
     "names in two dimensions": {"name": np.array([PEOPLE]), "encoding": POINTS},
-    "names as objects that are no text": {"name": np.array([1, 2, 3], "O"), "encoding": POINTS},
+    "names as objects that are not text": {"name": np.array([1, 2, 3], "O"), "encoding": POINTS},
     "a name of a megabyte": {"name": [b"x" * (1 << 20)], "encoding": POINTS[:1]},
     "a person without encodings": {"alice": POINTS[:1], "bob": []},
     "a person with an array of nothing": {"alice": POINTS[:1], "bob": np.empty((0, 128))},
@@ -284,7 +284,7 @@ BAD_DOCUMENTS: dict[str, object] = {
 
 @pytest.mark.parametrize("protocol", [2, 5])
 @pytest.mark.parametrize("document", BAD_DOCUMENTS.values(), ids=BAD_DOCUMENTS)
-def test_pickle_of_something_else_refused(document: object, protocol: int) -> None:
+def test_a_pickle_of_something_else_is_refused(document: object, protocol: int) -> None:
     refused(pickle.dumps(document, protocol))
 
 
@@ -341,7 +341,7 @@ def test_a_common_layout_gives_the_same_gallery(document: object, protocol: int)
         (None, "a NoneType"),
     ],
 )
-def test_an_unknown_layout_is_told_by_its_keys(document: object, found: str) -> None:
+def test_the_error_for_an_unknown_layout_shows_its_keys(document: object, found: str) -> None:
     message = refused(pickle.dumps(document))
     assert found in message
     assert message.isprintable()
@@ -359,7 +359,7 @@ def python2_text(text: bytes, protocol: int) -> bytes:
 
 
 def python2(names: list[bytes], points: np.ndarray, protocol: int, key: bytes = b"name") -> bytes:
-    """As Python 2 wrote it: byte strings for all text, and for the bytes of arrays."""
+    """Return a pickle as Python 2 wrote it: names, keys and array data are byte strings."""
 
     def text(value: bytes) -> bytes:
         return python2_text(value, protocol)
@@ -382,7 +382,7 @@ def python2(names: list[bytes], points: np.ndarray, protocol: int, key: bytes = 
 @pytest.mark.parametrize("protocol", [0, 1, 2])
 @pytest.mark.parametrize("dtype", ["f8", "f4"])
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
-def test_pickle_of_python_2(protocol: int, dtype: str, encoding: str) -> None:
+def test_a_pickle_of_python_2_is_read(protocol: int, dtype: str, encoding: str) -> None:
     names = ["Zo\u00eb", "bob"]
     points = POINTS[:2].astype(dtype)
     body = python2([name.encode(encoding) for name in names], points, protocol)
@@ -391,7 +391,7 @@ def test_pickle_of_python_2(protocol: int, dtype: str, encoding: str) -> None:
     assert np.array_equal(gallery.encodings, points.astype("f8"))
 
 
-def test_pickle_of_python_2_in_the_tutorials_layout() -> None:
+def test_a_pickle_of_python_2_in_the_tutorials_layout_is_read() -> None:
     body = python2([b"alice", b"bob"], POINTS[:2], 2, b"names")
     assert parse_gallery(body).names == ("alice", "bob")
 
@@ -400,7 +400,7 @@ def test_pickle_of_python_2_in_the_tutorials_layout() -> None:
 
 
 class Calls:
-    """Pickles as a call of `function` with `arguments`."""
+    """An object whose pickle calls `function` with `arguments`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: object) -> None:
         self._call = function, arguments
@@ -430,7 +430,7 @@ def programs(marker: Path) -> dict[str, object]:
 @pytest.mark.parametrize("where", ["alone", "as encoding", "as name", "beside", "after a gallery"])
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 @pytest.mark.parametrize("program", programs(Path("x")))
-def test_program_is_refused_and_not_run(
+def test_a_program_is_refused_and_not_run(
     program: str, protocol: int, where: str, tmp_path: Path
 ) -> None:
     marker = tmp_path / "it-ran"
@@ -443,12 +443,12 @@ def test_program_is_refused_and_not_run(
         "after a gallery": lambda: [{"name": PEOPLE, "encoding": POINTS}, payload],
     }
     message = refused(pickle.dumps(document[where](), protocol))
-    assert "nothing of it was run" in message
+    assert "no code of the pickle was run" in message
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("member", ["names", "encodings", "format"])
-def test_program_inside_an_npz_is_refused_and_not_run(member: str, tmp_path: Path) -> None:
+def test_a_program_inside_an_npz_is_refused_and_not_run(member: str, tmp_path: Path) -> None:
     marker = tmp_path / "it-ran"
     payload = np.array([Calls(os.system, f"touch {marker}")], dtype=object)
     refused(npz(**{member: payload}))
@@ -477,7 +477,7 @@ def test_program_inside_an_npz_is_refused_and_not_run(member: str, tmp_path: Pat
     ],
     ids=repr,
 )
-def test_handwritten_program_is_refused(
+def test_a_handwritten_program_is_refused(
     body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -492,7 +492,7 @@ DTYPE = b"cnumpy\ndtype\n"
 
 
 @pytest.mark.parametrize("target", [NDARRAY, RECONSTRUCT, ENCODE, DTYPE, b"}", b"]"], ids=repr)
-def test_pickle_cannot_change_what_stands_for_numpy(target: bytes) -> None:
+def test_a_pickle_cannot_change_the_replacements_of_numpy(target: bytes) -> None:
     """BUILD with (None, {"code": "x"}) would set an attribute of a class or function."""
     before = {name: dict(vars(part)) for name, part in restricted_pickle._ALLOWED.items()}
     refused(b"\x80\x02" + target + b"N}X\x04\x00\x00\x00codeX\x01\x00\x00\x00xs\x86b.")
@@ -501,7 +501,8 @@ def test_pickle_cannot_change_what_stands_for_numpy(target: bytes) -> None:
 
 DEEP = 150_000
 EXPLODING = b"]" + b"q\x00h\x00h\x00\x86" * 200
-"""A tuple that holds itself twice, 200 times over: printing or hashing it never ends."""
+"""A tuple that is nested 200 deep, and on each level contains the next one twice. Printing it would
+never end."""
 
 ATTACKS = {
     "deep key": b"\x80\x02})" + b"\x85" * DEEP + b"Ns.",
@@ -524,7 +525,7 @@ ATTACKS = {
 
 
 @pytest.mark.parametrize("body", ATTACKS.values(), ids=ATTACKS)
-def test_pickle_that_would_kill_or_stall_the_process_is_refused(body: bytes) -> None:
+def test_a_pickle_that_would_kill_or_stall_the_process_is_refused(body: bytes) -> None:
     refused(body)
 
 
@@ -532,14 +533,14 @@ def test_pickle_that_would_kill_or_stall_the_process_is_refused(body: bytes) -> 
     "shape", [(2**40,), (2**62, 4), (0, 10**30), (-128,), (128.0,), (True,), 128, ()]
 )
 @pytest.mark.parametrize("protocol", [3, 5])
-def test_shape_that_does_not_fit_its_bytes(shape: object, protocol: int) -> None:
+def test_a_shape_that_does_not_fit_its_bytes_is_refused(shape: object, protocol: int) -> None:
     class Lies:
         def __reduce_ex__(self, _: object) -> tuple[Any, ...]:
-            honest: Any = np.zeros(128).__reduce_ex__(protocol)
+            genuine: Any = np.zeros(128).__reduce_ex__(protocol)
             if protocol == 5:
-                function, (data, dtype, _shape, order) = honest[:2]
+                function, (data, dtype, _shape, order) = genuine[:2]
                 return function, (bytes(data), dtype, shape, order)
-            function, arguments, (version, _shape, dtype, fortran, data) = honest[:3]
+            function, arguments, (version, _shape, dtype, fortran, data) = genuine[:3]
             return function, arguments, (version, shape, dtype, fortran, data)
 
     refused(pickled([Lies()], ["alice"], protocol))
@@ -549,13 +550,13 @@ WHOLE = {protocol: pickled(list(POINTS), protocol=protocol) for protocol in (2, 
 
 
 @pytest.mark.parametrize("protocol", WHOLE)
-def test_pickle_cut_off_anywhere_is_refused(protocol: int) -> None:
+def test_a_truncated_pickle_is_refused(protocol: int) -> None:
     body = WHOLE[protocol]
     for length in [*range(400), *range(400, len(body), 97), len(body) - 1]:
         refused(body[:length])
 
 
-def only_gallery_error(body: bytes) -> None:
+def parse_or_refuse(body: bytes) -> None:
     try:
         parse_gallery(body)
     except GalleryError:
@@ -563,7 +564,7 @@ def only_gallery_error(body: bytes) -> None:
 
 
 @given(st.binary())
-def test_arbitrary_bytes(body: bytes) -> None:
+def test_arbitrary_bytes_are_refused(body: bytes) -> None:
     refused(body)
     refused(b"\x80\x04" + body)
     refused(b"PK" + body)
@@ -575,7 +576,7 @@ def test_a_changed_byte_raises_nothing_but_gallery_error(
 ) -> None:
     changed = bytearray(body)
     changed[position % min(len(body), 700)] = byte
-    only_gallery_error(bytes(changed))
+    parse_or_refuse(bytes(changed))
     changed = bytearray(body)
     changed[-1 - position % min(len(body), 700)] = byte
-    only_gallery_error(bytes(changed))
+    parse_or_refuse(bytes(changed))

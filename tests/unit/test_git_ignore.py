@@ -1,4 +1,4 @@
-"""Galleries, inboxes, results and filled-in settings never get into a commit by accident."""
+"""Git ignores galleries, inboxes, result files and settings with secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.needs import REPOSITORY, need
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Another one with our rules, because a test may run where there is no `.git`."""
+    """A new repository with our ignore rules, because the checkout may lack `.git`."""
     need(shutil.which("git") is not None, "git is not installed")
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     shutil.copy(REPOSITORY / ".gitignore", tmp_path)
@@ -42,12 +42,12 @@ def ignored(repository: Path, path: str) -> bool:
         "state/up/gallery.npz",
     ],
 )
-def test_what_is_personal_or_secret_is_ignored(repository: Path, path: str) -> None:
+def test_personal_or_secret_files_are_ignored(repository: Path, path: str) -> None:
     assert ignored(repository, path)
 
 
 @pytest.mark.parametrize(
     "path", ["credentials.env", "openstack/worker.env", "benchmarks/encodings.py", "data/mapping"]
 )
-def test_what_belongs_to_the_project_is_not(repository: Path, path: str) -> None:
+def test_files_of_the_project_are_not_ignored(repository: Path, path: str) -> None:
     assert not ignored(repository, path)

@@ -1,6 +1,6 @@
-"""Galleries that would take all memory or time, and hundreds of damaged ones.
+"""Galleries that are made to use up memory or time, and hundreds of damaged galleries.
 
-They are read in a process with little of both (`support.limited`), which has to survive them all.
+A process with tight limits for memory and time (`support.limited`) reads them, and must survive.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MUTATIONS = 600
 
 
 def read_all(folder: Path, bodies: Iterable[bytes]) -> list[str]:
-    """What the reader said of each."""
+    """Return what the reader printed for each file."""
     paths = []
     for number, body in enumerate(bodies):
         paths.append(folder / f"{number:04}")
@@ -40,17 +40,17 @@ def read_all(folder: Path, bodies: Iterable[bytes]) -> list[str]:
     argv = [sys.executable, "-m", "support.limited", *map(str, paths)]
     done = subprocess.run(argv, cwd=REPOSITORY, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    said = done.stdout.splitlines()
-    assert len(said) == len(paths)
-    return said
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(paths)
+    return lines
 
 
 def text(string: bytes) -> bytes:
     return b"X" + struct.pack("<I", len(string)) + string
 
 
-def inner(value: object) -> bytes:
-    """A pickle's opcodes without its frame of PROTO and STOP."""
+def opcodes(value: object) -> bytes:
+    """Return the opcodes of a pickle without PROTO at the start and STOP at the end."""
     return pickle.dumps(value, 3)[2:-1]
 
 
@@ -59,7 +59,7 @@ def gallery(rows: bytes, names: bytes = b"]" + text(b"a") + b"a") -> bytes:
 
 
 def repeated(row: bytes, count: int) -> bytes:
-    """A gallery of one row many times, as references from the memo."""
+    """Return a gallery whose rows are all references to one row in the memo."""
     names = b"](" + text(b"a") + b"r\xfe\x00\x00\x00" + b"j\xfe\x00\x00\x00" * count + b"e"
     return gallery(b"](" + row + b"r\xff\x00\x00\x00" + b"j\xff\x00\x00\x00" * count + b"e", names)
 
@@ -76,8 +76,8 @@ def arrays() -> bytes:
     return b"\x80\x02" + RECONSTRUCT + b"q\x00" + b"h\x00)R" * (5 * MB) + b"."
 
 
-def room(opcode: bytes, size: int) -> bytes:
-    """Says that so many bytes follow, and ends."""
+def announced(opcode: bytes, size: int) -> bytes:
+    """Return a pickle that announces that many bytes and then ends."""
     return b"\x80\x05" + opcode + struct.pack("<Q", size) + b"N."
 
 
@@ -87,7 +87,7 @@ def latin1() -> bytes:
 
 
 def many_names() -> bytes:
-    """Sixty million names of one byte each."""
+    """Return a pickle with an array of more than sixty million names of one byte each."""
     return pickle.dumps({"names": np.zeros(60 * MB, "S1"), "encodings": []}, 3)
 
 
@@ -102,19 +102,19 @@ def long_keys() -> bytes:
     return b"\x80\x03}" + key + b"Ns" + b"j\xfe\x00\x00\x00Ns" * 500_000 + b"."
 
 
-def everybody(array: np.ndarray) -> bytes:
-    """A dict of 200,000 people who share one array."""
-    shared = inner(array) + b"r\xfe\x00\x00\x00"
+def one_array_for_everybody(array: np.ndarray) -> bytes:
+    """Return the pickle of a dict of 200,000 people who all have the same array."""
+    shared = opcodes(array) + b"r\xfe\x00\x00\x00"
     entries = (text(b"%06d" % n) + b"j\xfe\x00\x00\x00" for n in range(200_000))
     return b"\x80\x03}(" + text(b"first") + shared + b"".join(entries) + b"u."
 
 
 def wide_arrays() -> bytes:
-    return everybody(np.zeros((1, 4 * MB)))
+    return one_array_for_everybody(np.zeros((1, 4 * MB)))
 
 
 def shared_arrays() -> bytes:
-    return everybody(np.zeros((10_000, 128)))
+    return one_array_for_everybody(np.zeros((10_000, 128)))
 
 
 def zipped(**members: bytes) -> bytes:
@@ -132,7 +132,7 @@ def zip_bomb() -> bytes:
 
 
 def with_64_bit_directory() -> bytes:
-    """Its locator would let the size of the directory stand elsewhere."""
+    """Return an archive with a ZIP64 locator, by which the directory could have any size."""
     body = zipped(readme=b"hello")
     end = body.rfind(b"PK\x05\x06")
     return body[:end] + b"PK\x06\x07" + bytes(16) + body[end:]
@@ -143,43 +143,43 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "marks": (lambda: b"\x80\x02" + b"(" * (20 * MB) + b".", "steps"),
     "arrays": (arrays, "steps"),
     "one text encoded again and again": (latin1, "is a dict"),
-    "room for bytes": (lambda: room(b"\x8e", 16 << 30), "EOFError"),
-    "room for a bytearray": (lambda: room(b"\x96", 16 << 30), "larger"),
-    "room for some bytearray": (lambda: room(b"\x96", MB), "EOFError"),
-    "room for a frame": (lambda: room(b"\x95", 16 << 30), "is a dict"),
-    "one row many times": (lambda: repeated(inner([0.5] * 128), 300_000), "do not fit"),
-    "one large array many times": (lambda: repeated(inner(np.zeros(MB)), 20_000), "128 numbers"),
-    "one long list many times": (lambda: repeated(inner([1] * 500_000), 4_000), "128 numbers"),
+    "huge bytes": (lambda: announced(b"\x8e", 16 << 30), "EOFError"),
+    "a huge bytearray": (lambda: announced(b"\x96", 16 << 30), "announces more bytes"),
+    "a bytearray that ends early": (lambda: announced(b"\x96", MB), "EOFError"),
+    "a huge frame": (lambda: announced(b"\x95", 16 << 30), "is a dict"),
+    "one row many times": (lambda: repeated(opcodes([0.5] * 128), 300_000), "do not fit"),
+    "one large array many times": (lambda: repeated(opcodes(np.zeros(MB)), 20_000), "128 numbers"),
+    "one long list many times": (lambda: repeated(opcodes([1] * 500_000), 4_000), "128 numbers"),
     "sides of millions of digits": (huge_sides, "one dimension"),
     "digits": (lambda: b"I" + b"9" * (10 * MB) + b"\n.", "ValueError"),
-    "a long global": (lambda: b"c" + b"m" * (10 * MB) + b"\nx\n.", "nothing of it was run"),
+    "a long global": (lambda: b"c" + b"m" * (10 * MB) + b"\nx\n.", "no code of the pickle was run"),
     "a long persistent id": (lambda: b"P" + b"9" * (10 * MB) + b"\n.", "outside"),
     "many names in an array": (many_names, "do not fit"),
     "one long name many times": (long_names, "too long"),
     "one long key many times": (long_keys, "too long"),
-    "one wide array for everybody": (wide_arrays, "one encoding of 128"),
+    "one wide array for everybody": (wide_arrays, "one encoding of 128 numbers"),
     "one array of many for everybody": (shared_arrays, "do not fit"),
     "registered object": (lambda: b"\x80\x02\x82\x01.", "KeyError"),
     "a zip bomb": (zip_bomb, "unpacks to"),
-    "members without end": (lambda: zipped(**{f"{n}": b"" for n in range(5000)}), "many members"),
-    "a directory of 64 bits": (with_64_bit_directory, "odd"),
+    "thousands of members": (lambda: zipped(**{f"{n}": b"" for n in range(5000)}), "many members"),
+    "a directory of 64 bits": (with_64_bit_directory, "missing or damaged"),
 }  # fmt: skip
 
 
 def test_bombs_are_refused_within_little_memory_and_time(tmp_path: Path) -> None:
-    said = read_all(tmp_path, (make() for make, _ in BOMBS.values()))
-    for name, (_, reason), line in zip(BOMBS, BOMBS.values(), said, strict=True):
+    lines = read_all(tmp_path, (make() for make, _ in BOMBS.values()))
+    for name, (_, reason), line in zip(BOMBS, BOMBS.values(), lines, strict=True):
         assert line.startswith("refused:"), f"{name}: {line}"
         assert reason in line, f"{name}: {line}"
         assert len(line) < 400, name
 
 
-def test_a_pickle_beyond_its_size_is_refused_unread() -> None:
+def test_a_pickle_that_is_too_large_is_refused_unread() -> None:
     with pytest.raises(Exception, match="has to be native"):
         parse_pickle(bytes(MAX_PICKLE_BYTES + 1))
 
 
-def test_an_honest_gallery_of_thousands_fits_the_limits(tmp_path: Path) -> None:
+def test_a_harmless_gallery_of_thousands_fits_the_limits(tmp_path: Path) -> None:
     points = np.random.default_rng(3).normal(0, 0.1, (12_000, 128))
     names = [f"person {number}" for number in range(12_000)]
     document = {"name": names, "encoding": list(points)}
@@ -194,7 +194,7 @@ def test_an_honest_gallery_of_thousands_fits_the_limits(tmp_path: Path) -> None:
 
 
 def damaged(body: bytes, chance: random.Random) -> bytes:
-    """One to five bytes changed, a piece cut out, repeated, or put elsewhere."""
+    """Change one to five bytes, or cut out, repeat or move a piece."""
     changed = bytearray(body)
     for _ in range(chance.randint(1, 5)):
         at, length = chance.randrange(len(changed)), chance.randint(1, 40)
@@ -230,14 +230,15 @@ def test_hundreds_of_damaged_galleries_are_read_or_refused(tmp_path: Path) -> No
         render_gallery(Gallery(people, points)),
     ]
     bodies = [damaged(whole[number % len(whole)], chance) for number in range(MUTATIONS)]
-    # A pickle's interesting bytes are few among numbers, so half are damaged at their beginning.
+    # Most bytes of a pickle are numbers. Half of the files are damaged at the start instead, where
+    # the opcodes are.
     bodies[::2] = [
         damaged(body[:200], chance) + body[200:]
         for body in (whole[number % len(whole)] for number in range(0, MUTATIONS, 2))
     ]
-    said = read_all(tmp_path, bodies)
-    assert all(line.isprintable() for line in said)  # a log line stays one line
-    refused = sum(line.startswith("refused:") for line in said)
+    lines = read_all(tmp_path, bodies)
+    assert all(line.isprintable() for line in lines)  # the message fits one log line
+    refused = sum(line.startswith("refused:") for line in lines)
     assert MUTATIONS // 2 < refused < MUTATIONS
     numbers = {f"{number!r}" for number in points.ravel()}
-    assert not [line for line in said if any(number[:8] in line for number in numbers)]
+    assert not [line for line in lines if any(number[:8] in line for number in numbers)]

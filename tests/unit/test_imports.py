@@ -1,4 +1,4 @@
-"""Who may import whom, read from the sources."""
+"""The rules for imports, checked in the source code."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 from support.needs import REPOSITORY
 
-# CONTRIBUTING.md quotes this table. Each folder of `rollcall` may import itself and what is named.
+# CONTRIBUTING.md quotes this table. A folder of `rollcall` may import itself and these modules.
 MAY_IMPORT = {
     "core": "numpy",
-    "faces": "core numpy cv2 dlib face_recognition onnx onnxruntime",
+    "faces": "core atomic_files numpy cv2 dlib face_recognition onnx onnxruntime",
     "video": "core numpy av",
-    "gallery": "core locks numpy PIL",
+    "gallery": "core locks atomic_files numpy PIL",
     "stores": "core numpy boto3 botocore",
     "queues": "core",
     "recognition": "core numpy",
     "function": "core pipeline logs flask werkzeug",
     "trigger": "core stores queues http_client logs"
     " flask werkzeug markupsafe waitress prometheus_client cryptography",
-    "worker": "core stores queues gallery locks",
+    "worker": "core stores queues gallery locks atomic_files",
 }
 ONE_VENDOR_EACH = ("gallery", "stores")
 READ_THE_ENVIRONMENT = {
-    "rollcall/faces/runtime.py",  # sets a variable, and reads none
+    "rollcall/faces/runtime.py",  # sets a variable, but reads none
     "rollcall/cli/entry.py",
     "rollcall/cli/main.py",
     "devstack/demo.py",
@@ -67,7 +67,10 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported(path: Path) -> set[str]:
-    """Full names of modules; `from a import b` counts as a.b where that is a module, else as a."""
+    """Return the full names of imported modules.
+
+    `from a import b` counts as a.b if that is a module of ours, otherwise as a.
+    """
     found: set[str] = set()
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -80,7 +83,7 @@ def imported(path: Path) -> set[str]:
 
 
 def parts_and_vendors(path: Path) -> set[str]:
-    """First names of other people's packages; of ours the name below `rollcall`."""
+    """Return the imported packages; for imports from `rollcall`, the part below `rollcall`."""
     found = set()
     for name in imported(path):
         first, _, rest = name.partition(".")
@@ -92,14 +95,14 @@ FOLDERS = [path for path in PACKAGE if path.parent.name in MAY_IMPORT]
 
 
 @pytest.mark.parametrize("path", FOLDERS, ids=relative(FOLDERS))
-def test_a_folder_imports_what_the_table_allows(path: Path) -> None:
+def test_a_folder_imports_only_what_the_table_allows(path: Path) -> None:
     folder = path.parent.name
     assert parts_and_vendors(path) <= {folder, *MAY_IMPORT[folder].split()}
 
 
 def test_every_folder_has_a_line_in_the_table() -> None:
     folders = {path.parent.name for path in PACKAGE} - {"rollcall"}
-    assert folders - {"cli"} == set(MAY_IMPORT)  # the commands may import everything
+    assert folders - {"cli"} == set(MAY_IMPORT)  # `cli` may import everything
 
 
 def test_contributing_quotes_the_table() -> None:
@@ -109,11 +112,11 @@ def test_contributing_quotes_the_table() -> None:
 
 
 @pytest.mark.parametrize("folder", ONE_VENDOR_EACH)
-def test_a_module_speaks_to_one_vendor(folder: str) -> None:
-    vendors = set(MAY_IMPORT[folder].split()) - {"core", "locks", "numpy"}
+def test_a_module_talks_to_at_most_one_vendor(folder: str) -> None:
+    vendors = set(MAY_IMPORT[folder].split()) - {"core", "locks", "atomic_files", "numpy"}
     for path in (REPOSITORY / "rollcall" / folder).glob("*.py"):
         found = parts_and_vendors(path) & vendors
-        assert len(found - {"boto3"}) <= 1, path  # boto3 is the other half of botocore
+        assert len(found - {"boto3"}) <= 1, path  # boto3 and botocore are one vendor
 
 
 CORE = sorted((REPOSITORY / "rollcall" / "core").glob("*.py"))
@@ -122,7 +125,7 @@ CORE = sorted((REPOSITORY / "rollcall" / "core").glob("*.py"))
 @pytest.mark.parametrize("path", CORE, ids=lambda path: path.name)
 def test_core_has_no_io(path: Path) -> None:
     forbidden = {"os", "pathlib", "socket", "subprocess", "sqlite3", "tempfile", "threading"}
-    if path.name == "protocols.py":  # a store downloads to a path
+    if path.name == "protocols.py":  # its stores download to a path
         forbidden.remove("pathlib")
     assert not imported(path) & forbidden
 
@@ -131,7 +134,7 @@ LOWER = [path for path in PACKAGE if path.parent.name not in ("cli", "trigger", 
 
 
 @pytest.mark.parametrize("path", LOWER, ids=relative(LOWER))
-def test_nothing_below_imports_the_hosts(path: Path) -> None:
+def test_lower_layers_do_not_import_the_hosts(path: Path) -> None:
     if path.name == "__main__.py":
         return
     hosts = {"cli", "trigger", "worker", "function"} - {path.parent.name}
@@ -139,13 +142,13 @@ def test_nothing_below_imports_the_hosts(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=relative(SHIPPED))
-def test_nothing_that_ships_imports_the_workshop(path: Path) -> None:
+def test_shipped_code_does_not_import_development_folders(path: Path) -> None:
     assert not parts_and_vendors(path) & {"devstack", "benchmarks", "tests", "support"}
 
 
 @pytest.mark.parametrize("path", PACKAGE, ids=relative(PACKAGE))
-def test_imports_are_absolute_and_the_package_has_one_identity(path: Path) -> None:
-    """`function.rollcall` would be another module, and `except` would stop matching."""
+def test_imports_are_absolute(path: Path) -> None:
+    """As `function.rollcall`, errors would be different classes, and `except` would miss them."""
     relative_ones = [
         node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.level
     ]
@@ -158,12 +161,13 @@ def test_file_names_are_unique_within_the_package() -> None:
     assert [name for name, times in names.items() if times > 1] == []
 
 
-def test_onnxruntime_is_imported_in_one_place_which_switches_its_telemetry_off() -> None:
-    direct = [path for path in EVERYWHERE if "onnxruntime" in set(_first_names(path))]
-    assert relative(direct) == ["rollcall/faces/runtime.py"]
+def test_only_the_module_that_disables_telemetry_imports_onnxruntime() -> None:
+    importers = [path for path in EVERYWHERE if "onnxruntime" in set(_first_names(path))]
+    assert relative(importers) == ["rollcall/faces/runtime.py"]
 
 
 def _first_names(path: Path) -> Iterator[str]:
+    """Yield the top-level name of each import."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -171,8 +175,8 @@ def _first_names(path: Path) -> Iterator[str]:
             yield (node.module or "").split(".")[0]
 
 
-def test_one_module_speaks_http() -> None:
-    """Any other client would have to keep the limits of answers anew. boto3 has its own tests."""
+def test_only_one_module_is_an_http_client() -> None:
+    """This module limits answers. boto3, the other client, has its own tests."""
     clients = {"httpx", "httpcore", "requests", "urllib3", "aiohttp"}
     found = [
         path
@@ -184,7 +188,7 @@ def test_one_module_speaks_http() -> None:
 
 
 def reads_environment(path: Path) -> bool:
-    """Whether it uses `os.environ`, `os.getenv` or the like, however it was imported."""
+    """Return whether a file uses `os.environ`, `os.getenv` or the like, however imported."""
     names = {"environ", "environb", "getenv", "getenvb", "putenv", "load_dotenv"}
     for node in ast.walk(tree(path)):
         match node:

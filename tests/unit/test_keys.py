@@ -1,4 +1,4 @@
-"""Contract 3.3: one result key for each video, and never one for two."""
+"""Contract 3.3: each video has its own result key."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def test_result_key(key: str, result: str) -> None:
 @pytest.mark.parametrize(
     "key", ["x", "", "mp4", "x.mp4/", "x.mp4.txt", "x.csv", "x.mp4 ", "x.m3u8"]
 )
-def test_other_names_have_no_result(key: str) -> None:
+def test_keys_without_a_video_extension_are_refused(key: str) -> None:
     assert not is_video_key(key)
     with pytest.raises(NotAVideo, match="rename it"):
         result_key(key)
 
 
 @pytest.mark.parametrize("extension", VIDEO_EXTENSIONS)
-def test_video_names_in_whatever_case(extension: str) -> None:
+def test_extensions_may_be_in_upper_or_lower_case(extension: str) -> None:
     assert is_video_key("x" + extension)
     assert is_video_key("x" + extension.upper())
 
@@ -62,7 +62,7 @@ def test_video_names_in_whatever_case(extension: str) -> None:
     "path",
     [".DS_Store", "._x.mp4", "__MACOSX/x.mp4", "a/__macosx/x.mp4", ".git/x.mp4", "a/.x/b.mp4"],
 )
-def test_hidden_files_of_a_folder(path: str) -> None:
+def test_hidden_files_are_left_out(path: str) -> None:
     assert is_hidden(path)
     assert why_left_out(path) == "hidden"
 
@@ -72,7 +72,7 @@ def test_videos_of_a_folder(path: str) -> None:
     assert not why_left_out(path)
 
 
-def test_names_that_cannot_be_keys() -> None:
+def test_names_that_cannot_be_keys_are_left_out() -> None:
     assert "not UTF-8" in why_left_out("\udce9.mp4")
     assert not why_left_out("x" * (MAX_KEY_BYTES - 4) + ".mp4")
     assert "longer than" in why_left_out("x" * (MAX_KEY_BYTES - 3) + ".mp4")
@@ -92,8 +92,8 @@ def test_different_videos_have_different_results(videos: set[str]) -> None:
     assert len({result_key(key) for key in videos}) == len(videos)
 
 
-def test_every_pair_of_short_names() -> None:
-    """Exhaustive where hypothesis only samples."""
+def test_all_short_keys_have_different_results() -> None:
+    """All short names, while hypothesis only tries a sample."""
     steps = ["x", ".mp4", ".MP4", ".avi", ".csv", "/"]
     names = {""}
     for _ in range(4):
@@ -102,7 +102,7 @@ def test_every_pair_of_short_names() -> None:
     assert len({result_key(key) for key in videos}) == len(videos)
 
 
-def test_report_key_is_the_whole_key_and_json() -> None:
+def test_the_report_key_is_the_whole_key_with_json() -> None:
     assert report_key("a/x.mp4") == "a/x.mp4.json"
     assert report_key("x") == "x.json"
 

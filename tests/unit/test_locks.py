@@ -1,4 +1,4 @@
-"""The two locks: a lean one for the demo and the commands, a full one for tests and linters."""
+"""The lock files: the lean one for demo and commands, and the full one with tests and linters."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ TESTS_ONLY = {
     "pip-audit",
     "pre-commit",
     "pytest",
+    "pytest-xdist",
     "ruff",
     "scikit-image",
     "scipy",
@@ -30,7 +31,7 @@ TESTS_ONLY = {
 
 
 def locked(name: str) -> dict[str, set[str]]:
-    """Requirement with version and marker -> its hashes."""
+    """Return the hashes by requirement, such as `click==8.1 ; marker`."""
     text = (REPOSITORY / name).read_text().replace("\\\n", " ")
     found = {}
     for line in filter(None, text.splitlines()):
@@ -55,15 +56,15 @@ def test_every_package_has_a_version_and_hashes(lock: dict[str, set[str]]) -> No
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes)
 
 
-def test_the_full_lock_adds_to_the_lean_one_and_changes_nothing() -> None:
+def test_the_full_lock_has_every_requirement_of_the_lean_one() -> None:
     assert all(FULL.get(requirement) == hashes for requirement, hashes in LEAN.items())
 
 
-def test_tools_of_the_tests_are_in_the_full_lock_alone() -> None:
+def test_only_the_full_lock_has_the_tools_of_the_tests() -> None:
     assert names(FULL) >= TESTS_ONLY
     assert not names(LEAN) & TESTS_ONLY
 
 
 @pytest.mark.parametrize("lock", [LEAN, FULL], ids=["lean", "full"])
-def test_only_one_package_brings_dlib(lock: dict[str, set[str]]) -> None:
+def test_only_dlib_bin_provides_dlib(lock: dict[str, set[str]]) -> None:
     assert names(lock) & {"dlib", "dlib-bin"} == {"dlib-bin"}

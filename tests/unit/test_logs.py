@@ -1,4 +1,4 @@
-"""Log lines: the limit for those that outsiders cause, and control characters in them."""
+"""Log lines: control characters are escaped, and lines that outsiders can cause are limited."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from rollcall.logs import LogLimit, PrintableFormatter, set_up_logs
 
 
-def test_lines_beyond_the_limit_are_counted_and_said_later() -> None:
+def test_the_next_period_says_how_many_lines_were_not_logged() -> None:
     now, lines = [0.0], []
     limit = LogLimit(2, 60.0, lambda: now[0])
 
@@ -38,7 +38,7 @@ LAMBDA = "[%(levelname)s]\t%(asctime)s\t%(message)s\n"
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """A logger with a handler of its own, as a host's; set_up_logs() has to find it."""
+    """A logger with its own handler, like that of a host. set_up_logs() has to find the handler."""
     found = logging.getLogger("a-host")
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(logging.Formatter(LAMBDA))
@@ -68,7 +68,7 @@ def test_a_message_is_one_line_without_control_characters(logger: logging.Logger
     assert r"week\x1b]0;x\x07\x9b\u202e\r\n2026" in line
 
 
-def test_text_in_a_traceback_cannot_pass_for_a_log_line(logger: logging.Logger) -> None:
+def test_text_in_a_traceback_cannot_look_like_a_log_line(logger: logging.Logger) -> None:
     set_up_logs()
     try:
         raise ValueError(TRICK)
@@ -102,8 +102,9 @@ def test_setting_up_twice_escapes_once(logger: logging.Logger) -> None:
     assert written(logger).strip().endswith(r"a\x1b")
 
 
-def test_lambda_s_own_handler_is_escaped_too() -> None:
-    """In a process: its runtime sets up logging before it imports the handler."""
+def test_the_output_of_lambdas_own_handler_is_escaped() -> None:
+    """This runs in its own process, because the runtime sets up logging before it imports the
+    handler."""
     program = f"""
 import awslambdaric.bootstrap as bootstrap, logging
 with bootstrap.create_log_sink() as sink:

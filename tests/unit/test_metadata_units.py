@@ -1,4 +1,4 @@
-"""Metadata units in packets of H.264 and HEVC, with lengths and with start codes."""
+"""Metadata units are hidden in packets of H.264 and HEVC, with lengths and with start codes."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_metadata_becomes_filler(pack: type[bytes], configuration: bytes | None)
     assert hidden == pack(bytes([FILLER]) + SEI[1:], bytes([FILLER]) + RECOVERY[1:], SLICE)
 
 
-def test_metadata_of_hevc_stands_before_and_after_the_picture() -> None:
+def test_metadata_of_hevc_is_hidden_before_and_after_the_picture() -> None:
     before, picture, after = b"\x4e\x01\x05x", b"\x26\x01abc", b"\x50\x01\x84x"
     hidden = hide_metadata(lengths(before, picture, after), "hevc", HEVC)
     assert hidden == lengths(b"\x4c\x01\x05x", picture, b"\x4c\x01\x84x")
 
 
-def test_a_fresh_start() -> None:
+def test_decoding_can_start_only_at_some_key_frames() -> None:
     assert restarts(lengths(SEI, IDR), "h264", AVC)
     assert not restarts(lengths(RECOVERY, SLICE), "h264", AVC)
     assert restarts(start_codes(b"\x26\x01abc"), "hevc", None)
@@ -43,7 +43,7 @@ def test_a_fresh_start() -> None:
     assert restarts(b"anything", "mpeg4", None)
 
 
-def test_other_codecs_are_left_alone() -> None:
+def test_packets_of_other_codecs_are_not_changed() -> None:
     assert hide_metadata(lengths(SEI), "vp9", None) == lengths(SEI)
 
 

@@ -1,4 +1,4 @@
-"""Names of all languages: one spelling for each, and what is refused."""
+"""Names in all languages: the one spelling of each, and the names that are refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.names import (
     checked_name,
     checked_new_name,
-    near_names,
+    lookalike_names,
     normalise_name,
     spellings,
 )
@@ -39,7 +39,7 @@ WELCOME = {
 
 
 @pytest.mark.parametrize("name", WELCOME.values(), ids=WELCOME)
-def test_a_name_of_any_language_stays_as_it_is_spelled(name: str) -> None:
+def test_a_name_in_any_language_keeps_its_spelling(name: str) -> None:
     assert checked_name(name) == name
 
 
@@ -97,32 +97,32 @@ def test_a_name_that_looks_like_another_one_is_refused(name: str) -> None:
     people = ["Ada Lovelace", "Grace Hopper"]
     with pytest.raises(GalleryError, match="looks like 'Ada Lovelace', who is in the gallery"):
         checked_new_name(name, people)
-    assert near_names(name, people) == ["Ada Lovelace"]
-    assert near_names("Ada Lovelace", [name, "Ada Lovelace"]) == [name]
+    assert lookalike_names(name, people) == ["Ada Lovelace"]
+    assert lookalike_names("Ada Lovelace", [name, "Ada Lovelace"]) == [name]
     assert checked_new_name(name, [name, *people]) == checked_name(name), "it is there already"
 
 
 @pytest.mark.parametrize(
     "name", ["Ada  Lovelace ", "\u00a0Ada\u3000Lovelace", "Ad\u0061 Lovelace"], ids=ascii
 )
-def test_another_spelling_of_the_same_name_is_that_name(name: str) -> None:
+def test_another_spelling_of_a_name_is_normalised(name: str) -> None:
     assert checked_new_name(name, ["Ada Lovelace"]) == "Ada Lovelace"
     assert checked_new_name(DECOMPOSED, [COMPOSED]) == COMPOSED
-    assert not near_names(DECOMPOSED, [COMPOSED])
+    assert not lookalike_names(DECOMPOSED, [COMPOSED])
 
 
 @pytest.mark.parametrize("name", ["Zoe", "Ada Lovelace 2", "Ada L", "Ad\u00e1 Lovelace"])
 def test_other_names_are_other_people(name: str) -> None:
     people = ["Ada Lovelace", COMPOSED]
     assert checked_new_name(name, people) == name
-    assert not near_names(name, people)
+    assert not lookalike_names(name, people)
 
 
 UNKNOWNS = ["Unknown", "UNKNOWN", "un known", "\u200bunknown", "Unknown\u3164", "\uff35nknown"]
 
 
 @pytest.mark.parametrize("name", UNKNOWNS, ids=ascii)
-def test_the_word_for_strangers_is_nobodys_name_however_it_is_written(name: str) -> None:
+def test_a_name_that_looks_like_unknown_is_refused(name: str) -> None:
     with pytest.raises(GalleryError, match="looks like 'unknown', which stands for everyone else"):
         checked_new_name(name, [])
     assert checked_new_name(name, [checked_name(name)]) == checked_name(name), "it is there already"
@@ -142,7 +142,7 @@ def test_normalising_twice_changes_nothing_more(text: str) -> None:
     assert normalise_name(once) == once == unicodedata.normalize("NFC", once)
 
 
-def test_every_spelling_of_a_name_leads_to_the_same_ones() -> None:
+def test_spellings_are_the_same_for_each_spelling_of_a_name() -> None:
     assert spellings(DECOMPOSED) == spellings(f" {COMPOSED} ") == (COMPOSED, DECOMPOSED)
     assert spellings("Ada") == ("Ada",)
 
@@ -150,7 +150,7 @@ def test_every_spelling_of_a_name_leads_to_the_same_ones() -> None:
 # --- where names are compared
 
 
-def test_a_gallery_holds_one_spelling() -> None:
+def test_a_gallery_stores_one_spelling() -> None:
     points = np.random.default_rng(1).normal(0, 0.1, (3, 128))
     gallery = Gallery([DECOMPOSED, COMPOSED, "Ada\u00a0L."], points)
     assert gallery.names == (COMPOSED, COMPOSED, "Ada L.")

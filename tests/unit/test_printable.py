@@ -1,4 +1,4 @@
-"""Control characters of text from outside, shown as escapes."""
+"""Control characters in text from outside become escapes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRICKS = {
 
 
 @pytest.mark.parametrize("text", TRICKS.values(), ids=TRICKS)
-def test_nothing_that_a_terminal_obeys_is_left(text: str) -> None:
+def test_no_control_characters_are_left(text: str) -> None:
     for shown in (printable(text), json_text({"name": text})):
         assert shown.isprintable()
         assert shown.encode()
@@ -45,17 +45,17 @@ def test_escapes_are_those_of_python() -> None:
 
 
 @pytest.mark.parametrize("text", ["Zoë", "أحمد", "می\u200cخواهم", "👩\u200d👧", "a\\x1b", "王 芳"])
-def test_text_of_all_languages_is_as_it_was(text: str) -> None:
+def test_text_in_any_language_is_unchanged(text: str) -> None:
     assert printable(text) == printable_block(text) == text
     assert json_text(text) == json.dumps(text, ensure_ascii=False)
 
 
-def test_later_lines_of_a_block_cannot_pass_for_lines_of_their_own() -> None:
+def test_later_lines_of_a_block_are_indented() -> None:
     assert printable_block("a\n2/2\x1b correct\r\tb") == "a\n  2/2\\u001b correct\\u000d\tb"
 
 
 @given(st.text())
-def test_whatever_it_is_it_is_one_line_and_stays_so(text: str) -> None:
+def test_any_text_becomes_one_line_and_is_then_unchanged(text: str) -> None:
     shown = printable(text)
     assert not {unicodedata.category(each) for each in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not {unicodedata.bidirectional(each) for each in shown} & {"RLO", "LRO", "RLE", "LRE"}

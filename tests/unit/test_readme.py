@@ -1,4 +1,4 @@
-"""The README says what the code does. `python tests/unit/test_readme.py` rewrites its tables."""
+"""The README agrees with the code. Run this file as a program to regenerate its tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ README = REPOSITORY / "README.md"
 
 
 def help_pages() -> str:
-    """What `--help` prints, of every command and script."""
+    """Return the `--help` output of every command and script."""
     scripts = {
         "trigger_openfaas.py": trigger.main,
         "openstack_handler.py": worker.main,
@@ -33,7 +33,7 @@ def help_pages() -> str:
 
 
 def _commands(name: str, group: click.Group) -> dict[str, click.Command]:
-    """Those of a group, and those of the groups in it."""
+    """Return the commands of a group and of its nested groups, by their full names."""
     found: dict[str, click.Command] = {}
     for each, command in group.commands.items():
         found[f"{name} {each}"] = command
@@ -61,7 +61,7 @@ def test_a_generated_part_is_up_to_date(name: str) -> None:
     assert found[2].strip() == GENERATED[name]().strip()
 
 
-def test_every_path_of_the_map_exists() -> None:
+def test_every_path_in_the_section_where_things_are_exists() -> None:
     tree = README.read_text().split("## Where things are")[1].split("```")[1]
     paths = [word for line in tree.splitlines() for word in re.split(r" {3,}", line)[0].split()]
     assert len(paths) > 10
@@ -69,13 +69,21 @@ def test_every_path_of_the_map_exists() -> None:
         assert (REPOSITORY / path).exists(), path
 
 
-def test_every_make_target_exists() -> None:
-    named = set(re.findall(r"\bmake ([a-z]+)", README.read_text()))
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_named_make_target_exists(page: str) -> None:
+    named = set(re.findall(r"\bmake ([a-z]+)", (REPOSITORY / page).read_text()))
     targets = set(re.findall(r"^([a-z]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert named <= targets
 
 
-def test_every_name_in_credentials_is_a_setting_and_holds_no_secret() -> None:
+def test_contributing_lists_the_packages_that_the_gate_installs() -> None:
+    gate = (REPOSITORY / ".ci" / "run").read_text()
+    installed = re.search(r"^packages=\((.*?)\)", gate, re.DOTALL | re.MULTILINE)
+    assert installed
+    assert set(installed[1].split()) <= set((REPOSITORY / "CONTRIBUTING.md").read_text().split())
+
+
+def test_credentials_env_has_only_settings_and_no_secret() -> None:
     lines = (REPOSITORY / "credentials.env").read_text().splitlines()
     pairs = dict(line.removeprefix("export ").split("=") for line in lines if "=" in line)
     assert pairs.keys() <= set(setting_names())
@@ -83,7 +91,7 @@ def test_every_name_in_credentials_is_a_setting_and_holds_no_secret() -> None:
     assert set(secrets) == {"CHANGE_ME"}
 
 
-def test_the_part_before_the_reference_fits_on_two_screens() -> None:
+def test_the_part_before_the_reference_is_short() -> None:
     lines = README.read_text().split("\n# Reference")[0].splitlines()
     assert len(lines) < 140
 

@@ -1,4 +1,4 @@
-"""Reports: taking a person out of one."""
+"""Removing a person from a report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def without(body: bytes, name: str = "alice") -> tuple[dict[str, Any], int]:
     return json.loads(rest), count
 
 
-def test_people_and_faces_of_that_name_go_and_the_rest_stays() -> None:
+def test_only_people_and_faces_of_that_name_are_removed() -> None:
     document, count = without(report(["alice", "bob"], ["alice", "bob", None, "alice"]))
     assert count == 3
     assert document["people"] == [{"name": "bob", "frames": 3}]
@@ -39,12 +39,12 @@ def test_people_and_faces_of_that_name_go_and_the_rest_stays() -> None:
     ("people", "status"),
     [(["alice"], "no_face"), (["alice", "unknown"], "unknown"), (["alice", "b"], "recognised")],
 )
-def test_the_status_is_that_of_who_is_left(people: list[str], status: str) -> None:
+def test_the_status_follows_from_the_remaining_people(people: list[str], status: str) -> None:
     assert without(report(people, []))[0]["status"] == status
 
 
 @pytest.mark.parametrize("body", [report(["bob"], ["bob"]), b'{"status": "error"}'])
-def test_what_does_not_name_them_is_left_to_the_byte(body: bytes) -> None:
+def test_a_report_without_the_person_is_unchanged(body: bytes) -> None:
     assert report_without(body, "alice") == (body, 0)
 
 
@@ -69,6 +69,6 @@ def test_the_report_of_an_error_names_nobody() -> None:
         b'{"faces": [{"near": 1}]}',
     ],
 )
-def test_something_else_is_a_value_error(body: bytes) -> None:
+def test_other_bodies_are_value_errors(body: bytes) -> None:
     with pytest.raises(ValueError, match=r".*"):
         report_without(body, "alice")

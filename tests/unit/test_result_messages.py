@@ -1,4 +1,4 @@
-"""The result queue's message: what is taken, and what is refused with a sentence."""
+"""Messages of the result queue: valid ones are parsed, others are rejected with a reason."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def body(**changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("status", ["recognised", "unknown", "no_face"])
-def test_a_result_is_taken_as_it_is(status: str) -> None:
+def test_a_valid_message_is_parsed(status: str) -> None:
     result = parse_result(body(status=status))
     assert (result.bucket, result.key, result.status) == ("in", "week 1/é.mp4", status)
     assert (result.output_bucket, result.output_key) == ("out", "week 1/é.csv")
     assert result.csv == "name\r\n"
 
 
-def test_a_csv_may_be_elsewhere() -> None:
+def test_the_csv_may_be_in_the_output_bucket() -> None:
     assert parse_result(body(csv=None)).csv is None
 
 
@@ -63,18 +63,18 @@ def test_a_failure_needs_no_output() -> None:
         {"status": "failed", "error": "why"},
     ],
 )
-def test_anything_else_is_no_result(changes: dict[str, Any]) -> None:
+def test_invalid_fields_are_rejected(changes: dict[str, Any]) -> None:
     with pytest.raises(BadEvent):
         parse_result(body(**changes))
 
 
 @pytest.mark.parametrize("text", [b"", b"no JSON", b"[]", b"null", b"[" * 100_000, b"\xff"])
-def test_what_is_no_object_is_no_result(text: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_rejected(text: bytes) -> None:
     with pytest.raises(BadEvent):
         parse_result(text)
 
 
-def test_an_error_is_a_csv_that_no_spreadsheet_runs_and_no_result() -> None:
+def test_the_csv_of_an_error_is_safe_in_a_spreadsheet_and_is_not_a_result() -> None:
     text = render_error("gone", '=HYPERLINK("x"),\nwhy')
     assert text.decode() == 'error,message\r\ngone,"\'=HYPERLINK(""x""), why"\r\n'
     with pytest.raises(ValueError, match="header"):

@@ -1,4 +1,4 @@
-"""Contract 3.3: the CSV."""
+"""Contract 3.3: the CSV file of a video."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def person(name: str = "alice", distance: float | None = 0.4321) -> Person:
     return Person(name, 0.5, 12.0, 7, distance)
 
 
-def test_no_face_is_the_header_alone() -> None:
+def test_without_people_there_is_only_the_header() -> None:
     assert render_csv([], {}) == HEADER
 
 
@@ -77,7 +77,7 @@ def test_formula_starts_are_those_that_spreadsheets_run() -> None:
 
 
 def as_read(body: bytes, separators: str) -> list[str]:
-    """The cells as a spreadsheet reads them that splits lines at any of these separators.
+    """The cells as read by a spreadsheet that splits lines at any of these separators.
 
     A quote counts at the start of a cell only, as in Excel and LibreOffice.
     """
@@ -90,7 +90,7 @@ def as_read(body: bytes, separators: str) -> list[str]:
 
 
 FORMULA = "=cmd|' /C calc'!A0"
-HIDDEN = {
+HIDDEN_FORMULAS = {
     "after a semicolon": f"x;{FORMULA}",
     "after a semicolon and a space": f"x; {FORMULA}",
     "after a semicolon and a no-break space": f"x;\u00a0{FORMULA}",
@@ -114,7 +114,7 @@ HIDDEN = {
 
 
 @pytest.mark.parametrize("separators", [",", ";", "\t", "|", "\u061b", ",;\t"])
-@pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN)
+@pytest.mark.parametrize("text", HIDDEN_FORMULAS.values(), ids=HIDDEN_FORMULAS)
 @pytest.mark.parametrize("column", ["name", "major", "year"])
 def test_no_separator_lets_a_formula_run(text: str, separators: str, column: str) -> None:
     student = Student(**({"name": "alice", "major": "m", "year": "y"} | {column: text}))
@@ -140,7 +140,7 @@ def test_no_separator_lets_a_formula_run(text: str, separators: str, column: str
         ("a\u202eb\u200f\x07", "a\\u202eb\u200f\\x07"),
     ],
 )
-def test_cells(text: str, cell: str) -> None:
+def test_safe_cells(text: str, cell: str) -> None:
     assert safe_cell(text) == safe_cell(cell) == cell
 
 
@@ -149,14 +149,14 @@ def test_a_cell_with_a_semicolon_is_quoted() -> None:
     assert b'\r\na,"x;y",1,' in body
 
 
-def test_a_result_of_others_becomes_safe_and_one_of_ours_stays() -> None:
+def test_another_programs_result_becomes_safe_and_ours_is_unchanged() -> None:
     ours = render_csv([person("=a"), person("b;c")], {"b;c": Student("b;c", 'd"e', "f,g")})
     assert safe_csv(ours) == ours
     foreign = HEADER + b'=1,x;=2,"a\x1b\nb",-1.00,=3,1,\r\n'
     assert safe_csv(foreign) == HEADER + b"'=1,\"x;'=2\",a\\x1b b,-1.00,'=3,1,\r\n"
 
 
-def test_signs_elsewhere_are_left_alone() -> None:
+def test_signs_inside_a_text_are_unchanged() -> None:
     (row,) = parse_csv(render_csv([person("a=b-c@d")], {}))
     assert row["name"] == "a=b-c@d"
 
@@ -165,7 +165,7 @@ AWKWARD = ["a,b", "a;b", 'say "hi"', '"', ",", ";", "'", " x ", "é", "a|b", "م
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_awkward_cells_come_back_as_they_were(text: str) -> None:
+def test_awkward_cells_are_read_back_unchanged(text: str) -> None:
     students = {"a": Student("a", text, text)}
     (row,) = parse_csv(render_csv([person("a")], students))
     assert (row["major"], row["year"]) == (text, text)
@@ -177,7 +177,7 @@ def test_quoting_is_that_of_rfc_4180() -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_whatever_a_record_holds_a_reader_sees_one_row(name: str, major: str, year: str) -> None:
+def test_any_record_becomes_exactly_one_row(name: str, major: str, year: str) -> None:
     body = render_csv([person(name)], {name: Student(name, major, year)})
     header, row = csv.reader(io.StringIO(body.decode(), newline=""), strict=True)
     assert tuple(header) == COLUMNS
@@ -206,13 +206,13 @@ def test_whatever_a_record_holds_a_reader_sees_one_row(name: str, major: str, ye
     ],
     ids=lambda body: repr(body[:12] + body[-12:]),
 )
-def test_what_is_no_result_is_a_value_error(body: bytes) -> None:
+def test_other_files_are_value_errors(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"CSV|header|cells|codec"):
         parse_csv(body)
 
 
 @given(st.binary())
-def test_arbitrary_bytes_raise_nothing_else(body: bytes) -> None:
+def test_arbitrary_bytes_raise_only_value_errors(body: bytes) -> None:
     for text in (body, HEADER + body):
         try:
             rows = parse_csv(text)
@@ -222,13 +222,13 @@ def test_arbitrary_bytes_raise_nothing_else(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["alice", "=1+1", 'O"Neil, Bob', "Zoë"])
-def test_without_a_person_the_other_rows_are_as_they_were(name: str) -> None:
+def test_removing_a_person_keeps_the_other_rows(name: str) -> None:
     others = [person("bob"), person(""), person("alice b", None)]
     body, count = csv_without(render_csv([person(name), *others, person(name)], {}), name)
     assert (body, count) == (render_csv(others, {}), 2)
     assert csv_without(body, name) == (body, 0)
 
 
-def test_without_a_person_of_something_else() -> None:
+def test_removing_a_person_from_another_file_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="header"):
         csv_without(b"alice,1\r\n", "alice")

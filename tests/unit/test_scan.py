@@ -1,4 +1,4 @@
-"""Where a video is looked at, and when the search may stop."""
+"""Which frames each scan searches, and when the search may stop."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from rollcall.core.sampling import (
 from rollcall.core.types import Frame
 
 
-class AskedVideo:
-    """Notes how it is asked for frames, and has none."""
+class RecordingVideo:
+    """A Video without frames that records the requests for them."""
 
     duration_s = moving_s = 0.0
     track = tracks = 1
@@ -45,20 +45,20 @@ class AskedVideo:
         return None
 
 
-def asked(scan: str, length_s: float) -> AskedVideo:
-    video = AskedVideo()
+def requests_of(scan: str, length_s: float) -> RecordingVideo:
+    video = RecordingVideo()
     SCANS[scan].frames(video, length_s)
     return video
 
 
 @pytest.mark.parametrize("length_s", [0.5, 2.0, SHORT_S])
 def test_auto_treats_a_short_video_as_identify_does(length_s: float) -> None:
-    assert asked("auto", length_s).times == asked("identify", length_s).times
+    assert requests_of("auto", length_s).times == requests_of("identify", length_s).times
     assert SCANS["auto"].may_stop(length_s)
     assert SCANS["identify"].may_stop(length_s)
 
 
-def test_auto_does_not_stop_behind_the_end_that_the_header_claims() -> None:
+def test_auto_does_not_stop_after_the_length_in_the_header() -> None:
     assert SCANS["auto"].may_stop(5.0, 4.5)
     assert not SCANS["auto"].may_stop(5.0, 5.5)
     assert SCANS["identify"].may_stop(5.0, 5.5)
@@ -67,15 +67,15 @@ def test_auto_does_not_stop_behind_the_end_that_the_header_claims() -> None:
 
 
 @pytest.mark.parametrize("length_s", [SHORT_S + 0.1, 60.0, 14_400.0])
-def test_auto_looks_through_a_long_video_to_its_end(length_s: float) -> None:
-    assert asked("auto", length_s).step_s == SHORT_S
+def test_auto_searches_a_long_video_to_its_end(length_s: float) -> None:
+    assert requests_of("auto", length_s).step_s == SHORT_S
     assert not SCANS["auto"].may_stop(length_s)
     assert SCANS["identify"].may_stop(length_s)
 
 
-def test_auto_is_dense_at_first_where_the_length_is_unknown() -> None:
+def test_if_the_length_is_unknown_auto_starts_with_dense_looks() -> None:
     assert not SCANS["auto"].may_stop(0.0)
-    times = asked("auto", 0.0).times
+    times = requests_of("auto", 0.0).times
     steps = [after - before for before, after in pairwise(times)]
     assert steps[:20] == [0.5] * 20
     assert set(steps[20:]) == {SHORT_S}
@@ -97,7 +97,7 @@ def test_a_walk_looks_every_second_and_shortly_before_the_end(
     assert max(after - before for before, after in pairwise(times)) <= WALK_STEP_S + 1e-9
 
 
-def test_a_walk_goes_on_where_the_header_claims_too_little() -> None:
+def test_a_walk_continues_if_the_length_in_the_header_is_too_small() -> None:
     assert list(islice(walk_times(0.0, 0.0), 4)) == [0.0, 1.0, 2.0, 3.0]
     times = list(islice(walk_times(0.0, 2.0), 6))
     assert times == pytest.approx([0.0, 1.0, 2.0 - LAST_LOOK_S, 3.0, 4.0, 5.0])
@@ -120,7 +120,7 @@ def test_looks_are_spread_over_the_whole_video() -> None:
         ("timeline", 3600.0, 3.0, False),
     ],
 )
-def test_a_video_shorter_than_its_header_is_searched_again(
+def test_a_video_much_shorter_than_its_header_says_is_searched_again(
     scan: str, planned_s: float, true_s: float, again: bool
 ) -> None:
     assert SCANS[scan].must_search_again(planned_s, true_s) is again

@@ -1,4 +1,4 @@
-"""Folders of single videos, and what dead processes leave of them."""
+"""Temporary folders for videos, and the removal of those that dead processes left behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from rollcall.video.video_folder import sweep, video_folder
 
-LEAVES_ONE_BEHIND = """
+KILLED_WITH_A_FOLDER = """
 import os, signal
 from rollcall.video.video_folder import video_folder
 with video_folder() as folder:
@@ -27,22 +27,22 @@ def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_folder_is_empty_and_goes(temporary: Path) -> None:
+def test_a_folder_is_empty_at_first_and_removed_at_the_end(temporary: Path) -> None:
     with video_folder() as folder:
         assert list(folder.iterdir()) == []
         assert folder.parent == temporary
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_process_leaves_is_swept(temporary: Path) -> None:
-    killed = subprocess.run([sys.executable, "-c", LEAVES_ONE_BEHIND], check=False)
+def test_the_folder_of_a_killed_process_is_removed(temporary: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_WITH_A_FOLDER], check=False)
     assert killed.returncode == -9
     assert len(list(temporary.iterdir())) == 1
     assert sweep() == 1
     assert list(temporary.iterdir()) == []
 
 
-def test_folders_of_the_living_and_of_others_stay(temporary: Path) -> None:
+def test_folders_of_running_processes_and_other_programs_stay(temporary: Path) -> None:
     for name in ("rollcall-1-abc", "rollcall-x-1", "other-99999999-a"):
         (temporary / name).mkdir()
     assert sweep() == 0

@@ -1,4 +1,4 @@
-"""Contract 3.7: names, defaults, and a sentence for every mistake."""
+"""Contract 3.8: the names and defaults of settings, and a clear message for every mistake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollcall.core.settings import (
     setting_names,
     settings_table,
 )
-from rollcall.wiring import build_place
+from rollcall.wiring import build_gallery_location
 
 KEPT_FOR_USERS = """
     AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY AWS_REGION DYNAMODB_ENDPOINT_URL S3_AWS_ACCESS_KEY_ID
@@ -65,11 +65,11 @@ def test_the_tolerance_is_a_number_or_auto() -> None:
     assert parse_settings({"TOLERANCE": "auto"}).tolerance is None
     assert parse_settings({"TOLERANCE": "0.5"}).tolerance == 0.5
     for wrong in ("none", "0", "3", "nan"):
-        assert "TOLERANCE has to be auto, or a number of 0.01 to 2" in refused(TOLERANCE=wrong)
+        assert "TOLERANCE has to be auto, or a number from 0.01 to 2" in refused(TOLERANCE=wrong)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\t\n"])
-def test_an_empty_text_leaves_the_default(text: str) -> None:
+def test_an_empty_text_means_the_default(text: str) -> None:
     assert parse_settings(dict.fromkeys(setting_names(), text)) == Settings()
 
 
@@ -79,7 +79,7 @@ def test_spaces_around_a_value_are_not_part_of_it() -> None:
     )
 
 
-def test_unknown_name_is_named_and_known_ones_listed() -> None:
+def test_the_error_about_an_unknown_name_lists_the_known_names() -> None:
     message = refused(TOLERANSE="0.5")
     assert "TOLERANSE is not a setting" in message
     assert "TOLERANCE" in message
@@ -170,7 +170,7 @@ def test_buckets_have_to_differ(values: dict[str, str]) -> None:
 # --- secrets
 
 
-def test_secrets_are_those_we_think() -> None:
+def test_the_list_of_secrets_is_complete() -> None:
     marked = {item.name.upper() for item in fields(Settings) if item.metadata["secret"]}
     assert marked == set(SECRETS)
 
@@ -185,24 +185,24 @@ def test_secret_is_not_in_the_repr(name: str) -> None:
     assert "s3cr3t" not in repr(replace(settings, tolerance=0.5))
 
 
-def test_a_key_that_could_be_guessed_is_refused_unseen() -> None:
+def test_a_key_that_could_be_guessed_is_refused_without_showing_it() -> None:
     message = refused(FUNCTION_HMAC_KEY="x" * 31)
     assert "openssl rand" in message
     assert "xx" not in message
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_what_is_no_secret_is_in_the_repr(name: str) -> None:
+def test_other_settings_are_in_the_repr(name: str) -> None:
     assert f"{name.lower()}=" in repr(Settings())
 
 
 @pytest.mark.parametrize("wrong", [{"TOLERANCE": "x"}, {"NO_SUCH": "x"}, {"SCAN": PLACEHOLDER}])
-def test_secret_is_in_no_error(wrong: dict[str, str]) -> None:
+def test_errors_do_not_show_secrets(wrong: dict[str, str]) -> None:
     assert "s3cr3t" not in refused(**dict.fromkeys(SECRETS, "s3cr3t"), **wrong)
 
 
 def test_value_of_an_unknown_name_is_not_shown() -> None:
-    """It may be a secret whose name was misspelt."""
+    """The value may be a secret whose name was misspelt."""
     assert "s3cr3t" not in refused(TRIGER_TOKEN="s3cr3t")
 
 
@@ -223,14 +223,14 @@ def test_table_has_a_row_for_every_setting() -> None:
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "S3_AWS_SECRET_ACCESS_KEY"])
-def test_half_of_a_key_is_refused(name: str) -> None:
+def test_an_access_key_without_its_other_half_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match="belong together"):
         parse_settings({name: "x"})
 
 
 @pytest.mark.parametrize("key", ["gallery.npz", "a/b.npz"])
 def test_a_gallery_in_the_input_bucket_is_refused(key: str) -> None:
-    """Whoever may upload videos could replace it."""
+    """Anybody who may upload videos could replace the gallery."""
     for values in (
         {"ENCODINGS": f"s3://input-bucket-video/{key}"},
         {"ENCODINGS": f"s3://videos/{key}", "INPUT_BUCKET": "videos"},
@@ -241,4 +241,4 @@ def test_a_gallery_in_the_input_bucket_is_refused(key: str) -> None:
     assert parse_settings({"ENCODINGS": near}).encodings == near
     chosen = replace(Settings(), encodings=f"s3://input-bucket-video/{key}")
     with pytest.raises(SettingsError, match="a bucket of its own"):
-        build_place(chosen)  # as the option --encodings gives it
+        build_gallery_location(chosen)  # as the option --encodings gives it

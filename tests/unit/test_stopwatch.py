@@ -1,4 +1,4 @@
-"""Time by stage."""
+"""The time of each stage of a piece of work."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rollcall.core.stopwatch import Stopwatch
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that the next looks at the clock will show."""
-    shown: list[float] = [0]  # for the making of the watch
+    """The values that the clock will return next, in seconds."""
+    shown: list[float] = [0]  # for the constructor
     monkeypatch.setattr(time, "perf_counter", lambda: shown.pop(0))
     return shown
 
@@ -26,7 +26,7 @@ def test_stages_add_up_in_order_of_their_first_run(clock: list[float]) -> None:
     assert list(watch.ms().items()) == [("open", 1500.0), ("faces", 2000.0)]
 
 
-def test_a_stage_that_raises_counts(clock: list[float]) -> None:
+def test_the_time_of_a_stage_that_raises_is_counted(clock: list[float]) -> None:
     watch = Stopwatch()
     clock += [1, 1.25]
     with pytest.raises(KeyError), watch.stage("open"):
@@ -34,11 +34,11 @@ def test_a_stage_that_raises_counts(clock: list[float]) -> None:
     assert watch.ms() == {"open": 250.0}
 
 
-def test_nothing_was_measured() -> None:
+def test_without_stages_there_are_no_times() -> None:
     assert Stopwatch().ms() == {}
 
 
-def test_tenths_of_a_millisecond(clock: list[float]) -> None:
+def test_milliseconds_have_one_decimal(clock: list[float]) -> None:
     watch = Stopwatch()
     clock += [0, 0.00123456]
     with watch.stage("match"):
@@ -46,7 +46,7 @@ def test_tenths_of_a_millisecond(clock: list[float]) -> None:
     assert watch.ms() == {"match": 1.2}
 
 
-def test_elapsed_counts_from_the_making(clock: list[float]) -> None:
+def test_elapsed_counts_from_the_constructor(clock: list[float]) -> None:
     watch = Stopwatch()
     clock += [2.5]
     assert watch.elapsed_s() == 2.5

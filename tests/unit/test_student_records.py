@@ -1,4 +1,4 @@
-"""Student records: what DynamoDB would refuse is said before, with the record's name and field."""
+"""Before any write, an error names the record and the field that DynamoDB would refuse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read(text: str, keys: list[TableKey] = BY_NAME) -> tuple[list[dict[str, Any]
 
 
 def one(fields: str) -> Any:
-    """The value of the field `x` of a record with these fields."""
+    """Return the value of the field `x` of a record with these fields."""
     (record,), said = read(f'[{{"name": "ada", {fields}}}]')
     assert not said
     return record["x"]
@@ -110,7 +110,7 @@ DEEP = '{"x": ' * MAX_NESTING + "1" + "}" * MAX_NESTING
         ('"x": [' + "1," * 150_000 + "1]", "(400 KB)"),
     ],
 )
-def test_what_dynamodb_cannot_store_is_said_with_record_and_field(
+def test_a_value_that_dynamodb_cannot_store_is_named_with_its_record(
     fields: str, problem: str
 ) -> None:
     with pytest.raises(StudentFileError) as caught:
@@ -158,7 +158,7 @@ def test_a_binary_key_cannot_come_from_json() -> None:
         read('[{"name": "ada", "hash": "x"}]', [TableKey("hash", "B")])
 
 
-def test_of_records_with_one_key_the_last_wins_and_it_is_said() -> None:
+def test_the_last_record_of_a_key_wins_with_a_warning() -> None:
     records, said = read(
         '[{"name": "a", "x": 1}, {"name": "b"}, {"name": "a", "x": 2}, {"name": "a", "x": 3}]'
     )
@@ -171,7 +171,7 @@ def test_many_repetitions_are_counted() -> None:
     assert said.endswith("'p4' (2 records), and 4 more")
 
 
-def test_names_that_differ_only_in_their_spelling_are_said() -> None:
+def test_names_that_differ_only_in_spelling_cause_a_warning() -> None:
     names = ["caf\u00e9", "cafe\u0301", " caf\u00e9  "]
     records, (said,) = read(json.dumps([{"name": name} for name in names]))
     assert records == [{"name": "caf\u00e9"}]
@@ -186,7 +186,7 @@ def test_records_of_another_key_are_not_merged_by_name() -> None:
     assert said.endswith("the same `id` and `term`, and the last one wins: 1, 't' (2 records)")
 
 
-def test_a_field_that_is_there_twice_is_said() -> None:
+def test_a_repeated_field_causes_a_warning() -> None:
     (record,), (said,) = read('[{"name": "b", "name": "a", "x": [{"y": 1, "y": 2}]}]')
     assert record == {"name": "a", "x": [{"y": 2}]}
     assert said == "some records have a field twice, and its last value wins: 'a' (name, y)"
@@ -199,7 +199,9 @@ JSON = st.recursive(
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["name", "id", "x", ""]), JSON), max_size=3))
-def test_any_json_is_records_or_a_sentence(records: list[dict[str, Any]]) -> None:
+def test_arbitrary_records_are_accepted_or_refused_with_a_message(
+    records: list[dict[str, Any]],
+) -> None:
     said = ""
     try:
         read(json.dumps(records))

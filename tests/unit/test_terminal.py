@@ -1,4 +1,4 @@
-"""Everything that a command prints goes through `rollcall.cli.terminal`."""
+"""Commands print only through `rollcall.cli.terminal`, which escapes control characters."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rollcall.cli.entry import command_errors
 from rollcall.cli.main import main
 
 COMMANDS = REPOSITORY / "rollcall" / "cli"
-OWN = {
+EXEMPT = {
     COMMANDS / "terminal.py",
-    COMMANDS / "missing_packages.py",  # runs without packages, and prints no text of others
+    COMMANDS / "missing_packages.py",  # runs without packages, and prints only its own text
 }
 SOURCES = sorted(
     {
@@ -28,18 +28,18 @@ SOURCES = sorted(
         *REPOSITORY.glob("devstack/*.py"),
         *REPOSITORY.glob("*.py"),
     }
-    - OWN
+    - EXEMPT
 )
 PRINTERS = {"print", "pprint", "echo", "secho", "echo_via_pager", "confirm", "prompt"}
 STREAMS = {"stdout", "stderr", "__stdout__", "__stderr__"}
-TRICK = "a\x1b]0;owned\x07\x9b\u202e\r\nb"
-SHOWN = r"a\x1b]0;owned\x07\x9b\u202e\r\nb"
+HOSTILE = "a\x1b]0;owned\x07\x9b\u202e\r\nb"
+ESCAPED = r"a\x1b]0;owned\x07\x9b\u202e\r\nb"
 
 SCRIPTS = [check.main, demo.main, students.main, trigger.main, worker.main, workload.main]
 
 
 def prints(path: Path) -> list[str]:
-    """What in a file could print: calls, streams, and what rich prints with."""
+    """Return the names in a file that could print: functions, streams and imports of rich."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
@@ -59,36 +59,33 @@ def test_no_other_module_prints(path: Path) -> None:
     assert prints(path) == []
 
 
-def test_the_search_finds_what_prints() -> None:
-    assert set(prints(COMMANDS / "terminal.py")) >= {
-        "echo",
-        "confirm",
-        "rich",
-    }
+def test_the_search_finds_printing_code() -> None:
+    assert set(prints(COMMANDS / "terminal.py")) >= {"echo", "confirm", "rich"}
 
 
 def commands(command: click.Command) -> list[click.Command]:
+    """Return a command and all its subcommands."""
     below = command.commands.values() if isinstance(command, click.Group) else ()
     return [command, *(each for inner in below for each in commands(inner))]
 
 
 @pytest.mark.parametrize("command", [*SCRIPTS, *commands(main)], ids=lambda command: command.name)
-def test_every_command_has_printable_usage_errors(command: click.Command) -> None:
+def test_usage_errors_of_every_command_are_escaped(command: click.Command) -> None:
     assert isinstance(command, terminal.Command)
-    result = CliRunner().invoke(command, [f"--{TRICK}", TRICK, TRICK, TRICK])
+    result = CliRunner().invoke(command, [f"--{HOSTILE}", HOSTILE, HOSTILE, HOSTILE])
     assert result.exit_code == 2
-    assert SHOWN in result.stderr
+    assert ESCAPED in result.stderr
     assert all(line.isprintable() for line in result.stderr.split("\n"))
 
 
-def test_lines_documents_and_cells_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal.say(TRICK)
-    terminal.say_fact(TRICK, right=True)
-    terminal.say_table(["video"], [(False, [TRICK])])
+def test_lines_json_and_table_cells_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.say(HOSTILE)
+    terminal.say_fact(HOSTILE, right=True)
+    terminal.say_table(["video"], [(False, [HOSTILE])])
     terminal.say_json({"name": "\x9b\u202e"})
     said = capsys.readouterr().out.split("\n")
-    assert said[:2] == [SHOWN, f"✓ {SHOWN}"]
-    assert SHOWN in said[3]
+    assert said[:2] == [ESCAPED, f"✓ {ESCAPED}"]
+    assert ESCAPED in said[3]
     assert said[4] == r'{"name": "\u009b\u202e"}'
 
 
@@ -98,7 +95,7 @@ def test_an_uncaught_error_of_a_command_is_escaped(capsys: pytest.CaptureFixture
     @click.command(cls=terminal.Command)
     @command_errors
     def broken() -> None:
-        raise ValueError(TRICK)
+        raise ValueError(HOSTILE)
 
     before = sys.excepthook
     try:

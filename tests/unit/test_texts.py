@@ -1,4 +1,4 @@
-"""Text files that come from other machines."""
+"""Decoding text files from other machines."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def test_the_end_of_file_of_dos_is_removed() -> None:
         ("a\ncafé".encode("latin-1"), "line 2 has the byte 0xe9. It was probably saved as Windows"),
         ("a\r\n\r\n“b”".encode("cp1252"), "line 3 has the byte 0x93"),
         ("a\rb\ré".encode("latin-1"), "line 3 has the byte 0xe9"),
-        (b"\xff\xfea\0b", "is not complete UTF-16-LE"),
-        (b"\xfe\xff\xd8\0", "is not complete UTF-16-BE"),
+        (b"\xff\xfea\0b", "is incomplete or damaged UTF-16-LE"),
+        (b"\xfe\xff\xd8\0", "is incomplete or damaged UTF-16-BE"),
         (b"PK\x03\x04\x14\0\x06\0", "is not a text file"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not a text file"),
         (b"a\0b", "is not a text file"),
         (b"\0" * 8, "is not a text file"),
     ],
 )
-def test_what_is_not_text_is_one_sentence_that_names_the_file(body: bytes, problem: str) -> None:
+def test_the_error_about_a_file_that_is_not_text_names_the_file(body: bytes, problem: str) -> None:
     with pytest.raises(TextError) as caught:
         decode_text(body, "mapping")
     assert str(caught.value).startswith("'mapping' ")
@@ -70,7 +70,7 @@ def test_what_is_not_text_is_one_sentence_that_names_the_file(body: bytes, probl
 
 
 @given(st.binary(max_size=60))
-def test_arbitrary_bytes_are_text_or_a_sentence(body: bytes) -> None:
+def test_arbitrary_bytes_are_text_or_a_text_error(body: bytes) -> None:
     said = ""
     try:
         said = "\r" * decode_text(body, "x").count("\r")
@@ -81,24 +81,24 @@ def test_arbitrary_bytes_are_text_or_a_sentence(body: bytes) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @given(text=st.text(st.characters(exclude_categories=["Cc", "Cs"], exclude_characters="\ufeff")))
-def test_text_comes_back(encoding: str, text: str) -> None:
+def test_text_survives_the_round_trip(encoding: str, text: str) -> None:
     assert decode_text(text.encode(encoding), "x") == text
 
 
-def test_a_folder_is_named(tmp_path: Path) -> None:
+def test_the_error_about_a_folder_names_it(tmp_path: Path) -> None:
     with pytest.raises(TextError, match="is a folder"):
         read_text(tmp_path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_about_a_missing_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(TextError, match=r"x' cannot be read: No such file"):
         read_text(tmp_path / "x")
     with pytest.raises(TextError, match="cannot be read"):
         read_text(tmp_path / "a\0b")
 
 
-def test_a_file_that_opens_and_cannot_be_read_is_named() -> None:
-    """Nothing is mapped at address 0, and the kernel says so."""
+def test_the_error_about_a_file_that_opens_but_cannot_be_read_names_it() -> None:
+    """Reading the memory of a process at address 0 fails, because nothing is mapped there."""
     with pytest.raises(TextError, match="'/proc/self/mem' cannot be read: Input/output error"):
         read_text(Path("/proc/self/mem"))
 
@@ -117,13 +117,13 @@ def test_names_are_the_same_in_every_unicode_form() -> None:
     assert same_names([NFC, "a", "b"], [NFD, "a"]) == {NFC: (NFD,), "a": ("a",), "b": ()}
 
 
-def test_the_same_bytes_come_first_and_nothing_is_taken_twice() -> None:
+def test_exactly_the_same_name_wins_and_no_name_matches_twice() -> None:
     assert same_names([NFC], [NFC, NFD]) == {NFC: (NFC,)}
     assert same_names([NFC, NFD], [NFC, NFD]) == {NFC: (NFC,), NFD: (NFD,)}
     assert same_names([NFC, NFD], [NFD]) == {NFC: (), NFD: (NFD,)}
 
 
 def test_several_names_of_one_form_are_all_returned() -> None:
-    """Three characters that are one in NFC: Angstrom, A with ring, and the two parts of it."""
+    """The Angstrom sign, A with ring, and A plus combining ring are the same in NFC."""
     forms = ("\u212b", "\u00c5", "A\u030a")
     assert same_names(forms[:1], forms[1:]) == {forms[0]: tuple(sorted(forms[1:]))}

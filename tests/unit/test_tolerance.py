@@ -1,4 +1,4 @@
-"""The tolerance that a gallery gets from its own people."""
+"""The tolerance that follows from the people of a gallery."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.tolerance import decision_for, gallery_tolerance
 from rollcall.core.types import Encodings
 
-EFFECTIVE = 40
-"""Real distances deviate as if encodings had so many independent numbers."""
+INDEPENDENT_NUMBERS = 40
+"""The distances between real encodings vary as if an encoding had this many independent numbers."""
 
 
 def encodings(count: int, alike: float = 1.0, seed: int = 1) -> Encodings:
-    """People who are this much as far apart as others."""
+    """Encodings of people. Their distances are `alike` times the usual distances."""
     made = np.zeros((count, DLIB.size))
     random = np.random.default_rng(seed)
-    made[:, :EFFECTIVE] = random.normal(
-        0, alike * 0.85 / np.sqrt(2 * EFFECTIVE), (count, EFFECTIVE)
+    made[:, :INDEPENDENT_NUMBERS] = random.normal(
+        0, alike * 0.85 / np.sqrt(2 * INDEPENDENT_NUMBERS), (count, INDEPENDENT_NUMBERS)
     )
     return made
 
@@ -35,7 +35,7 @@ def gallery(count: int, alike: float = 1.0, photos: int = 1) -> Gallery:
     return Gallery([f"p{i // photos}" for i in range(count * photos)], faces)
 
 
-def test_more_people_make_it_stricter() -> None:
+def test_more_people_make_the_tolerance_stricter() -> None:
     chosen = [gallery_tolerance(gallery(count), DLIB) for count in (1, 5, 20, 100, 1000)]
     tolerances = [each.tolerance for each in chosen]
     assert tolerances[0] == DLIB.tolerance
@@ -47,7 +47,7 @@ def test_more_people_make_it_stricter() -> None:
 
 
 @pytest.mark.parametrize("count", [5, 20, 100])
-def test_people_who_look_alike_make_it_stricter(count: int) -> None:
+def test_people_who_look_alike_make_the_tolerance_stricter(count: int) -> None:
     alike = gallery_tolerance(gallery(count, alike=0.8), DLIB).tolerance
     assert alike < gallery_tolerance(gallery(count), DLIB).tolerance - 0.03
 
@@ -58,7 +58,7 @@ def test_strangers_are_named_at_most_once_in_a_hundred_faces(count: int) -> None
     decision = decision_for(known, None, DLIB)
     matches = known.nearest(encodings(4000, seed=3))
     named = [m for m in matches if m and m.distance <= decision.tolerance and m.margin >= 0.02]
-    assert len(named) <= 60  # 40 are expected; the gallery is one of many
+    assert len(named) <= 60  # 40 are expected on average over many galleries
 
 
 def test_several_photos_of_a_person_are_taken_into_account() -> None:
@@ -67,14 +67,14 @@ def test_several_photos_of_a_person_are_taken_into_account() -> None:
     assert four.missed_rate < one.missed_rate
 
 
-def test_one_person_with_two_names_does_not_make_it_stricter_for_all() -> None:
+def test_one_person_with_two_names_hardly_changes_the_tolerance() -> None:
     known = gallery(20)
-    doubled = known.with_face("twin", known.encodings[0] + 0.01)
+    doubled = known.with_encoding("twin", known.encodings[0] + 0.01)
     changed = gallery_tolerance(doubled, DLIB).tolerance
     assert changed == pytest.approx(gallery_tolerance(known, DLIB).tolerance, abs=0.03)
 
 
-def test_a_fixed_tolerance_stays() -> None:
+def test_a_fixed_tolerance_is_kept() -> None:
     fixed = Gallery(["ada"] * 2, encodings(2), fixed_tolerance=0.6)
     assert gallery_tolerance(fixed, DLIB).tolerance == 0.6
     assert decision_for(fixed, None, DLIB).tolerance == 0.6
@@ -84,7 +84,7 @@ def test_a_fixed_tolerance_stays() -> None:
     assert gallery_tolerance(pickled, DLIB).false_name_rate > 0.05
 
 
-def test_a_chosen_tolerance_wins_and_its_rates_are_told() -> None:
+def test_the_users_tolerance_wins_and_has_its_own_rates() -> None:
     known = gallery(100)
     assert decision_for(known, 0.42, DLIB).tolerance == 0.42
     loose, tight = (gallery_tolerance(known, DLIB, chosen) for chosen in (0.6, 0.42))
@@ -94,7 +94,7 @@ def test_a_chosen_tolerance_wins_and_its_rates_are_told() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_hardly_anybody_is_known(count: int) -> None:
+def test_a_tiny_gallery_has_nearly_the_tolerance_of_its_space(count: int) -> None:
     known = gallery(count) if count else empty_gallery()
     assert 0.55 < gallery_tolerance(known, DLIB).tolerance <= 0.6
 
@@ -105,7 +105,7 @@ def test_equal_encodings_of_different_people_do_not_divide_by_zero() -> None:
 
 
 def test_another_space_has_tolerances_of_its_own() -> None:
-    """What is known of dlib's distances counts in proportion to the tolerance."""
+    """dlib's known distances are scaled by the ratio of the tolerances."""
     other = replace(DLIB, name="other", tolerance=1.2, strangers=None, same_person=None)
     twice = Gallery(gallery(20).names, 2 * gallery(20).encodings, "other")
     ours = gallery_tolerance(gallery(20), DLIB)
@@ -114,21 +114,21 @@ def test_another_space_has_tolerances_of_its_own() -> None:
     assert theirs.missed_rate == pytest.approx(ours.missed_rate, abs=0.01)
 
 
-def test_it_is_computed_once_and_kept_as_long_as_the_gallery(
+def test_the_tolerance_is_computed_once_and_cached_with_the_gallery(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     known = gallery(20)
     first = gallery_tolerance(known, DLIB)
-    monkeypatch.setattr(tolerance, "_computed", None)
+    monkeypatch.setattr(tolerance, "_compute", None)
     assert gallery_tolerance(known, DLIB) is first
-    assert known in tolerance._kept
-    kept = len(tolerance._kept)
+    assert known in tolerance._cache
+    kept = len(tolerance._cache)
     del known
     gc.collect()
-    assert len(tolerance._kept) < kept
+    assert len(tolerance._cache) < kept
 
 
-def test_of_a_large_gallery_a_sample_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_of_a_large_gallery_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = gallery_tolerance(gallery(1000), DLIB).tolerance
     monkeypatch.setattr(tolerance, "MAX_ENCODINGS", 500)
     compared = tolerance._sample(gallery(1000), np.random.default_rng(0))
@@ -142,8 +142,8 @@ def test_the_sentence_names_both_rates() -> None:
     assert "10 in 100 looks at known people" in text
 
 
-def test_a_person_under_two_names_does_not_make_the_gallery_stricter() -> None:
-    """Not even where that leaves few pairs of people, or none."""
+def test_one_person_with_two_names_does_not_make_a_small_gallery_stricter() -> None:
+    """This holds even if few or no pairs of people are left."""
     three = np.eye(3, DLIB.size) * 0.6
     plain = gallery_tolerance(Gallery(list("abc"), three), DLIB)
     twice = Gallery(list("abcd"), np.vstack([three, three[:1]]))
@@ -152,14 +152,14 @@ def test_a_person_under_two_names_does_not_make_the_gallery_stricter() -> None:
     assert gallery_tolerance(alike, DLIB).tolerance > 0.5
 
 
-def test_a_sample_of_one_person_is_no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sample_with_one_person_is_too_small_for_a_trial(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tolerance, "MAX_ENCODINGS", 100)
     encodings = np.random.default_rng(1).normal(0, 0.08, (900, DLIB.size))
     names = [name for name in "abc" for _ in range(300)]
     assert 0.4 < gallery_tolerance(Gallery(names, encodings), DLIB).tolerance <= 0.6
 
 
-def test_the_rate_of_a_tolerance_beyond_the_space_is_its_own() -> None:
+def test_a_tolerance_above_that_of_the_space_has_its_own_rate() -> None:
     people = Gallery(list("abcdefgh"), np.random.default_rng(2).normal(0, 0.06, (8, DLIB.size)))
     rates = [gallery_tolerance(people, DLIB, each).false_name_rate for each in (0.6, 0.8)]
     assert rates[1] > 2 * rates[0]

@@ -1,4 +1,4 @@
-"""Which ranges of an object are fetched."""
+"""Only those ranges of a video's object are fetched that are read, with few requests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo
 from rollcall.stores.memory import MemoryStore
-from rollcall.video.child import PartFile
-from rollcall.video.video_files import LARGEST_RANGE_BYTES, ObjectFile, WholeFile
+from rollcall.video.part_file import PartFile
+from rollcall.video.video_files import MAX_RANGE_BYTES, ObjectFile, WholeFile
 
 MIB = 1 << 20
 
 
 class CountingStore(MemoryStore):
-    """Remembers the ranges that were read."""
+    """A store that records the ranges that were read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +54,10 @@ def test_a_file_read_to_its_end_is_fetched_once_in_growing_ranges(
     assert len(store.ranges) <= 7
 
 
-def test_a_second_reader_gets_what_the_first_one_had(store: CountingStore, tmp_path: Path) -> None:
-    """The decoder's child may be another one by then."""
+def test_a_second_reader_gets_the_same_bytes_without_a_new_request(
+    store: CountingStore, tmp_path: Path
+) -> None:
+    """The second reader may be in another child process, which does not know about the first."""
     body = bytes(range(256)) * (9 * MIB // 256)
     store.write("b", "k", body, "", {})
     file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
@@ -67,7 +69,7 @@ def test_a_second_reader_gets_what_the_first_one_had(store: CountingStore, tmp_p
     assert store.fetched() == len(body)
 
 
-def test_a_jump_fetches_a_small_range_there(store: CountingStore, tmp_path: Path) -> None:
+def test_after_a_jump_a_small_range_is_fetched(store: CountingStore, tmp_path: Path) -> None:
     body = bytes(20 * MIB) + b"end"
     with opened(store, body, tmp_path) as file:
         file.read(10)
@@ -76,13 +78,15 @@ def test_a_jump_fetches_a_small_range_there(store: CountingStore, tmp_path: Path
     assert store.fetched() < 2 * MIB
 
 
-def test_a_read_of_everything_is_given_in_parts(store: CountingStore, tmp_path: Path) -> None:
-    body = bytes(LARGEST_RANGE_BYTES + MIB)
+def test_one_read_returns_at_most_the_largest_range(store: CountingStore, tmp_path: Path) -> None:
+    body = bytes(MAX_RANGE_BYTES + MIB)
     with opened(store, body, tmp_path) as file:
-        assert 0 < len(file.read(len(body))) <= LARGEST_RANGE_BYTES
+        assert 0 < len(file.read(len(body))) <= MAX_RANGE_BYTES
 
 
-def test_a_reader_that_never_ends_is_refused(store: CountingStore, tmp_path: Path) -> None:
+def test_a_reader_that_fetches_the_same_bytes_endlessly_is_refused(
+    store: CountingStore, tmp_path: Path
+) -> None:
     store.write("b", "k", bytes(4 * MIB), "", {})
     file = ObjectFile(store, store.head("b", "k"), tmp_path / "video", Stopwatch())
     for _ in range(60):

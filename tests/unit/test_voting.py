@@ -1,4 +1,4 @@
-"""From faces in frames to people in a video."""
+"""Turning faces in frames into people of a video."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from rollcall.core.decision import Decision
+from rollcall.core.decision import DecisionRule
 from rollcall.core.encoding_space import DLIB
-from rollcall.core.errors import VideoTooLarge
+from rollcall.core.errors import TooManyFaces
 from rollcall.core.types import Box, Face, FaceQuality, Match, Person, Recognition, Sighting
 from rollcall.core.voting import MAX_TRACKS, is_clear, people
 
-DECISION = Decision(DLIB, 0.6)
+RULE = DecisionRule(DLIB, 0.6)
 SAME_FACE_DISTANCE, CLEAR_MARGIN = DLIB.same_face_distance, DLIB.clear_margin
 BOX = Box(0, 200, 200, 0)
 GOOD = FaceQuality(200, 0.3, 0.0, 1.0)
@@ -31,7 +31,7 @@ def seen(
     *,
     followed: bool = False,
 ) -> Sighting:
-    """A good face at the point (x, y) of encoding space, nearest to `name`."""
+    """A good face that is nearest to `name`. Its encoding begins with x and y."""
     encoding = np.zeros(128)
     encoding[:2] = x, y
     match = None if name is None else Match(name, distance, margin)
@@ -46,8 +46,8 @@ def stranger(time_s: float, x: float, distance: float = 0.7) -> Sighting:
     return seen(time_s, x, "alice", distance)
 
 
-def found_in(sightings: Sequence[Sighting], decision: Decision = DECISION) -> tuple[Person, ...]:
-    """In a video that ends with its last look; a second lies between two looks."""
+def found_in(sightings: Sequence[Sighting], decision: DecisionRule = RULE) -> tuple[Person, ...]:
+    """The people in a video with a look at each sighting. The video ends at the last look."""
     looks_s = sorted({sighting.time_s for sighting in sightings})
     return people(sightings, decision, looks_s, looks_s[-1] if looks_s else 0.0)
 
@@ -96,10 +96,12 @@ def test_frames_beyond_the_tolerance_have_no_vote() -> None:
 def test_one_frame_just_within_the_tolerance_names_nobody_against_many() -> None:
     sightings = [seen(t, 0, "alice", 0.62) for t in range(3)]
     assert names(*sightings, seen(3, 0, "alice", 0.59)) == [""]
-    assert names(seen(0, 0, "alice", 0.62), seen(1, 0, "alice", 0.59)) == ["alice"], "half"
+    assert names(seen(0, 0, "alice", 0.62), seen(1, 0, "alice", 0.59)) == ["alice"], (
+        "half of the looks are enough"
+    )
 
 
-def test_a_toss_up_between_two_people_is_no_vote() -> None:
+def test_a_face_between_two_people_has_no_vote() -> None:
     assert names(seen(0, 0, "alice", 0.5, margin=0.001)) == [""]
 
 
@@ -121,7 +123,7 @@ def test_a_tie_goes_to_the_nearer(nearer: str) -> None:
     assert names(*(seen(t, 0, n, d) for t, (n, d) in enumerate(distances.items()))) == [nearer]
 
 
-def test_distance_is_that_of_the_name_that_won() -> None:
+def test_the_distance_is_the_one_to_the_winning_name() -> None:
     sightings = [seen(0, 0, "bob", 0.1), seen(1, 0, "alice", 0.5), seen(2, 0, "alice", 0.4)]
     (person,) = found_in(sightings)
     assert (person.name, person.distance) == ("alice", 0.4)
@@ -137,12 +139,12 @@ def test_someone_who_comes_back_is_one_person() -> None:
 # --- bad views
 
 
-def test_a_blurred_view_belongs_to_the_person_it_could_be() -> None:
+def test_a_blurred_view_joins_a_person_within_the_tolerance() -> None:
     blurred = stranger(1, SAME_FACE_DISTANCE + 0.1)
     assert summary([seen(0, 0, "alice"), blurred, seen(2, 0, "alice")]) == [("alice", 0, 2, 3)]
 
 
-def test_a_blurred_view_goes_to_the_nearer_of_two() -> None:
+def test_a_blurred_view_joins_the_nearer_of_two_people() -> None:
     found = found_in([seen(0, 0, "alice"), seen(0, 1.0, "bob"), stranger(1, 0.48)])
     assert [(person.name, person.frames) for person in found] == [("alice", 2), ("bob", 1)]
 
@@ -151,19 +153,19 @@ def test_a_view_beyond_the_tolerance_is_a_stranger() -> None:
     assert names(seen(0, 0, "alice"), stranger(1, 0.61)) == ["alice", ""]
 
 
-def test_nobody_is_in_a_picture_twice() -> None:
-    """Someone beside Alice is not a bad view of her."""
+def test_an_unclear_face_beside_a_person_is_somebody_else() -> None:
+    """A person next to Alice is not a bad view of Alice."""
     assert names(seen(0, 0, "alice"), stranger(0, 0.5)) == ["alice", ""]
 
 
-def test_of_two_bad_views_in_a_picture_the_nearer_is_taken() -> None:
+def test_of_two_bad_views_in_a_picture_the_nearer_joins_the_person() -> None:
     sightings = [seen(0, 0, "alice"), stranger(1, 0.55), seen(1, 0, "alice", 0.65, y=-0.5)]
     found = found_in(sightings)
     assert [(person.name, person.frames) for person in found] == [("alice", 2), ("", 1)]
     assert found[1].distance == pytest.approx(0.7)
 
 
-def test_a_bad_view_beside_an_absorbed_one_is_somebody_else() -> None:
+def test_a_bad_view_beside_one_that_has_joined_is_somebody_else() -> None:
     views = [seen(1, 0.0, "alice", 0.65, y=0.5), stranger(1, 0.5), stranger(2, 0.5)]
     found = found_in([seen(0, 0, "alice"), *views])
     assert sum(person.frames for person in found) == 4
@@ -184,7 +186,7 @@ def test_two_strangers_are_two_rows() -> None:
 
 
 def test_faces_of_one_picture_are_never_one_track() -> None:
-    """However alike two strangers are."""
+    """This holds however much two strangers look alike."""
     sightings = [stranger(t, x) for t in range(3) for x in (0.0, 0.1)]
     assert [person.frames for person in found_in(sightings)] == [3, 3]
 
@@ -194,8 +196,8 @@ def test_two_known_people_in_every_picture() -> None:
     assert summary([s for pair in pairs for s in pair]) == [("alice", 0, 2, 3), ("bob", 0, 2, 3)]
 
 
-def test_same_face_distance_is_a_border() -> None:
-    """Within it, the two sightings of a track vote together, and one vote of two is half."""
+def test_same_face_distance_separates_tracks() -> None:
+    """Within this distance both sightings are one track, and one vote of two is enough."""
     inside = [seen(0, 0, "bob", 0.59), seen(1, SAME_FACE_DISTANCE - 0.001, "alice", 0.55)]
     outside = [seen(0, 0, "bob", 0.59), seen(1, SAME_FACE_DISTANCE + 0.001, "alice", 0.55)]
     assert (len(names(*inside)), len(names(*outside))) == (1, 2)
@@ -215,7 +217,7 @@ def test_most_frames_first_then_the_nearest() -> None:
     assert names(*sightings) == ["often", "near", "far", ""]
 
 
-def test_nobody() -> None:
+def test_without_faces_there_are_no_people() -> None:
     assert found_in([]) == ()
 
 
@@ -227,7 +229,7 @@ def test_nobody() -> None:
         ([stranger(0, 0), seen(0, FAR, "bob")], "recognised"),
     ],
 )
-def test_status(sightings: list[Sighting], status: str) -> None:
+def test_the_status_of_a_video(sightings: list[Sighting], status: str) -> None:
     found = found_in(sightings)
     assert Recognition(found, tuple(sightings), 1, 1.0).status == status
 
@@ -251,34 +253,36 @@ def test_status(sightings: list[Sighting], status: str) -> None:
         ([not_judged(0)], False),
     ],
 )
-def test_clear(sightings: list[Sighting], clear: bool) -> None:
-    assert is_clear(sightings, DECISION) is clear
+def test_one_frame_is_enough_if_all_its_faces_are_clear(
+    sightings: list[Sighting], clear: bool
+) -> None:
+    assert is_clear(sightings, RULE) is clear
 
 
-def test_a_crowd_has_an_end() -> None:
+def test_the_number_of_different_faces_is_limited() -> None:
     crowd = [seen(0, FAR * n) for n in range(MAX_TRACKS)]
     assert len(found_in(crowd)) == MAX_TRACKS
-    with pytest.raises(VideoTooLarge, match=str(MAX_TRACKS)):
+    with pytest.raises(TooManyFaces, match=str(MAX_TRACKS)):
         found_in([*crowd, seen(0, -FAR)])
 
 
 # --- evidence
 
 
-def test_a_face_that_cannot_be_judged_is_nobody() -> None:
+def test_a_face_that_cannot_be_judged_is_left_out() -> None:
     assert found_in([not_judged(0), seen(1, 0, "alice")])[0].frames == 1
     assert found_in([not_judged(0)]) == ()
 
 
 def test_a_followed_face_extends_the_interval_and_has_no_vote() -> None:
-    """Its encoding is that of an earlier look, so it is not new evidence."""
+    """The encoding comes from an earlier look, so it must not be counted again."""
     followed = [seen(t, 0, "alice", followed=True) for t in (1, 2, 3)]
     others = [seen(t, 0, "bob", 0.55) for t in (4, 5)]
     (person,) = found_in([seen(0, 0, "alice", 0.5), *followed, *others])
     assert (person.name, person.frames) == ("bob", 6)
 
 
-def test_a_stricter_tolerance_names_fewer() -> None:
+def test_a_stricter_tolerance_names_fewer_people() -> None:
     sightings = [seen(0, 0, "alice", 0.55), seen(0, FAR, "bob", 0.45)]
-    strict = found_in(sightings, Decision(DLIB, 0.5))
+    strict = found_in(sightings, DecisionRule(DLIB, 0.5))
     assert [person.name for person in strict] == ["bob", ""]

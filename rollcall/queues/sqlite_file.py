@@ -1,4 +1,4 @@
-"""The inbox's file: its tables, who may read it, and who may work on it."""
+"""The file of the SQLite queue: its tables, its permissions, and its lock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from rollcall.core.errors import InboxUnavailable
 
 BUSY_TIMEOUT_S = 10
+"""How long a transaction waits for another process. Apart from the trigger, only `rollcall replay`
+writes to the file, and that takes milliseconds."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS work (
@@ -47,7 +49,7 @@ _COLUMNS = {
     "prefix": "TEXT NOT NULL DEFAULT ''",
     "turn": "INTEGER NOT NULL DEFAULT 0",
 }
-"""Columns that inboxes of earlier versions lack; `rollcall.queues.queue_order` explains them."""
+"""Columns that files of earlier versions lack; `rollcall.queues.queue_order` explains them."""
 
 _INDEXES = """
 DROP INDEX IF EXISTS work_due;
@@ -75,40 +77,45 @@ CREATE INDEX IF NOT EXISTS work_dead ON work (bucket, key, etag, received_s)
 CREATE INDEX IF NOT EXISTS work_found ON work (bucket, key, etag, uploaded_s)
     WHERE origin='reconcile';
 """
-"""Partial ones, so that the history of an object costs nothing once it is done."""
+"""Most are partial indexes, so that a long history of finished work does not slow down claims."""
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """The database, made when it is missing, readable by its owner alone: it holds names of videos.
+    """Open the database, and create or upgrade it if necessary.
 
-    WAL and synchronous=FULL: what was committed is on disk. Raises InboxUnavailable.
+    Raises InboxUnavailable.
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Names of videos are personal data, so only the owner may read the file. SQLite gives the
+        # -wal and -shm files the same permissions.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(
             path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
+            # In WAL mode, only synchronous=FULL writes each commit to the disk before it returns.
+            # With NORMAL, a power failure could lose events that were acknowledged already.
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            _bring_up_to_date(db)
+            _upgrade(db)
         except sqlite3.Error:
             db.close()
             raise
         return db
 
 
-def _bring_up_to_date(db: sqlite3.Connection) -> None:
-    """Also when another process does the same just now."""
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Create missing tables, columns and indexes. Two processes may do so at the same time."""
     db.executescript(f"BEGIN IMMEDIATE; {_TABLES} COMMIT;")
     db.execute("BEGIN IMMEDIATE")
     present = {row[1] for row in db.execute("PRAGMA table_info(work)")}
-    for name, kind in _COLUMNS.items():
+    for name, declaration in _COLUMNS.items():
         if name not in present:
-            db.execute(f"ALTER TABLE work ADD COLUMN {name} {kind}")
+            db.execute(f"ALTER TABLE work ADD COLUMN {name} {declaration}")
     if "prefix" not in present:
         db.execute("UPDATE work SET prefix=substr(key, 1, instr(key, '/')) WHERE state='queued'")
+    # Not executescript: it would commit the transaction first.
     for statement in filter(None, map(str.strip, _INDEXES.split(";"))):
         db.execute(statement)
     db.execute("COMMIT")
@@ -116,38 +123,33 @@ def _bring_up_to_date(db: sqlite3.Connection) -> None:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns what the disk does into InboxUnavailable."""
+    """Raise errors of SQLite and of the disk as InboxUnavailable."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
         raise InboxUnavailable(
-            f"the inbox {str(path)!r} cannot be used ({error}); check the disk's space and rights"
+            f"the inbox {str(path)!r} cannot be used ({error}); check free space and permissions"
         ) from error
 
 
-class InboxOwner:
-    """The right to work on an inbox, held by one process at a time.
+@contextmanager
+def own_file(path: Path) -> Iterator[None]:
+    """Hold the lock file of an inbox. Raises InboxUnavailable if another process holds it.
 
-    The kernel takes it back when that process dies, however it dies.
+    The kernel releases the lock when the process that holds it ends, even after SIGKILL.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + ".lock")
-        self._handle = -1
-
-    def __enter__(self) -> InboxOwner:
-        with disk_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock_path = path.with_name(path.name + ".lock")
+    with disk_errors(lock_path):
+        lock_path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            os.close(self._handle)
             raise InboxUnavailable(
-                f"another trigger works on the inbox {str(self._path.with_suffix(''))!r};"
-                " stop it, or give this one an INBOX of its own"
+                f"another trigger already uses the inbox {str(path)!r};"
+                " stop it, or set INBOX to another file"
             ) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._handle)
+        yield
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""What a pump and its leases do between polls, on a real queue over HTTP."""
+"""A consumer of an SQS queue, and its leases, over HTTP."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import pytest
 from support.queues import Queues
 from support.waiting import wait_until
 
-from rollcall.core.retry import Verdict
+from rollcall.core.retry import AttemptResult, RetryPolicy
+from rollcall.queues.consumer import Consumer
 from rollcall.stores.boto import sqs_client
 from rollcall.stores.sqs import Message, SqsQueue
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters
 from rollcall.worker.leases import Leases
-from rollcall.worker.pump import Pump
+from rollcall.worker.queue_source import QUEUE_WAITS, QueueSource
 from rollcall.worker.result_files import ResultFiles
 
 
@@ -24,31 +25,34 @@ def queues(moto_url: str, tmp_path: Path) -> Queues:
     return Queues(moto_url, tmp_path)
 
 
-def test_a_stop_takes_nothing_that_it_would_only_give_back(queues: Queues) -> None:
-    """Its poller waits for the one slot; the second message stays as if never delivered."""
+def test_no_message_is_received_after_a_stop(queues: Queues) -> None:
+    """The consumer waits for its only slot when it is stopped. Then the second message stays."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def handle(message: Message) -> Verdict:
+    def handle(message: Message) -> AttemptResult:
         begun.set()
         go_on.wait(60)
-        return Verdict("done", "done")
+        return AttemptResult("done", "done")
 
-    ResultFiles(queues.folder)  # makes the folder
+    ResultFiles(queues.folder)  # creates the folder
     dead = DeadLetters(queues.dead, Counters(queues.folder))
-    pump = Pump(queues.input, handle, dead, slots=1, max_attempts=3, visibility_s=60)
+    source = QueueSource(queues.input, dead, visibility_s=60)
+    consumer = Consumer(source, handle, RetryPolicy(), slots=1, waits=QUEUE_WAITS)
     queues.input.send("first", {})
-    pump.start()
+    source.start()
+    consumer.start()
     assert begun.wait(60)
     queues.input.send("second", {})
-    pump.no_more()
+    consumer.halt()
     go_on.set()
-    pump.join()
+    consumer.stop()
+    source.close()
     (left,) = queues.input.receive(10, 5, 60)
     assert (left.body, left.deliveries) == ("second", 1)
 
 
 class OneSlow(SqsQueue):
-    """Extensions of the body `slow` get no answer until the end of the test."""
+    """A queue that does not answer extensions of the message `slow` until `go_on` is set."""
 
     def __init__(self, queues: Queues) -> None:
         super().__init__(sqs_client(queues.settings), queues.input.url)
@@ -63,7 +67,7 @@ class OneSlow(SqsQueue):
         self.extended.append(message.body)
 
 
-def test_one_slow_extension_holds_up_no_other_message(queues: Queues) -> None:
+def test_one_slow_extension_does_not_delay_other_messages(queues: Queues) -> None:
     for body in ("slow", "quick"):
         queues.input.send(body, {})
     queue = OneSlow(queues)
@@ -74,7 +78,7 @@ def test_one_slow_extension_holds_up_no_other_message(queues: Queues) -> None:
 
     def work_on_another() -> None:
         with leases.held(quick):
-            wait_until(lambda: queue.extended.count("quick") >= 2, "its extensions")
+            wait_until(lambda: queue.extended.count("quick") >= 2, "two extensions of `quick`")
         ended.set()
 
     with leases.held(slow):

@@ -1,0 +1,45 @@
+"""Parts that tests of work queues share: a clock that stands still, events, and shortcuts."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from rollcall.core.protocols import WorkQueue
+from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.core.work import Work
+
+T0 = 1_795_237_499.0
+LEASE_S = 100.0
+HOUR_S = 3600.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = T0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def video(key: str = "a.mp4", event_id: str = "1", etag: str = "e1", at_s: float = T0) -> VideoRef:
+    event_time = datetime.fromtimestamp(at_s, UTC).isoformat().replace("+00:00", "Z")
+    return VideoRef("videos", key, "v1", etag, event_id=event_id, event_time=event_time)
+
+
+def listed(key: str = "a.mp4", etag: str = "e1", at_s: float = T0) -> ObjectInfo:
+    return ObjectInfo("videos", key, 10, etag, "v1", at_s)
+
+
+def claim(queue: WorkQueue) -> Work | None:
+    return queue.claim(LEASE_S)
+
+
+def claimed(queue: WorkQueue) -> Work:
+    work = claim(queue)
+    assert work is not None
+    return work
+
+
+def states(queue: WorkQueue) -> dict[str, int]:
+    """The counts that are not 0."""
+    return {state: count for state, count in queue.counts().items() if count}
