@@ -49,13 +49,8 @@ def run_up(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StartFailed(f"cannot create the folder {str(folder)!r}: {error.strerror}") from error
-    gallery_file = _gallery(encodings)
-    settings = chosen or Settings()
-    space = space_of(settings)
-    known = read_gallery(gallery_file, space)
-    say_block(describe_gallery(gallery_file, known), err=True)
-    if len(known):
-        say(str(gallery_tolerance(known, space, settings.tolerance)), err=True)
+    gallery_file, settings = _gallery(encodings), chosen or Settings()
+    _describe_gallery(gallery_file, settings)
     earlier = folder / "gallery.npz"
     if not encodings and earlier.is_file():
         say(
@@ -64,10 +59,7 @@ def run_up(
             err=True,
         )
     try:
-        overrides = {
-            "ENCODINGS": str(gallery_file.path.resolve()),
-            **_refresh(chosen or Settings()),
-        }
+        overrides = {"ENCODINGS": str(gallery_file.path.resolve()), **_refresh(settings)}
         with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
             # If the user has set a token, it is not printed, because terminals keep their output.
@@ -77,6 +69,15 @@ def run_up(
             _wait(stack, pause)
     except KeyboardInterrupt:
         say("stopped")
+
+
+def _describe_gallery(gallery_file: GalleryFile, settings: Settings) -> None:
+    """Print which gallery is used, and its tolerance unless it is empty."""
+    space = space_of(settings)
+    known = read_gallery(gallery_file, space)
+    say_block(describe_gallery(gallery_file, known), err=True)
+    if len(known):
+        say(str(gallery_tolerance(known, space, settings.tolerance)), err=True)
 
 
 def _refresh(chosen: Settings) -> dict[str, str]:

@@ -187,10 +187,11 @@ class TransientError(RollcallError):
     code = "unavailable"
     status = 503
     retryable = True
+    default_retry_after_s: ClassVar[int] = 5
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+    def __init__(self, message: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(message)
-        self.retry_after_s = retry_after_s
+        self.retry_after_s = self.default_retry_after_s if retry_after_s is None else retry_after_s
 
 
 class StoreUnavailable(TransientError):
@@ -207,9 +208,7 @@ class StoreMisconfigured(TransientError):
     """
 
     code = "store_misconfigured"
-
-    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    default_retry_after_s = 60
 
 
 class CallNotSigned(TransientError):
@@ -220,9 +219,7 @@ class CallNotSigned(TransientError):
 
     code = "not_signed"
     status = 401
-
-    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    default_retry_after_s = 60
 
 
 class FunctionBusy(TransientError):
@@ -235,9 +232,7 @@ class GalleryUnavailable(TransientError):
     """A function that has never loaded its gallery cannot recognise anybody."""
 
     code = "gallery_unavailable"
-
-    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    default_retry_after_s = 60
 
 
 class ObjectChanged(TransientError):
@@ -248,9 +243,7 @@ class ObjectChanged(TransientError):
     """
 
     code = "changed"
-
-    def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    default_retry_after_s = 1
 
 
 class DecoderCrashed(TransientError):
@@ -273,9 +266,7 @@ class ScratchUnavailable(TransientError):
     """The pipeline cannot store the video in the temporary folder."""
 
     code = "scratch_unavailable"
-
-    def __init__(self, message: str, *, retry_after_s: int = 60) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    default_retry_after_s = 60
 
 
 class ShuttingDown(TransientError):
