@@ -1,7 +1,7 @@
 """Measures `SCAN=auto` on long 720p videos: speed (in multiples of real time), CPU and memory.
 
-Each video is recognised by a new process on all cores. There is no reference, because the course
-projects' flow looks at every second. Run alone: `make bench ONLY=auto`.
+Each video is recognised by a new process on all cores. The reference flow does not take
+part, because it searches every second. Run alone: `make bench ONLY=auto`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measures how many milliseconds of CPU time four flows need for one clip.
 
-- reference: what course projects do (`reference.py`)
+- reference: a typical script with ffmpeg and face_recognition (`reference.py`)
 - rollcall: Rollcall as it ships, which decodes videos in a child process
 - one process: Rollcall with decoding in the same process, to show what the child process costs
 - bare: only the library calls that are needed (`bare.py`)

@@ -1,6 +1,6 @@
 """Measures the CPU time of a process from its start to its first answer, in milliseconds.
 
-The reference is only the import of `face_recognition`, which every course project needs. Run alone:
+The reference is only the import of `face_recognition`, which typical scripts need. Run alone:
 `make bench ONLY=cold_start`.
 """
 

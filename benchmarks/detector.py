@@ -1,6 +1,6 @@
 """Measures how many faces CenterFace and dlib's detectors find, and how many ms of CPU they need.
 
-The first table compares detectors; those that course projects use are the reference. The second
+The first table compares detectors; those that typical scripts use are the reference. The second
 table shows the percentage of faces that Rollcall finds, by the width of the face (in pixels, in
 720p frames). The pictures come from scikit-image (an astronaut, and things without faces) and from
 the folder `groups` beside the data, where `faces.json` says how many faces each picture shows.

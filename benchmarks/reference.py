@@ -1,4 +1,4 @@
-"""The reference flow with which Rollcall is compared. It does what course projects do.
+"""The reference flow with which Rollcall is compared. It does what typical scripts do.
 
 The `ffmpeg` program writes a JPEG for each second, `face_recognition` searches the JPEGs until it
 finds a face, and the gallery is a pickle that is read again for every video.
@@ -20,7 +20,7 @@ def recognise(video: Path, gallery: Path) -> str:
         argv = ["ffmpeg", "-loglevel", "error", "-i", str(video), "-r", "1"]
         subprocess.run([*argv, f"{folder}/%03d.jpeg"], check=True, stdin=subprocess.DEVNULL)
         with open(gallery, "rb") as file:
-            known = pickle.load(file)  # noqa: S301 - course projects do this
+            known = pickle.load(file)  # noqa: S301 - typical scripts do this
         for picture in sorted(Path(folder).iterdir()):
             encodings = face_recognition.face_encodings(
                 face_recognition.load_image_file(str(picture))

@@ -1,6 +1,6 @@
 """The reference flow as a warm function that gets an event and writes a CSV to the output bucket.
 
-It does what course projects do: it downloads the whole object to a temporary folder, runs
+It does what typical functions do: it downloads the whole object to a temporary folder, runs
 `benchmarks.reference`, and queries DynamoDB for the person. Each worker creates its clients once.
 The statuses in its answers are those that the trigger expects. `stacks.py` runs it with gunicorn.
 """

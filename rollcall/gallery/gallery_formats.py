@@ -1,8 +1,8 @@
 """Turns bytes into galleries, and galleries into bytes.
 
-The native format is `.npz`. Pickles, which courses use, are only read. A gallery may come from
-somebody else, so no memory is allocated before the sizes that the file claims (in the ZIP directory
-and in each array's header) were compared with the size of the file.
+The native format is `.npz`. Pickles, which many tutorials use, are only read. A gallery may come
+from somebody else, so no memory is allocated before the sizes that the file claims (in the ZIP
+directory and in each array's header) were compared with the size of the file.
 """
 
 from __future__ import annotations

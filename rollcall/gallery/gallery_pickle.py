@@ -1,6 +1,6 @@
 """Reads pickled galleries (decision 0032). Courses and tutorials use these layouts:
 
-- a dict of two columns, with keys such as "name" and "encoding" (the course) or "names" and
+- a dict of two columns, with keys such as "name" and "encoding" or "names" and
   "encodings" (PyImageSearch);
 - a pair of two columns, in either order;
 - a dict from each name to one encoding or to several.
@@ -60,7 +60,7 @@ def parse_pickle(body: bytes) -> Gallery:
 def _build_gallery(document: Any, size_bytes: int) -> Gallery:
     people, rows = _find_layout(document)
     names = [name for name, _ in people]
-    # A course's gallery keeps the tolerance of dlib's space (0.6), which its users expect.
+    # A pickled gallery keeps the tolerance of dlib's space (0.6), which its users expect.
     if rows is not None:
         _check_fits(len(names), size_bytes)
         return Gallery(names, _stack(rows, len(names)), fixed_tolerance=DLIB.tolerance)

@@ -190,7 +190,7 @@ def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> N
     assert "at most 10 bytes" in refused(pickled([]))
 
 
-# --- the course's pickle
+# --- pickled galleries
 
 ROWS: dict[str, object] = {
     "arrays": list(POINTS),
