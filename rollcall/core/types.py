@@ -36,6 +36,8 @@ class VideoRef:
     event_name: str = "ObjectCreated:Put"
     event_time: str = ""
     given_work_id: str = ""
+    traceparent: str = ""
+    """The trace that the event belongs to (W3C Trace Context); it identifies no work."""
 
     @property
     def work_id(self) -> str:

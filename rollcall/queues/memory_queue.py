@@ -13,6 +13,7 @@ from typing import Any
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import WORK_STATES, BadEventRecord, Work
+from rollcall.database.steady_clock import SteadyClock
 from rollcall.queues.queue_order import (
     BEHIND,
     IN_LINE,
@@ -38,7 +39,6 @@ from rollcall.queues.queue_rules import (
     work_for_event,
     work_for_object,
 )
-from rollcall.queues.steady_clock import SteadyClock
 
 
 @dataclass(slots=True)

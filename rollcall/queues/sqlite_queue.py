@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import WORK_STATES, BadEventRecord, Work
+from rollcall.database.steady_clock import SteadyClock
 from rollcall.queues import sqlite_rows
 from rollcall.queues.queue_order import FairOrder, prefix_of
 from rollcall.queues.queue_rules import (
@@ -32,7 +33,6 @@ from rollcall.queues.queue_rules import (
     work_for_object,
 )
 from rollcall.queues.sqlite_file import disk_errors, open_database, own_file
-from rollcall.queues.steady_clock import SteadyClock
 
 _FIELDS = ", ".join(Work.__slots__)
 

@@ -18,10 +18,11 @@ MAY_IMPORT = {
     "video": "core numpy av",
     "gallery": "core locks atomic_files numpy PIL",
     "stores": "core numpy boto3 botocore",
-    "queues": "core",
+    "database": "core sqlalchemy alembic psycopg",
+    "queues": "core database sqlalchemy",
     "recognition": "core numpy",
     "function": "core pipeline logs flask werkzeug",
-    "trigger": "core stores queues http_client logs"
+    "trigger": "core stores database queues http_client logs"
     " flask werkzeug markupsafe waitress prometheus_client cryptography",
     "worker": "core stores queues gallery locks atomic_files",
 }

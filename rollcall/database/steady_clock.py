@@ -1,4 +1,4 @@
-"""The clock of the work queues."""
+"""The clock of the work queues and of SQLite databases."""
 
 from __future__ import annotations
 

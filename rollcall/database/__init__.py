@@ -1,0 +1,1 @@
+"""The database behind the trigger: SQLite by default, PostgreSQL for several triggers."""

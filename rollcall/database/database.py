@@ -1,0 +1,198 @@
+"""A connection pool for SQLite or PostgreSQL, with transactions, a clock and our errors."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from rollcall.core.errors import InboxUnavailable
+from rollcall.database.steady_clock import SteadyClock
+
+Result = TypeVar("Result")
+
+SQLITE = "sqlite:///"
+IN_MEMORY = "sqlite://"
+POSTGRESQL = ("postgresql://", "postgres://")
+
+BUSY_TIMEOUT_S = 10
+"""How long a transaction in SQLite waits for another process. Apart from the trigger, only commands
+such as `rollcall replay` write to the file, and that takes milliseconds."""
+
+CONNECTIONS = 8
+"""Limit on the open connections of one process."""
+
+MAX_TRIES = 5
+"""How often a transaction is run if PostgreSQL ends it because of a deadlock."""
+
+_REPEATABLE = frozenset({"40001", "40P01"})
+"""SQLSTATE of a serialization failure and of a deadlock."""
+
+_PASSWORD = re.compile(r"//[^/@]*@")
+
+_POSTGRESQL_OPTIONS = {
+    "connect_timeout": 5,
+    # A connection whose peer has vanished fails after about 10 s, instead of hours.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "rollcall",
+    "options": "-c statement_timeout=30s -c lock_timeout=10s"
+    " -c idle_in_transaction_session_timeout=60s",
+}
+"""Defaults of libpq's parameters. The same parameters in DATABASE_URL replace them."""
+
+
+class Database:
+    """One database. Safe to share between threads.
+
+    `clock` replaces the database's clock in tests; its unit is seconds of Unix time.
+    """
+
+    def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
+        self.shared = url.startswith(POSTGRESQL)
+        """Whether several triggers may use the database at the same time."""
+        self.path = None if self.shared or url == IN_MEMORY else Path(url.removeprefix(SQLITE))
+        """The file of an SQLite database."""
+        self.name = _PASSWORD.sub("//", url) if self.path is None else repr(str(self.path))
+        """The database's name in messages, without its password."""
+        self._clock = clock if self.shared else clock or SteadyClock()
+        self._writer = threading.RLock()
+        """SQLite has one writer at a time. Threads wait for each other here, because SQLite would
+        poll."""
+        self.engine = self._postgresql(url) if self.shared else self._sqlite()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def now_s(self, connection: Connection) -> float:
+        """The time of the database's clock.
+
+        SQLite has no clock of its own, so there the time is that of this process, which is not
+        affected when the system's clock is set (docs/decisions/0021).
+        """
+        if self._clock:
+            return self._clock()
+        now_s: float = connection.execute(_NOW).scalar_one()
+        return now_s
+
+    def run(self, change: Callable[[Connection], Result]) -> Result:
+        """Run `change` in a transaction, which is on the disk when this method returns.
+
+        `change` is run again if the database ended the transaction because of a deadlock, so it
+        must have no other effects. Raises InboxUnavailable.
+        """
+        for left in reversed(range(MAX_TRIES)):
+            try:
+                with self.transaction() as connection:
+                    return change(connection)
+            except InboxUnavailable as error:
+                if left == 0 or _sqlstate(error.__cause__) not in _REPEATABLE:
+                    raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end of the block. Raises InboxUnavailable."""
+        if self.shared:
+            with self._errors(), self.engine.begin() as connection:
+                yield connection
+        else:
+            with self._writer, self._errors(), self.engine.connect() as connection:
+                # IMMEDIATE waits for the write lock. A transaction that began with a read would
+                # fail at its first write if another process had written since the read.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                except BaseException:
+                    connection.rollback()
+                    raise
+                connection.commit()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for queries. Raises InboxUnavailable.
+
+        Readers do not wait for writers, except in an SQLite database in memory, where all threads
+        share one connection.
+        """
+        lock = self._writer if self.path is None and not self.shared else nullcontext()
+        with lock, self._errors(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, OSError) as error:
+            cause = getattr(error, "orig", None) or error
+            what = " ".join(str(cause).split())
+            hint = "check that the server runs" if self.shared else "check space and permissions"
+            message = f"the database {self.name} cannot be used ({what}); {hint}"
+            raise InboxUnavailable(message) from error
+
+    def _sqlite(self) -> Engine:
+        if self.path is None:
+            engine = create_engine(
+                "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+            )
+        else:
+            with self._errors():
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                # Names of videos are personal data, so only the owner may read the file. SQLite
+                # gives the -wal and -shm files the same permissions.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            engine = create_engine(
+                f"{SQLITE}{self.path}",
+                pool_size=CONNECTIONS,
+                max_overflow=0,
+                connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+            )
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+
+    def _postgresql(self, url: str) -> Engine:
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+
+        with self._errors():
+            options = {**_POSTGRESQL_OPTIONS, **conninfo_to_dict(url)}
+
+        def connect() -> psycopg.Connection[Any]:
+            return psycopg.connect(**options)  # type: ignore[arg-type]
+
+        # SQLAlchemy does not accept URLs with several hosts, so libpq parses the URL.
+        return create_engine(
+            "postgresql+psycopg://",
+            creator=connect,
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_recycle=300,
+        )
+
+
+_NOW = text("SELECT extract(epoch FROM clock_timestamp())::double precision")
+
+
+def _prepare_sqlite(connection: Any, record: object) -> None:
+    # Transactions begin explicitly, with BEGIN IMMEDIATE.
+    connection.isolation_level = None
+    # In WAL mode, only synchronous=FULL writes each commit to the disk before it returns. With
+    # NORMAL, a power failure could lose events that were acknowledged already.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    if isinstance(error, DBAPIError):
+        return getattr(error.orig, "sqlstate", None) or ""
+    return ""

@@ -1,0 +1,249 @@
+"""The tables of the database, for SQLite and PostgreSQL.
+
+All times are Unix times in seconds. A row of `work` is small and short-lived: when the work ends,
+its row moves to `finished`, so claims never pass old rows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData()
+
+_ID: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
+_TIME: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
+# Keys are compared by their bytes in both databases.
+_KEY: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+def _id() -> Column[int]:
+    return Column("id", _ID, primary_key=True, autoincrement=True)
+
+
+def _text(name: str) -> Column[str]:
+    return Column(name, Text, nullable=False, server_default="")
+
+
+def _key(name: str) -> Column[str]:
+    return Column(name, _KEY, nullable=False)
+
+
+def _time(name: str) -> Column[float]:
+    return Column(name, _TIME, nullable=False, server_default=text("0"))
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default=text("0"))
+
+
+def _facts() -> tuple[Column[str] | Column[float] | Column[int], ...]:
+    """The columns that `work` and `finished` share."""
+    return (
+        _key("identity"),
+        _key("bucket"),
+        _key("key"),
+        _text("version_id"),
+        _text("etag"),
+        _text("event_name"),
+        _time("uploaded_s"),
+        _text("origin"),
+        _text("state"),
+        _number("attempts"),
+        _number("calls"),
+        _time("received_s"),
+        _time("changed_s"),
+        _text("code"),
+        _text("message"),
+        _text("traceparent"),
+    )
+
+
+seen_event = Table(
+    "seen_event",
+    metadata,
+    Column("identity", _KEY, primary_key=True),
+)
+"""The identity of each event whose work is in `work` or `finished`. The primary key makes sure that
+two triggers cannot both queue the same event."""
+
+work = Table(
+    "work",
+    metadata,
+    _id(),
+    *_facts(),
+    _time("due_s"),
+    _time("lease_until_s"),
+    _number("stage"),
+    _key("prefix"),
+    _number("turn"),
+    CheckConstraint("state IN ('queued', 'running')", name="work_state"),
+    # An id must not be used again after its row has moved to `finished`.
+    sqlite_autoincrement=True,
+)
+"""Queued and running work. `rollcall.queues.queue_order` explains stage, prefix and turn."""
+
+_NEW = "state='queued' AND stage=1 AND attempts=0"
+_RETRIES = "state='queued' AND stage=1 AND attempts>0"
+
+
+def _work_index(name: str, *columns: str, where: str, unique: bool = False) -> None:
+    condition = text(where)
+    Index(
+        name,
+        *(work.c[column] for column in columns),
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+# Running work stays in stage 1, so this index also allows only one running call for each object.
+_work_index("work_ahead", "bucket", "key", where="stage=1", unique=True)
+_work_index("work_new", "turn", "id", where=_NEW)
+_work_index("work_again", "turn", "id", where=_RETRIES)
+_work_index("work_new_prefix", "prefix", "turn", where=_NEW)
+_work_index("work_again_prefix", "prefix", "turn", where=_RETRIES)
+_work_index("work_resting", "due_s", "id", where="state='queued' AND stage=0")
+_work_index("work_behind", "bucket", "key", "id", where="state='queued' AND stage=2")
+_work_index("work_running", "lease_until_s", where="state='running'")
+Index("work_object", work.c.bucket, work.c.key)
+
+finished = Table(
+    "finished",
+    metadata,
+    Column("id", _ID, primary_key=True, autoincrement=False),
+    *_facts(),
+    CheckConstraint("state IN ('done', 'dead')", name="finished_state"),
+)
+"""Work that is done, and dead letters."""
+
+Index("finished_changed", finished.c.changed_s, finished.c.id)
+Index(
+    "finished_dead",
+    finished.c.bucket,
+    finished.c.key,
+    sqlite_where=text("state='dead'"),
+    postgresql_where=text("state='dead'"),
+)
+Index(
+    "finished_dead_changed",
+    finished.c.changed_s,
+    finished.c.id,
+    sqlite_where=text("state='dead'"),
+    postgresql_where=text("state='dead'"),
+)
+Index("finished_object", finished.c.bucket, finished.c.key)
+
+found_upload = Table(
+    "found_upload",
+    metadata,
+    _id(),
+    _key("bucket"),
+    _key("key"),
+    _text("etag"),
+    _time("uploaded_s"),
+    _time("found_s"),
+)
+"""Each time that the reconciler queued an upload because it had no result."""
+
+Index("found_upload_object", found_upload.c.bucket, found_upload.c.key, found_upload.c.etag)
+Index("found_upload_time", found_upload.c.found_s)
+
+bad_event = Table(
+    "bad_event",
+    metadata,
+    _id(),
+    _time("received_s"),
+    _text("reason"),
+    Column("body", LargeBinary, nullable=False),
+)
+
+tally = Table(
+    "tally",
+    metadata,
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("state", Text, primary_key=True),
+    Column("code", Text, primary_key=True),
+    _number("count"),
+)
+"""How much work is in each state, by code where the state is done or dead; `bad` counts bad events.
+
+A count is the sum over all slots. Each process adds to the row of its own slot, because triggers
+that change the same row would have to wait for each other's commits.
+"""
+
+listed_video = Table(
+    "listed_video",
+    metadata,
+    Column("bucket", _KEY, primary_key=True),
+    Column("key", _KEY, primary_key=True),
+    _key("result_key"),
+    _text("version_id"),
+    _text("etag"),
+    _number("size_bytes"),
+    _time("modified_s"),
+    _number("scan"),
+)
+"""The videos of the input bucket as the reconciler last listed them; `scan` numbers its scans."""
+
+Index("listed_video_result", listed_video.c.result_key)
+
+listed_result = Table(
+    "listed_result",
+    metadata,
+    Column("bucket", _KEY, primary_key=True),
+    Column("key", _KEY, primary_key=True),
+    _text("etag"),
+    _time("modified_s"),
+    Column("source_etag", Text),
+    _number("scan"),
+)
+"""The objects of the output bucket as the reconciler last listed them. `source_etag` is the etag of
+the video that a result was made from; NULL if it has not been read since the result changed."""
+
+notice = Table(
+    "notice",
+    metadata,
+    _id(),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    _text("state"),
+    _number("attempts"),
+    _number("calls"),
+    _time("due_s"),
+    _time("lease_until_s"),
+    _time("created_s"),
+    _time("changed_s"),
+    _text("code"),
+    _text("message"),
+    CheckConstraint("state IN ('queued', 'running', 'dead')", name="notice_state"),
+)
+"""The outbox: messages for RESULT_WEBHOOK_URL that are not delivered yet, and those given up."""
+
+Index(
+    "notice_due",
+    notice.c.due_s,
+    notice.c.id,
+    sqlite_where=text("state='queued'"),
+    postgresql_where=text("state='queued'"),
+)
+Index(
+    "notice_running",
+    notice.c.lease_until_s,
+    sqlite_where=text("state='running'"),
+    postgresql_where=text("state='running'"),
+)
