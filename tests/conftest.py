@@ -11,6 +11,7 @@ import botocore.session
 import pytest
 from support.needs import REPOSITORY, classroom_folder, need
 from support.one_at_a_time import one_at_a_time
+from support.postgres import FreshDatabases, running_postgres
 
 from devstack.ceph import ProgramsMissing, check_programs
 from devstack.demo import sample_folder
@@ -49,6 +50,20 @@ def moto_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         store = EmbeddedStore(Place(tmp_path_factory.mktemp("moto"), os.environ, processes))
         store.start()
         yield store.url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[FreshDatabases]:
+    """A PostgreSQL server for all tests of this process."""
+    with running_postgres() as server:
+        yield FreshDatabases(server)
+
+
+@pytest.fixture
+def postgres_url(postgres: FreshDatabases) -> Iterator[str]:
+    """The URL of a fresh PostgreSQL database with Rollcall's tables."""
+    with postgres.url() as url:
+        yield url
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
