@@ -78,7 +78,7 @@ class OpenFaasStack(LocalStack):
         return {
             "OPENFAAS_GATEWAY": self._gateway,
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
-            "INBOX": str(self.folder / "inbox.sqlite3"),
+            "DATABASE_URL": f"sqlite:///{self.folder / 'inbox.sqlite3'}",
         }
 
     def _prepare(self) -> None:

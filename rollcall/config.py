@@ -18,6 +18,7 @@ from dotenv.parser import parse_stream
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import (
+    OLD_INBOX,
     PLACEHOLDER,
     Settings,
     parse_settings,
@@ -69,6 +70,10 @@ def load_settings(
         **from_secrets,
         **from_environment,
     }
+    if "DATABASE_URL" not in values and environ.get(OLD_INBOX):
+        # Unknown names in the environment belong to other programs, but this one was ours. If it
+        # were ignored, the trigger would start with an empty database.
+        raise SettingsError(unknown_setting(OLD_INBOX, environ[OLD_INBOX]))
     return parse_settings(_without_placeholders(values) if offline else values)
 
 
@@ -110,7 +115,8 @@ def _read_file(path: Path, trusted: Set[int]) -> dict[str, str] | None:
             values[binding.key] = binding.value
     unknown = [name for name in values if name not in setting_names()]
     if unknown:
-        raise SettingsError(f"{str(path)!r}: {unknown_setting(unknown[0])}")
+        problem = unknown_setting(unknown[0], values[unknown[0]])
+        raise SettingsError(f"{str(path)!r}: {problem}")
     return values
 
 

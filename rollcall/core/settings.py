@@ -28,6 +28,12 @@ AUTO = "auto"
 MIN_KEY_CHARS = 32
 """Smallest length of an HMAC key. 32 hexadecimal digits are 128 bits, too many to guess."""
 
+OLD_INBOX = "INBOX"
+"""The setting that earlier versions had in place of DATABASE_URL."""
+
+SQLITE_URL = "sqlite:///"
+POSTGRESQL_URLS = ("postgresql://", "postgres://")
+
 _PASSWORD = re.compile(r"//[^/]*@")
 """Matches user and password in a URL, which messages must not show."""
 
@@ -110,6 +116,19 @@ def _listen(value: str) -> str:
     if not host or not port.isdecimal() or int(port) > 65535:
         raise SettingsError("has to be host:port, for example 0.0.0.0:8080")
     return value
+
+
+def _database_url(value: str) -> str:
+    # Which parts a PostgreSQL URL may have is checked by libpq (`rollcall.database.database`).
+    path = value.removeprefix(SQLITE_URL)
+    if value.startswith(SQLITE_URL) and path and path != ":memory:" and "?" not in path:
+        return value
+    if value.startswith(POSTGRESQL_URLS) and not value.endswith("://"):
+        return value
+    raise SettingsError(
+        "has to be sqlite:///PATH with a path to a file (sqlite:////PATH if it begins with /), or"
+        " postgresql://USER:PASSWORD@HOST/NAME"
+    )
 
 
 def _key(value: str) -> str:
@@ -250,8 +269,12 @@ class Settings:
         _choice("yes", "no"),
     )
     # SQLite's locks do not work on most network file systems.
-    inbox: str = _setting(
-        "inbox.sqlite3", "file of the trigger's durable queue; has to be on a local disk"
+    database_url: str = _setting(
+        "sqlite:///inbox.sqlite3",
+        "database of the trigger: `sqlite:///PATH`, a file on a local disk for one trigger, or"
+        " `postgresql://USER:PASSWORD@HOST/NAME` for several triggers",
+        _database_url,
+        secret=True,
     )
     # One replica of the stack file has two cores and accepts two calls.
     max_inflight: int = _setting(
@@ -308,7 +331,7 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
     known = {item.name.upper(): item for item in fields(Settings)}
     for name in values:
         if name not in known:
-            raise SettingsError(unknown_setting(name))
+            raise SettingsError(unknown_setting(name, values[name]))
     parsed = {}
     for name, text in values.items():
         if text.strip():
@@ -318,8 +341,11 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
     return settings
 
 
-def unknown_setting(name: str) -> str:
+def unknown_setting(name: str, text: str = "") -> str:
     """A message about an unknown name. It suggests the most similar setting."""
+    if name == OLD_INBOX:
+        path = text.strip() or "PATH"
+        return f"{name} is not a setting any more; set DATABASE_URL={SQLITE_URL}{path} instead"
     similar = get_close_matches(name, setting_names(), 1)
     every = ", ".join(setting_names())
     hint = f"did you mean {similar[0]}" if similar else f"the settings are {every}"

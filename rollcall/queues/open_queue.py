@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.protocols import WorkQueue
-from rollcall.core.settings import Settings
+from rollcall.core.settings import SQLITE_URL, Settings
 from rollcall.queues.sqlite_queue import SqliteQueue
 
 
@@ -16,7 +16,9 @@ def open_queue(settings: Settings, *, must_exist: bool = False) -> WorkQueue:
     A queue that does not exist is created; with `must_exist`, SettingsError is raised instead.
     Raises InboxUnavailable if the queue cannot be opened.
     """
-    path = Path(settings.inbox)
+    path = Path(settings.database_url.removeprefix(SQLITE_URL))
     if must_exist and not path.is_file():
-        raise SettingsError(f"no inbox at {str(path)!r}; set INBOX to the same file as the trigger")
+        raise SettingsError(
+            f"there is no file {str(path)!r}; set DATABASE_URL to the same database as the trigger"
+        )
     return SqliteQueue(path)

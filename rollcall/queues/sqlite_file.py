@@ -148,7 +148,7 @@ def own_file(path: Path) -> Iterator[None]:
         except OSError as error:
             raise InboxUnavailable(
                 f"another trigger already uses the inbox {str(path)!r};"
-                " stop it, or set INBOX to another file"
+                " stop it, or set DATABASE_URL to another file"
             ) from error
         yield
     finally:

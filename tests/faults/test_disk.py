@@ -30,7 +30,7 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def flow(small_disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
-    values = {"INBOX": str(small_disk / "inbox.sqlite3")}
+    values = {"DATABASE_URL": f"sqlite:///{small_disk / 'inbox.sqlite3'}"}
     with FaultyFlow(tmp_path_factory.mktemp("flow"), overrides=values) as running:
         yield running
 

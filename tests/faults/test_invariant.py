@@ -24,13 +24,13 @@ class Spoiler:
         self.bucket, self.result = flow.settings.output_bucket, result_key(key)
 
     def sql(self, query: str) -> None:
-        with closing(sqlite3.connect(self.flow.values["INBOX"], timeout=30)) as db, db:
+        with closing(sqlite3.connect(self.flow.inbox, timeout=30)) as db, db:
             db.execute(query, (self.key,))
 
     @contextmanager
     def restoring_work(self) -> Iterator[None]:
         """Restore the work in the inbox after the block, for the next test."""
-        with closing(sqlite3.connect(self.flow.values["INBOX"], timeout=30)) as db:
+        with closing(sqlite3.connect(self.flow.inbox, timeout=30)) as db:
             rows = db.execute("SELECT * FROM work WHERE key=?", (self.key,)).fetchall()
             yield
             with db:

@@ -14,6 +14,7 @@ from rollcall.core.settings import Settings, changed_settings, parse_settings, s
 
 OTHER_VALUES = {
     "AWS_REGION": "eu-central-1",
+    "DATABASE_URL": "postgresql://rollcall:password@elsewhere.example/rollcall",
     "ENGINE": "face_recognition",
     "FUNCTION_HMAC_KEY": "0123456789abcdef" * 2,
     "INPUT_BUCKET": "my-videos",
@@ -75,11 +76,14 @@ def test_every_setting_applies_unless_the_stack_replaces_it(flow: str, tmp_path:
 
 
 def test_a_hint_names_the_settings_that_do_not_apply(tmp_path: Path) -> None:
-    chosen = Settings(s3_endpoint_url="http://ceph.example", inbox="/var/inbox", scan="timeline")
+    chosen = Settings(
+        s3_endpoint_url="http://ceph.example", database_url="sqlite:////inbox", scan="timeline"
+    )
     with ExitStack() as stopped:
         made = stack(stopped, "openfaas", tmp_path, chosen)
         plain = stack(stopped, "openfaas", tmp_path, Settings(scan="timeline"))
-    assert made.hints == ["Not used, because this stack has its own: INBOX, S3_ENDPOINT_URL."]
+    hint = "Not used, because this stack has its own: DATABASE_URL, S3_ENDPOINT_URL."
+    assert made.hints == [hint]
     assert plain.hints == []
 
 

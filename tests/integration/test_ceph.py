@@ -76,7 +76,7 @@ class Flow:
             "OPENFAAS_GATEWAY": self._gateway,
             "TRIGGER_LISTEN": f"127.0.0.1:{trigger_port}",
             "TRIGGER_TOKEN": TRIGGER_TOKEN,
-            "INBOX": str(folder / "inbox.sqlite3"),
+            "DATABASE_URL": f"sqlite:///{folder / 'inbox.sqlite3'}",
             "ENCODINGS": str(folder / "gallery.npz"),
             "MAX_INFLIGHT": "2",
         }

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from support.inbox_rows import sqlite_file
 from support.leaks import leaks, traces_of_encodings, traces_of_secret
 from support.waiting import wait_until
 
@@ -112,7 +113,7 @@ def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
     auth = ("any", stack.settings.trigger_token)
     for page in ("/", "/metrics", "/healthz"):
         found[page] = httpx.get(stack.trigger_url + page, auth=auth).content
-    with sqlite3.connect(stack.values["INBOX"]) as db:
+    with sqlite3.connect(sqlite_file(stack.values)) as db:
         for table in ("work", "bad_event"):
             found[table] = repr(db.execute(f"SELECT * FROM {table}").fetchall()).encode()
     db.close()

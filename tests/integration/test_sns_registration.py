@@ -91,7 +91,7 @@ def test_a_trigger_with_a_wrong_address_does_not_start_and_changes_nothing(
         "PATH": os.environ["PATH"],
         "RECONCILE_S": "3600",
         "TRIGGER_LISTEN": f"127.0.0.1:{port}",
-        "INBOX": str(tmp_path / "inbox.sqlite3"),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'inbox.sqlite3'}",
         **values,
     }
     argv = [sys.executable, str(REPOSITORY / "trigger_openfaas.py"), "--register", "--via", "sns"]

@@ -16,7 +16,7 @@ from manifests.checks import Document
 from rollcall.core.errors import SettingsError
 from rollcall.core.event_records import STARTING_EVENTS
 from rollcall.core.keys import VIDEO_EXTENSIONS
-from rollcall.core.settings import PLACEHOLDER, Settings, parse_settings
+from rollcall.core.settings import PLACEHOLDER, SQLITE_URL, Settings, parse_settings
 
 OPERATOR_NAMESPACE = "rook-ceph"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -299,8 +299,8 @@ def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     if int(port) not in {each.get("containerPort") for each in container.get("ports", ())}:
         yield f"{deployment}: the port in TRIGGER_LISTEN is not a containerPort"
     mounts = tuple(f"{mount['mountPath']}/" for mount in container.get("volumeMounts", ()))
-    if not settings.inbox.startswith(mounts):
-        yield f"{deployment}: INBOX is not on a volume"
+    if not settings.database_url.removeprefix(SQLITE_URL).startswith(mounts):
+        yield f"{deployment}: DATABASE_URL is not on a volume"
     if deployment.spec.get("replicas") != 1 or deployment.spec["strategy"]["type"] != "Recreate":
         yield f"{deployment}: two processes would share the inbox"
     grace_s = deployment.spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)

@@ -237,7 +237,7 @@ def test_a_wrong_deployment_of_the_trigger_is_found(
     [
         ("TRIGGER_LISTEN", {"name": "TRIGGER_LISTENS"}),
         ("TRIGGER_LISTEN", {"value": "0.0.0.0:8080"}),
-        ("INBOX", {"value": "/var/lib/inbox.sqlite3"}),
+        ("DATABASE_URL", {"value": "sqlite:////var/lib/inbox.sqlite3"}),
         ("S3_ENDPOINT_URL", {"value": "http://minio.default:9000"}),
         ("INPUT_BUCKET", {"value": "videos"}),
     ],

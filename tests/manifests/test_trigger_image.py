@@ -53,7 +53,7 @@ def test_the_trigger_starts_with_only_these_packages(
     environment |= {
         "TRIGGER_LISTEN": f"127.0.0.1:{port}",
         "TRIGGER_TOKEN": "a-token-of-the-trigger",
-        "INBOX": str(tmp_path / "inbox.sqlite3"),
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'inbox.sqlite3'}",
         # Nothing listens at this address. The trigger accepts events even if its store is down.
         "S3_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}",
         "S3_AWS_ACCESS_KEY_ID": "key",

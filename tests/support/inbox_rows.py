@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
+
+from rollcall.core.settings import SQLITE_URL
 
 
 class Row(NamedTuple):
@@ -21,6 +24,11 @@ class Row(NamedTuple):
     code: str
     message: str
     changed_s: float
+
+
+def sqlite_file(values: Mapping[str, str]) -> Path:
+    """The file of the SQLite database in these settings."""
+    return Path(values["DATABASE_URL"].removeprefix(SQLITE_URL))
 
 
 def read_rows(path: Path, prefix: str) -> list[Row]:

@@ -28,7 +28,7 @@ from support.flow_processes import (
     start_function,
     trigger_process,
 )
-from support.inbox_rows import Row, read_rows
+from support.inbox_rows import Row, read_rows, sqlite_file
 from support.waiting import wait_until
 
 DEADLINE_S = 240.0
@@ -151,13 +151,18 @@ class ProxiedFlow:
 
     # State of the flow
 
+    @property
+    def inbox(self) -> Path:
+        """The file of the trigger's database."""
+        return sqlite_file(self.values)
+
     def rows(self) -> dict[int, Row]:
         """Return the rows of all work in the inbox by id."""
         return {row.id: row for row in self.works("")}
 
     def works(self, prefix: str) -> list[Row]:
         """Return the rows of the work on videos below a prefix."""
-        return read_rows(Path(self.values["INBOX"]), prefix)
+        return read_rows(self.inbox, prefix)
 
     def metrics(self) -> str:
         return httpx.get(self.trigger_url + "/metrics", timeout=60, trust_env=False).text
@@ -192,7 +197,7 @@ class ProxiedFlow:
             "TRIGGER_LISTEN": self.trigger_url.removeprefix("http://"),
             "TRIGGER_TOKEN": TRIGGER_TOKEN,
             "FUNCTION_HMAC_KEY": HMAC_KEY,
-            "INBOX": str(self.folder / "inbox.sqlite3"),
+            "DATABASE_URL": f"sqlite:///{self.folder / 'inbox.sqlite3'}",
             "ENCODINGS": str(self.folder / "gallery.npz"),
             "REPORT_BUCKET": "reports",
             "MAX_INFLIGHT": str(FUNCTION_WORKERS),

@@ -57,6 +57,21 @@ def test_the_first_source_that_has_a_setting_wins(sources: Sources) -> None:
     ]
 
 
+def test_the_old_setting_of_the_inbox_is_refused_until_its_successor_is_set(
+    sources: Sources,
+) -> None:
+    """Without the error, the trigger would start with an empty database."""
+    wanted = r"set DATABASE_URL=sqlite:///old/inbox\.sqlite3 instead"
+    sources.environ["INBOX"] = "old/inbox.sqlite3"
+    with pytest.raises(SettingsError, match=wanted):
+        sources.load(offline=True)
+    sources.environ["DATABASE_URL"] = "sqlite:///old/inbox.sqlite3"
+    assert sources.load().database_url == "sqlite:///old/inbox.sqlite3"
+    sources.env_file.write_text("INBOX=old/inbox.sqlite3\n")
+    with pytest.raises(SettingsError, match=wanted):
+        sources.load()
+
+
 def test_placeholders_in_credentials_are_refused_only_without_an_env_file(sources: Sources) -> None:
     sources.credentials.write_text(f"TRIGGER_TOKEN={PLACEHOLDER}\nTOLERANCE=0.5\n")
     with pytest.raises(SettingsError, match="TRIGGER_TOKEN still holds its placeholder"):

@@ -24,6 +24,7 @@ KEPT_FOR_USERS = """
 """
 SECRETS = (
     "AWS_SECRET_ACCESS_KEY",
+    "DATABASE_URL",
     "FUNCTION_HMAC_KEY",
     "AWS_SESSION_TOKEN",
     "S3_AWS_SECRET_ACCESS_KEY",
@@ -145,6 +146,9 @@ def test_malformed_value_is_named_and_shown(name: str, text: str) -> None:
         ("ENCODINGS", "s3://bucket/folder/key", "s3://bucket/folder/key"),
         ("ENCODINGS", "/data/encoding", "/data/encoding"),
         ("TRIGGER_LISTEN", "[::]:8090", "[::]:8090"),
+        ("DATABASE_URL", "sqlite:////var/lib/inbox.sqlite3", "sqlite:////var/lib/inbox.sqlite3"),
+        ("DATABASE_URL", "postgresql:///db?host=/run/pg", "postgresql:///db?host=/run/pg"),
+        ("DATABASE_URL", "postgres://u:p@h1:5432,h2/db", "postgres://u:p@h1:5432,h2/db"),
         ("TRIGGER_LISTEN", "0.0.0.0:0", "0.0.0.0:0"),
     ],
 )
@@ -179,6 +183,8 @@ def test_the_list_of_secrets_is_complete() -> None:
 def test_secret_is_not_in_the_repr(name: str) -> None:
     key_id = name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID")
     secret = "s3cr3t" * 6
+    if name == "DATABASE_URL":
+        secret = f"postgresql://rollcall:{secret}@host/rollcall"
     settings = parse_settings({key_id: "id", name: secret})
     assert getattr(settings, name.lower()) == secret
     assert "s3cr3t" not in repr(settings)
@@ -189,6 +195,33 @@ def test_a_key_that_could_be_guessed_is_refused_without_showing_it() -> None:
     message = refused(FUNCTION_HMAC_KEY="x" * 31)
     assert "openssl rand" in message
     assert "xx" not in message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "inbox.sqlite3",
+        "/var/lib/inbox.sqlite3",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://inbox.sqlite3",
+        "sqlite:///inbox.sqlite3?mode=ro",
+        "postgresql://",
+        "postgresql+psycopg://u:s3cr3t@host/db",
+        "mysql://u:s3cr3t@host/db",
+        "host=h password=s3cr3t",
+    ],
+)
+def test_a_malformed_database_url_is_refused_without_showing_it(url: str) -> None:
+    message = refused(DATABASE_URL=url)
+    assert message.startswith("DATABASE_URL has to be sqlite:///PATH")
+    assert "s3cr3t" not in message
+
+
+def test_the_old_setting_of_the_inbox_names_the_new_one() -> None:
+    message = refused(INBOX=" /var/lib/inbox.sqlite3 ")
+    assert "set DATABASE_URL=sqlite:////var/lib/inbox.sqlite3 instead" in message
 
 
 @pytest.mark.parametrize("name", PLAIN)
