@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from support.fault_workload import NOT_VIDEOS, SCENES, Workload
 from support.faulty_flow import FaultyFlow
-from support.faulty_proxy import BREAKS
+from support.faulty_link import BREAKS
 from support.invariant import Outcome
 
 VIDEOS = 100

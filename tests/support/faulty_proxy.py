@@ -16,43 +16,50 @@ Between `cut` and `restore` the server is unreachable, as if it had died.
 from __future__ import annotations
 
 import http.client
-import random
-import socket
-import struct
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 from support.canned_answers import ANSWERS, Reply
+from support.faulty_link import FaultyLink, reset
 
 UPSTREAM_TIMEOUT_S = 120.0
-# SO_LINGER with a time of 0 s: closing the socket sends RST instead of FIN.
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
-BREAKS = ("reset", "lost", "stall", "half")
-"""Faults that do not depend on what a link connects."""
+LINK_HEADER = "X-Test-Link"
+SENT_HEADER = "X-Test-Sent"
+"""Headers of marked requests: the link's name, and the time in seconds of `time.monotonic`."""
 
 
-class FaultyProxy:
-    """A context manager that forwards requests for `url` to `target`."""
+class FaultyProxy(FaultyLink):
+    """A context manager that forwards requests for `url` to `target`, or to `others` in turn.
 
-    def __init__(self, name: str, target: str, stall_s: float = 1.0) -> None:
-        self.name = name
-        self.injected: Counter[str] = Counter()
-        self.passed = 0
+    With several targets it is a load balancer: it skips targets that refuse connections. It listens
+    on the address `host`. With `marks` the requests get the headers above.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: str,
+        *others: str,
+        stall_s: float = 1.0,
+        host: str = "127.0.0.1",
+        marks: bool = False,
+    ) -> None:
+        super().__init__(name, stall_s)
         self.answer_bytes = 0
         """Size of the server's last answer with its headers, before a fault shortened it."""
-        self.stall_s = stall_s
-        self._target = urlsplit(target)
-        self._lock = threading.Lock()
-        self._choose: Callable[[], str] = _nothing
-        self._is_cut = False
-        self._live: set[socket.socket] = set()
-        self._server = _Server(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.on_answer: Callable[[bytes, int], None] = lambda body, status: None
+        """Is called with the body of each request, and the status of the server's answer."""
+        self._targets = [urlsplit(each) for each in (target, *others)]
+        self._turns = count()
+        self._marks = marks
+        self._server = _Server((host, 0), self._handler())
+        self.url = f"http://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
 
     def __enter__(self) -> FaultyProxy:
@@ -65,76 +72,45 @@ class FaultyProxy:
         self._server.server_close()
         self._thread.join()
 
-    def break_next(self, *kinds: str) -> None:
-        """Inject these faults into the next requests, one fault for each request."""
-        script = iter(kinds)
-        self._choose = lambda: next(script, "")
-
-    def break_at_random(self, seed: int, rate: float, kinds: Sequence[str]) -> None:
-        """Inject one of these faults into each request with the probability `rate`."""
-        dice = random.Random(seed)
-        self._choose = lambda: dice.choice(kinds) if dice.random() < rate else ""
-
-    def mend(self) -> None:
-        self._choose = _nothing
-        self.restore()
-
-    def cut(self) -> None:
-        """Close all connections, and reset every new one, until `restore`."""
-        with self._lock:
-            self._is_cut = True
-            self.injected["cut"] += 1
-            live = list(self._live)
-        for connection in live:
-            _shut(connection)
-
-    def restore(self) -> None:
-        self._is_cut = False
-
-    def enter(self, connection: socket.socket) -> bool:
-        """Register a connection, and return whether it may be served."""
-        with self._lock:
-            self._live.add(connection)
-            return not self._is_cut
-
-    def leave(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._live.discard(connection)
-
-    def next_fault(self) -> str:
-        """Return the fault for the next request; empty for none."""
-        with self._lock:
-            kind = self._choose()
-            if kind:
-                self.injected[kind] += 1
-            else:
-                self.passed += 1
-            return kind
-
-    def stall(self) -> None:
-        threading.Event().wait(self.stall_s)
-
     def forward(
         self, method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes
     ) -> Reply:
         """Return the answer of the real server. Raises OSError or HTTPException."""
-        host, port = self._target.hostname or "", self._target.port
-        upstream = http.client.HTTPConnection(host, port, timeout=UPSTREAM_TIMEOUT_S)
+        upstream = self._connect()
         try:
             upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in headers:
                 upstream.putheader(name, value)
+            if self._marks:
+                upstream.putheader(LINK_HEADER, self.name)
+                upstream.putheader(SENT_HEADER, str(time.monotonic()))
             upstream.endheaders(body or None)
             answer = upstream.getresponse()
             content = answer.read()
         finally:
             upstream.close()
+        self.on_answer(body, answer.status)
         forwarded = [
             (name, value) for name, value in answer.getheaders() if name.lower() not in _HOPS
         ]
         if "content-length" not in {name.lower() for name, _ in forwarded}:
             forwarded.append(("Content-Length", str(len(content))))
         return Reply(answer.status, answer.reason, forwarded, content)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        """Connect to the next target that accepts the connection. Raises OSError."""
+        first = next(self._turns)
+        for number in range(first, first + len(self._targets)):
+            target = self._targets[number % len(self._targets)]
+            upstream = http.client.HTTPConnection(
+                target.hostname or "", target.port, timeout=UPSTREAM_TIMEOUT_S
+            )
+            try:
+                upstream.connect()
+                return upstream
+            except ConnectionRefusedError:
+                upstream.close()
+        raise ConnectionRefusedError(f"no target of {self.name} accepts connections")
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         proxy = self
@@ -216,19 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(reply.raw(has_body=self.command != "HEAD"))
 
     def _reset(self) -> None:
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        reset(self.connection)
         self.close_connection = True
 
     def log_message(self, *args: Any) -> None:
         """Print nothing."""
-
-
-def _nothing() -> str:
-    return ""
-
-
-def _shut(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # the client has already closed it
