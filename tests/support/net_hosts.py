@@ -57,6 +57,11 @@ class Host:
             _enter(before)
             os.close(before)
 
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The beginning of a command that runs another command on this host."""
+        return "nsenter", f"--net=/proc/{os.getpid()}/fd/{self.namespace}"
+
     def run(self, *command: str, text: str | None = None) -> None:
         with self.entered():
             subprocess.run(command, input=text, text=True, check=True, capture_output=True)
