@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.sampling import SCANS
+from rollcall.core.webhook_signature import PREFIX, parse_secrets
 
 PLACEHOLDER = "CHANGE_ME"
 """The text in `credentials.env` for each value that a person has to fill in."""
@@ -137,6 +138,19 @@ def _key(value: str) -> str:
             f"has to be at least {MIN_KEY_CHARS} characters long; make one with:"
             " openssl rand -hex 32"
         )
+    return value
+
+
+def _webhook_url(value: str) -> str:
+    _url(value)  # unlike there, a slash at the end is kept, because the receiver may need it
+    return value
+
+
+def _webhook_secrets(value: str) -> str:
+    try:
+        parse_secrets(value)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
     return value
 
 
@@ -291,6 +305,24 @@ class Settings:
     reconcile_s: float = _setting(
         300.0, "seconds between scans for videos that have no result", _number(float, 1, 86400)
     )
+    # The URL is secret, because some receivers put a token into the path.
+    result_webhook_url: str = _setting(
+        "",
+        "URL that receives a message for each finished or failed video (docs/webhook.md); empty:"
+        " no messages are sent",
+        _webhook_url,
+        secret=True,
+    )
+    result_webhook_secret: str = _setting(
+        "",
+        "secret that signs these messages, `whsec_` and base64; two of them while it is changed,"
+        " separated by a comma; required with `RESULT_WEBHOOK_URL`",
+        _webhook_secrets,
+        secret=True,
+    )
+    result_webhook_ca_bundle: str = _setting(
+        "", "CA certificate (PEM) for `RESULT_WEBHOOK_URL`; empty: the public CAs"
+    )
     max_call_s: float = _setting(
         280.0,
         "limit for the work on one video, in seconds; has to be shorter than the function's"
@@ -373,6 +405,11 @@ def _check_together(settings: Settings) -> None:
             raise SettingsError(
                 f"{key.upper()} and {secret.upper()} belong together; set both, or neither"
             )
+    if settings.result_webhook_url and not settings.result_webhook_secret:
+        raise SettingsError(
+            "RESULT_WEBHOOK_URL needs RESULT_WEBHOOK_SECRET, which signs the messages; make one"
+            f' with: echo "{PREFIX}$(openssl rand -base64 32)"'
+        )
     check_gallery_place(settings)
     # The buckets differ, so that the output bucket contains only results, one for each video.
     buckets = [settings.input_bucket, settings.output_bucket, settings.report_bucket]

@@ -23,6 +23,7 @@ OTHER_VALUES = {
     "OPENFAAS_FUNCTION": "my-function",
     "OUTPUT_BUCKET": "my-results",
     "REPORT_BUCKET": "my-reports",
+    "RESULT_WEBHOOK_SECRET": f"whsec_{'k' * 40}",
     "SCAN": "timeline",
     "SNS_TOPIC_ARNS": "arn:aws:sns:eu-central-1:1:topic",
     "SNS_VERIFY": "no",

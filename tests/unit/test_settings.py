@@ -27,6 +27,8 @@ SECRETS = (
     "DATABASE_URL",
     "FUNCTION_HMAC_KEY",
     "AWS_SESSION_TOKEN",
+    "RESULT_WEBHOOK_SECRET",
+    "RESULT_WEBHOOK_URL",
     "S3_AWS_SECRET_ACCESS_KEY",
     "TRIGGER_TOKEN",
 )
@@ -179,13 +181,19 @@ def test_the_list_of_secrets_is_complete() -> None:
     assert marked == set(SECRETS)
 
 
+FORMS = {
+    "DATABASE_URL": "postgresql://rollcall:%s@host/rollcall",
+    "RESULT_WEBHOOK_SECRET": "whsec_%s",
+    "RESULT_WEBHOOK_URL": "https://receiver.example/%s",
+}
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_secret_is_not_in_the_repr(name: str) -> None:
     key_id = name.replace("SECRET_ACCESS_KEY", "ACCESS_KEY_ID")
-    secret = "s3cr3t" * 6
-    if name == "DATABASE_URL":
-        secret = f"postgresql://rollcall:{secret}@host/rollcall"
-    settings = parse_settings({key_id: "id", name: secret})
+    secret = FORMS.get(name, "%s") % ("s3cr3t" * 6)
+    values = {"RESULT_WEBHOOK_SECRET": f"whsec_{'k' * 40}"} if "WEBHOOK" in name else {}
+    settings = parse_settings({key_id: "id", **values, name: secret})
     assert getattr(settings, name.lower()) == secret
     assert "s3cr3t" not in repr(settings)
     assert "s3cr3t" not in repr(replace(settings, tolerance=0.5))
