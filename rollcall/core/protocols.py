@@ -16,6 +16,7 @@ both, contract tests run against both (`tests/functional/test_seams.py`,
 | ResultQueue | `stores.sqs`; `stores.memory` | pipeline |
 | StudentStore | `stores.dynamodb`; `stores.memory` | pipeline, forgetting |
 | WorkQueue | `queues.sqlite_queue`; `queues.memory_queue` | trigger, commands |
+| Outbox | `queues.sql_outbox` | trigger, commands |
 
 A Protocol that only one module needs is defined in that module.
 """
@@ -30,6 +31,7 @@ from typing import Protocol
 
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.gallery import Gallery
+from rollcall.core.notices import StoredNotice
 from rollcall.core.types import (
     DetectedFace,
     Encodings,
@@ -39,7 +41,7 @@ from rollcall.core.types import (
     Student,
     VideoRef,
 )
-from rollcall.core.work import BadEventRecord, Work
+from rollcall.core.work import BadEventRecord, Notice, Work
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
@@ -402,4 +404,74 @@ class WorkQueue(Protocol):
 
     def close(self) -> None:
         """Release files and connections. No other method may be called afterwards."""
+        ...
+
+
+class Outbox(Protocol):
+    """The durable queue of messages for RESULT_WEBHOOK_URL.
+
+    A work queue adds a message in the transaction that ends the work, so no message is lost and
+    none is about work that did not end. Messages are delivered at least once, in any order. A
+    method that returns has stored its changes permanently. Every method raises InboxUnavailable if
+    the outbox cannot be read or written. Safe to share between threads.
+    """
+
+    shared: bool
+    """Whether several triggers may use the outbox at the same time."""
+
+    def add(self, notices: Iterable[Notice]) -> None:
+        """Queue messages."""
+        ...
+
+    def claim(self, limit: int, lease_s: float) -> Sequence[StoredNotice]:
+        """Lease at most `limit` due messages for `lease_s` seconds, the longest due first."""
+        ...
+
+    def delivered(self, notice: StoredNotice) -> None:
+        """Delete a message that was delivered."""
+        ...
+
+    def retry(
+        self, notice: StoredNotice, delay_s: float, code: str, message: str, *, counts: bool = True
+    ) -> None:
+        """Queue a claimed message again, due after `delay_s`.
+
+        Ignored if the message has been claimed again in the meantime. With `counts=False`, the
+        delivery does not count as an attempt.
+        """
+        ...
+
+    def bury(self, notice: StoredNotice, code: str, message: str) -> None:
+        """Make a claimed message a dead letter; ignored as in `retry`."""
+        ...
+
+    def requeue_expired(self, *, everything: bool = False) -> int:
+        """Queue the running messages whose lease has expired, and return their number.
+
+        With `everything=True`, all running messages are queued. Only a trigger that starts with an
+        outbox that it does not share may do this.
+        """
+        ...
+
+    def replay(self, ids: Sequence[int] = ()) -> int:
+        """Queue the dead messages with these ids again, or all without ids. Return how many."""
+        ...
+
+    def counts(self) -> dict[str, int]:
+        """The number of messages in each state. Counting stops at `sql_outbox.MAX_COUNTED`."""
+        ...
+
+    def oldest_s(self) -> float:
+        """Seconds since the oldest undelivered message was written; 0 if there is none.
+
+        Dead messages are left out.
+        """
+        ...
+
+    def dead(self, limit: int) -> list[StoredNotice]:
+        """The messages that were given up last, newest first."""
+        ...
+
+    def prune(self) -> int:
+        """Delete messages that were given up long ago, and return their number."""
         ...

@@ -24,7 +24,8 @@ class Work:
     etag: str
     event_name: str
     origin: str
-    """`event`, or `reconcile` for a video that the reconciler found without a result."""
+    """`event`; `reconcile` for a video that the reconciler found without a result; `rerun` for a
+    video that somebody asked to recognise again."""
     state: str
     """One of WORK_STATES."""
     attempts: int
@@ -37,11 +38,24 @@ class Work:
     """Outcome of the last call for programs; empty until the first call has ended."""
     message: str
     """Reason for a retry or a dead letter, for people."""
+    traceparent: str = ""
+    """The trace that the event belongs to (W3C Trace Context); empty if it has none."""
+    uploaded_s: float = 0.0
+    """Time of the upload; 0 if it is unknown."""
 
     @property
     def work_id(self) -> str:
         """The id that every call for this work sends, and that logs and results contain."""
         return work_id_of(self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message about work that has ended, for the receiver of RESULT_WEBHOOK_URL."""
+
+    message_id: str
+    """The same for all deliveries of the message."""
+    body: str
 
 
 @dataclass(frozen=True, slots=True)

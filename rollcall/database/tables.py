@@ -247,3 +247,16 @@ Index(
     sqlite_where=text("state='running'"),
     postgresql_where=text("state='running'"),
 )
+Index(
+    "notice_waiting",
+    notice.c.created_s,
+    sqlite_where=text("state<>'dead'"),
+    postgresql_where=text("state<>'dead'"),
+)
+Index(
+    "notice_dead",
+    notice.c.changed_s,
+    notice.c.id,
+    sqlite_where=text("state='dead'"),
+    postgresql_where=text("state='dead'"),
+)
