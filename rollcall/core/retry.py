@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from rollcall.core.errors import PermanentError, RollcallError, TransientError, UnexpectedError
@@ -73,6 +74,8 @@ class AttemptResult:
     """The function's answer in a few words for the log (`outcome_text`)."""
     elapsed_s: float = 0.0
     """How long the attempt took."""
+    answer: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The function's answer about a video that is done. It contains names, so it is not logged."""
 
 
 STOPPING = AttemptResult("retry", "stopping", "the program is stopping", counts=False)
@@ -90,7 +93,7 @@ def read_answer(status: int, body: bytes, retry_after: str = "") -> AttemptResul
     if status == 200:
         answer = document.get("status")
         if isinstance(answer, str) and answer in DONE_STATUSES:
-            return AttemptResult("done", answer, summary=outcome_text(document))
+            return AttemptResult("done", answer, summary=outcome_text(document), answer=document)
         message = "the answer 200 has no status of the function"
         return AttemptResult("retry", "bad_answer", message)
     delay_s = _parse_retry_after(retry_after)
