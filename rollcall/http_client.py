@@ -13,8 +13,10 @@ import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpcore
 
@@ -32,6 +34,10 @@ All other characters are percent-encoded."""
 
 _PIECE_BYTES = 16384
 """Largest part of a request that is written to the socket at once."""
+
+_MAX_SKIPPED_BYTES = 16384
+"""Longest body that is read although nobody wants it. After a longer one the connection is closed,
+which costs less."""
 
 
 class NoAnswer(Exception):
@@ -100,12 +106,14 @@ class HttpClient:
         content: bytes,
         *,
         timeout_s: float,
-        max_bytes: int,
+        max_bytes: int = 0,
+        wants_body: bool = True,
     ) -> Answer:
         """Send a request and read the whole answer.
 
         Raises TooLong if the body is longer than `max_bytes`, and NoAnswer if there is no usable
-        answer within `timeout_s` seconds.
+        answer within `timeout_s` seconds. Without `wants_body`, the status and the headers alone
+        are the answer, and no body is wrong.
         """
         ascii_url, url_headers = _url_and_headers(url)
         all_headers = [*url_headers.items(), ("Accept-Encoding", "identity"), *headers.items()]
@@ -116,6 +124,9 @@ class HttpClient:
         try:
             with call as response:
                 response_headers = _joined(response.headers)
+                if not wants_body:
+                    self._skip(response.iter_stream())
+                    return Answer(response.status, response_headers, b"")
                 _refuse_encoded(response_headers.get("content-encoding", ""))
                 body = self._read(response.iter_stream(), max_bytes)
                 return Answer(response.status, response_headers, body)
@@ -131,6 +142,11 @@ class HttpClient:
             # A chunk may come from a buffer, without a read of the socket that checks the deadline.
             self._deadline.check()
         return bytes(body)
+
+    def _skip(self, chunks: Iterable[bytes]) -> None:
+        """Read a short body, so that the connection can be used again."""
+        with suppress(TooLong, *_VENDOR_ERRORS):
+            self._read(chunks, _MAX_SKIPPED_BYTES)
 
     def _pool(self, url: str) -> httpcore.ConnectionPool:
         # One pool for each scheme, because each scheme may have its own proxy.
@@ -165,6 +181,11 @@ class HttpClient:
         if self._ca_bundle:
             return ssl.create_default_context(cafile=self._ca_bundle)
         return httpcore.default_ssl_context()
+
+
+def proxies_for(url: str) -> Mapping[str, str]:
+    """The machine's proxies, by scheme; empty if its settings exclude the URL's host."""
+    return {} if proxy_bypass(urlsplit(url).hostname or "") else getproxies()
 
 
 _TIMEOUTS = {"timeout": {"connect": CONNECT_TIMEOUT_S}}

@@ -6,13 +6,11 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from rollcall.core.errors import BadEvent, StoreUnavailable
 from rollcall.core.event_records import plain_text
 from rollcall.core.events import decode
-from rollcall.http_client import HttpClient, NoAnswer, TooLong
+from rollcall.http_client import HttpClient, NoAnswer, TooLong, proxies_for
 
 log = logging.getLogger(__name__)
 
@@ -67,10 +65,8 @@ def fetch_certificate(url: str) -> bytes:
     Raises BadEvent if there is no certificate at that URL, and StoreUnavailable if AWS cannot be
     reached. SNS then sends its message again.
     """
-    # HttpClient reads no proxy settings, because its other requests stay in the local network.
-    proxies = {} if proxy_bypass(urlsplit(url).hostname or "") else getproxies()
     try:
-        with HttpClient(proxies=proxies) as client:
+        with HttpClient(proxies=proxies_for(url)) as client:
             answer = client.get(url, timeout_s=FETCH_TIMEOUT_S, max_bytes=MAX_CERTIFICATE_BYTES)
     except TooLong as error:
         raise BadEvent("the SNS message's certificate is too long") from error
