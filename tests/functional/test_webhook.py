@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.needs import REPOSITORY
 from support.outboxes import LEASE_S, claimed, notice, states
-from support.servers import Reply, serve_bytes, serve_function
+from support.servers import Reply, serve_bytes, serve_function, serve_wsgi
 from support.waiting import wait_until
 from support.webhook_receiver import OK, SECRET, receiving
 from support.work_queues import T0, Clock
@@ -32,6 +33,7 @@ from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.tables import metadata
 from rollcall.queues.consumer import ConsumerWaits
 from rollcall.queues.sql_outbox import SqlOutbox
+from rollcall.trigger.result_notices import ResultNotices
 from rollcall.trigger.webhook import (
     MIN_PAUSE_S,
     POLICY,
@@ -41,6 +43,7 @@ from rollcall.trigger.webhook import (
     build_receiver,
     read_status,
 )
+from tests.unit.test_result_notices import ANSWER, WORK, result_of
 
 QUICK_POLICY = replace(POLICY, max_attempts=4, first_delay_s=0.001, max_delay_s=0.002)
 QUICK_WAITS = ConsumerWaits(idle_s=0.01, after_error_s=0.01, settle_again_s=0.01)
@@ -414,3 +417,40 @@ def test_the_first_retry_comes_soon_and_none_waits_longer_than_an_hour() -> None
     failed = AttemptResult("retry", "http_500", retry_after_s=1e9)
     assert POLICY.first_delay_s == 5
     assert POLICY.max_delay_s == POLICY.min_delay_s(failed) == 3600
+
+
+# --- The guide
+
+
+def block(language: str) -> str:
+    """The first block of code of the guide in this language."""
+    guide = (REPOSITORY / "docs" / "webhook.md").read_text(encoding="utf-8")
+    return guide.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_guide_s_receiver_accepts_messages_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RESULT_WEBHOOK_SECRET", SECRET)
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(compile(block("python"), "guide", "exec"), names)
+    stored = replace(STORED, body=block("json"))
+    with serve_wsgi(names["app"]) as url:
+        with closing(Receiver(url + "/hooks/rollcall", KEYS)) as receiver:
+            assert [receiver.deliver(stored).outcome for _ in range(2)] == ["done", "done"]
+        with closing(Receiver(url + "/hooks/rollcall", [b"x" * 24])) as stranger:
+            assert stranger.deliver(stored).http_status == 401
+    assert capsys.readouterr().out == "week 1/lecture.mp4 recognised\n"
+
+
+def test_the_guide_shows_every_field_of_a_message() -> None:
+    written = ResultNotices("reports").write(WORK, result_of(ANSWER))
+    assert written is not None
+    assert shape(json.loads(block("json"))) == shape(json.loads(written.body))
+
+
+def shape(value: Any) -> Any:
+    """The names of all fields, in order, without their values."""
+    if isinstance(value, dict):
+        return [(name, shape(inner)) for name, inner in value.items()]
+    return [shape(value[0])] if isinstance(value, list) and isinstance(value[0], dict) else None
