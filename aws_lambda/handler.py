@@ -12,6 +12,7 @@ from rollcall.wiring import build_pipeline
 set_up_logs()
 # Loaded at import: with a wrong setting the function does not start, instead of failing each event.
 settings = load_settings(os.environ)
+set_up_logs(settings.log_format)
 service = FunctionService(lambda: build_pipeline(settings))
 
 

@@ -103,7 +103,7 @@ class Pipeline:
             "output": {"bucket": self.settings.output_bucket, "key": output},
             "timings_ms": watch.ms(),
         }
-        self._write_report(video, report_document(answer, recognition))
+        self._write_report(video, report_document(answer, recognition, video))
         self._send_message(result_message(answer, body))
         return answer
 

@@ -8,7 +8,7 @@ from rollcall.logs import set_up_logs
 
 from .awss3 import connect, settings
 
-set_up_logs()
+set_up_logs(settings.log_format)
 service = FunctionService(connect, settings.function_hmac_key)
 drain_on_sigterm(service)
 

@@ -30,7 +30,8 @@ def command_errors(command: Callable[P, None]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        set_up_logs()
+        # Loading the settings may already log warnings. A wrong LOG_FORMAT is reported by then.
+        set_up_logs(os.environ.get("LOG_FORMAT", ""))
         try:
             command(*args, **kwargs)
         except RollcallError as error:
@@ -52,8 +53,10 @@ def _private_cause(error: BaseException) -> str:
 
 
 def settings(*, offline: bool = False) -> Settings:
-    """Load the settings of this process. Raises SettingsError."""
-    return load_settings(os.environ, offline=offline)
+    """Load the settings of this process, and log as they say. Raises SettingsError."""
+    chosen = load_settings(os.environ, offline=offline)
+    set_up_logs(chosen.log_format)
+    return chosen
 
 
 def print_gallery(location: GalleryLocation, gallery: Gallery) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote_plus
 
 from rollcall.core.errors import BadEvent
 from rollcall.core.keys import MAX_KEY_BYTES
+from rollcall.core.trace_context import valid_traceparent
 from rollcall.core.types import VideoRef
 from rollcall.core.work_ids import given_work_id
 
@@ -121,12 +122,17 @@ def parse_direct_call(call: Mapping[str, Json]) -> VideoRef:
             etag=plain_text(call, "etag").strip('"'),
             event_name=event_name,
             given_work_id=given_work_id(call.get("work_id")),
+            traceparent=valid_traceparent(call.get("traceparent")),
         )
     )
 
 
-def call_document(video: CallTarget) -> dict[str, str]:
-    """The body of a call of the function. `parse_direct_call` parses it."""
+def call_document(video: CallTarget, traceparent: str) -> dict[str, str]:
+    """The body of a call of the function. `parse_direct_call` parses it.
+
+    `traceparent` is in the body too, because the body is signed, and calls of a Lambda function
+    have no headers.
+    """
     return {
         "bucket": video.bucket,
         "key": video.key,
@@ -134,6 +140,7 @@ def call_document(video: CallTarget) -> dict[str, str]:
         "etag": video.etag,
         "event_name": video.event_name,
         "work_id": video.work_id,
+        "traceparent": traceparent,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from rollcall.core.errors import RollcallError
 from rollcall.core.face_quality import MIN_JUDGED_PX
 from rollcall.core.names import UNKNOWN, normalise_name
+from rollcall.core.trace_context import trace_id_of, traceparent_of
 from rollcall.core.types import (
     Coverage,
     Person,
@@ -96,10 +97,13 @@ def limits_of(coverage: Coverage) -> list[str]:
     return limits
 
 
-def report_document(answer: Mapping[str, Any], recognition: Recognition) -> dict[str, Any]:
+def report_document(
+    answer: Mapping[str, Any], recognition: Recognition, video: VideoRef
+) -> dict[str, Any]:
     """The report: the answer, and every face with its time, box and nearest person."""
     return {
         **answer,
+        "trace_id": trace_id_of(traceparent_of(video)),
         "duration_s": round(recognition.duration_s, 2),
         "frames": recognition.frames,
         "faces": [_face_document(sighting) for sighting in recognition.sightings],
@@ -111,6 +115,7 @@ def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
     return {
         "status": "error",
         "work_id": video.work_id,
+        "trace_id": trace_id_of(traceparent_of(video)),
         "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
         "error": describe_error(error),
     }

@@ -323,6 +323,12 @@ class Settings:
     result_webhook_ca_bundle: str = _setting(
         "", "CA certificate (PEM) for `RESULT_WEBHOOK_URL`; empty: the public CAs"
     )
+    log_format: str = _setting(
+        "text",
+        "`text`: log lines for people; `json`: one JSON object a line, for programs that collect"
+        " logs",
+        _choice("text", "json"),
+    )
     max_call_s: float = _setting(
         280.0,
         "limit for the work on one video, in seconds; has to be shorter than the function's"

@@ -13,8 +13,14 @@ from typing import Any, NamedTuple
 from rollcall.core.call_signature import check_signature
 from rollcall.core.errors import RollcallError, ShuttingDown, TransientError, UnexpectedError
 from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.log_fields import about
 from rollcall.core.printable import json_text
 from rollcall.core.reports import STALE_GALLERY, describe_error, outcome_text
+from rollcall.core.trace_context import (
+    trace_id_of,
+    traceparent_in,
+    traceparent_of,
+)
 from rollcall.core.types import VideoRef
 from rollcall.core.work_ids import ID_CHARS
 from rollcall.logs import LogLimit
@@ -94,6 +100,7 @@ class FunctionService:
             return self._in_flight_changed.wait_for(lambda: self._in_flight == 0, timeout_s)
 
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        trace = traceparent_in(headers)
         try:
             if self._key:
                 check_signature(self._key, body, headers, self._clock())
@@ -101,12 +108,13 @@ class FunctionService:
                 headers = {}
             videos = parse_events(body, headers)
         except BadRecords as error:
-            return _combine([*map(self._recognise, error.videos), self._refuse_call(error)])
+            answers = [self._recognise_traced(video, trace) for video in error.videos]
+            return _combine([*answers, self._refuse_call(error)])
         except RollcallError as error:
             return self._refuse_call(error)
         if not videos:
             return Answer(200, {"status": "ignored", "reason": IGNORED})
-        return _combine([self._recognise(video) for video in videos])
+        return _combine([self._recognise_traced(video, trace) for video in videos])
 
     def _refuse_call(self, error: RollcallError) -> Answer:
         """Log and answer a call that is not signed, or whose event is bad in whole or in part."""
@@ -114,12 +122,20 @@ class FunctionService:
         self._refusals.log(log.warning, "refused a call with %d: %s", error.status, error)
         return _error_answer(error)
 
-    def _recognise(self, video: VideoRef) -> Answer:
-        """Recognise one video, and write one log line about it, without names of people."""
+    def _recognise_traced(self, video: VideoRef, traceparent: str) -> Answer:
+        """Recognise one video as part of its trace. `traceparent` is the header of the call."""
         # A direct call names only the object, so without a work id, nothing distinguishes it from
         # other calls for that object. Each of them gets an id, because each is new work.
         if not (video.given_work_id or video.marked):
             video = replace(video, given_work_id=uuid.uuid4().hex[:ID_CHARS])
+        # The trigger's document has a traceparent of its own, which is signed.
+        video = replace(video, traceparent=video.traceparent or traceparent)
+        trace_id = trace_id_of(traceparent_of(video))
+        with about(work=video.work_id, key=video.key, bucket=video.bucket, trace_id=trace_id):
+            return self._recognise(video)
+
+    def _recognise(self, video: VideoRef) -> Answer:
+        """Recognise one video, and write one log line about it, without names of people."""
         started = time.perf_counter()
         try:
             pipeline = self._get_pipeline()

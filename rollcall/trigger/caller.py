@@ -11,6 +11,8 @@ from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.event_records import call_document
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.retry import AttemptResult, read_answer
+from rollcall.core.trace_context import HEADER as TRACEPARENT
+from rollcall.core.trace_context import child_traceparent, traceparent_of
 from rollcall.core.work import Work
 from rollcall.http_client import HttpClient, NoAnswer
 
@@ -35,8 +37,9 @@ class FunctionCaller:
 
     def call(self, work: Work) -> AttemptResult:
         """Call the function once. Failures, such as a time-out, become results and do not raise."""
-        content = json.dumps(call_document(work)).encode()
-        headers = {"Content-Type": "application/json"}
+        traceparent = child_traceparent(traceparent_of(work))
+        content = json.dumps(call_document(work, traceparent)).encode()
+        headers = {"Content-Type": "application/json", TRACEPARENT: traceparent}
         if self._key:
             headers[HEADER] = signature(self._key, content, time.time())
         try:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.keys import is_video_key
 from rollcall.core.protocols import WorkQueue
+from rollcall.core.trace_context import new_traceparent, traceparent_in
 from rollcall.core.types import VideoRef
 from rollcall.logs import LogLimit
 from rollcall.trigger.metrics import Metrics
@@ -47,13 +48,15 @@ class Receiver:
         except BadEvent as error:
             self._record_bad_event(body, str(error))
             good = error.videos if isinstance(error, BadRecords) else ()
-            return {**self._queue_videos(good, body), "bad": 1}
-        counted = self._queue_videos(videos, body)
+            return {**self._queue_videos(good, body, headers), "bad": 1}
+        counted = self._queue_videos(videos, body, headers)
         if not videos:
             self.metrics.events.labels("ignored").inc()
         return {**counted, "ignored": int(not videos)}
 
-    def _queue_videos(self, videos: tuple[VideoRef, ...], body: bytes) -> dict[str, int]:
+    def _queue_videos(
+        self, videos: tuple[VideoRef, ...], body: bytes, headers: Mapping[str, str]
+    ) -> dict[str, int]:
         ours = [video for video in videos if video.bucket == self.input_bucket]
         if len(ours) < len(videos):
             other = next(video.bucket for video in videos if video.bucket != self.input_bucket)
@@ -64,7 +67,7 @@ class Receiver:
             # Skipped here, because each call for such an object would only be answered with 422.
             if not is_video_key(video.key):
                 self.skipped_log.log(log.info, "skipped %r: it has no video extension", video.key)
-        new = self.queue.add(wanted)
+        new = self.queue.add(_with_traces(wanted, headers))
         counted = {"queued": new, "duplicate": len(wanted) - new}
         if len(wanted) < len(ours):
             counted["skipped"] = len(ours) - len(wanted)
@@ -81,3 +84,9 @@ class Receiver:
         shown = body.replace(self.token, b"[token]") if self.token else body
         self.queue.add_bad_event(shown, reason)
         self.metrics.events.labels("bad").inc()
+
+
+def _with_traces(videos: list[VideoRef], headers: Mapping[str, str]) -> list[VideoRef]:
+    """The videos with the trace that the event's sender began, or each with a new one."""
+    given = traceparent_in(headers)
+    return [replace(video, traceparent=given or new_traceparent()) for video in videos]

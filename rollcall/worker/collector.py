@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 
 from rollcall.core.errors import BadEvent, ObjectNotFound, PermanentError, TransientError
+from rollcall.core.log_fields import about
 from rollcall.core.protocols import ObjectStore
 from rollcall.core.result_messages import ResultMessage, parse_result
 from rollcall.core.results import render_error, safe_csv
 from rollcall.core.retry import AttemptResult
 from rollcall.core.settings import Settings
+from rollcall.core.trace_context import derived_traceparent, trace_id_of
 from rollcall.stores.sqs import Message
 from rollcall.worker.counters import Counters
 from rollcall.worker.result_files import ResultFiles
@@ -37,6 +39,16 @@ class Collector:
         """Write the result's file, unless the folder already has a later result for the video."""
         try:
             result = parse_result(message.body.encode())
+        except PermanentError as error:
+            return AttemptResult("dead", error.code, str(error))
+        # The worker's calls use the same trace, because it is derived from the work id.
+        trace_id = trace_id_of(derived_traceparent(result.work_id)) if result.work_id else ""
+        fields = {"work": result.work_id, "key": result.key, "bucket": result.bucket}
+        with about(**fields, trace_id=trace_id):
+            return self._write(message, result)
+
+    def _write(self, message: Message, result: ResultMessage) -> AttemptResult:
+        try:
             written = self._files.write(result.key, self._render(result), _sent_ms(message, result))
         except PermanentError as error:
             return AttemptResult("dead", error.code, str(error))

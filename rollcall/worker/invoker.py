@@ -11,7 +11,9 @@ import time
 from rollcall.core.errors import BadEvent, FunctionBusy, TransientError, UnexpectedError
 from rollcall.core.event_records import call_document
 from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.log_fields import about
 from rollcall.core.retry import STOPPING, AttemptResult, RetryPolicy, parse_json_object, read_answer
+from rollcall.core.trace_context import child_traceparent, trace_id_of, traceparent_of
 from rollcall.core.types import VideoRef
 from rollcall.stores.sqs import Message
 from rollcall.worker.counters import Counters
@@ -77,7 +79,13 @@ class Invoker:
                 return STOPPING
 
     def _call(self, video: VideoRef) -> AttemptResult:
-        payload = json.dumps(call_document(video)).encode()
+        trace = traceparent_of(video)
+        fields = {"work": video.work_id, "key": video.key, "bucket": video.bucket}
+        with about(**fields, trace_id=trace_id_of(trace)):
+            return self._call_traced(video, trace)
+
+    def _call_traced(self, video: VideoRef, trace: str) -> AttemptResult:
+        payload = json.dumps(call_document(video, child_traceparent(trace))).encode()
         started_s = time.perf_counter()
         try:
             with self._counters.calling():

@@ -19,6 +19,7 @@ from rollcall.core.reports import STALE_GALLERY
 from rollcall.function.function_service import FunctionService
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import CachedGallery, GalleryFile
+from rollcall.logs import set_up_logs
 
 
 @pytest.fixture
@@ -84,6 +85,55 @@ def test_log_line_and_report_of_a_failed_video_have_one_work_id(
     assert line.startswith("failed 'a.mp4': ")
     assert line.endswith(", work w1")
     assert json.loads(home.store.read(REPORTS, "a.mp4.json", 1 << 20))["work_id"] == "w1"
+
+
+TRACE, OTHER = "4bf92f3577b34da6a3ce929d0e0e4736", "0af7651916cd43dd8448eb211c80319c"
+
+
+def reported_trace(home: Home, key: str) -> str:
+    found = json.loads(home.store.read(REPORTS, f"{key}.json", 1 << 20))["trace_id"]
+    assert isinstance(found, str)
+    return found
+
+
+def test_report_and_log_lines_have_the_trace_of_the_call(
+    home: Home, service: FunctionService, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    home.put("broken.mp4", b"no video")
+    caplog.set_level("INFO", "rollcall")
+    set_up_logs("json")
+    for key in ("a.mp4", "broken.mp4"):
+        service.answer(body(record(key)), {"Traceparent": f"00-{TRACE}-{'1' * 16}-01"})
+    lines = [json.loads(line) for line in caplog.text.splitlines()]
+    set_up_logs("text")
+    for key, message in (("a.mp4", "finished "), ("broken.mp4", "failed ")):
+        assert reported_trace(home, key) == TRACE
+        (line,) = [each for each in lines if each["message"].startswith(message)]
+        assert (line["key"], line["bucket"], line["trace_id"]) == (key, IN, TRACE)
+        assert line["work"] in line["message"]
+
+
+def test_the_trace_in_a_signed_call_counts_more_than_the_header(home: Home, tmp_path: Path) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    service = FunctionService(lambda: home.pipeline, "k" * 32, clock=lambda: 1.0)
+    call = {"bucket": IN, "key": "a.mp4", "traceparent": f"00-{TRACE}-{'1' * 16}-01"}
+    content = json.dumps(call).encode()
+    headers = {HEADER: signature("k" * 32, content, 1.0)}
+    service.answer(content, {**headers, "traceparent": f"00-{OTHER}-{'1' * 16}-01"})
+    assert reported_trace(home, "a.mp4") == TRACE
+
+
+def test_an_event_without_a_trace_gets_the_same_one_each_time(
+    home: Home, service: FunctionService, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    found = set()
+    for headers in ({}, {"traceparent": "00-broken"}):
+        service.answer(body({**record("a.mp4"), "eventId": "e1"}), headers)
+        found.add(reported_trace(home, "a.mp4"))
+    (trace,) = found
+    assert re.fullmatch("[0-9a-f]{32}", trace)
 
 
 @pytest.mark.parametrize("given", [None, 7, "", "a b", "x" * 65, "a\nfinished 'b.mp4'", "é", ["x"]])

@@ -34,6 +34,7 @@ from rollcall.core.protocols import WorkQueue
 from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
+from rollcall.core.trace_context import trace_id_of, valid_traceparent
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import Work
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
@@ -644,6 +645,34 @@ def test_the_reconciler_finds_a_video_without_an_event() -> None:
         assert [call["key"] for call in trigger.calls] == ["lost.mp4"]
         page = httpx.get(trigger.url + "/metrics").text
     assert "rollcall_reconciled_total 1.0" in page
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+def test_every_call_for_a_video_belongs_to_the_trace_of_its_event() -> None:
+    answers = iter([refused(503, "store_unavailable"), done()])
+    with running(lambda call: next(answers), quick=True) as trigger:
+        trigger.post(event(), traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
+        trigger.settled()
+        first, second = trigger.calls
+    for call in (first, second):
+        assert trace_id_of(call["headers"]["traceparent"]) == TRACE
+        assert call["traceparent"] == call["headers"]["traceparent"]
+    assert first["traceparent"] != second["traceparent"], "each call is a step of its own"
+
+
+def test_each_video_of_an_event_without_a_trace_gets_one() -> None:
+    records = [json.loads(event(key))["Records"][0] for key in ("a.mp4", "b.mp4")]
+    with running(lambda call: done()) as trigger:
+        trigger.post(json.dumps({"Records": records}).encode(), traceparent="00-not-valid")
+        trigger.settled()
+        works = trigger.inbox.latest(10)
+        traces = {call["key"]: call["traceparent"] for call in trigger.calls}
+    assert len({trace_id_of(each) for each in traces.values()}) == 2
+    for work in works:
+        assert valid_traceparent(traces[work.key]) == traces[work.key]
+        assert trace_id_of(work.traceparent) == trace_id_of(traces[work.key])
 
 
 def test_calls_are_retried_while_the_function_has_another_key() -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from rollcall.logs import LogLimit, PrintableFormatter, set_up_logs
+from rollcall.core.log_fields import about
+from rollcall.logs import JsonFormatter, LogLimit, PrintableFormatter, set_up_logs
 
 
 def test_the_next_period_says_how_many_lines_were_not_logged() -> None:
@@ -46,6 +51,7 @@ def logger() -> Iterator[logging.Logger]:
     found.propagate = False
     hook = sys.excepthook
     yield found
+    set_up_logs()  # pytest's handlers may have got the other format
     found.removeHandler(handler)
     sys.excepthook = hook
 
@@ -102,6 +108,81 @@ def test_setting_up_twice_escapes_once(logger: logging.Logger) -> None:
     assert written(logger).strip().endswith(r"a\x1b")
 
 
+def test_a_json_line_names_the_video(logger: logging.Logger) -> None:
+    set_up_logs("json")
+    with about(work="w1", key=TRICK, bucket="b"), about(trace_id="t1"):
+        logger.warning("failed %s", TRICK)
+    logger.error("another")
+    first, second = map(json.loads, written(logger).splitlines())
+    assert list(first) == [
+        *("time", "level", "logger", "message"),
+        *("work", "key", "bucket", "trace_id"),
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["time"])
+    assert (first["level"], first["logger"]) == ("WARNING", "a-host")
+    assert first["message"].startswith(r"failed week\x1b]0;x")
+    assert first["message"].isprintable()
+    assert first["key"] == TRICK
+    assert second.keys() == {"time", "level", "logger", "message"}
+
+
+def test_a_json_line_has_the_traceback_as_a_field(logger: logging.Logger) -> None:
+    set_up_logs("json")
+    try:
+        raise ValueError(TRICK)
+    except ValueError:
+        logger.exception("failed")
+    (line,) = written(logger).splitlines()
+    document = json.loads(line)
+    assert document["message"] == "failed"
+    assert document["exception"].startswith("Traceback (most recent call last):")
+    assert "\x1b" not in document["exception"]
+
+
+def test_a_text_line_about_a_video_ends_with_its_work_id(logger: logging.Logger) -> None:
+    set_up_logs()
+    with about(work="w1", key="a.mp4"):
+        logger.warning("no record")
+        logger.warning("finished, 7 ms, work w1")
+    logger.warning("not about a video")
+    lines = [line.rpartition("\t")[2] for line in written(logger).splitlines() if line]
+    assert lines == ["no record, work w1", "finished, 7 ms, work w1", "not about a video"]
+
+
+def test_the_fields_belong_to_one_thread(logger: logging.Logger) -> None:
+    set_up_logs("json")
+    with about(work="w1"):
+        thread = threading.Thread(target=logger.warning, args=("of another thread",))
+        thread.start()
+        thread.join()
+    assert "work" not in json.loads(written(logger))
+
+
+def test_the_format_can_be_changed_and_changed_back(logger: logging.Logger) -> None:
+    handler = logger.handlers[0]
+    set_up_logs("json")
+    assert isinstance(handler.formatter, JsonFormatter)
+    set_up_logs("text")
+    logger.warning("back")
+    assert written(logger).startswith("[WARNING]\t")
+
+
+def test_a_program_logs_json_from_its_first_line(tmp_path: Path) -> None:
+    """The settings themselves cause a warning here, and decide about the format."""
+    (tmp_path / ".env").write_text("LOG_FORMAT=json\n")
+    (tmp_path / ".env").chmod(0o666)
+    command = [sys.executable, "-m", "rollcall", "gallery", "--encodings", "missing.npz"]
+    environ = {**os.environ, "LOG_FORMAT": "json"}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    first, *_ = done.stderr.splitlines()
+    assert "every user may write to it" in json.loads(first)["message"]
+    (tmp_path / ".env").chmod(0o600)
+    wrong = {**os.environ, "LOG_FORMAT": "xml"}
+    done = subprocess.run(command, cwd=tmp_path, env=wrong, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "LOG_FORMAT has to be one of text, json" in done.stderr
+
+
 def test_the_output_of_lambdas_own_handler_is_escaped() -> None:
     """This runs in its own process, because the runtime sets up logging before it imports the
     handler."""
@@ -112,12 +193,16 @@ with bootstrap.create_log_sink() as sink:
     from rollcall.logs import set_up_logs
     set_up_logs()
     logging.getLogger("rollcall").warning("failed %s", {TRICK!a})
+    set_up_logs("json")
+    logging.getLogger("rollcall").warning("one line")
+    logging.getLogger("rollcall").warning("another line")
 """
     for form in ("TEXT", "JSON"):
         done = subprocess.run(
             [sys.executable, "-c", program.replace("{}", form)], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
-        line = done.stdout.rstrip("\n")
+        line, *more = done.stdout.rstrip("\n").split("\n")
         assert "forged.mp4" in line
+        assert [json.loads(each)["message"] for each in more] == ["one line", "another line"]
         assert line.replace("\t", "").isprintable()
