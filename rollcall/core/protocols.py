@@ -31,6 +31,7 @@ from typing import Protocol
 
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.notices import StoredNotice
 from rollcall.core.types import (
     DetectedFace,
@@ -249,6 +250,10 @@ class GalleryLocation(Protocol):
         """The bytes. Raises GalleryMissing if there are none, GalleryError if reading fails."""
         ...
 
+    def changed_s(self) -> float:
+        """Unix time of the last change; 0 if unknown. Raises the errors of `stamp`."""
+        ...
+
     def update(self, change: Callable[[bytes | None], bytes | None]) -> None:
         """Replace the bytes with the result of `change`, without losing changes by other writers.
 
@@ -271,6 +276,11 @@ class GallerySource(Protocol):
 
         If none has been loaded yet, raises GalleryUnavailable or a TransientError of the store.
         """
+        ...
+
+    @property
+    def facts(self) -> GalleryFacts | None:
+        """Size and age of the gallery in use; None if none has been loaded yet."""
         ...
 
 

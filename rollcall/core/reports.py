@@ -34,9 +34,6 @@ most ten seconds apart, or up to a second more where the video has few frames.""
 MAX_SHOWN_CHARS = 1100
 """Length at which texts are cut for the log. All keys are shorter."""
 
-STALE_GALLERY = "X-Rollcall-Gallery-Stale"
-"""Header of an answer for which an old gallery was used, because the new one cannot be read."""
-
 
 def person_document(
     person: Person,

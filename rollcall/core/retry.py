@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 from rollcall.core.errors import PermanentError, RollcallError, TransientError, UnexpectedError
+from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.reports import outcome_text
 from rollcall.core.settings import Settings
+from rollcall.core.stopwatch import STAGES
 
 DONE_STATUSES = frozenset({"recognised", "unknown", "no_face", "ignored"})
 
@@ -28,6 +31,10 @@ QUOTED_BYTES = 200
 MAX_DOUBLINGS = 20
 """Largest exponent of the back-off, so that no number overflows. Delays reach their maximum long
 before."""
+
+
+MAX_STAGE_MS = 86_400_000
+"""Longest time of a stage that is believed: a day. No call may take longer than an hour."""
 
 
 def _known_errors() -> dict[str, tuple[int, bool]]:
@@ -52,6 +59,9 @@ _METRIC_CODES = (
 )
 
 
+_HTTP_CODE = re.compile("http_([1-5])[0-9]{2}")
+
+
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
     """The result of one attempt; `code` and `message` are stored with the work."""
@@ -66,10 +76,12 @@ class AttemptResult:
     interrupts do not count."""
     unexpected: bool = False
     """Whether the function failed with an unexpected error, which retries seldom solve."""
-    http_status: int = 0
-    """Status of an answer that another program wrote; 0 for every other result."""
     stale_gallery: bool = False
     """Whether the function used an old gallery, because the new one cannot be read."""
+    gallery: GalleryFacts | None = None
+    """The gallery that the function used; None if the answer does not say."""
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each stage of the work (`core.stopwatch.STAGES`); empty if the answer has none."""
     summary: str = ""
     """The function's answer in a few words for the log (`outcome_text`)."""
     elapsed_s: float = 0.0
@@ -93,7 +105,13 @@ def read_answer(status: int, body: bytes, retry_after: str = "") -> AttemptResul
     if status == 200:
         answer = document.get("status")
         if isinstance(answer, str) and answer in DONE_STATUSES:
-            return AttemptResult("done", answer, summary=outcome_text(document), answer=document)
+            return AttemptResult(
+                "done",
+                answer,
+                summary=outcome_text(document),
+                answer=document,
+                stage_s=_stage_seconds(document.get("timings_ms")),
+            )
         message = "the answer 200 has no status of the function"
         return AttemptResult("retry", "bad_answer", message)
     delay_s = _parse_retry_after(retry_after)
@@ -102,7 +120,7 @@ def read_answer(status: int, body: bytes, retry_after: str = "") -> AttemptResul
     error = _function_error(status, document)
     if error is None:
         message = _describe_foreign_answer(status, body)
-        return AttemptResult("retry", f"http_{status}", message, delay_s, http_status=status)
+        return AttemptResult("retry", f"http_{status}", message, delay_s)
     code, message = error
     _, retryable = _KNOWN_ERRORS[code]
     if not retryable:
@@ -120,16 +138,16 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def metric_code(result: AttemptResult) -> str:
-    """The metric label `code`, from a fixed list.
+def metric_code(code: str) -> str:
+    """The metric label `code` of an AttemptResult's code, from a fixed list.
 
     The list is fixed because each label becomes a separate time series. A peer that answers with a
     thousand different statuses must not create a thousand time series.
     """
-    if result.code in _METRIC_CODES:
-        return result.code
-    status_class = result.http_status // 100
-    return f"http_{status_class}xx" if 1 <= status_class <= 5 else "other"
+    if code in _METRIC_CODES:
+        return code
+    status = _HTTP_CODE.fullmatch(code)
+    return f"http_{status[1]}xx" if status else "other"
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +228,18 @@ def _function_error(status: int, document: dict[str, Any]) -> tuple[str, str] | 
     if _KNOWN_ERRORS.get(code) != (status, error.get("retryable")):
         return None
     return code, _encodable(message[:MAX_MESSAGE_CHARS])
+
+
+def _stage_seconds(timings_ms: Any) -> dict[str, float]:
+    """The seconds of each known stage in an answer, which may come from another program."""
+    if not isinstance(timings_ms, dict):
+        return {}
+    return {
+        stage: ms / 1000
+        for stage, ms in timings_ms.items()
+        # NaN fails the comparison, and `isinstance` would accept True.
+        if stage in STAGES and type(ms) in (int, float) and 0 <= ms <= MAX_STAGE_MS
+    }
 
 
 def _describe_foreign_answer(status: int, body: bytes) -> str:

@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+STAGES = ("head", "download", "open", "decode", "faces", "match", "vote", "students", "write")
+"""The names of all stages, for programs that add up the times of many videos."""
+
 
 class Stopwatch:
     """Adds up the wall-clock time of each stage.

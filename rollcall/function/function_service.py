@@ -11,11 +11,18 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rollcall.core.call_signature import check_signature
-from rollcall.core.errors import RollcallError, ShuttingDown, TransientError, UnexpectedError
+from rollcall.core.errors import (
+    CallNotSigned,
+    RollcallError,
+    ShuttingDown,
+    TransientError,
+    UnexpectedError,
+)
 from rollcall.core.events import BadRecords, parse_events
+from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.log_fields import about
 from rollcall.core.printable import json_text
-from rollcall.core.reports import STALE_GALLERY, describe_error, outcome_text
+from rollcall.core.reports import describe_error, outcome_text
 from rollcall.core.trace_context import (
     trace_id_of,
     traceparent_in,
@@ -39,16 +46,14 @@ class Answer(NamedTuple):
     document: Any
     retry_after_s: int = 0
     """Seconds that the caller should wait before a retry; 0: no Retry-After header."""
-    stale_gallery: bool = False
-    """Whether an old gallery is in use, because the new one could not be read."""
+    gallery: GalleryFacts | None = None
+    """The gallery in use; None if none has been loaded yet."""
 
     def headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
         if self.retry_after_s:
             headers["Retry-After"] = str(self.retry_after_s)
-        if self.stale_gallery:
-            headers[STALE_GALLERY] = "1"
-        return headers
+        return {**headers, **(self.gallery.headers() if self.gallery else {})}
 
     def body(self) -> str:
         return json_text(self.document)
@@ -85,9 +90,11 @@ class FunctionService:
                 return _error_answer(ShuttingDown("this replica is shutting down; call again"))
             self._in_flight += 1
         try:
-            return self._answer(body, headers or {})._replace(
-                stale_gallery=self._has_stale_gallery()
-            )
+            answer = self._answer(body, headers or {})
+            # Whoever has not signed the call does not learn how many people are known.
+            if self._pipeline and answer.status != CallNotSigned.status:
+                answer = answer._replace(gallery=self._pipeline.galleries.facts)
+            return answer
         finally:
             with self._in_flight_changed:
                 self._in_flight -= 1
@@ -154,10 +161,6 @@ class FunctionService:
         summary, ms = outcome_text(answer), _ms_since(started)
         log.info("finished %r: %s, %d ms, work %s", video.key, summary, ms, video.work_id)
         return Answer(200, answer)
-
-    def _has_stale_gallery(self) -> bool:
-        galleries = self._pipeline.galleries if self._pipeline else None
-        return getattr(galleries, "stale", False)
 
     def _get_pipeline(self) -> Pipeline:
         with self._build_lock:

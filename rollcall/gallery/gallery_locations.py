@@ -25,7 +25,9 @@ from rollcall.core.errors import (
     TransientError,
 )
 from rollcall.core.gallery import Gallery, empty_gallery
+from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.protocols import GalleryLocation, ObjectStore
+from rollcall.core.types import ObjectInfo
 from rollcall.gallery.gallery_files import remove_abandoned_files, write_gallery_file
 from rollcall.gallery.gallery_formats import MAX_GALLERY_BYTES, parse_gallery
 from rollcall.gallery.gallery_objects import Change, update_object
@@ -61,6 +63,12 @@ class GalleryFile:
             raise self._unreadable(error) from error
         # The inode differs after every write, because a write replaces the file.
         return f"{status.st_mtime_ns}-{status.st_size}-{status.st_ino}"
+
+    def changed_s(self) -> float:
+        try:
+            return self.path.stat().st_mtime
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def load(self) -> bytes:
         try:
@@ -137,10 +145,10 @@ class GalleryObject:
         return f"s3://{self.bucket}/{self.key}"
 
     def stamp(self) -> str:
-        try:
-            return self.store.head(self.bucket, self.key).etag
-        except ObjectNotFound as error:
-            raise self._missing() from error
+        return self._head().etag
+
+    def changed_s(self) -> float:
+        return self._head().modified_s
 
     def load(self) -> bytes:
         return self._read_with_etag()[0]
@@ -150,6 +158,12 @@ class GalleryObject:
 
     def save(self, body: bytes) -> None:
         self.update(lambda _: body)
+
+    def _head(self) -> ObjectInfo:
+        try:
+            return self.store.head(self.bucket, self.key)
+        except ObjectNotFound as error:
+            raise self._missing() from error
 
     def _read_if_present(self) -> tuple[bytes | None, str]:
         try:
@@ -274,6 +288,7 @@ class CachedGallery:
         self._lock = threading.Lock()
         self._gallery: Gallery | None = None
         self._stamp = ""
+        self._changed_s = 0.0
         self._checked_at = 0.0
         self.stale = False
         """Whether the last check failed, so that an old gallery may be in use."""
@@ -284,6 +299,13 @@ class CachedGallery:
                 self._gallery = self._refresh()
                 self._checked_at = self._clock()
             return self._gallery
+
+    @property
+    def facts(self) -> GalleryFacts | None:
+        gallery = self._gallery
+        if gallery is None:
+            return None
+        return GalleryFacts(len(gallery.people), len(gallery), self._changed_s, self.stale)
 
     def _refresh(self) -> Gallery:
         try:
@@ -298,11 +320,12 @@ class CachedGallery:
             gallery = parse_gallery_at(self._location, body)
             if self._space:
                 gallery = check_space(self._location, gallery, self._space)
+            changed_s = self._location.changed_s()
         except GalleryError as error:
             return self._keep_old(error, GalleryUnavailable(str(error)))
         except TransientError as error:
             return self._keep_old(error, error)
-        self._stamp, self.stale = stamp, False
+        self._stamp, self._changed_s, self.stale = stamp, changed_s, False
         log.info("gallery loaded: %d encodings", len(gallery))
         return gallery
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.event_records import call_document
-from rollcall.core.reports import STALE_GALLERY
+from rollcall.core.gallery_facts import STALE_GALLERY, gallery_facts_in
 from rollcall.core.retry import AttemptResult, read_answer
 from rollcall.core.trace_context import HEADER as TRACEPARENT
 from rollcall.core.trace_context import child_traceparent, traceparent_of
@@ -54,7 +54,11 @@ class FunctionCaller:
         except NoAnswer as error:
             return AttemptResult("retry", "no_answer", str(error))
         result = read_answer(answer.status, answer.body, answer.headers.get("retry-after", ""))
-        return replace(result, stale_gallery=STALE_GALLERY.lower() in answer.headers)
+        return replace(
+            result,
+            gallery=gallery_facts_in(answer.headers),
+            stale_gallery=STALE_GALLERY.lower() in answer.headers,
+        )
 
     def close(self) -> None:
         self._client.close()

@@ -104,7 +104,7 @@ def build_dispatcher(
     """Build the consumer that makes up to `max_inflight` calls at once."""
 
     def count_result(result: AttemptResult) -> None:
-        metrics.calls.labels(result.outcome, metric_code(result)).inc()
+        metrics.calls.labels(result.outcome, metric_code(result.code)).inc()
 
     source = DispatchSource(queue, call_timeout_s + LEASE_SLACK_S)
     handle = _measured(caller, metrics)

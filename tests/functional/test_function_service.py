@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from support.videos import paint_video, painted_gallery
 
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.errors import StoreUnavailable
-from rollcall.core.reports import STALE_GALLERY
+from rollcall.core.gallery_facts import HEADER as GALLERY
+from rollcall.core.gallery_facts import STALE_GALLERY, gallery_facts_in
 from rollcall.function.function_service import FunctionService
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import CachedGallery, GalleryFile
@@ -265,8 +267,24 @@ def test_while_a_new_gallery_is_broken_the_old_one_is_used_and_a_header_says_so(
     for content in (place.load(), b"cos\nsystem\n(S'true'\ntR.", place.load()):
         place.save(content)
         answer = service.answer(body(record("a.mp4")))
-        seen.append((answer.document["people"][0]["name"], STALE_GALLERY in answer.headers()))
+        headers = answer.headers()
+        seen.append((answer.document["people"][0]["name"], STALE_GALLERY in headers))
+        facts = gallery_facts_in({name.lower(): value for name, value in headers.items()})
+        assert facts
+        assert (facts.people, facts.encodings) == (1, 1)
+        assert facts.changed_s == pytest.approx(time.time(), abs=3600)
     assert seen == [("alice", False), ("alice", True), ("alice", False)]
+
+
+def test_callers_without_the_key_do_not_learn_the_size_of_the_gallery(
+    home: Home, tmp_path: Path
+) -> None:
+    home.put("a.mp4", paint_video(tmp_path / "a.mp4", ["red"]))
+    service = FunctionService(lambda: home.pipeline, SIGNED, lambda: 1e9)
+    call = body(record("a.mp4"))
+    signed = service.answer(call, {HEADER: signature(SIGNED, call, 1e9)})
+    assert GALLERY in signed.headers()
+    assert GALLERY not in service.answer(call).headers()
 
 
 SIGNED = "the shared key of trigger and function"

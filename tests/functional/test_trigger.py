@@ -30,8 +30,8 @@ from rollcall.core.errors import (
     StoreMisconfigured,
     StoreUnavailable,
 )
+from rollcall.core.gallery_facts import STALE_GALLERY
 from rollcall.core.protocols import WorkQueue
-from rollcall.core.reports import STALE_GALLERY
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.core.trace_context import trace_id_of, valid_traceparent

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Student, VideoLimits
@@ -29,6 +30,7 @@ class FixedGallery:
 
     def __init__(self, gallery: Gallery) -> None:
         self._gallery = gallery
+        self.facts = GalleryFacts(len(gallery.people), len(gallery), 0.0)
 
     def current(self) -> Gallery:
         return self._gallery

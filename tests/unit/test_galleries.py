@@ -22,6 +22,7 @@ from rollcall.core.errors import (
     TransientError,
 )
 from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.gallery import gallery_locations as galleries
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import (
@@ -59,6 +60,9 @@ class CountingLocation:
         if isinstance(self.content, Exception):
             raise self.content
         return self.content
+
+    def changed_s(self) -> float:
+        return 1000.0 + self.loads
 
     def save(self, body: bytes) -> None:
         raise NotImplementedError
@@ -119,6 +123,18 @@ def test_a_gallery_with_an_unchanged_stamp_is_not_loaded_again(cache: Cache) -> 
     cache.after_interval("1", body("bob"))
     assert cache._cached.current() is first
     assert (cache.location.stamps, cache.location.loads) == (2, 1)
+
+
+def test_the_facts_are_those_of_the_gallery_in_use(cache: Cache) -> None:
+    assert cache._cached.facts is None
+    cache.people()
+    assert cache._cached.facts == GalleryFacts(1, 1, 1001.0)
+    cache.after_interval("2", b"broken")
+    cache.people()
+    assert cache._cached.facts == GalleryFacts(1, 1, 1001.0, stale=True)
+    cache.after_interval("3", body("alice", "bob", "bob"))
+    cache.people()
+    assert cache._cached.facts == GalleryFacts(2, 3, 1003.0)
 
 
 FAILED_REFRESHES: list[tuple[str | Exception, bytes | Exception]] = [

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.needs import REPOSITORY
 
 from rollcall.core.errors import PermanentError, RollcallError, TransientError, UnexpectedError
 from rollcall.core.reports import describe_error
 from rollcall.core.retry import AttemptResult, RetryPolicy, metric_code, read_answer
+from rollcall.core.stopwatch import STAGES
 
 POLICY = RetryPolicy()
 
@@ -286,9 +291,49 @@ def test_work_whose_process_died_in_every_attempt_is_dead() -> None:
     [(204, "http_2xx"), (404, "http_4xx"), (599, "http_5xx"), (699, "other"), (999, "other")],
 )
 def test_metrics_get_the_class_of_a_foreign_status(status: int, code: str) -> None:
-    assert metric_code(read_answer(status, b"")) == code
+    assert metric_code(read_answer(status, b"").code) == code
 
 
 def test_metrics_get_the_codes_of_the_function() -> None:
-    assert metric_code(read_answer(404, error("gone"))) == "gone"
-    assert metric_code(AttemptResult("retry", "surprise")) == "other"
+    assert metric_code(read_answer(404, error("gone")).code) == "gone"
+    assert metric_code("surprise") == "other"
+
+
+def timings_of(timings_ms: Any) -> Mapping[str, float]:
+    document = {"status": "unknown", "timings_ms": timings_ms}
+    return read_answer(200, json.dumps(document).encode()).stage_s
+
+
+def test_the_seconds_of_each_stage_are_read_from_the_answer() -> None:
+    assert timings_of({"decode": 12.5, "faces": 3}) == {"decode": 0.0125, "faces": 0.003}
+
+
+@pytest.mark.parametrize(
+    "timings_ms",
+    [
+        None,
+        [],
+        "decode",
+        {"decode": "1"},
+        {"decode": True},
+        {"decode": None},
+        {"decode": -1},
+        {"decode": math.nan},
+        {"decode": math.inf},
+        {"decode": 1e300},
+        {"decode": 10**400},
+        {"of somebody else": 1},
+    ],
+)
+def test_times_that_cannot_be_right_are_left_out(timings_ms: Any) -> None:
+    assert timings_of(timings_ms) == {}
+
+
+def test_the_list_of_stages_is_complete() -> None:
+    """The trigger ignores the times of stages that are not in the list."""
+    used = {
+        stage
+        for path in (REPOSITORY / "rollcall").rglob("*.py")
+        for stage in re.findall(r'\.stage\("(\w+)"\)', path.read_text())
+    }
+    assert used == set(STAGES)
