@@ -52,10 +52,10 @@ three days, so that a receiver that fails on a Friday evening can be repaired on
 WAITS = ConsumerWaits(idle_s=2.0)
 """The dispatcher wakes the consumer for each new message, so only retries wait for the poll."""
 
-GONE = 410
+GONE = "http_410"
 """The receiver wants no more messages."""
 
-OVERLOADED = frozenset({429, 502, 503, 504})
+OVERLOADED = frozenset({"http_429", "http_502", "http_503", "http_504"})
 """Statuses of a receiver that gets too many requests, or of the proxy in front of it."""
 
 MIN_PAUSE_S = 1.0
@@ -95,12 +95,12 @@ def read_status(status: int, retry_after: str, now_s: float) -> AttemptResult:
     """The result of a delivery that was answered. Only a 2xx status is a success."""
     code = f"http_{status}"
     if 200 <= status < 300:
-        return AttemptResult("done", code, http_status=status)
+        return AttemptResult("done", code)
     message = f"the receiver answered {status}"
     if 300 <= status < 400:
         message += "; redirects are not followed, so set RESULT_WEBHOOK_URL to the new address"
     delay_s = _retry_after_s(retry_after, now_s)
-    return AttemptResult("retry", code, message, delay_s, http_status=status)
+    return AttemptResult("retry", code, message, delay_s)
 
 
 def _retry_after_s(header: str, now_s: float) -> float:
@@ -173,13 +173,13 @@ class OutboxSource:
 
     def _slow_down(self, result: AttemptResult) -> None:
         """Pause all deliveries if the receiver is overloaded, and end them if it is gone."""
-        if result.http_status == GONE and not self._ended:
+        if result.code == GONE and not self._ended:
             self._ended = True
             log.error(
                 "RESULT_WEBHOOK_URL answered 410 Gone, so no further messages are sent; they wait"
                 " in the outbox until the trigger is restarted"
             )
-        if result.http_status in OVERLOADED:
+        if result.code in OVERLOADED:
             pause_s = max(MIN_PAUSE_S, min(result.retry_after_s, _HOUR_S))
             self._paused_until_s = max(self._paused_until_s, self._clock() + pause_s)
 
