@@ -15,7 +15,7 @@ both, contract tests run against both (`tests/functional/test_seams.py`,
 | GallerySource | `gallery.gallery_locations`: a cache that reloads changed galleries | pipeline |
 | ResultQueue | `stores.sqs`; `stores.memory` | pipeline |
 | StudentStore | `stores.dynamodb`; `stores.memory` | pipeline, forgetting |
-| WorkQueue | `queues.sqlite_queue`; `queues.memory_queue` | trigger, commands |
+| WorkQueue | `queues.sql_queue`: SQLite, PostgreSQL; `queues.memory_queue` | trigger, commands |
 | Outbox | `queues.sql_outbox` | trigger, commands |
 
 A Protocol that only one module needs is defined in that module.
@@ -312,12 +312,17 @@ class WorkQueue(Protocol):
     """The durable queue of videos to be recognised.
 
     Work goes from queued to running (leased), and then to done or dead. A method that returns has
-    stored its changes permanently; a method that raises has changed nothing. Every method raises
-    InboxUnavailable if the queue cannot be read or written. Safe to share between threads.
+    stored its changes permanently; a method that raises has changed nothing, unless the connection
+    broke while the change was being committed. So `add`, `finish`, `retry` and `bury` may be
+    repeated: a repetition changes nothing. Every method raises InboxUnavailable if the queue cannot
+    be read or written. Safe to share between threads, whose changes are stored together.
     """
 
+    shared: bool
+    """Whether several triggers may use the queue at the same time."""
+
     def own(self) -> AbstractContextManager[None]:
-        """Own the queue during the `with` block. Only one process at a time owns it.
+        """Own the queue during the `with` block. A queue that is not shared has one owner at most.
 
         Raises InboxUnavailable if another process owns the queue. Ownership ends with its process,
         so the next owner may requeue all running work at once.
@@ -328,7 +333,8 @@ class WorkQueue(Protocol):
         """Queue the videos of events, and return how many of them were new.
 
         A video is not new if the queue has work with the same identity in any state, or if the
-        reconciler has already found this upload.
+        reconciler has already found this upload. Raises BadEvent if a bucket or key contains a NUL
+        character or invalid Unicode.
         """
         ...
 
@@ -344,16 +350,23 @@ class WorkQueue(Protocol):
         """Record an event that could not be parsed. If there are too many, drop the oldest."""
         ...
 
-    def claim(self, lease_s: float) -> Work | None:
-        """Lease the next work for `lease_s` seconds; None if nothing is due.
+    def rerun(self, bucket: str, keys: Sequence[str]) -> list[str]:
+        """Queue new work for videos that are done or dead. Return the keys that were known."""
+        ...
+
+    def claim(self, limit: int, lease_s: float) -> Sequence[Work]:
+        """Lease the next `limit` pieces of work for `lease_s` seconds; fewer if fewer are due.
 
         The order is fair (`rollcall.queues.queue_order`). Two pieces of work for one object never
         run at the same time, so an older result cannot overwrite a newer one.
         """
         ...
 
-    def finish(self, work: Work, code: str) -> None:
-        """Mark claimed work as done. Ignored if the work has been claimed again in the meantime."""
+    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
+        """Mark claimed work as done, and put the notice into the outbox.
+
+        Ignored if the work has ended, or has been claimed again in the meantime.
+        """
         ...
 
     def retry(
@@ -365,15 +378,15 @@ class WorkQueue(Protocol):
         """
         ...
 
-    def bury(self, work: Work, code: str, message: str) -> None:
-        """Make claimed work a dead letter; ignored as in `finish`."""
+    def bury(self, work: Work, code: str, message: str, notice: Notice | None = None) -> None:
+        """Make claimed work a dead letter; otherwise as in `finish`."""
         ...
 
     def requeue_expired(self, *, everything: bool = False) -> int:
         """Queue the running work whose lease has expired, and return how many pieces there were.
 
-        With `everything=True`, all running work is queued. A new owner does this, because the
-        process that claimed the work is gone.
+        With `everything=True`, all running work is queued. The new owner of a queue that is not
+        shared does this, because the process that claimed the work is gone.
         """
         ...
 
@@ -392,8 +405,20 @@ class WorkQueue(Protocol):
         """The number of pieces of work in each state, and under `bad` the number of bad events."""
         ...
 
+    def codes(self) -> dict[tuple[str, str], int]:
+        """The number of pieces of work that are done or dead, by state and code."""
+        ...
+
+    def oldest_waiting_s(self) -> float:
+        """Seconds since the oldest queued work was received; 0 if no work is queued."""
+        ...
+
     def latest(self, limit: int, state: str = "") -> list[Work]:
         """The work that changed last, newest first; only work in `state` if that is given."""
+        ...
+
+    def history(self, bucket: str, key: str, limit: int = 100) -> list[Work]:
+        """All work for one video, newest first."""
         ...
 
     def bad_events(self, limit: int) -> list[BadEventRecord]:
@@ -408,7 +433,7 @@ class WorkQueue(Protocol):
         """Keys of the bucket that have a dead letter."""
         ...
 
-    def prune(self) -> int:
+    def prune(self, keep_s: float = ...) -> int:
         """Delete work that was done long ago, and old bad events. Return the number of works."""
         ...
 

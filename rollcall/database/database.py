@@ -10,8 +10,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from rollcall.core.errors import InboxUnavailable
@@ -35,6 +35,10 @@ MAX_TRIES = 5
 
 _REPEATABLE = frozenset({"40001", "40P01"})
 """SQLSTATE of a serialization failure and of a deadlock."""
+
+_DROP_CONNECTIONS = frozenset({"25006", "57P01", "57P02", "57P03"})
+"""SQLSTATEs after which no pooled connection can be used: after a failover, the server is read-only
+or shuts down. The next transaction connects again, and finds the new primary."""
 
 _PASSWORD = re.compile(r"//[^/@]*@")
 
@@ -69,9 +73,13 @@ class Database:
         self._writer = threading.RLock()
         """SQLite has one writer at a time. Threads wait for each other here, because SQLite would
         poll."""
+        self._closed = False
         self.engine = self._postgresql(url) if self.shared else self._sqlite()
+        event.listen(self.engine, "handle_error", _drop_useless_connections)
 
     def close(self) -> None:
+        """Close all connections. Later transactions raise InboxUnavailable."""
+        self._closed = True
         self.engine.dispose()
 
     def now_s(self, connection: Connection) -> float:
@@ -131,6 +139,8 @@ class Database:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        if self._closed:
+            raise InboxUnavailable(f"the database {self.name} is closed")
         try:
             yield
         except (SQLAlchemyError, OSError) as error:
@@ -190,6 +200,18 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
     # NORMAL, a power failure could lose events that were acknowledged already.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _drop_useless_connections(context: ExceptionContext) -> None:
+    if getattr(context.original_exception, "sqlstate", None) in _DROP_CONNECTIONS:
+        context.is_disconnect = True
+
+
+def is_about_data(error: InboxUnavailable) -> bool:
+    """Whether a database refused the data of a transaction, and could store other data."""
+    cause = error.__cause__
+    # 54: a program limit, for example a text that is too long for an index.
+    return isinstance(cause, DataError | IntegrityError) or _sqlstate(cause).startswith("54")
 
 
 def _sqlstate(error: BaseException | None) -> str:

@@ -9,6 +9,11 @@ import time
 _SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
+def since_boot_s() -> float:
+    """Seconds since the machine started, including the time that it slept."""
+    return time.clock_gettime(_SINCE_BOOT)
+
+
 class SteadyClock:
     """A clock that shows Unix time, and is not affected when the system's clock is set.
 
@@ -18,8 +23,8 @@ class SteadyClock:
     """
 
     def __init__(self) -> None:
-        self._start_s = time.time() - time.clock_gettime(_SINCE_BOOT)
+        self._start_s = time.time() - since_boot_s()
 
     def __call__(self) -> float:
         """The Unix time in seconds."""
-        return self._start_s + time.clock_gettime(_SINCE_BOOT)
+        return self._start_s + since_boot_s()

@@ -136,6 +136,8 @@ Index(
     "finished_dead",
     finished.c.bucket,
     finished.c.key,
+    finished.c.etag,
+    finished.c.received_s,
     sqlite_where=text("state='dead'"),
     postgresql_where=text("state='dead'"),
 )
@@ -160,7 +162,13 @@ found_upload = Table(
 )
 """Each time that the reconciler queued an upload because it had no result."""
 
-Index("found_upload_object", found_upload.c.bucket, found_upload.c.key, found_upload.c.etag)
+Index(
+    "found_upload_object",
+    found_upload.c.bucket,
+    found_upload.c.key,
+    found_upload.c.etag,
+    found_upload.c.uploaded_s,
+)
 Index("found_upload_time", found_upload.c.found_s)
 
 bad_event = Table(

@@ -69,8 +69,8 @@ class ConsumerWaits:
     """How long a consumer waits between two steps of its loop."""
 
     idle_s: float = 0.5
-    """Pause after a claim that found nothing, unless `wake` ends it. A retry that becomes due may
-    start later by this much. 0 if `claim` itself waits for items."""
+    """Mean pause after a claim that found nothing, unless `wake` ends it. A retry that becomes due
+    may start later by this much. 0 if `claim` itself waits for items."""
     after_error_s: float = 0.5
     """Pause after a claim that failed."""
     after_busy_s: float = 1.0
@@ -150,8 +150,9 @@ class Consumer(Generic[Item]):
             if len(items) < slots:
                 self._free.release(slots - len(items))
             if not items:
-                paused_s = self._paused_until - time.monotonic()
-                self._wake.wait(max(self._waits.idle_s, paused_s))
+                # The jitter keeps several triggers from polling in step.
+                idle_s = self._waits.idle_s * self._jitter.uniform(0.75, 1.25)
+                self._wake.wait(max(idle_s, self._paused_until - time.monotonic()))
                 self._wake.clear()
 
     def _take_free_slots(self) -> int:

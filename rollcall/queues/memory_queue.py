@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
-from rollcall.core.work import WORK_STATES, BadEventRecord, Work
+from rollcall.core.work import WORK_STATES, BadEventRecord, Notice, Work
 from rollcall.database.steady_clock import SteadyClock
 from rollcall.queues.queue_order import (
     BEHIND,
@@ -21,7 +21,6 @@ from rollcall.queues.queue_order import (
     RESTING,
     Candidate,
     FairOrder,
-    first_of_each_prefix,
     next_turn,
     prefix_of,
 )
@@ -34,8 +33,12 @@ from rollcall.queues.queue_rules import (
     NO_RESULT,
     NO_RESULT_CODE,
     NewWork,
+    indexable,
     is_of_upload,
+    is_storable,
     same_upload_times,
+    storable,
+    work_again,
     work_for_event,
     work_for_object,
 )
@@ -46,7 +49,6 @@ class _Item:
     """A piece of work, with the fields that only the queue uses."""
 
     work: Work
-    uploaded_s: float
     due_s: float
     lease_until_s: float = 0.0
     stage: int = RESTING
@@ -60,11 +62,22 @@ class _Item:
         return self.work.state == "queued" and self.stage == IN_LINE and is_retry == of_retries
 
 
+class _Found(NamedTuple):
+    """An upload that the reconciler found without a result."""
+
+    upload: tuple[str, str, str]
+    """Bucket, key and etag."""
+    uploaded_s: float
+    found_s: float
+
+
 class MemoryQueue:
     """A WorkQueue whose work is lost when its process ends.
 
     Each method goes through all items, so the queue is meant for a few thousand of them.
     """
+
+    shared = False
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock or SteadyClock()
@@ -76,6 +89,9 @@ class MemoryQueue:
         self._items: dict[int, _Item] = {}
         """By the id of the work, oldest first."""
         self._identities: set[str] = set()
+        self._found: list[_Found] = []
+        self.notices: list[Notice] = []
+        """The notices of ended work, oldest first."""
         self._bad_ids = count(1)
         self._bad_events: list[BadEventRecord] = []
 
@@ -100,11 +116,13 @@ class MemoryQueue:
     def add_bad_event(self, body: bytes, reason: str) -> None:
         with self._access():
             record = BadEventRecord(
-                next(self._bad_ids), self._clock(), reason, body[:KEEP_BAD_BYTES]
+                next(self._bad_ids), self._clock(), storable(reason), body[:KEEP_BAD_BYTES]
             )
             self._bad_events = [*self._bad_events, record][-KEEP_BAD_EVENTS:]
 
     def add_missing(self, info: ObjectInfo) -> bool:
+        if not (is_storable(info.bucket) and is_storable(info.key)):
+            return False
         with self._access():
             for item in self._items_of(info.bucket, info.key):
                 work = item.work
@@ -112,31 +130,42 @@ class MemoryQueue:
                     return False
                 if work.state == "dead" and is_of_upload(work.etag, work.received_s, info):
                     return False
-            item = self._insert(work_for_object(info))
-            if self._times_found(info) > MAX_FOUND:
-                item.stage = RESTING
+            upload = (info.bucket, info.key, indexable(info.etag))
+            self._found.append(_Found(upload, info.modified_s, self._clock()))
+            if self._times_found(upload) > MAX_FOUND:
+                item = self._insert(work_for_object(info), in_line=False)
                 item.work = replace(item.work, state="dead", code=NO_RESULT_CODE, message=NO_RESULT)
+            else:
+                self._insert(work_for_object(info))
             return True
 
-    def claim(self, lease_s: float) -> Work | None:
+    def rerun(self, bucket: str, keys: Sequence[str]) -> list[str]:
+        with self._access():
+            known = []
+            for key in dict.fromkeys(keys):
+                finished = [
+                    item.work
+                    for item in self._items_of(bucket, key)
+                    if item.work.state in ("done", "dead")
+                ]
+                if finished:
+                    self._insert(work_again(finished[-1]))
+                    known.append(key)
+            return known
+
+    def claim(self, limit: int, lease_s: float) -> list[Work]:
         with self._access():
             now_s = self._clock()
             self._line_up_due(now_s)
             running = Counter(prefix_of(item.work.key) for item in self._items_in("running"))
-            chosen = self._order.choose(self._candidates(), running)
-            if chosen is None:
-                return None
-            item = self._items[chosen.id]
-            item.lease_until_s = now_s + lease_s
-            attempts, calls = item.work.attempts + 1, item.work.calls + 1
-            self._change(item, state="running", attempts=attempts, calls=calls)
-            return item.work
+            chosen = self._order.choose_batch(self._front(limit), running, limit)
+            return [self._lease(self._items[each.id], now_s + lease_s) for each in chosen]
 
-    def finish(self, work: Work, code: str) -> None:
-        self._end_call(work, state="done", code=code, message="")
+    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
+        self._end(work, notice, state="done", code=code, message="")
 
-    def bury(self, work: Work, code: str, message: str) -> None:
-        self._end_call(work, state="dead", code=code, message=message)
+    def bury(self, work: Work, code: str, message: str, notice: Notice | None = None) -> None:
+        self._end(work, notice, state="dead", code=code, message=message)
 
     def retry(
         self, work: Work, delay_s: float, code: str, message: str, *, counts: bool = True
@@ -159,8 +188,11 @@ class MemoryQueue:
             for item in expired:
                 self._rest(item, now_s)
                 self._change(item, state="queued")
-            if everything:
-                # No call is running now, so the oldest work for each object may proceed.
+            if everything:  # a trigger starts
+                for item in self._items_in("queued"):
+                    # The clock was set back since. The due time cannot be trusted then.
+                    if item.stage == RESTING and item.work.changed_s > now_s:
+                        item.due_s = min(item.due_s, now_s)
                 behind = [item.work for item in self._items_in("queued") if item.stage == BEHIND]
                 for bucket, key in {(work.bucket, work.key) for work in behind}:
                     self._release_next(bucket, key, now_s)
@@ -186,13 +218,14 @@ class MemoryQueue:
                 self._change(item, state="queued", attempts=0)
             return len(dead)
 
-    def prune(self) -> int:
+    def prune(self, keep_s: float = KEEP_DONE_S) -> int:
         with self._access():
-            before_s = self._clock() - KEEP_DONE_S
+            before_s = self._clock() - keep_s
             old = [item for item in self._items_in("done") if item.work.changed_s < before_s]
             for item in old:
                 del self._items[item.work.id]
                 self._identities.discard(item.work.identity)
+            self._found = [each for each in self._found if each.found_s >= before_s]
             self._bad_events = [bad for bad in self._bad_events if bad.received_s >= before_s]
             return len(old)
 
@@ -200,6 +233,24 @@ class MemoryQueue:
         with self._access():
             states = Counter(item.work.state for item in self._items.values())
             return {**{state: states[state] for state in WORK_STATES}, "bad": len(self._bad_events)}
+
+    def codes(self) -> dict[tuple[str, str], int]:
+        with self._access():
+            works = [item.work for item in self._items.values()]
+            return Counter(
+                (work.state, work.code) for work in works if work.state in ("done", "dead")
+            )
+
+    def oldest_waiting_s(self) -> float:
+        with self._access():
+            waiting = self._items_in("queued")
+            oldest = min(waiting, key=lambda item: item.work.id, default=None)
+            return max(0.0, self._clock() - oldest.work.received_s) if oldest else 0.0
+
+    def history(self, bucket: str, key: str, limit: int = 100) -> list[Work]:
+        with self._access():
+            works = [item.work for item in self._items_of(bucket, key)]
+        return sorted(works, key=lambda work: work.id, reverse=True)[:limit]
 
     def latest(self, limit: int, state: str = "") -> list[Work]:
         with self._access():
@@ -243,33 +294,26 @@ class MemoryQueue:
     def _was_reconciled(self, event: NewWork) -> bool:
         """Whether the reconciler found this upload before its event arrived."""
         times = same_upload_times(event)
+        video = event.video
+        upload = (video.bucket, video.key, indexable(video.etag))
         return times is not None and any(
-            times[0] < item.uploaded_s < times[1]
-            for item in self._found_items(event.video.bucket, event.video.key, event.video.etag)
+            each.upload == upload and times[0] < each.uploaded_s < times[1] for each in self._found
         )
 
-    def _times_found(self, info: ObjectInfo) -> int:
+    def _times_found(self, upload: tuple[str, str, str]) -> int:
         after_s = self._clock() - FOUND_PERIOD_S
-        found = self._found_items(info.bucket, info.key, info.etag)
-        return sum(item.work.received_s > after_s for item in found)
+        return sum(each.upload == upload and each.found_s > after_s for each in self._found)
 
-    def _found_items(self, bucket: str, key: str, etag: str) -> list[_Item]:
-        return [
-            item
-            for item in self._items_of(bucket, key)
-            if item.work.origin == "reconcile" and item.work.etag == etag
-        ]
-
-    def _insert(self, new: NewWork) -> _Item:
+    def _insert(self, new: NewWork, *, in_line: bool = True) -> _Item:
         now_s, video = self._clock(), new.video
         work = Work(
             id=next(self._ids),
-            identity=new.identity,
+            identity=storable(new.identity),
             bucket=video.bucket,
             key=video.key,
-            version_id=video.version_id,
-            etag=video.etag,
-            event_name=video.event_name,
+            version_id=storable(video.version_id),
+            etag=indexable(video.etag),
+            event_name=storable(video.event_name),
             origin=new.origin,
             state="queued",
             attempts=0,
@@ -278,9 +322,12 @@ class MemoryQueue:
             changed_s=now_s,
             code="",
             message="",
+            traceparent=storable(video.traceparent),
+            uploaded_s=new.uploaded_s,
         )
-        item = _Item(work, new.uploaded_s, due_s=now_s)
-        self._line_up(item)
+        item = _Item(work, due_s=now_s)
+        if in_line:
+            self._line_up(item)
         self._items[work.id] = item
         self._identities.add(work.identity)
         return item
@@ -292,6 +339,18 @@ class MemoryQueue:
             return None
         return item if item.work.calls == work.calls else None
 
+    def _lease(self, item: _Item, until_s: float) -> Work:
+        item.lease_until_s = until_s
+        attempts, calls = item.work.attempts + 1, item.work.calls + 1
+        self._change(item, state="running", attempts=attempts, calls=calls)
+        return item.work
+
+    def _end(self, work: Work, notice: Notice | None, **changes: Any) -> None:
+        with self._access():
+            if self._claimed_item(work):
+                self._end_call(work, **changes)
+                self.notices += [notice] if notice else []
+
     def _end_call(self, work: Work, **changes: Any) -> None:
         """Change claimed work, and let the next work for the same object proceed."""
         with self._access():
@@ -299,7 +358,7 @@ class MemoryQueue:
             if item is None:
                 return
             self._rest(item, now_s)
-            self._change(item, **changes)
+            self._change(item, **{name: _storable(value) for name, value in changes.items()})
             self._order.add_call(prefix_of(work.key), now_s - work.changed_s)
             self._release_next(work.bucket, work.key, now_s)
 
@@ -320,9 +379,7 @@ class MemoryQueue:
         """Move resting work that is due into the line, or behind other work for its object."""
         resting = [item for item in self._items_in("queued") if item.stage == RESTING]
         for item in sorted(resting, key=lambda item: (item.due_s, item.work.id)):
-            # A change in the future means that the clock was set back since. The due time cannot be
-            # trusted then, so the work counts as due.
-            if item.due_s <= now_s or item.work.changed_s > now_s:
+            if item.due_s <= now_s:
                 self._line_up(item)
 
     def _line_up(self, item: _Item) -> None:
@@ -338,14 +395,18 @@ class MemoryQueue:
         front = min((each.turn for each in line), default=None)
         item.stage, item.turn = IN_LINE, next_turn(last, front)
 
-    def _candidates(self) -> list[Candidate]:
-        """The first work of each prefix near the front of each of the two lines."""
+    def _front(self, limit: int) -> list[Candidate]:
+        """The work near the front of both lines."""
         found: list[Candidate] = []
         for is_retry in (False, True):
             line = [each for each in self._items.values() if each.is_in_line(of_retries=is_retry)]
-            front = sorted(line, key=lambda item: (item.turn, item.work.id))[:LOOK_AHEAD]
-            found += first_of_each_prefix(
+            front = sorted(line, key=lambda item: (item.turn, item.work.id))
+            found += [
                 Candidate(item.work.id, prefix_of(item.work.key), item.turn, is_retry)
-                for item in front
-            )
+                for item in front[: LOOK_AHEAD + limit - 1]
+            ]
         return found
+
+
+def _storable(value: Any) -> Any:
+    return storable(value) if isinstance(value, str) else value

@@ -17,6 +17,7 @@ retries.
 from __future__ import annotations
 
 import math
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ RESTING, IN_LINE, BEHIND = 0, 1, 2
 """The stages. Running work stays IN_LINE, so an object has at most one work in that stage."""
 
 LOOK_AHEAD = 32
-"""How many pieces of work at the front of each line are compared."""
+"""How many pieces of work at the front of each line are compared, if one is claimed."""
 
 RETRY_EVERY = 10
 """Every tenth call is a retry if one is due, even if there is new work."""
@@ -62,14 +63,6 @@ def next_turn(last_of_prefix: int | None, front: int | None) -> int:
     return max(front or 0, 0 if last_of_prefix is None else last_of_prefix + 1)
 
 
-def first_of_each_prefix(line: Iterable[Candidate]) -> list[Candidate]:
-    """The candidates that are first in line within their prefix."""
-    first: dict[str, Candidate] = {}
-    for candidate in line:
-        first.setdefault(candidate.prefix, candidate)
-    return list(first.values())
-
-
 class FairOrder:
     """Chooses the next work, and remembers how long the calls of each prefix took.
 
@@ -99,6 +92,29 @@ class FairOrder:
         """The call time of a prefix in seconds; the older a call, the less it counts."""
         seconds, at_s = self._call_times.get(prefix, (0.0, 0.0))
         return seconds * math.pow(0.5, max(0.0, self._clock() - at_s) / HALF_LIFE_S)
+
+    def choose_batch(
+        self, line: Iterable[Candidate], running: Mapping[str, int], limit: int
+    ) -> list[Candidate]:
+        """The next `limit` pieces of work, in the order in which they should be called.
+
+        `line` is the work near the front of both lines.
+        """
+        waiting: dict[tuple[bool, str], deque[Candidate]] = {}
+        for candidate in sorted(line, key=lambda each: (each.turn, each.id)):
+            waiting.setdefault((candidate.is_retry, candidate.prefix), deque()).append(candidate)
+        counts, chosen = Counter(running), list[Candidate]()
+        while waiting and len(chosen) < limit:
+            best = self.choose([first[0] for first in waiting.values()], counts)
+            if best is None:  # never, because a line is not empty here
+                break
+            chosen.append(best)
+            counts[best.prefix] += 1
+            rest = waiting[best.is_retry, best.prefix]
+            rest.popleft()
+            if not rest:
+                del waiting[best.is_retry, best.prefix]
+        return chosen
 
     def choose(
         self, candidates: Sequence[Candidate], running: Mapping[str, int]

@@ -6,11 +6,14 @@ decides which work is claimed next. How work is stored is up to each queue.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import NamedTuple
 from uuid import uuid4
 
+from rollcall.core.errors import BadEvent
 from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.core.work import Work
 
 KEEP_DONE_S = 30 * 86400.0
 """How long finished work is kept, so that a late duplicate of its event is recognised as one."""
@@ -36,6 +39,11 @@ than this. They differ because the store writes the event just before it sets th
 AWS lists whole seconds."""
 
 
+MAX_INDEXED_BYTES = 512
+"""Longer etags and identities are replaced by a digest, because PostgreSQL indexes at most 2704
+bytes, together with the key."""
+
+
 class NewWork(NamedTuple):
     """Work that is about to be queued."""
 
@@ -47,6 +55,9 @@ class NewWork(NamedTuple):
 
 
 def work_for_event(video: VideoRef) -> NewWork:
+    """Work for an event. Raises BadEvent if the bucket or the key cannot be stored."""
+    if not (is_storable(video.bucket) and is_storable(video.key)):
+        raise BadEvent("the bucket or the key contains a NUL character, or is not valid Unicode")
     return NewWork(video.identity(), video, upload_time_s(video.event_time), "event")
 
 
@@ -54,6 +65,33 @@ def work_for_object(info: ObjectInfo) -> NewWork:
     """Work for a listed object. Its identity is new each time: a result may be lost repeatedly."""
     video = VideoRef(info.bucket, info.key, info.version_id, info.etag)
     return NewWork(f"found:{uuid4()}", video, info.modified_s, "reconcile")
+
+
+def work_again(work: Work) -> NewWork:
+    """New work for the video of finished work."""
+    video = VideoRef(work.bucket, work.key, work.version_id, work.etag, event_name=work.event_name)
+    return NewWork(f"rerun:{uuid4()}", video, work.uploaded_s, "rerun")
+
+
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL can store the text."""
+    return "\x00" not in text and storable(text) == text
+
+
+def storable(text: str) -> str:
+    """The text, with the characters replaced that PostgreSQL cannot store.
+
+    These are NUL and halves of surrogate pairs (`"\\ud800"` in JSON).
+    """
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
+
+
+def indexable(text: str) -> str:
+    """The storable text, or its digest if the text is too long for an index."""
+    body = storable(text).encode()
+    if len(body) <= MAX_INDEXED_BYTES:
+        return body.decode()
+    return "sha256:" + hashlib.sha256(body).hexdigest()
 
 
 def same_upload_times(event: NewWork) -> tuple[float, float] | None:

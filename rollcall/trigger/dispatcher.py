@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy, metric_code
 from rollcall.core.work import Work
+from rollcall.database.steady_clock import since_boot_s
 from rollcall.queues.consumer import DEFAULT_WAITS, Consumer, ConsumerWaits, Tries
 from rollcall.trigger.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-LEASE_SLACK_S = 60.0
-"""How much longer a lease is than the time-out of a call. If a call takes even longer, its work is
-claimed again, and the queue ignores the result of the late call."""
+LEASE_SLACK_S = 15.0
+"""How much longer a lease is than the time-out of a call. The function goes on working after its
+trigger died or was cut off from the database. So the lease must not end before the call can have
+ended, and a call has to begin within this time after its work was claimed (`may_begin`)."""
 
 REQUEUE_EVERY_S = 1.0
-"""Pause between two checks for expired leases. Leases expire only if a call hangs: the work of a
-trigger that died is requeued when the next trigger starts."""
+"""Pause between two checks for expired leases. A lease expires if its trigger dies while other
+triggers run, or if a call hangs."""
+
+TOO_LATE = AttemptResult(
+    "retry", "stopping", "the lease could end before the call; it did not begin", counts=False
+)
+"""The result of an attempt that could not begin in time, for example because the claim or the whole
+process was held up."""
 
 
 class Caller(Protocol):
@@ -38,29 +46,41 @@ class DispatchSource:
 
     name = "the work queue"
 
-    def __init__(self, queue: WorkQueue, lease_s: float) -> None:
+    def __init__(self, queue: WorkQueue, call_timeout_s: float) -> None:
         self._queue = queue
-        self._lease_s = lease_s
+        self._lease_s = call_timeout_s + LEASE_SLACK_S
         self._requeue_at = 0.0
+        self._begin_before: dict[tuple[int, int], float] = {}
+        """When the call for a claim (id, calls) has to begin, in seconds since boot."""
 
     def describe(self, work: Work) -> str:
         return f"{work.key!r} (work {work.work_id})"
 
     def claim(self, limit: int) -> Sequence[Work]:
-        """Lease one item at most, so that each slot gets the work that is first at that time."""
         now = time.monotonic()
         if now >= self._requeue_at:
             self._requeue_at = now + REQUEUE_EVERY_S
             self._queue.requeue_expired()
-        work = self._queue.claim(self._lease_s)
-        return () if work is None else (work,)
+        # The lease began after this time, however long the answer of the queue takes.
+        before_s = since_boot_s() + LEASE_SLACK_S
+        works = self._queue.claim(limit, self._lease_s)
+        self._begin_before.update(((work.id, work.calls), before_s) for work in works)
+        return works
+
+    def may_begin(self, work: Work) -> bool:
+        """Whether a call that begins now ends within the lease."""
+        return since_boot_s() < self._begin_before[work.id, work.calls]
 
     def tries(self, work: Work) -> Tries:
         return Tries(work.attempts, work.calls)
 
-    def keep_lease(self, work: Work) -> AbstractContextManager[None]:
-        """Do nothing: the lease is longer than the time-out of a call."""
-        return nullcontext()
+    @contextmanager
+    def keep_lease(self, work: Work) -> Iterator[None]:
+        """Do not extend the lease: it is longer than the time-out of a call."""
+        try:
+            yield
+        finally:
+            del self._begin_before[work.id, work.calls]
 
     def finish(self, work: Work, result: AttemptResult) -> None:
         # The log has one line for each finished video, without names of people (docs/security.md).
@@ -106,13 +126,17 @@ def build_dispatcher(
     def count_result(result: AttemptResult) -> None:
         metrics.calls.labels(result.outcome, metric_code(result.code)).inc()
 
-    source = DispatchSource(queue, call_timeout_s + LEASE_SLACK_S)
-    handle = _measured(caller, metrics)
+    source = DispatchSource(queue, call_timeout_s)
+    handle = _measured(source, caller, metrics)
     return Consumer(source, handle, policy, slots=max_inflight, waits=waits, on_result=count_result)
 
 
-def _measured(caller: Caller, metrics: Metrics) -> Callable[[Work], AttemptResult]:
+def _measured(
+    source: DispatchSource, caller: Caller, metrics: Metrics
+) -> Callable[[Work], AttemptResult]:
     def call(work: Work) -> AttemptResult:
+        if not source.may_begin(work):
+            return TOO_LATE
         with metrics.call_s.time():
             result = caller.call(work)
         metrics.stale_gallery.set(result.stale_gallery)

@@ -77,10 +77,13 @@ class Trigger:
 
     def start(self) -> None:
         """Start calls and scans. The HTTP server is started by the caller."""
-        # Work that is marked as running was claimed by an earlier process, which is gone.
-        requeued = self.queue.requeue_expired(everything=True)
-        if requeued:
-            log.warning("%d calls were cut off when the trigger last stopped; repeating", requeued)
+        if not self.queue.shared:
+            # Work that is marked as running was claimed by an earlier process, which is gone.
+            requeued = self.queue.requeue_expired(everything=True)
+            if requeued:
+                log.warning(
+                    "%d calls were cut off when the trigger last stopped; repeating", requeued
+                )
         self.dispatcher.start()
         for schedule in self._schedules:
             schedule.start()

@@ -31,12 +31,13 @@ class Spoiler:
     def restoring_work(self) -> Iterator[None]:
         """Restore the work in the inbox after the block, for the next test."""
         with closing(sqlite3.connect(self.flow.inbox, timeout=30)) as db:
-            rows = db.execute("SELECT * FROM work WHERE key=?", (self.key,)).fetchall()
+            rows = db.execute("SELECT * FROM finished WHERE key=?", (self.key,)).fetchall()
             yield
             with db:
-                db.execute("DELETE FROM work WHERE key=?", (self.key,))
+                for table in ("work", "finished"):
+                    db.execute(f"DELETE FROM {table} WHERE key=?", (self.key,))
                 places = ", ".join("?" * len(rows[0]))
-                db.executemany(f"INSERT INTO work VALUES ({places})", rows)
+                db.executemany(f"INSERT INTO finished VALUES ({places})", rows)
 
     def result_is_missing(self) -> None:
         self.flow.s3.delete(self.bucket, self.result)
@@ -55,31 +56,36 @@ class Spoiler:
         self.flow.s3.write(self.bucket, f"{self.result}.stray.csv", b"", "text/csv", {})
 
     def work_is_lost(self) -> None:
-        self.sql("DELETE FROM work WHERE key=?")
+        self.sql("DELETE FROM finished WHERE key=?")
 
     def work_never_ends(self) -> None:
-        self.sql("UPDATE work SET state='running', lease_until_s=9e9 WHERE key=?")
+        columns = "id, identity, bucket, key, attempts, calls, received_s, changed_s"
+        self.sql(
+            f"INSERT INTO work ({columns}, state, stage, lease_until_s, prefix)"
+            f" SELECT {columns}, 'running', 1, 9e9, '' FROM finished WHERE key=?"
+        )
+        self.work_is_lost()
 
     def dead_letter_beside_the_result(self) -> None:
-        self.sql("UPDATE work SET state='dead', code='x', message='y' WHERE key=?")
+        self.sql("UPDATE finished SET state='dead', code='x', message='y' WHERE key=?")
 
     def dead_letter_has_no_reason(self) -> None:
         self.result_is_missing()
-        self.sql("UPDATE work SET state='dead', code='', message='' WHERE key=?")
+        self.sql("UPDATE finished SET state='dead', code='', message='' WHERE key=?")
 
     def call_was_not_counted(self) -> None:
         with open(self.flow.folder / "calls", "a") as ledger:
             ledger.write(json.dumps(self.key) + "\n")
 
     def call_had_no_cause(self) -> None:
-        self.sql("UPDATE work SET calls=calls+1 WHERE key=?")
+        self.sql("UPDATE finished SET calls=calls+1 WHERE key=?")
 
     def event_came_twice(self) -> None:
-        columns = "bucket, key, version_id, etag, event_name, uploaded_s, origin, state, due_s,"
+        columns = "bucket, key, version_id, etag, event_name, uploaded_s, origin, state,"
         columns += " received_s, changed_s"
         self.sql(
-            f"INSERT INTO work (identity, {columns})"
-            f" SELECT 'copy-' || identity, {columns} FROM work WHERE key=?"
+            f"INSERT INTO finished (id, identity, {columns})"
+            f" SELECT id + 1000000, 'copy-' || identity, {columns} FROM finished WHERE key=?"
         )
 
     def report_contradicts_the_result(self) -> None:

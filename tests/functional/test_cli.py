@@ -18,7 +18,8 @@ from rollcall.cli.main import main
 from rollcall.core.errors import DecoderUnavailable
 from rollcall.core.types import Recognition, VideoRef
 from rollcall.gallery.gallery_formats import parse_gallery
-from rollcall.queues.sqlite_queue import SqliteQueue
+from rollcall.queues.open_queue import open_file
+from rollcall.queues.sql_queue import SqlQueue
 from rollcall.recognition.recogniser import Recogniser
 
 MODELS = Path.home() / ".cache" / "rollcall"
@@ -276,11 +277,9 @@ def test_convert_replaces_a_file_only_with_yes(tmp_path: Path) -> None:
 
 
 def test_replay_puts_dead_letters_back(tmp_path: Path) -> None:
-    inbox = SqliteQueue(tmp_path / "inbox.sqlite3")
+    inbox = SqlQueue(open_file(tmp_path / "inbox.sqlite3"))
     inbox.add([VideoRef("b", f"{n}.mp4", event_id=str(n)) for n in range(3)])
-    for _ in range(3):
-        work = inbox.claim(60)
-        assert work
+    for work in inbox.claim(3, 60):
         inbox.bury(work, "gone", "gone")
     assert json.loads(run("replay", "--id", "1", "--json").output) == {"replayed": 1}
     assert run("replay", "--id", "99").exit_code == 1

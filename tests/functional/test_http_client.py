@@ -215,8 +215,7 @@ def test_each_call_on_a_reused_connection_has_its_own_deadline(client: HttpClien
 def work() -> Work:
     queue = MemoryQueue()
     queue.add([VideoRef("videos", "a.mp4")])
-    claimed = queue.claim(60)
-    assert claimed
+    (claimed,) = queue.claim(1, 60)
     return claimed
 
 

@@ -36,10 +36,11 @@ from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.core.trace_context import trace_id_of, valid_traceparent
 from rollcall.core.types import ObjectInfo, VideoRef
-from rollcall.core.work import Work
+from rollcall.core.work import Notice, Work
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.queues.sqlite_queue import SqliteQueue
+from rollcall.queues.open_queue import open_file
+from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.trigger_service import Trigger
@@ -625,7 +626,7 @@ def test_two_calls_for_one_object_never_run_at_once() -> None:
 def test_work_that_a_dead_process_had_claimed_is_requeued_at_the_start() -> None:
     queue = MemoryQueue()
     queue.add([VideoRef(IN, "a.mp4", event_id="cut off")])
-    assert queue.claim(3600)
+    assert queue.claim(1, 3600)
     with running(lambda call: done(), queue=queue) as trigger:
         trigger.settled()
         assert trigger.inbox.counts()["done"] == 1
@@ -870,13 +871,13 @@ class FailingQueue(MemoryQueue):
         self._check()
         return super().add(videos)
 
-    def claim(self, lease_s: float) -> Work | None:
+    def claim(self, limit: int, lease_s: float) -> list[Work]:
         self._check()
-        return super().claim(lease_s)
+        return super().claim(limit, lease_s)
 
-    def finish(self, work: Work, code: str) -> None:
+    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
         self._check()
-        super().finish(work, code)
+        super().finish(work, code, notice)
 
     def _check(self) -> None:
         if self.read_only:
@@ -1009,7 +1010,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_with_a_full_disk_no_event_is_acknowledged_and_then_lost(small_disk: Path) -> None:
     with (
-        closing(SqliteQueue(small_disk / "inbox.sqlite3")) as queue,
+        closing(SqlQueue(open_file(small_disk / "inbox.sqlite3"))) as queue,
         running(lambda call: done(), queue=queue, MAX_INFLIGHT="1") as trigger,
     ):
         assert trigger.post(event("before.mp4")).status_code == 200
@@ -1042,5 +1043,5 @@ def test_events_are_not_acknowledged_while_the_disk_is_read_only() -> None:
 
 def test_the_inbox_cannot_be_opened_on_a_read_only_disk(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(InboxUnavailable, match="check free space and permissions"):
-        SqliteQueue(small_disk / "inbox.sqlite3")
+    with pytest.raises(InboxUnavailable, match="check space and permissions"):
+        SqlQueue(open_file(small_disk / "inbox.sqlite3"))

@@ -114,7 +114,7 @@ def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
     for page in ("/", "/metrics", "/healthz"):
         found[page] = httpx.get(stack.trigger_url + page, auth=auth).content
     with sqlite3.connect(sqlite_file(stack.values)) as db:
-        for table in ("work", "bad_event"):
+        for table in ("work", "finished", "bad_event"):
             found[table] = repr(db.execute(f"SELECT * FROM {table}").fetchall()).encode()
     db.close()
     return found

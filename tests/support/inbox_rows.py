@@ -35,6 +35,10 @@ def read_rows(path: Path, prefix: str) -> list[Row]:
     """Return the work on keys with this prefix; none if the file does not exist."""
     if not path.exists():
         return []
-    query = f"SELECT {', '.join(Row._fields)} FROM work WHERE substr(key, 1, ?)=?"
+    fields = ", ".join(Row._fields)
+    query = (
+        f"SELECT * FROM (SELECT {fields} FROM work UNION ALL SELECT {fields} FROM finished)"
+        " WHERE substr(key, 1, ?)=? ORDER BY id"
+    )
     with closing(sqlite3.connect(path, timeout=30)) as db:
         return [Row(*row) for row in db.execute(query, (len(prefix), prefix))]

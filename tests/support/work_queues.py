@@ -31,7 +31,7 @@ def listed(key: str = "a.mp4", etag: str = "e1", at_s: float = T0) -> ObjectInfo
 
 
 def claim(queue: WorkQueue) -> Work | None:
-    return queue.claim(LEASE_S)
+    return next(iter(queue.claim(1, LEASE_S)), None)
 
 
 def claimed(queue: WorkQueue) -> Work:

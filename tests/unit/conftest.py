@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, settings
 from support.work_queues import Clock
 
 from rollcall.core.protocols import WorkQueue
+from rollcall.database.database import Database
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.queues.sqlite_queue import SqliteQueue
+from rollcall.queues.open_queue import open_file
+from rollcall.queues.sql_queue import SqlQueue
 
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unit")
@@ -25,15 +27,20 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "postgresql", "memory"])
 def open_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenQueue]:
     """A function that opens an empty queue of each kind, with the given clock or the real one."""
     with ExitStack() as opened:
 
         def open_(clock: Callable[[], float] | None = None) -> WorkQueue:
-            path = tmp_path / "state" / "inbox.sqlite3"
-            queue = MemoryQueue(clock) if request.param == "memory" else SqliteQueue(path, clock)
-            return opened.enter_context(closing(queue))
+            return opened.enter_context(closing(open_kind(clock)))
+
+        def open_kind(clock: Callable[[], float] | None) -> WorkQueue:
+            if request.param == "memory":
+                return MemoryQueue(clock)
+            if request.param == "postgresql":
+                return SqlQueue(Database(request.getfixturevalue("postgres_url"), clock))
+            return SqlQueue(open_file(tmp_path / "state" / "inbox.sqlite3", clock))
 
         yield open_
 

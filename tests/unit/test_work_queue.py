@@ -1,6 +1,6 @@
 """The contract of work queues: acknowledged events are stored, and each object has one call a time.
 
-The tests run with both work queues, the SQLite file and the one in memory.
+The tests run with all work queues: SQLite, PostgreSQL, and the one in memory.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from rollcall.core.errors import InboxUnavailable
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.types import VideoRef
 from rollcall.core.work import WORK_STATES, Work
-from rollcall.queues import memory_queue, sqlite_queue
+from rollcall.database.database import Database
+from rollcall.queues import memory_queue, sql_queue
 from rollcall.queues.memory_queue import MemoryQueue
+from rollcall.queues.open_queue import open_file
 from rollcall.queues.queue_rules import KEEP_BAD_BYTES, KEEP_DONE_S
-from rollcall.queues.sqlite_queue import SqliteQueue
+from rollcall.queues.sql_queue import SqlQueue
 from tests.unit.conftest import OpenQueue
 
 
@@ -136,6 +138,7 @@ class TestWorkQueue:
         queue.add([video("new.mp4", "1"), video("again.mp4", "2")])
         queue.retry(claimed(queue), 30, "store_unavailable", "down")
         clock.now_s -= back_s
+        queue.requeue_expired(everything=True)  # as at every start
         assert {claimed(queue).key, claimed(queue).key} == {"new.mp4", "again.mp4"}
 
     @pytest.mark.parametrize("jump_s", [-HOUR_S, HOUR_S])
@@ -398,7 +401,7 @@ class TestWorkQueue:
     def test_bad_events_are_shortened_and_listed_newest_first(
         self, queue: WorkQueue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for module in (memory_queue, sqlite_queue):
+        for module in (memory_queue, sql_queue):
             monkeypatch.setattr(module, "KEEP_BAD_EVENTS", 3)
         for number in range(5):
             queue.add_bad_event(b"\xff" * (KEEP_BAD_BYTES + 1), f"reason {number}")
@@ -426,6 +429,9 @@ class TestWorkQueue:
         assert queue.counts() == dict.fromkeys([*WORK_STATES, "bad"], 0)
 
     def test_one_owner_at_a_time(self, queue: WorkQueue) -> None:
+        if queue.shared:
+            with queue.own(), queue.own():
+                return
         with queue.own(), pytest.raises(InboxUnavailable, match="another trigger"):
             queue.own().__enter__()
         with queue.own():
@@ -445,11 +451,14 @@ OPERATIONS = ("add", "add", "missing", "claim", "claim", "end", "requeue", "repl
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_both_queues_make_the_same_choices(tmp_path: Path, seed: int) -> None:
-    """Random operations have the same results in both queues."""
+def test_all_queues_make_the_same_choices(tmp_path: Path, postgres_url: str, seed: int) -> None:
+    """Random operations have the same results in all queues."""
     rng, clock = Random(seed), Clock()
-    with closing(SqliteQueue(tmp_path / "inbox.sqlite3", clock)) as sqlite:
-        queues: tuple[WorkQueue, ...] = (sqlite, MemoryQueue(clock))
+    with (
+        closing(SqlQueue(open_file(tmp_path / "inbox.sqlite3", clock))) as sqlite,
+        closing(SqlQueue(Database(postgres_url, clock))) as postgresql,
+    ):
+        queues: tuple[WorkQueue, ...] = (sqlite, postgresql, MemoryQueue(clock))
         held: list[tuple[Work, ...]] = []
         for number in range(200):
             clock.now_s += rng.choice([0.0, 1.0, 30.0, LEASE_S])
@@ -462,9 +471,12 @@ def test_both_queues_make_the_same_choices(tmp_path: Path, seed: int) -> None:
             elif operation == "missing":
                 results = [queue.add_missing(listed(key, etag, clock.now_s)) for queue in queues]
             elif operation == "claim":
-                claims = [claim(queue) for queue in queues]
-                results = [work and (work.id, work.key, work.attempts) for work in claims]
-                held += [tuple(filter(None, claims))] if all(claims) else []
+                limit = rng.randrange(1, 4)
+                claims = [queue.claim(limit, LEASE_S) for queue in queues]
+                results = [
+                    [(work.id, work.key, work.attempts) for work in works] for works in claims
+                ]
+                held += zip(*claims, strict=True)
             elif operation == "end" and held:
                 works, how = held.pop(rng.randrange(len(held))), rng.randrange(3)
                 for queue, work in zip(queues, works, strict=True):
@@ -474,7 +486,7 @@ def test_both_queues_make_the_same_choices(tmp_path: Path, seed: int) -> None:
                         queue.bury(work, "gone", "gone")
                     else:
                         queue.retry(work, delay_s, "busy", "", counts=counts)
-                results = [None, None]
+                results = [None, None, None]
             elif operation == "requeue":
                 everything = rng.random() < 0.5
                 results = [queue.requeue_expired(everything=everything) for queue in queues]
@@ -483,8 +495,10 @@ def test_both_queues_make_the_same_choices(tmp_path: Path, seed: int) -> None:
                 results = [queue.replay(ids) for queue in queues]
             else:
                 results = [queue.result_found(listed(key, etag)) for queue in queues]
-            assert results[0] == results[1], (number, operation)
+            assert results[0] == results[1] == results[2], (number, operation)
             found = [
                 [replace(work, identity="") for work in queue.latest(1000)] for queue in queues
             ]
-            assert found[0] == found[1], (number, operation)
+            assert found[0] == found[1] == found[2], (number, operation)
+            counted = [(queue.counts(), queue.codes()) for queue in queues]
+            assert counted[0] == counted[1] == counted[2], (number, operation)

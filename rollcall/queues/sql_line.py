@@ -1,0 +1,193 @@
+"""How rows of `work` join the line, and are claimed. `queue_order` explains the stages.
+
+Only one row of an object is IN_LINE at a time; a unique index makes sure of that. A row that finds
+another row ahead becomes BEHIND. Whoever takes the row ahead out of the line then makes the oldest
+row behind it due (`release`). In PostgreSQL, the row ahead may be taken out at the same moment by
+another trigger, which would not see the new row behind it. So the row ahead is locked first (FOR
+SHARE): either it is gone before the lock, or its trigger waits for the lock and sees the new row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from rollcall.core.work import Work
+from rollcall.queues.queue_order import (
+    BEHIND,
+    IN_LINE,
+    LOOK_AHEAD,
+    RESTING,
+    Candidate,
+    FairOrder,
+    next_turn,
+    prefix_of,
+)
+from rollcall.queues.queue_rules import NewWork, indexable, same_upload_times, storable
+from rollcall.queues.sql_statements import Statements, as_rows
+
+MAX_DUE = 500
+"""How many due retries join the line in one transaction. The rest join at the next claims."""
+
+
+class Places:
+    """The places in line for a batch of rows. Each argument is (bucket, key, is it a retry)."""
+
+    def __init__(
+        self, connection: Connection, sql: Statements, joining: Iterable[tuple[str, str, bool]]
+    ) -> None:
+        joining = list(joining)
+        objects = sorted({(bucket, key) for bucket, key, _ in joining})
+        rows = as_rows({"bucket": bucket, "key": key} for bucket, key in objects)
+        ahead = connection.execute(sql.ahead, {"rows": rows})
+        self._ahead = {(bucket, key) for bucket, key in ahead}
+        self._last: dict[tuple[bool, str | None], int | None] = {}
+        """The last turn of each prefix in each line. The prefix None stands for the first turn."""
+        for is_retry in {each[2] for each in joining}:
+            prefixes = {prefix_of(key) for _, key, retry in joining if retry == is_retry}
+            rows = as_rows({"prefix": prefix} for prefix in prefixes)
+            for prefix, turn in connection.execute(sql.turns[is_retry], {"rows": rows}):
+                self._last[is_retry, prefix] = turn
+
+    def next(self, bucket: str, key: str, is_retry: bool) -> tuple[int, int]:
+        """The stage and the turn of the next row of the batch."""
+        if (bucket, key) in self._ahead:
+            return BEHIND, 0
+        self._ahead.add((bucket, key))
+        prefix, front = prefix_of(key), self._last[is_retry, None]
+        turn = next_turn(self._last[is_retry, prefix], front)
+        self._last[is_retry, prefix] = turn
+        if front is None:
+            self._last[is_retry, None] = turn
+        return IN_LINE, turn
+
+
+def find_new(connection: Connection, sql: Statements, events: Sequence[NewWork]) -> list[bool]:
+    """Whether each event is new; the new ones are recorded as seen."""
+    reconciled = _find_reconciled(connection, sql, events)
+    keys = {
+        indexable(event.identity): n
+        for n, event in reversed([*enumerate(events)])
+        if n not in reconciled
+    }
+    rows = as_rows({"identity": identity} for identity in sorted(keys))
+    seen = {keys[identity] for (identity,) in connection.execute(sql.see, {"rows": rows})}
+    return [n in seen for n in range(len(events))]
+
+
+def _find_reconciled(
+    connection: Connection, sql: Statements, events: Sequence[NewWork]
+) -> set[int]:
+    """The positions of the events whose upload the reconciler has found before."""
+    rows = []
+    for n, event in enumerate(events):
+        if times := same_upload_times(event):
+            video = event.video
+            object_ = {"bucket": video.bucket, "key": video.key, "etag": indexable(video.etag)}
+            rows.append({"n": n, **object_, "after_s": times[0], "before_s": times[1]})
+    if not rows:
+        return set()
+    return {n for (n,) in connection.execute(sql.reconciled, {"rows": as_rows(rows)})}
+
+
+def insert(connection: Connection, sql: Statements, now_s: float, new: Sequence[NewWork]) -> None:
+    """Insert works, each in the line, or behind other work for its object."""
+    places = Places(connection, sql, ((each.video.bucket, each.video.key, False) for each in new))
+    rows = [_row(each, *places.next(each.video.bucket, each.video.key, False)) for each in new]
+    inserted = connection.execute(sql.insert, {"rows": as_rows(rows), "now_s": now_s})
+    identities = {identity for _, identity in inserted}
+    if len(identities) < len(rows):
+        # Another trigger has put work for the same object into the line since.
+        refused = [row for row in rows if row["identity"] not in identities]
+        insert_resting(connection, sql, now_s, refused)
+
+
+def insert_resting(
+    connection: Connection, sql: Statements, now_s: float, rows: Iterable[dict[str, Any]]
+) -> list[int]:
+    """Insert rows that join the line at the next claim, and return their ids."""
+    resting = as_rows({**row, "stage": RESTING, "turn": 0} for row in rows)
+    return [id_ for id_, _ in connection.execute(sql.insert, {"rows": resting, "now_s": now_s})]
+
+
+def row_of(new: NewWork) -> dict[str, Any]:
+    """The columns of new work, for `insert_resting`."""
+    return _row(new, RESTING, 0)
+
+
+def _row(new: NewWork, stage: int, turn: int) -> dict[str, Any]:
+    video = new.video
+    return {
+        "identity": storable(new.identity),
+        "bucket": video.bucket,
+        "key": video.key,
+        "version_id": storable(video.version_id),
+        "etag": indexable(video.etag),
+        "event_name": storable(video.event_name),
+        "uploaded_s": new.uploaded_s,
+        "origin": new.origin,
+        "traceparent": storable(video.traceparent),
+        "stage": stage,
+        "prefix": prefix_of(video.key),
+        "turn": turn,
+    }
+
+
+def claim(
+    connection: Connection,
+    sql: Statements,
+    now_s: float,
+    limit: int,
+    lease_s: float,
+    order: FairOrder,
+) -> list[Work]:
+    """Lease the next works, in the order in which they should be called."""
+    line, running, some_due = _look(connection, sql, now_s, limit)
+    if some_due:
+        line_up_due(connection, sql, now_s)
+        line, running, _ = _look(connection, sql, now_s, limit)
+    chosen = [each.id for each in order.choose_batch(line, running, limit)]
+    if not chosen:
+        return []
+    values = {"ids": sql.ids(chosen), "now_s": now_s, "until_s": now_s + lease_s}
+    claimed = {row[0]: Work(*row) for row in connection.execute(sql.claim, values)}
+    return [claimed[id_] for id_ in chosen]
+
+
+def _look(
+    connection: Connection, sql: Statements, now_s: float, limit: int
+) -> tuple[list[Candidate], dict[str, int], bool]:
+    """The front of both lines, the running calls of each prefix, and whether any work is due."""
+    line, running, some_due = list[Candidate](), dict[str, int](), False
+    values = {"limit": LOOK_AHEAD + limit - 1, "now_s": now_s}
+    for kind, id_, prefix, number in connection.execute(sql.look, values):
+        if kind == "running":
+            running[prefix] = number
+        elif kind == "due":
+            some_due = True
+        else:
+            line.append(Candidate(id_, prefix, number, kind == "again"))
+    return line, running, some_due
+
+
+def line_up_due(connection: Connection, sql: Statements, now_s: float) -> None:
+    """Move resting work that is due into the line, or behind other work for its object."""
+    found = connection.execute(sql.due, {"now_s": now_s, "limit": MAX_DUE})
+    due = [(id_, bucket, key, bool(is_retry)) for id_, bucket, key, is_retry in found]
+    if not due:
+        return
+    places = Places(connection, sql, ((bucket, key, retry) for _, bucket, key, retry in due))
+    rows = []
+    for id_, bucket, key, is_retry in due:
+        stage, turn = places.next(bucket, key, is_retry)
+        rows.append({"id": id_, "stage": stage, "turn": turn})
+    try:
+        with connection.begin_nested():
+            connection.execute(sql.line_up, {"rows": as_rows(rows)})
+    except IntegrityError:
+        # Another trigger has put work for one of these objects into the line since. The works stay
+        # due, and the next claim sees that other work.
+        return
