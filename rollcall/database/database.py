@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, text
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from rollcall.core.errors import InboxUnavailable
+from rollcall.core.errors import InboxUnavailable, SettingsError
+from rollcall.core.settings import POSTGRESQL_URLS, SQLITE_URL
 from rollcall.database.steady_clock import SteadyClock
 
 Result = TypeVar("Result")
 
-SQLITE = "sqlite:///"
 IN_MEMORY = "sqlite://"
-POSTGRESQL = ("postgresql://", "postgres://")
 
 BUSY_TIMEOUT_S = 10
 """How long a transaction in SQLite waits for another process. Apart from the trigger, only commands
@@ -39,8 +37,6 @@ _REPEATABLE = frozenset({"40001", "40P01"})
 _DROP_CONNECTIONS = frozenset({"25006", "57P01", "57P02", "57P03"})
 """SQLSTATEs after which no pooled connection can be used: after a failover, the server is read-only
 or shuts down. The next transaction connects again, and finds the new primary."""
-
-_PASSWORD = re.compile(r"//[^/@]*@")
 
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 5,
@@ -63,11 +59,11 @@ class Database:
     """
 
     def __init__(self, url: str, clock: Callable[[], float] | None = None) -> None:
-        self.shared = url.startswith(POSTGRESQL)
+        self.shared = url.startswith(POSTGRESQL_URLS)
         """Whether several triggers may use the database at the same time."""
-        self.path = None if self.shared or url == IN_MEMORY else Path(url.removeprefix(SQLITE))
+        self.path = None if self.shared or url == IN_MEMORY else Path(url.removeprefix(SQLITE_URL))
         """The file of an SQLite database."""
-        self.name = _PASSWORD.sub("//", url) if self.path is None else repr(str(self.path))
+        self.name = IN_MEMORY if self.path is None else repr(str(self.path))
         """The database's name in messages, without its password."""
         self._clock = clock if self.shared else clock or SteadyClock()
         self._writer = threading.RLock()
@@ -162,7 +158,8 @@ class Database:
                 # gives the -wal and -shm files the same permissions.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             engine = create_engine(
-                f"{SQLITE}{self.path}",
+                # Not as a text, in which %, ? and # would have a meaning.
+                URL.create("sqlite", database=str(self.path.absolute())),
                 pool_size=CONNECTIONS,
                 max_overflow=0,
                 connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
@@ -174,8 +171,16 @@ class Database:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
 
-        with self._errors():
-            options = {**_POSTGRESQL_OPTIONS, **conninfo_to_dict(url)}
+        try:
+            given = conninfo_to_dict(url)
+        except psycopg.Error as error:
+            # The parser's own message may contain the password.
+            raise SettingsError(
+                "DATABASE_URL cannot be parsed; write it as postgresql://USER:PASSWORD@HOST/NAME,"
+                " with %XX for special characters in the password"
+            ) from error
+        self.name = f"postgresql://{given.get('host', '')}/{given.get('dbname', '')}"
+        options = {**_POSTGRESQL_OPTIONS, **given}
 
         def connect() -> psycopg.Connection[Any]:
             return psycopg.connect(**options)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The lock of an SQLite database, which one trigger at a time may use."""
+"""The lock of an SQLite database: only one trigger at a time may use the file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def own_file(path: Path) -> Iterator[None]:
     except OSError as error:
         raise InboxUnavailable(
             f"the lock file {str(lock_path)!r} cannot be opened ({error});"
-            " check space and permissions"
+            " check free space and permissions"
         ) from error
     try:
         try:

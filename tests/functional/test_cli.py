@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from skimage import data, io
+from support.databases import open_file
 
 from rollcall.cli.main import main
 from rollcall.core.errors import DecoderUnavailable
 from rollcall.core.types import Recognition, VideoRef
 from rollcall.gallery.gallery_formats import parse_gallery
-from rollcall.queues.open_queue import open_file
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.recognition.recogniser import Recogniser
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.databases import open_file
 from support.needs import events_folder, need
 from support.servers import Reply, done, refused, serve_function, serve_wsgi
 from support.settings import TOKEN, embedded_settings
@@ -39,7 +40,6 @@ from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import Notice, Work
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.queues.open_queue import open_file
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
 from rollcall.trigger.caller import FunctionCaller

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.databases import open_file
 from support.work_queues import Clock
 
 from rollcall.core.protocols import WorkQueue
 from rollcall.database.database import Database
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.queues.open_queue import open_file
 from rollcall.queues.sql_queue import SqlQueue
 
 settings.register_profile("unit", deadline=None, suppress_health_check=[HealthCheck.too_slow])

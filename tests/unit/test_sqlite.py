@@ -13,13 +13,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from support.databases import open_file
 from support.work_queues import T0, Clock, claim, claimed, listed, states, video
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import VideoRef
 from rollcall.core.work import Work
 from rollcall.database.database import Database
-from rollcall.queues.open_queue import open_file
 from rollcall.queues.queue_rules import KEEP_BAD_BYTES
 from rollcall.queues.sql_queue import SqlQueue
 
@@ -149,7 +149,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from rollcall.core.types import VideoRef
-from rollcall.queues.open_queue import open_file
+from support.databases import open_file
 from rollcall.queues.sql_queue import SqlQueue
 
 queue = SqlQueue(open_file(Path(sys.argv[1])))

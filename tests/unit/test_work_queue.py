@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from support.databases import open_file
 from support.work_queues import HOUR_S, LEASE_S, T0, Clock, claim, claimed, listed, states, video
 
 from rollcall.core.errors import InboxUnavailable
@@ -22,7 +23,6 @@ from rollcall.core.work import WORK_STATES, Work
 from rollcall.database.database import Database
 from rollcall.queues import memory_queue, sql_queue
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.queues.open_queue import open_file
 from rollcall.queues.queue_rules import KEEP_BAD_BYTES, KEEP_DONE_S
 from rollcall.queues.sql_queue import SqlQueue
 from tests.unit.conftest import OpenQueue

@@ -1,0 +1,1 @@
+"""Alembic's scripts, which bring the tables of an earlier version up to date."""
