@@ -173,12 +173,12 @@ class Database:
 
         try:
             given = conninfo_to_dict(url)
-        except psycopg.Error as error:
-            # The parser's own message may contain the password.
+        except psycopg.Error:
+            # The parser's own error, whose message may contain the password, is left out.
             raise SettingsError(
                 "DATABASE_URL cannot be parsed; write it as postgresql://USER:PASSWORD@HOST/NAME,"
                 " with %XX for special characters in the password"
-            ) from error
+            ) from None
         self.name = f"postgresql://{given.get('host', '')}/{given.get('dbname', '')}"
         options = {**_POSTGRESQL_OPTIONS, **given}
 

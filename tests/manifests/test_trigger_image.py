@@ -11,6 +11,7 @@ import httpx
 import pytest
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
+from support.old_inbox import write_old_inbox
 from support.waiting import wait_until
 
 from devstack.processes import answers, free_port
@@ -48,6 +49,8 @@ def test_the_build_context_has_exactly_the_files_that_the_dockerfile_copies() ->
 def test_the_trigger_starts_with_only_these_packages(
     packages: Path, app: Path, tmp_path: Path
 ) -> None:
+    """Its inbox is of an earlier version, so Alembic has to find the migrations, too."""
+    write_old_inbox(tmp_path / "inbox.sqlite3", [])
     port = free_port()
     python, environment = bare_python(packages)
     environment |= {

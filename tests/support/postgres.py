@@ -11,16 +11,16 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import create_engine
 
 from devstack.processes import Process, free_port, run
-from rollcall.database.tables import metadata
+from rollcall.database.database import Database
+from rollcall.database.open_database import prepare
 from support.needs import need
 
 USER = "rollcall"
@@ -171,16 +171,18 @@ class FreshDatabases:
         self._numbers = count(1)
         with server.connect() as connection:
             connection.execute(f"CREATE DATABASE {TEMPLATE}")
-        engine = create_engine("postgresql+psycopg://", creator=lambda: server.connect(TEMPLATE))
-        metadata.create_all(engine)
-        engine.dispose()
+        with closing(Database(server.url(TEMPLATE))) as database:
+            prepare(database)
 
     @contextmanager
-    def url(self) -> Iterator[str]:
-        """The URL of a fresh database. The database is deleted at the end."""
+    def url(self, template: str = TEMPLATE) -> Iterator[str]:
+        """The URL of a fresh database. The database is deleted at the end.
+
+        With the template `template1`, the database has no tables.
+        """
         name = f"rollcall_{next(self._numbers)}"
         with self.server.connect() as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
             try:
                 yield self.server.url(name)
             finally:

@@ -35,6 +35,16 @@ def test_the_wheel_contains_only_the_package() -> None:
     assert "rollcall.cli" in packages
 
 
+def test_the_wheel_contains_the_files_that_are_not_python() -> None:
+    """For example the migrations' SQL and the templates of the trigger's pages."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    package = REPOSITORY / "rollcall"
+    patterns = project["tool"]["setuptools"]["package-data"]["rollcall"]
+    contained = {path for pattern in patterns for path in package.glob(pattern)}
+    files = {path for path in package.rglob("*.*") if path.suffix not in {".py", ".pyc"}}
+    assert {path for path in files if path.is_file()} == contained
+
+
 def test_the_development_folders_exist() -> None:
     assert {
         name for name in DEVELOPMENT_FOLDERS if (REPOSITORY / name).is_dir()
