@@ -6,16 +6,17 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 from rollcall.cli.terminal import say_block
 from rollcall.config import load_settings
 from rollcall.core.errors import NameRefused, RollcallError, SettingsError
-from rollcall.core.gallery import Gallery
-from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
-from rollcall.gallery.gallery_locations import describe_gallery
 from rollcall.logs import set_up_logs
+
+if TYPE_CHECKING:
+    from rollcall.core.gallery import Gallery
+    from rollcall.core.protocols import GalleryLocation
 
 P = ParamSpec("P")
 
@@ -61,4 +62,7 @@ def settings(*, offline: bool = False) -> Settings:
 
 def print_gallery(location: GalleryLocation, gallery: Gallery) -> None:
     """Print which gallery a command uses, on stderr because stdout may be parsed."""
+    # Imported here, because the trigger needs neither galleries nor numpy, which is slow to load.
+    from rollcall.gallery.gallery_locations import describe_gallery
+
     say_block(describe_gallery(location, gallery), err=True)

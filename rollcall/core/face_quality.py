@@ -33,15 +33,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.types import Box, FaceQuality, Landmarks, Pixels
+from rollcall.core.types import MIN_JUDGED_PX, Box, FaceQuality, Landmarks, Pixels
 
 Problem = Literal["", "too small", "blurred", "turned"]
 
 # Units: pixels of the box's shorter side, `sharpness_of`, `turn_of`.
-MIN_JUDGED_PX = 32
 MIN_JUDGED_SHARPNESS = 0.008
 MAX_JUDGED_TURN = 0.6
-"""Limits of recognition. A face beyond one of these limits is counted, but never named."""
+"""Limits of recognition, beside MIN_JUDGED_PX. A face beyond one of these limits is counted, but
+never named."""
 
 MIN_ENROLLED_PX = 50
 MIN_ENROLLED_SHARPNESS = 0.03

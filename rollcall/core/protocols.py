@@ -27,10 +27,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rollcall.core.encoding_space import EncodingSpace
-from rollcall.core.gallery import Gallery
 from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.notices import StoredNotice
 from rollcall.core.types import (
@@ -43,6 +42,9 @@ from rollcall.core.types import (
     VideoRef,
 )
 from rollcall.core.work import BadEventRecord, Notice, Work
+
+if TYPE_CHECKING:
+    from rollcall.core.gallery import Gallery
 
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 

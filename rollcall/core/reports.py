@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollcall.core.errors import RollcallError
-from rollcall.core.face_quality import MIN_JUDGED_PX
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.trace_context import trace_id_of, traceparent_of
 from rollcall.core.types import (
+    MIN_JUDGED_PX,
     Coverage,
     Person,
     Recognition,

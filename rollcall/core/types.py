@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from rollcall.core.work_ids import GIVEN_ID_PREFIX, work_id_of
 
-Pixels = NDArray[np.uint8]
+# numpy is slow to load, and the trigger and the worker use none of the types with arrays.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Pixels: TypeAlias = "NDArray[np.uint8]"
 """An RGB picture, shape (height, width, 3)."""
 
-Encodings = NDArray[np.float64]
+Encodings: TypeAlias = "NDArray[np.float64]"
 """One encoding of shape (size,), or several of shape (n, size)."""
 
-Landmarks = NDArray[np.float64]
+Landmarks: TypeAlias = "NDArray[np.float64]"
 """Five points of a face, shape (5, 2), as x and y in pixels of the picture: left eye, right eye,
 tip of the nose, left and right corner of the mouth. Left and right are as in the picture."""
 
@@ -111,6 +113,10 @@ class DetectedFace:
     landmarks: Landmarks
     score: float
     """The detector's confidence, 0 to 1."""
+
+
+MIN_JUDGED_PX = 32
+"""Smaller faces are counted, but never named (`core/face_quality.py` shows the measurements)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from sqlalchemy.pool import StaticPool
 from rollcall.core.errors import InboxUnavailable, SettingsError
 from rollcall.core.settings import POSTGRESQL_URLS, SQLITE_URL
 from rollcall.database.steady_clock import SteadyClock
+from rollcall.database.tables import prepare_postgresql
 
 Result = TypeVar("Result")
 
@@ -170,6 +171,8 @@ class Database:
     def _postgresql(self, url: str) -> Engine:
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
+
+        prepare_postgresql()
 
         try:
             given = conninfo_to_dict(url)

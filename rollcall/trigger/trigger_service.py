@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from functools import partial
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -23,7 +25,9 @@ from rollcall.trigger.notifications import confirm_subscription
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.reconciler import Reconciler, Schedule
 from rollcall.trigger.sns import SnsGate, fetch_certificate
-from rollcall.trigger.sns_signature import SnsSignatures
+
+if TYPE_CHECKING:
+    from rollcall.trigger.sns_signature import SnsSignatures
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +136,20 @@ class Trigger:
 def _sns_gate(settings: Settings) -> SnsGate:
     arns = (arn.strip() for arn in settings.sns_topic_arns.split(","))
     confirm = partial(confirm_subscription, settings)
-    check = SnsSignatures(fetch_certificate).check if settings.sns_verify == "yes" else None
+    check = _check_signature if settings.sns_verify == "yes" else None
     return SnsGate(frozenset(filter(None, arns)), confirm, check)
+
+
+def _check_signature(message: Mapping[str, Any]) -> None:
+    _signatures().check(message)
+
+
+@cache
+def _signatures() -> SnsSignatures:
+    # Imported here, because cryptography is slow to load, and only messages of SNS need it.
+    from rollcall.trigger.sns_signature import SnsSignatures
+
+    return SnsSignatures(fetch_certificate)
 
 
 def build_trigger(

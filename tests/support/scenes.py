@@ -20,8 +20,7 @@ import cv2
 import numpy as np
 
 from devstack.sample import PRESIDENTS, fetch_pictures
-from rollcall.core.face_quality import MIN_JUDGED_PX
-from rollcall.core.types import Pixels
+from rollcall.core.types import MIN_JUDGED_PX, Pixels
 from support.needs import REPOSITORY, classroom_folder, need
 from support.one_at_a_time import one_at_a_time
 from support.pictures import astronaut

@@ -12,7 +12,6 @@ from rollcall.core.face_quality import (
     MAX_JUDGED_TURN,
     MIN_ENROLLED_PX,
     MIN_ENROLLED_SHARPNESS,
-    MIN_JUDGED_PX,
     MIN_JUDGED_SHARPNESS,
     measure,
     sharpness_of,
@@ -20,7 +19,7 @@ from rollcall.core.face_quality import (
     why_not_enrolled,
     why_not_judged,
 )
-from rollcall.core.types import Box, FaceQuality, Landmarks, Pixels
+from rollcall.core.types import MIN_JUDGED_PX, Box, FaceQuality, Landmarks, Pixels
 
 CENTRE = 100.0
 

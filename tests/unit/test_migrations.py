@@ -30,7 +30,7 @@ from rollcall.database import migrations
 from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
 from rollcall.database.open_database import REVISIONS, migrate, open_database
-from rollcall.database.tables import metadata
+from rollcall.database.tables import metadata, prepare_postgresql
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -282,7 +282,7 @@ def test_a_current_database_is_opened_without_alembic(tmp_path: Path) -> None:
         "import sys\nfrom rollcall.core.settings import Settings\n"
         "from rollcall.database.open_database import open_database\n"
         f"for _ in range(2): open_database(Settings(database_url='sqlite:///{tmp_path}/db')).close()\n"
-        "print({'alembic', 'psycopg'} & set(sys.modules))"
+        "print({'alembic', 'psycopg', 'sqlalchemy.dialects.postgresql'} & set(sys.modules))"
     )
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
@@ -298,6 +298,7 @@ def test_odd_paths_are_paths(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
+    prepare_postgresql()
     for dialect in DIALECTS:
         file = VERSIONS / f"revision_0001_{dialect}.sql"
         file.write_text(";\n\n".join(statements(dialect)) + ";\n", encoding="utf-8")
