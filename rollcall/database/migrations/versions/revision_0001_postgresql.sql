@@ -120,13 +120,13 @@ CREATE TABLE work (
 
 CREATE INDEX finished_changed ON finished (changed_s, id);
 
-CREATE INDEX finished_dead ON finished (bucket, key) WHERE state='dead';
+CREATE INDEX finished_dead ON finished (bucket, key, etag, received_s) WHERE state='dead';
 
 CREATE INDEX finished_dead_changed ON finished (changed_s, id) WHERE state='dead';
 
 CREATE INDEX finished_object ON finished (bucket, key);
 
-CREATE INDEX found_upload_object ON found_upload (bucket, key, etag);
+CREATE INDEX found_upload_object ON found_upload (bucket, key, etag, uploaded_s);
 
 CREATE INDEX found_upload_time ON found_upload (found_s);
 
