@@ -4,6 +4,9 @@ Anyone who can reach the gateway can call `/function/*`. So each call has a head
 the call comes from the trigger: `X-Rollcall-Signature: t=<Unix time>,sha256=<hex>`. The signed text
 is `rollcall-call-1\\n<Unix time>\\n<body>`.
 
+The key is the setting FUNCTION_HMAC_KEY. If it holds two keys, calls are signed with the first one,
+and both are accepted.
+
 A recorded call can be repeated until it is MAX_AGE_S seconds old. The only effect is that the same
 video is recognised again.
 """
@@ -15,6 +18,7 @@ import re
 from collections.abc import Mapping
 
 from rollcall.core.errors import CallNotSigned
+from rollcall.core.key_rotation import secrets_in
 
 HEADER = "X-Rollcall-Signature"
 
@@ -27,7 +31,7 @@ _HEADER_FORM = re.compile(r"t=([0-9]{1,12}),sha256=([0-9a-f]{64})")
 
 def signature(key: str, body: bytes, now_s: float) -> str:
     """The value of the header for a call at the Unix time `now_s`."""
-    return f"t={int(now_s)},sha256={_digest(key, body, int(now_s))}"
+    return f"t={int(now_s)},sha256={_digest(secrets_in(key)[0], body, int(now_s))}"
 
 
 def check_signature(key: str, body: bytes, headers: Mapping[str, str], now_s: float) -> None:
@@ -43,7 +47,8 @@ def check_signature(key: str, body: bytes, headers: Mapping[str, str], now_s: fl
             " key for the caller"
         )
     signed_s = int(match[1])
-    if not hmac.compare_digest(match[2], _digest(key, body, signed_s)):
+    known = (_digest(each, body, signed_s) for each in secrets_in(key))
+    if not any(hmac.compare_digest(match[2], digest) for digest in known):
         raise CallNotSigned(
             f"{HEADER} is wrong; set the same FUNCTION_HMAC_KEY for caller and function"
         )

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollcall.core.errors import SettingsError
+from rollcall.core.key_rotation import checked_secrets
 from rollcall.core.sampling import SCANS
 from rollcall.core.webhook_signature import PREFIX, parse_secrets
 
@@ -133,11 +134,7 @@ def _database_url(value: str) -> str:
 
 
 def _key(value: str) -> str:
-    if len(value) < MIN_KEY_CHARS:
-        raise SettingsError(
-            f"has to be at least {MIN_KEY_CHARS} characters long; make one with:"
-            " openssl rand -hex 32"
-        )
+    checked_secrets(value, MIN_KEY_CHARS, "openssl rand -hex 32")
     return value
 
 
@@ -232,7 +229,8 @@ class Settings:
     function_hmac_key: str = _setting(
         "",
         "key that signs the trigger's calls, 32 characters or more; a function with this key"
-        " rejects unsigned calls with 401; empty: calls are neither signed nor checked",
+        " rejects unsigned calls with 401; empty: calls are neither signed nor checked; `new,old`"
+        " signs with the first key and accepts both",
         _key,
         secret=True,
     )
@@ -270,7 +268,8 @@ class Settings:
     )
     trigger_token: str = _setting(
         "",
-        "secret shared with the store's topic, 16 characters or more; required by the trigger",
+        "secret shared with the store's topic, 16 characters or more; required by the trigger;"
+        " `new,old` registers the first token and accepts both",
         secret=True,
     )
     sns_topic_arns: str = _setting(

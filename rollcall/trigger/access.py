@@ -1,8 +1,12 @@
-"""Access to the trigger with a token that all senders of events share."""
+"""Access to the trigger with a token that all senders of events share.
+
+While the token is being replaced, both the new and the old one are accepted.
+"""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from contextlib import suppress
 
 from flask import Request
@@ -10,6 +14,7 @@ from werkzeug.datastructures import Authorization
 
 from rollcall.core.errors import BadEvent, SettingsError
 from rollcall.core.events import decode, opaque_tokens
+from rollcall.core.key_rotation import checked_secrets
 
 SCHEMES = ("basic", "bearer")
 
@@ -23,25 +28,28 @@ MIN_TOKEN_CHARS = 16
 """A shorter token could be guessed."""
 
 
-def checked_token(token: str) -> str:
-    """Return the token. Raises SettingsError if it is missing or shorter than MIN_TOKEN_CHARS."""
-    make = "make one with: openssl rand -hex 16"
-    if not token:
+def checked_tokens(text: str) -> tuple[str, ...]:
+    """The tokens in the setting TRIGGER_TOKEN. Stores get the first one, and all are accepted.
+
+    Raises SettingsError if there is none, or if one is shorter than MIN_TOKEN_CHARS.
+    """
+    command = "openssl rand -hex 16"
+    if not text:
         raise SettingsError(
-            f"TRIGGER_TOKEN is not set; without it anyone could send events; {make}"
+            "TRIGGER_TOKEN is not set; without it anyone could send events; make one with:"
+            f" {command}"
         )
-    if len(token) < MIN_TOKEN_CHARS:
-        raise SettingsError(
-            f"TRIGGER_TOKEN has {len(token)} characters, but needs {MIN_TOKEN_CHARS}; {make}"
-        )
-    return token
+    try:
+        return checked_secrets(text, MIN_TOKEN_CHARS, command)
+    except SettingsError as error:
+        raise SettingsError(f"TRIGGER_TOKEN {error}") from error
 
 
 class Access:
-    """Compares the tokens of requests with the shared one, in constant time."""
+    """Compares the tokens of requests with the shared ones, in constant time."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
+    def __init__(self, tokens: Sequence[str]) -> None:
+        self._tokens = [token.encode() for token in tokens]
 
     def allows_headers(self, request: Request) -> bool:
         """Whether one of the request's headers contains the token."""
@@ -97,4 +105,4 @@ class Access:
         return ", ".join(found)
 
     def _is_right(self, token: bytes) -> bool:
-        return hmac.compare_digest(token, self._token)
+        return any(hmac.compare_digest(token, known) for known in self._tokens)

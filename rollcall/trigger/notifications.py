@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 from rollcall.core.errors import RollcallError, SettingsError
+from rollcall.core.key_rotation import secrets_in
 from rollcall.core.keys import VIDEO_EXTENSIONS
 from rollcall.core.settings import Settings
 from rollcall.stores import topics
@@ -25,7 +26,7 @@ from rollcall.stores.boto import (
 )
 from rollcall.stores.buckets import create_buckets
 from rollcall.stores.topics import Entry, Target
-from rollcall.trigger.access import checked_token
+from rollcall.trigger.access import checked_tokens
 from rollcall.trigger.advertised import EVENTS, checked_url, normal_url, probe
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def register(settings: Settings, advertise: str, via: str) -> None:
     sends the events, and `sns` if a subscription does. Raises SettingsError, before anything is
     changed, if the store cannot use the address or the token is too short.
     """
-    wanted = Target(checked_url(advertise, settings), checked_token(settings.trigger_token))
+    wanted = Target(checked_url(advertise, settings), checked_tokens(settings.trigger_token)[0])
     create_buckets(s3_client(settings), settings)
     registry = _registry(settings, via)
     arn = registry.connect(wanted)
@@ -135,11 +136,12 @@ class Registration:
 
 def _of_this_trigger(registered: list[Registration], settings: Settings) -> list[Registration]:
     """Registrations with this trigger's token, and those without an address."""
-    token = settings.trigger_token
+    tokens = secrets_in(settings.trigger_token)
     broken = [each for each in registered if not each.address]
     live = [(each, each.target) for each in registered if each.target and each.address]
     # An empty token matches every token, because SNS masks tokens, and this trigger may have none.
-    same = [(each, target) for each, target in live if target.token in ("", token) or not token]
+    known = ("", *tokens)
+    same = [(each, target) for each, target in live if target.token in known or not tokens]
     addresses = sorted({target.address.removesuffix(EVENTS) for _, target in same})
     if len(addresses) > 1:
         raise SettingsError(
@@ -244,10 +246,12 @@ class _Registry(ABC):
 class _Ceph(_Registry):
     def connect(self, wanted: Target) -> str:
         name = topic_name(self._bucket, wanted.address)
-        # A topic with another token is replaced, not updated. Events that are queued in it keep the
-        # old token, so they would never be accepted, and would delay newer events.
+        # A topic with a token that is not accepted is replaced, not updated. Events that are queued
+        # in it keep that token, so they would never be accepted, and would delay newer events.
+        tokens = secrets_in(self._settings.trigger_token)
+        accepted = [None, *(wanted._replace(token=token) for token in tokens)]
         for each in self.registrations():
-            if each.name == name and each.target not in (None, wanted):
+            if each.name == name and each.target not in accepted:
                 self.remove(each)
         arn = topics.create_ceph_topic(self._topics, name, wanted)
         topics.ceph_notify(self._s3, self._bucket, arn, VIDEO_EXTENSIONS, self._delete)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rollcall.core.errors import BadEvent
@@ -29,7 +29,7 @@ class Receiver:
     sns: SnsGate
     on_work: Callable[[], None]
     """Called after new work has been queued."""
-    token: bytes = b""
+    tokens: Sequence[bytes] = ()
     """Replaced by `[token]` in recorded bad events: Ceph sends the token inside the body."""
     bad_log: LogLimit = field(default_factory=LogLimit)
     skipped_log: LogLimit = field(default_factory=LogLimit)
@@ -81,8 +81,9 @@ class Receiver:
         # The sender gets a 2xx even for a bad event. After an error it would send the event again
         # and again, and newer events would have to wait.
         self.bad_log.log(log.warning, "bad event: %s", reason)
-        shown = body.replace(self.token, b"[token]") if self.token else body
-        self.queue.add_bad_event(shown, reason)
+        for token in self.tokens:
+            body = body.replace(token, b"[token]")
+        self.queue.add_bad_event(body, reason)
         self.metrics.events.labels("bad").inc()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from rollcall.core.settings import Settings
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
-from rollcall.trigger.access import Access, checked_token
+from rollcall.trigger.access import Access, checked_tokens
 from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.dispatcher import Caller, build_dispatcher
@@ -51,7 +51,7 @@ class Trigger:
         policy: RetryPolicy | None = None,
         waits: ConsumerWaits = DEFAULT_WAITS,
     ) -> None:
-        token = checked_token(settings.trigger_token)
+        tokens = checked_tokens(settings.trigger_token)
         self.queue = queue
         self._caller = caller
         self.metrics = Metrics(queue)
@@ -76,8 +76,8 @@ class Trigger:
             Schedule("reconciler", settings.reconcile_s, self._reconciler.reconcile),
             Schedule("housekeeping", HOUSEKEEPING_S, self._prune),
         )
-        self.access = Access(token)
-        self.app = self._build_app(settings)
+        self.access = Access(tokens)
+        self.app = self._build_app(settings, tokens)
 
     def start(self) -> None:
         """Start calls and scans. The HTTP server is started by the caller."""
@@ -110,14 +110,14 @@ class Trigger:
             schedule.stop()
         self._caller.close()
 
-    def _build_app(self, settings: Settings) -> Flask:
+    def _build_app(self, settings: Settings, tokens: Sequence[str]) -> Flask:
         receiver = Receiver(
             self.queue,
             self.metrics,
             settings.input_bucket,
             _sns_gate(settings),
             self.dispatcher.wake,
-            settings.trigger_token.encode(),
+            [token.encode() for token in tokens],
         )
         parts = TriggerParts(self.queue, receiver, self.metrics, self.access, self.dispatcher.alive)
         return create_app(parts)

@@ -123,6 +123,16 @@ def test_a_new_token_replaces_the_old_subscription(settings: Settings) -> None:
     )
 
 
+def test_of_two_tokens_the_first_is_registered_and_both_are_known(settings: Settings) -> None:
+    register(settings, URL, "sns")
+    two = changed(settings, trigger_token=f"newer-trigger-token, {settings.trigger_token}")
+    register(two, URL, "sns")
+    endpoints = state(settings)[2]
+    assert endpoints == ["http://rollcall:newer-trigger-token@127.0.0.1:9/events"]
+    unregister(two, "sns")
+    assert state(settings) == NOTHING
+
+
 def lose_topic(settings: Settings) -> None:
     (arn,) = state(settings)[1]
     topic_client(settings).delete_topic(TopicArn=arn)

@@ -42,6 +42,7 @@ from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
+from rollcall.trigger.access import checked_tokens
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.trigger_service import Trigger
 
@@ -236,7 +237,7 @@ def test_the_answer_to_a_wrong_bearer_token_lists_where_the_token_may_be(value: 
 
 @pytest.mark.parametrize(
     "token",
-    ["a=b" * 6, "a=b,c=d,e=f,g=h,i=j", "more than two words", "Zürich" * 3, "ends-in-signs-=="],
+    ["a=b" * 6, "a=b;c=d;e=f;g=h;i=j", "more than two words", "Zürich" * 3, "ends-in-signs-=="],
 )
 def test_a_token_with_any_characters_is_accepted_in_each_form(token: str) -> None:
     with running(lambda call: done(), TRIGGER_TOKEN=token) as trigger:
@@ -454,6 +455,42 @@ def test_the_record_of_a_bad_event_does_not_contain_the_token() -> None:
         trigger.post(event(s3=s3))
         (bad,) = trigger.inbox.bad_events(10)
         assert TOKEN.encode() not in bad.body
+
+
+def test_with_two_tokens_events_with_either_are_accepted_and_neither_is_recorded() -> None:
+    """The old token stays valid until all senders have the new one."""
+    new = "newer-token-of-the-trigger"
+    s3 = {"bucket": {"name": "payroll"}, "object": {"key": "a.mp4"}}
+    with running(lambda call: done(), TRIGGER_TOKEN=f"{new},{TOKEN}") as trigger:
+        for token in (new, TOKEN):
+            assert trigger.post(event(token=token)).status_code == 200
+            assert trigger.post(event(token=""), **{"X-Trigger-Token": token}).status_code == 200
+            assert httpx.get(trigger.url, auth=("any", token)).status_code == 200
+            trigger.post(event(token=token, s3=s3))
+        for wrong in (f"{new},{TOKEN}", "", ",", new[:-1]):
+            assert trigger.post(event(token=wrong)).status_code == 401
+        bodies = [bad.body for bad in trigger.inbox.bad_events(10)]
+        assert len(bodies) == 2
+        for body in bodies:
+            assert b"[token]" in body
+            assert new.encode() not in body
+            assert TOKEN.encode() not in body
+
+
+@pytest.mark.parametrize(
+    ("tokens", "problem"),
+    [
+        (f"{TOKEN},short", "has to be at least 16 characters long, not 5"),
+        (f"{TOKEN},{TOKEN}1,{TOKEN}2", "one secret, or two with a comma between them"),
+        (",", "one secret, or two with a comma between them"),
+        ("", "is not set"),
+    ],
+)
+def test_wrong_tokens_are_refused_without_showing_them(tokens: str, problem: str) -> None:
+    with pytest.raises(SettingsError, match=problem) as caught:
+        checked_tokens(tokens)
+    assert str(caught.value).startswith("TRIGGER_TOKEN ")
+    assert TOKEN not in str(caught.value)
 
 
 def test_after_a_busy_answer_calls_for_other_videos_wait() -> None:

@@ -47,6 +47,7 @@ from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.forgetting import PersonRemoval, results_in
 from rollcall.gallery.gallery_formats import parse_gallery
 from rollcall.queues.open_queue import open_queue
+from rollcall.stores import topics
 from rollcall.stores.boto import delete_notification, s3_client, topic_client
 from rollcall.stores.s3 import S3Store
 from rollcall.stores.topics import Target, create_ceph_topic
@@ -590,6 +591,24 @@ def test_a_new_token_reaches_the_topic(other: dict[str, str]) -> None:
     (topic,) = configured(changed)["topics"]
     assert topic["OpaqueData"] == "newer-token-of-a-trigger"
     registration.unregister(changed, "ceph")
+
+
+def test_a_topic_whose_old_token_is_accepted_is_updated(other: dict[str, str]) -> None:
+    """The events that wait in the topic are accepted with the old token."""
+    registration.register(parse_settings(other), "http://127.0.0.1:9", "ceph")
+    tokens = f"newer-token-of-a-trigger,{other['TRIGGER_TOKEN']}"
+    changed = parse_settings({**other, "TRIGGER_TOKEN": tokens})
+    removed: list[str] = []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topics, "remove_topic", lambda client, arn: removed.append(arn))
+        registration.register(changed, "http://127.0.0.1:9", "ceph")
+
+    (topic,) = configured(changed)["topics"]
+    assert topic["OpaqueData"] == "newer-token-of-a-trigger"
+    assert removed == []
+    registration.unregister(changed, "ceph")
+    assert configured(changed)["topics"] == []
 
 
 def test_tls_with_a_self_signed_certificate(

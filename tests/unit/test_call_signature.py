@@ -39,6 +39,16 @@ def test_a_signed_call_is_accepted(name: str, late_s: float) -> None:
     check_signature(KEY, BODY, {name: SIGNED, "Host": "x"}, NOW_S + late_s)
 
 
+def test_while_a_key_is_replaced_both_keys_are_accepted_and_the_first_one_signs() -> None:
+    new, old = "n" * 32, KEY
+    both = f"{new}, {old}"
+    assert signature(both, BODY, NOW_S) == signature(new, BODY, NOW_S)
+    for signed_with, known in ((old, both), (both, new), (new, both), (both, both)):
+        check_signature(known, BODY, {HEADER: signature(signed_with, BODY, NOW_S)}, NOW_S)
+    assert "wrong" in refused({HEADER: signature(both, BODY, NOW_S)}, key=old)
+    assert "wrong" in refused({HEADER: signature("x" * 32, BODY, NOW_S)}, key=both)
+
+
 @pytest.mark.parametrize("late_s", [MAX_AGE_S + 2, -MAX_AGE_S - 2, 10**9])
 def test_an_old_signature_is_rejected(late_s: float) -> None:
     assert "clocks" in refused({HEADER: SIGNED}, now_s=NOW_S + late_s)

@@ -232,6 +232,13 @@ def test_the_old_setting_of_the_inbox_names_the_new_one() -> None:
     assert "set DATABASE_URL=sqlite:////var/lib/inbox.sqlite3 instead" in message
 
 
+def test_a_setting_may_hold_two_keys() -> None:
+    new, old = "n" * 32, "o" * 32
+    assert parse_settings({"FUNCTION_HMAC_KEY": f"{new},{old}"}).function_hmac_key
+    assert "not 31" in refused(FUNCTION_HMAC_KEY=f"{new},{'x' * 31}")
+    assert "one secret, or two" in refused(FUNCTION_HMAC_KEY=f"{new},{old},{new}")
+
+
 @pytest.mark.parametrize("name", PLAIN)
 def test_other_settings_are_in_the_repr(name: str) -> None:
     assert f"{name.lower()}=" in repr(Settings())
