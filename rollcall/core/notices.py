@@ -24,6 +24,7 @@ class StoredNotice:
     calls: int
     """Number of all claims. It distinguishes a claim from later ones of the same message."""
     created_s: float
+    """When the message was written or replayed."""
     changed_s: float
     code: str
     """Outcome of the last delivery for programs; empty before the first."""

@@ -499,7 +499,7 @@ class Outbox(Protocol):
         ...
 
     def oldest_s(self) -> float:
-        """Seconds since the oldest undelivered message was written; 0 if there is none.
+        """Seconds since the oldest undelivered message was written or replayed; 0 without one.
 
         Dead messages are left out.
         """
@@ -510,5 +510,5 @@ class Outbox(Protocol):
         ...
 
     def prune(self) -> int:
-        """Delete messages that were given up long ago, and return their number."""
+        """Delete messages that were written or given up long ago, and return their number."""
         ...

@@ -14,8 +14,9 @@ from rollcall.core.work import Notice
 from rollcall.database.database import Database
 from rollcall.database.tables import notice as table
 
-KEEP_DEAD_S = 30 * 86400.0
-"""How long a message that was given up is kept for a replay. It may contain names of people."""
+KEEP_S = 30 * 86400.0
+"""How long a message is kept at most, because it may contain names of people. Only messages that
+were given up, or that nobody sends because RESULT_WEBHOOK_URL is empty, get so old."""
 
 MAX_COUNTED = 50_000
 """Largest number that `counts` reports, because counting a million messages would take too long for
@@ -120,7 +121,8 @@ class SqlOutbox:
             replayed = update(table).where(_DEAD).values(state="queued", attempts=0)
             if ids:
                 replayed = replayed.where(table.c.id.in_(ids))
-            return connection.execute(replayed.values(due_s=now_s, changed_s=now_s)).rowcount
+            values = {"due_s": now_s, "created_s": now_s, "changed_s": now_s}
+            return connection.execute(replayed.values(values)).rowcount
 
         return self._database.run(change)
 
@@ -148,9 +150,10 @@ class SqlOutbox:
 
     def prune(self) -> int:
         def change(connection: Connection) -> int:
-            before_s = self._database.now_s(connection) - KEEP_DEAD_S
-            old = delete(table).where(_DEAD, table.c.changed_s < before_s)
-            return connection.execute(old).rowcount
+            before_s = self._database.now_s(connection) - KEEP_S
+            given_up = delete(table).where(_DEAD, table.c.changed_s < before_s)
+            not_sent = delete(table).where(_NOT_DEAD, table.c.created_s < before_s)
+            return sum(connection.execute(old).rowcount for old in (given_up, not_sent))
 
         return self._database.run(change)
 

@@ -21,7 +21,7 @@ from rollcall.core.protocols import Outbox
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.tables import metadata
 from rollcall.queues import sql_outbox
-from rollcall.queues.sql_outbox import KEEP_DEAD_S, SqlOutbox, insert_notices
+from rollcall.queues.sql_outbox import KEEP_S, SqlOutbox, insert_notices
 
 OpenDatabase = Callable[[], Database]
 
@@ -171,16 +171,27 @@ class TestOutbox:
             clock.now_s += 1
         assert [each.message_id for each in outbox.dead(2)] == ["msg_2", "msg_1"]
 
-    def test_only_dead_messages_are_deleted_because_of_their_age(
-        self, outbox: Outbox, clock: Clock
-    ) -> None:
+    def test_messages_are_deleted_when_they_are_old(self, outbox: Outbox, clock: Clock) -> None:
         outbox.add([notice(1), notice(2)])
+        clock.now_s += 100
         outbox.bury(claimed(outbox), "http_500", "")
-        clock.now_s += KEEP_DEAD_S - 1
+        outbox.add([notice(3)])
+        clock.now_s += KEEP_S - 101
         assert outbox.prune() == 0
         clock.now_s += 2
         assert outbox.prune() == 1
-        assert states(outbox) == {"queued": 1}
+        assert states(outbox) == {"queued": 1, "dead": 1}
+        clock.now_s += 100
+        assert outbox.prune() == 2
+
+    def test_a_replayed_message_is_as_new(self, outbox: Outbox, clock: Clock) -> None:
+        outbox.add([notice()])
+        outbox.bury(claimed(outbox), "http_500", "")
+        clock.now_s += KEEP_S - 1
+        outbox.replay()
+        clock.now_s += 10
+        assert outbox.oldest_s() == 10
+        assert outbox.prune() == 0
 
     def test_the_age_is_that_of_the_oldest_undelivered_message(
         self, outbox: Outbox, clock: Clock
