@@ -34,15 +34,8 @@ from rollcall.database.tables import metadata
 from rollcall.queues.consumer import ConsumerWaits
 from rollcall.queues.sql_outbox import SqlOutbox
 from rollcall.trigger.result_notices import ResultNotices
-from rollcall.trigger.webhook import (
-    MIN_PAUSE_S,
-    POLICY,
-    OutboxSource,
-    Receiver,
-    build_deliveries,
-    build_receiver,
-    read_status,
-)
+from rollcall.trigger.result_webhook import MIN_PAUSE_S, POLICY, OutboxSource, ResultWebhook
+from rollcall.trigger.webhook import Receiver, build_receiver, read_status
 from tests.unit.test_result_notices import ANSWER, WORK, result_of
 
 QUICK_POLICY = replace(POLICY, max_attempts=4, first_delay_s=0.001, max_delay_s=0.002)
@@ -62,13 +55,14 @@ def outbox() -> Iterator[SqlOutbox]:
 def delivering(outbox: SqlOutbox, url: str, timeout_s: float = 20.0) -> Iterator[None]:
     """Run the deliveries with short pauses."""
     receiver = Receiver(url, KEYS, timeout_s=timeout_s)
-    deliveries = build_deliveries(outbox, receiver.deliver, QUICK_POLICY, QUICK_WAITS)
-    deliveries.start()
+    webhook = ResultWebhook(
+        ResultNotices(), outbox, receiver, policy=QUICK_POLICY, waits=QUICK_WAITS
+    )
+    webhook.start()
     try:
         yield
     finally:
-        deliveries.stop()
-        receiver.close()
+        webhook.stop()
 
 
 def deliver(url: str, timeout_s: float = 20.0) -> AttemptResult:
@@ -105,7 +99,7 @@ def test_every_2xx_is_a_success(status: int) -> None:
 def test_every_other_status_is_a_failure(status: int) -> None:
     with receiving(lambda number: (status, {}, b"")) as (_, url):
         result = deliver(url)
-    assert (result.outcome, result.code, result.http_status) == ("retry", f"http_{status}", status)
+    assert (result.outcome, result.code) == ("retry", f"http_{status}")
     assert f"answered {status}" in result.message
 
 
@@ -439,7 +433,7 @@ def test_the_guide_s_receiver_accepts_messages_once(
         with closing(Receiver(url + "/hooks/rollcall", KEYS)) as receiver:
             assert [receiver.deliver(stored).outcome for _ in range(2)] == ["done", "done"]
         with closing(Receiver(url + "/hooks/rollcall", [b"x" * 24])) as stranger:
-            assert stranger.deliver(stored).http_status == 401
+            assert stranger.deliver(stored).code == "http_401"
     assert capsys.readouterr().out == "week 1/lecture.mp4 recognised\n"
 
 
