@@ -7,6 +7,10 @@ from dataclasses import dataclass
 NOTICE_STATES = ("queued", "running", "dead")
 """Queued messages wait to be sent, running ones are being sent, and dead ones were given up."""
 
+KEEP_S = 30 * 86400.0
+"""How long a message is kept at most, because it may contain names of people. Only messages that
+were given up, or that nobody sends because RESULT_WEBHOOK_URL is empty, get so old."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredNotice:

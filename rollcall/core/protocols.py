@@ -2,7 +2,7 @@
 
 Each Protocol has a real implementation. Some also have one in memory, for tests. Where there are
 both, contract tests run against both (`tests/functional/test_seams.py`,
-`tests/unit/test_work_queue.py`).
+`tests/unit/test_work_queue.py`, `tests/unit/test_outbox.py`).
 
 | Protocol | implemented in | used by |
 | --- | --- | --- |
@@ -16,7 +16,7 @@ both, contract tests run against both (`tests/functional/test_seams.py`,
 | ResultQueue | `stores.sqs`; `stores.memory` | pipeline |
 | StudentStore | `stores.dynamodb`; `stores.memory` | pipeline, forgetting |
 | WorkQueue | `queues.sql_queue`: SQLite, PostgreSQL; `queues.memory_queue` | trigger, commands |
-| Outbox | `queues.sql_outbox` | trigger, commands |
+| Outbox | `queues.sql_outbox`; `queues.memory_outbox` | trigger, commands |
 
 A Protocol that only one module needs is defined in that module.
 """

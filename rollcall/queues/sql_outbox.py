@@ -9,14 +9,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, TextClause, delete, func, select, text, update
 
-from rollcall.core.notices import NOTICE_STATES, StoredNotice
+from rollcall.core.notices import KEEP_S, NOTICE_STATES, StoredNotice
 from rollcall.core.work import Notice
 from rollcall.database.database import Database
 from rollcall.database.tables import notice as table
-
-KEEP_S = 30 * 86400.0
-"""How long a message is kept at most, because it may contain names of people. Only messages that
-were given up, or that nobody sends because RESULT_WEBHOOK_URL is empty, get so old."""
 
 MAX_COUNTED = 50_000
 """Largest number that `counts` reports, because counting a million messages would take too long for

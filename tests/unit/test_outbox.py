@@ -1,11 +1,11 @@
-"""The contract of the outbox, on SQLite and on PostgreSQL."""
+"""The contract of the outbox, in memory, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,42 +16,46 @@ from support.outboxes import LEASE_S, claimed, ids, notice, states
 from support.work_queues import T0, Clock
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.notices import NOTICE_STATES
+from rollcall.core.notices import KEEP_S, NOTICE_STATES
 from rollcall.core.protocols import Outbox
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.tables import metadata
 from rollcall.queues import sql_outbox
-from rollcall.queues.sql_outbox import KEEP_S, SqlOutbox, insert_notices
+from rollcall.queues.memory_outbox import MemoryOutbox
+from rollcall.queues.sql_outbox import SqlOutbox, insert_notices
 
-OpenDatabase = Callable[[], Database]
+URLS = {"sqlite-memory": IN_MEMORY, "sqlite": "sqlite:///{}/outbox.sqlite3"}
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def open_database(
-    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
-) -> Iterator[OpenDatabase]:
-    """A function that opens the same database each time, as several processes would."""
-    url = {"memory": IN_MEMORY, "sqlite": f"sqlite:///{tmp_path}/outbox.sqlite3"}.get(
-        request.param
-    ) or request.getfixturevalue("postgres_url")
-    with ExitStack() as opened:
-
-        def open_() -> Database:
-            database = opened.enter_context(closing(Database(url, clock)))
-            metadata.create_all(database.engine)
-            return database
-
-        yield open_
+def opened(url: str, clock: Clock) -> Database:
+    database = Database(url, clock)
+    metadata.create_all(database.engine)
+    return database
 
 
 @pytest.fixture
-def database(open_database: OpenDatabase) -> Database:
-    return open_database()
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "postgresql":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
+    return URLS[request.param].format(tmp_path)
 
 
 @pytest.fixture
-def outbox(database: Database) -> SqlOutbox:
-    return SqlOutbox(database)
+def database(database_url: str, clock: Clock) -> Iterator[Database]:
+    with closing(opened(database_url, clock)) as database:
+        yield database
+
+
+@pytest.fixture(params=["memory", *URLS, "postgresql"])
+def outbox(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Outbox]:
+    if request.param == "memory":
+        yield MemoryOutbox(clock)
+        return
+    is_postgresql = request.param == "postgresql"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else URLS[request.param]
+    with closing(opened(url.format(tmp_path), clock)) as database:
+        yield SqlOutbox(database)
 
 
 class TestOutbox:
@@ -60,14 +64,14 @@ class TestOutbox:
         found = claimed(outbox)
         assert (found.message_id, found.body) == ("msg_1", '{"a": "ä"}')
         assert (found.state, found.attempts, found.calls, found.created_s) == ("running", 1, 1, T0)
-        assert outbox.claim(10, LEASE_S) == ()
+        assert not outbox.claim(10, LEASE_S)
         outbox.delivered(found)
         assert states(outbox) == {}
         assert outbox.requeue_expired(everything=True) == 0
 
     def test_nothing_is_claimed_from_an_empty_outbox(self, outbox: Outbox) -> None:
         outbox.add([])
-        assert outbox.claim(10, LEASE_S) == ()
+        assert not outbox.claim(10, LEASE_S)
         assert outbox.counts() == dict.fromkeys(NOTICE_STATES, 0)
         assert outbox.oldest_s() == 0
 
@@ -91,7 +95,7 @@ class TestOutbox:
         outbox.add([notice()])
         outbox.retry(claimed(outbox), 10.0, "http_500", "the receiver answered 500")
         clock.now_s += 9.9
-        assert outbox.claim(1, LEASE_S) == ()
+        assert not outbox.claim(1, LEASE_S)
         clock.now_s += 0.2
         again = claimed(outbox)
         assert (again.message_id, again.attempts, again.calls) == ("msg_1", 2, 2)
@@ -154,7 +158,7 @@ class TestOutbox:
         outbox.add([notice(1), notice(2)])
         for found in outbox.claim(2, LEASE_S):
             outbox.bury(found, "http_500", "the receiver answered 500")
-        assert outbox.claim(1, LEASE_S) == ()
+        assert not outbox.claim(1, LEASE_S)
         assert states(outbox) == {"dead": 2}
         dead = {each.message_id: each for each in outbox.dead(10)}
         assert dead["msg_2"].message == "the receiver answered 500"
@@ -209,60 +213,62 @@ class TestOutbox:
         outbox.delivered(found)
         assert outbox.oldest_s() == 5
 
-    def test_counting_stops_at_the_limit(
-        self, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sql_outbox, "MAX_COUNTED", 3)
-        outbox.add(notice(number) for number in range(5))
-        claimed(outbox)
-        assert states(outbox) == {"queued": 3, "running": 1}
 
-    def test_messages_are_part_of_the_transaction_that_adds_them(
-        self, database: Database, outbox: Outbox
-    ) -> None:
-        def fail(connection: Connection) -> None:
-            insert_notices(connection, [notice(1)], T0)
-            raise ZeroDivisionError
+each_database = pytest.mark.parametrize("database_url", [*URLS, "postgresql"], indirect=True)
 
-        with pytest.raises(ZeroDivisionError):
-            database.run(fail)
-        database.run(lambda connection: insert_notices(connection, [notice(2)], T0))
-        assert ids(outbox) == ["msg_2"]
 
-    def test_a_broken_database_raises_our_error(self, database: Database, outbox: Outbox) -> None:
-        with database.transaction() as connection:
-            connection.execute(text("DROP TABLE notice"))
-        with pytest.raises(InboxUnavailable):
-            outbox.claim(1, LEASE_S)
-        with pytest.raises(InboxUnavailable):
-            outbox.counts()
+@each_database
+def test_counting_stops_at_the_limit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_outbox, "MAX_COUNTED", 3)
+    outbox = SqlOutbox(database)
+    outbox.add(notice(number) for number in range(5))
+    claimed(outbox)
+    assert states(outbox) == {"queued": 3, "running": 1}
 
-    def test_several_triggers_never_hold_the_same_message(
-        self, open_database: OpenDatabase, database: Database
-    ) -> None:
-        databases = (
-            [database]
-            if database.path is None and not database.shared
-            else [
-                database,
-                open_database(),
-            ]
-        )
-        outboxes = [SqlOutbox(each) for each in databases]
+
+@each_database
+def test_messages_are_part_of_the_transaction_that_adds_them(database: Database) -> None:
+    def fail(connection: Connection) -> None:
+        insert_notices(connection, [notice(1)], T0)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        database.run(fail)
+    database.run(lambda connection: insert_notices(connection, [notice(2)], T0))
+    assert ids(SqlOutbox(database)) == ["msg_2"]
+
+
+@each_database
+def test_a_broken_database_raises_our_error(database: Database) -> None:
+    outbox = SqlOutbox(database)
+    with database.transaction() as connection:
+        connection.execute(text("DROP TABLE notice"))
+    with pytest.raises(InboxUnavailable):
+        outbox.claim(1, LEASE_S)
+    with pytest.raises(InboxUnavailable):
+        outbox.counts()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_several_triggers_never_hold_the_same_message(
+    database_url: str, database: Database, clock: Clock
+) -> None:
+    held: list[str] = []
+
+    def work(outbox: SqlOutbox) -> None:
+        while found := outbox.claim(2, LEASE_S):
+            held.extend(each.message_id for each in found)
+            outbox.delivered(found[0])
+
+    with closing(opened(database_url, clock)) as other:
+        outboxes = [SqlOutbox(database), SqlOutbox(other)] * 2
         outboxes[0].add(notice(number) for number in range(60))
-        held: list[str] = []
-
-        def work(outbox: SqlOutbox) -> None:
-            while found := outbox.claim(2, LEASE_S):
-                held.extend(each.message_id for each in found)
-                outbox.delivered(found[0])
-
-        threads = [threading.Thread(target=work, args=(each,)) for each in outboxes * 2]
+        threads = [threading.Thread(target=work, args=(each,)) for each in outboxes]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert sorted(held) == sorted(f"msg_{number}" for number in range(60))
+    assert sorted(held) == sorted(f"msg_{number}" for number in range(60))
 
 
 def test_no_statement_reads_the_whole_table(tmp_path: Path, clock: Clock) -> None:
