@@ -23,7 +23,6 @@ KUBERNETES = ("1.31", "1.36")
 """The oldest and the newest Kubernetes version that Rook 1.20 supports."""
 
 CRD_GROUPS = ("ceph.rook.io/", "objectbucket.io/")
-KUSTOMIZE = "kustomize.config.k8s.io/v1beta1"
 
 Schemas = Mapping[tuple[str, str], dict[str, Any]]
 
@@ -97,7 +96,7 @@ def core_problems(document: Document) -> Iterator[str]:
         try:
             used = kubernetes_validate.validate(document.body, version, strict=True)
         except kubernetes_validate.ValidationError as error:
-            yield f"{document}: Kubernetes {version}: {_where(error)}"
+            yield f"{document}: Kubernetes {version}: {where(error)}"
         except kubernetes_validate.SchemaNotFoundError as error:
             yield f"{document}: {error.message}"
         else:
@@ -125,7 +124,7 @@ def rook_problems(document: Document, schemas: Schemas) -> Iterator[str]:
         yield f"{document}: no such custom resource: {' '.join(key)}"
         return
     validator = jsonschema.Draft202012Validator(schemas[key])
-    yield from (f"{document}: {_where(error)}" for error in validator.iter_errors(document.body))
+    yield from (f"{document}: {where(error)}" for error in validator.iter_errors(document.body))
 
 
 def is_rook(document: Document) -> bool:
@@ -136,28 +135,12 @@ def is_kustomization(document: Document) -> bool:
     return document.kind == "Kustomization"
 
 
-def kustomize_problems(document: Document, folder: Path) -> Iterator[str]:
-    """Check a kustomization, which has no schema: its keys are known, and it lists every file."""
-    body = document.body
-    if body.get("apiVersion") != KUSTOMIZE:
-        yield f"{document}: apiVersion is not {KUSTOMIZE}"
-    for key in body.keys() - {"apiVersion", "kind", "resources", "images"}:
-        yield f"{document}: unknown key {key}"
-    listed = set(body.get("resources", ()))
-    present = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
-    yield from (f"{document}: no file {name}" for name in sorted(listed - present))
-    yield from (f"{document}: {name} is not listed" for name in sorted(present - listed))
-    for image in body.get("images", ()):
-        for key in image.keys() - {"name", "newName", "newTag", "digest"}:
-            yield f"{document}: unknown key images[].{key}"
-
-
-def _where(error: Any) -> str:
+def where(error: Any) -> str:
     return f"{'.'.join(map(str, error.absolute_path))}: {error.message}"
 
 
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
-_METADATA = {
+METADATA = {
     "type": "object",
     "required": ["name"],
     "additionalProperties": False,
@@ -174,7 +157,7 @@ def _resource(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema with the fields of every resource, so that it refuses unknown fields."""
     closed = _close(copy.deepcopy(schema))
     text = {"type": "string"}
-    closed["properties"] |= {"apiVersion": text, "kind": text, "metadata": _METADATA}
+    closed["properties"] |= {"apiVersion": text, "kind": text, "metadata": METADATA}
     closed["properties"].pop("status", None)  # written by Kubernetes, not by people
     closed["required"] = ["apiVersion", "kind", "metadata", "spec"]
     closed["additionalProperties"] = False

@@ -13,16 +13,19 @@ from urllib.parse import urlsplit
 
 from manifests.checks import Document
 
-from rollcall.core.errors import SettingsError
 from rollcall.core.event_records import STARTING_EVENTS
 from rollcall.core.keys import VIDEO_EXTENSIONS
-from rollcall.core.settings import PLACEHOLDER, SQLITE_URL, Settings, parse_settings
+from rollcall.core.settings import PLACEHOLDER, Settings
 
 OPERATOR_NAMESPACE = "rook-ceph"
 TOPIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,256}")
 LABEL = "bucket-notification-"
 CLAIM_KEYS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
 """Keys of the secret that Rook creates for a claim, under the name of the claim."""
+
+DATABASE_SECRET = "-app"
+DATABASE_KEYS = frozenset({"username", "password", "host", "port", "dbname", "uri", "fqdn-uri"})
+"""Suffix and keys of the secret that CloudNativePG creates for a cluster."""
 
 OTHER_SECRETS = {
     ("rollcall", "trigger-token"): frozenset({"trigger-token"}),
@@ -192,7 +195,7 @@ def service_problems(all_: Manifests) -> Iterator[str]:
     """Check that each service selects existing pods and one of their ports."""
     for service in all_.of("Service"):
         selector = service.spec.get("selector", {})
-        ports = _container_ports(all_, service.namespace, selector)
+        ports = container_ports(all_, service.namespace, selector)
         if not ports:
             yield f"{service}: its selector matches no pod"
         for port in service.spec.get("ports", ()):
@@ -202,8 +205,8 @@ def service_problems(all_: Manifests) -> Iterator[str]:
 
 def deployment_problems(all_: Manifests) -> Iterator[str]:
     for deployment in all_.of("Deployment"):
-        labels = _pod_labels(deployment)
-        if not _selects(deployment.spec["selector"].get("matchLabels", {}), labels):
+        labels = pod_labels(deployment)
+        if not selects(deployment.spec["selector"].get("matchLabels", {}), labels):
             yield f"{deployment}: its selector does not match its pods' labels"
         pod = deployment.spec["template"]["spec"]
         for volume in pod.get("volumes", ()):
@@ -212,100 +215,6 @@ def deployment_problems(all_: Manifests) -> Iterator[str]:
                 yield f"{deployment}: no volume claim {claim!r}"
         for container in pod["containers"]:
             yield from _container_problems(all_, deployment, container, pod)
-
-
-def policy_problems(all_: Manifests) -> Iterator[str]:
-    """Check that each policy selects existing pods and ports, and admits the store's gateways."""
-    for policy in all_.of("NetworkPolicy"):
-        selector = policy.spec["podSelector"].get("matchLabels", {})
-        ports = _container_ports(all_, policy.namespace, selector)
-        if not ports:
-            yield f"{policy}: its podSelector matches no pod"
-        sources = [source for rule in policy.spec["ingress"] for source in rule["from"]]
-        if not any(_is_gateway(all_, source) for source in sources):
-            yield f"{policy}: the gateways of the object store are not admitted"
-        for rule in policy.spec["ingress"]:
-            for port in rule.get("ports", ()):
-                if ports and port["port"] not in ports:
-                    yield f"{policy}: no container listens on {port['port']}"
-
-
-def egress_problems(all_: Manifests) -> Iterator[str]:
-    """Check that pods under a policy can reach only DNS, the store and the OpenFaaS gateway."""
-    for policy in all_.of("NetworkPolicy"):
-        if "Egress" not in policy.spec["policyTypes"]:
-            yield f"{policy}: its pods may connect to everything"
-            continue
-        found, wanted = _given_egress(policy), _wanted_egress(all_, policy)
-        for target in sorted(found.keys() | wanted.keys(), key=str):
-            given, needed = found.get(target, set()), wanted.get(target, set())
-            if missing := needed - given:
-                yield f"{policy}: its pods cannot reach {sorted(missing)} of {target}"
-            if more := given - needed:
-                yield f"{policy}: its pods may reach {sorted(more)} of {target}"
-
-
-Egress = dict[tuple[str, str], set[tuple[str, int]]]
-"""Allowed protocols and ports, by namespace and pod labels."""
-
-EVERY_PORT = {("TCP", 0), ("UDP", 0)}
-
-
-def _given_egress(policy: Document) -> Egress:
-    found: Egress = {}
-    for rule in policy.spec.get("egress", ()):
-        ports = {(each["protocol"], each["port"]) for each in rule.get("ports", ())}
-        for to in rule.get("to", [{}]):
-            labels = to.get("podSelector", {}).get("matchLabels", {})
-            namespace = to.get("namespaceSelector", {}).get("matchLabels", {})
-            target = namespace.get("kubernetes.io/metadata.name", "anything"), str(labels)
-            found.setdefault(target, set()).update(ports or EVERY_PORT)
-    return found
-
-
-def _wanted_egress(all_: Manifests, policy: Document) -> Egress:
-    """Return DNS, each store (HTTP and HTTPS), and the OpenFaaS gateway in the pods' settings."""
-    found: Egress = {("kube-system", str({"k8s-app": "kube-dns"})): {("TCP", 53), ("UDP", 53)}}
-    for store in all_.of("CephObjectStore"):
-        labels = {key: _gateway_labels(store)[key] for key in ("app", "rook_object_store")}
-        found[store.namespace, str(labels)] = {("TCP", 8080), ("TCP", 443)}
-    for address in _settings_of(all_, policy, "OPENFAAS_GATEWAY"):
-        parts = urlsplit(address)
-        namespace = (parts.hostname or "").split(".")[1]
-        found[namespace, str({"app": "gateway"})] = {("TCP", parts.port or 80)}
-    return found
-
-
-def _settings_of(all_: Manifests, policy: Document, name: str) -> Iterator[str]:
-    selector = policy.spec["podSelector"].get("matchLabels", {})
-    for deployment in all_.of("Deployment"):
-        if deployment.namespace == policy.namespace and _selects(selector, _pod_labels(deployment)):
-            for container in deployment.spec["template"]["spec"]["containers"]:
-                items = container.get("env", ())
-                yield from (each["value"] for each in items if each["name"] == name)
-
-
-def trigger_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
-    """Check the trigger: valid settings, claimed buckets, one replica, and time to stop."""
-    (container,) = deployment.spec["template"]["spec"]["containers"]
-    given = {item["name"]: item.get("value", "x" * 64) for item in container.get("env", ())}
-    try:
-        settings = parse_settings(given)
-    except SettingsError as error:
-        yield f"{deployment}: {error}"
-        return
-    yield from bucket_problems(all_, str(deployment), given)
-    _, _, port = settings.trigger_listen.rpartition(":")
-    if int(port) not in {each.get("containerPort") for each in container.get("ports", ())}:
-        yield f"{deployment}: the port in TRIGGER_LISTEN is not a containerPort"
-    mounts = tuple(f"{mount['mountPath']}/" for mount in container.get("volumeMounts", ()))
-    if not settings.database_url.removeprefix(SQLITE_URL).startswith(mounts):
-        yield f"{deployment}: DATABASE_URL is not on a volume"
-    if deployment.spec.get("replicas") != 1 or deployment.spec["strategy"]["type"] != "Recreate":
-        yield f"{deployment}: two processes would share the inbox"
-    grace_s = deployment.spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
-    if grace_s <= settings.function_timeout_s:
-        yield f"{deployment}: the grace period is shorter than calls may take (FUNCTION_TIMEOUT_S)"
 
 
 def bucket_problems(all_: Manifests, where: str, values: Mapping[str, str]) -> Iterator[str]:
@@ -386,30 +295,48 @@ def _container_problems(
 
 def _secrets(all_: Manifests) -> dict[tuple[str, str], frozenset[str]]:
     claims = {(claim.namespace, claim.name): CLAIM_KEYS for claim in all_.of("ObjectBucketClaim")}
-    return claims | OTHER_SECRETS
+    databases = {
+        (cluster.namespace, f"{cluster.name}{DATABASE_SECRET}"): DATABASE_KEYS
+        for cluster in all_.of("Cluster")
+    }
+    return claims | databases | OTHER_SECRETS
 
 
-def _container_ports(all_: Manifests, namespace: str, selector: Mapping[str, str]) -> set[Any]:
+def database_of(deployment: Document) -> str:
+    """Return the name of the CloudNativePG cluster whose secret has the DATABASE_URL, or ""."""
+    for container in deployment.spec["template"]["spec"]["containers"]:
+        for item in container.get("env", ()):
+            secret = item.get("valueFrom", {}).get("secretKeyRef", {}).get("name", "")
+            if item["name"] == "DATABASE_URL":
+                return str(secret).removesuffix(DATABASE_SECRET)
+    return ""
+
+
+def container_ports(all_: Manifests, namespace: str, selector: Mapping[str, str]) -> set[Any]:
     """Return numbers and names of the ports of the pods that match a selector."""
     found: set[Any] = set()
     for deployment in all_.of("Deployment"):
-        if deployment.namespace == namespace and _selects(selector, _pod_labels(deployment)):
+        if deployment.namespace == namespace and selects(selector, pod_labels(deployment)):
             for container in deployment.spec["template"]["spec"]["containers"]:
                 for port in container.get("ports", ()):
                     found |= {port["containerPort"], port.get("name")}
     for store in all_.of("CephObjectStore"):
-        if store.namespace == namespace and _selects(selector, _gateway_labels(store)):
+        if store.namespace == namespace and selects(selector, gateway_labels(store)):
             # Rook moves gateway.port to 8080, because its containers are not root.
             found |= {8080} if "port" in store.spec["gateway"] else set()
+    for cluster in all_.of("Cluster"):
+        if cluster.namespace == namespace and selects(selector, {"cnpg.io/cluster": cluster.name}):
+            # PostgreSQL, the server's state for the operator, and metrics.
+            found |= {5432, 8000, 9187}
     return found - {None}
 
 
-def _pod_labels(deployment: Document) -> Mapping[str, str]:
+def pod_labels(deployment: Document) -> Mapping[str, str]:
     labels: Mapping[str, str] = deployment.spec["template"]["metadata"].get("labels", {})
     return labels
 
 
-def _gateway_labels(store: Document) -> dict[str, str]:
+def gateway_labels(store: Document) -> dict[str, str]:
     """Return the labels of the gateway pods that Rook creates."""
     return {
         "app": "rook-ceph-rgw",
@@ -418,15 +345,5 @@ def _gateway_labels(store: Document) -> dict[str, str]:
     }
 
 
-def _is_gateway(all_: Manifests, source: Mapping[str, Any]) -> bool:
-    selector = source.get("podSelector", {}).get("matchLabels", {})
-    namespaces = source.get("namespaceSelector", {}).get("matchLabels", {})
-    return any(
-        namespaces == {"kubernetes.io/metadata.name": store.namespace}
-        and _selects(selector, _gateway_labels(store))
-        for store in all_.of("CephObjectStore")
-    )
-
-
-def _selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+def selects(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     return bool(selector) and selector.items() <= labels.items()

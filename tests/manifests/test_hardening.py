@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifests.checks import REPOSITORY, load, parse
+from manifests.checks import REPOSITORY, parse
+from manifests.kustomize import MANY, ONE, build
 from manifests.stack import TELEMETRY
 
 DOCKERFILES = [
@@ -98,21 +99,30 @@ def test_the_function_has_limits_for_cpu_and_memory(stack: str) -> None:
     assert {"cpu", "memory"} <= _function(stack)["limits"].keys()
 
 
-def test_the_deployment_of_the_trigger_only_references_secrets() -> None:
-    for item in _trigger()["env"]:
-        if SECRET.search(f"{item['name']}=x"):
-            assert "secretKeyRef" in item["valueFrom"], item["name"]
+@pytest.mark.parametrize("overlay", [ONE, MANY], ids=lambda path: path.name)
+class TestTrigger:
+    def test_the_deployment_only_references_secrets(self, overlay: Path) -> None:
+        for item in _trigger(overlay)["env"]:
+            if SECRET.search(f"{item['name']}=x"):
+                assert "secretKeyRef" in item["valueFrom"], item["name"]
+            assert not re.search(r"://[^/]*@", item.get("value", "")), item["name"]
 
+    def test_it_writes_only_to_volumes(self, overlay: Path) -> None:
+        container = _trigger(overlay)
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+        writable = {
+            each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")
+        }
+        assert writable == {"/tmp"} | ({"/var/lib/rollcall"} if overlay == ONE else set())
 
-def test_the_trigger_writes_only_to_volumes_and_is_probed_without_a_shell() -> None:
-    container = _trigger()
-    assert container["securityContext"]["readOnlyRootFilesystem"] is True
-    assert {"/tmp", "/var/lib/rollcall"} <= {
-        each["mountPath"] for each in container["volumeMounts"]
-    }
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-        assert "exec" not in container[probe]
-    assert not {"command", "lifecycle"} & container.keys()
+    def test_it_is_probed_and_stopped_without_a_shell(self, overlay: Path) -> None:
+        container = _trigger(overlay)
+        hooks = container.get("lifecycle", {})
+        for name in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert "httpGet" in container[name]
+        assert hooks.keys() <= {"preStop"}
+        assert all(hook.keys() == {"sleep"} for hook in hooks.values())
+        assert "command" not in container
 
 
 def _function(stack: str) -> dict[str, Any]:
@@ -121,8 +131,7 @@ def _function(stack: str) -> dict[str, Any]:
     return dict(function)
 
 
-def _trigger() -> dict[str, Any]:
-    documents = load(REPOSITORY / "deploy" / "trigger")
-    (deployment,) = (document for document in documents if document.kind == "Deployment")
+def _trigger(overlay: Path) -> dict[str, Any]:
+    (deployment,) = (each for each in build(overlay) if each.kind == "Deployment")
     (container,) = deployment.spec["template"]["spec"]["containers"]
     return dict(container)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from manifests import names
+from manifests import names, policies
 from manifests.checks import (
     REPOSITORY,
     Document,
@@ -14,22 +14,33 @@ from manifests.checks import (
     core_problems,
     is_kustomization,
     is_rook,
-    kustomize_problems,
     lifecycle_rules,
     load,
     rook_problems,
 )
+from manifests.kustomize import DATABASE, DEPLOY, MANY, MONITORING, ONE, build, unlisted_files
 from manifests.names import Manifests
+from manifests.operators import is_operators, operator_problems
+from manifests.trigger import trigger_problems
 
-TRIGGER = REPOSITORY / "deploy" / "trigger"
-DOCUMENTS = load(REPOSITORY / "ceph") + load(TRIGGER)
-ROOK = [document for document in DOCUMENTS if is_rook(document)]
-CORE = [each for each in DOCUMENTS if not is_rook(each) and not is_kustomization(each)]
+CEPH = load(REPOSITORY / "ceph")
+ROOK = [document for document in CEPH if is_rook(document)]
+KUSTOMIZATIONS = [each for each in load(DEPLOY) if is_kustomization(each)]
+BUILT = {"one": [ONE], "many": [MANY, DATABASE], "monitoring": [MONITORING]}
 
 
-@pytest.mark.parametrize("document", CORE, ids=str)
-def test_core_resources_follow_the_schemas_of_kubernetes(document: Document) -> None:
-    assert list(core_problems(document)) == []
+@pytest.fixture(params=["one", "many"])
+def manifests(request: pytest.FixtureRequest) -> Manifests:
+    """All resources of one installation."""
+    return Manifests(CEPH + build(*BUILT[request.param]))
+
+
+@pytest.mark.parametrize("part", ["ceph", *BUILT])
+def test_core_resources_follow_the_schemas_of_kubernetes(part: str) -> None:
+    documents = CEPH if part == "ceph" else build(*BUILT[part])
+    core = [each for each in documents if not is_rook(each) and not is_operators(each)]
+    assert core
+    assert [problem for document in core for problem in core_problems(document)] == []
 
 
 @pytest.mark.parametrize("document", ROOK, ids=str)
@@ -37,14 +48,22 @@ def test_custom_resources_follow_the_schemas_of_rook(document: Document, schemas
     assert list(rook_problems(document, schemas)) == []
 
 
-def test_the_manifests_have_the_important_kinds() -> None:
-    kinds = {document.kind for document in DOCUMENTS}
+@pytest.mark.parametrize("part", ["many", "monitoring"])
+def test_custom_resources_have_the_fields_of_their_operators(part: str) -> None:
+    ours = [document for document in build(*BUILT[part]) if is_operators(document)]
+    assert ours
+    assert [problem for document in ours for problem in operator_problems(document)] == []
+
+
+def test_the_manifests_have_the_important_kinds(manifests: Manifests) -> None:
+    kinds = {document.kind for document in manifests.documents}
     assert {"CephCluster", "CephBucketTopic", "ObjectBucketClaim", "Deployment"} <= kinds
 
 
-def test_the_kustomization_lists_every_file() -> None:
-    (kustomization,) = (each for each in DOCUMENTS if is_kustomization(each))
-    assert list(kustomize_problems(kustomization, TRIGGER)) == []
+@pytest.mark.parametrize("document", KUSTOMIZATIONS, ids=lambda each: each.file)
+def test_the_kustomization_lists_every_file(document: Document) -> None:
+    folder = (REPOSITORY / document.file).parent
+    assert list(unlisted_files(document, folder)) == []
 
 
 @pytest.mark.parametrize(
@@ -56,26 +75,25 @@ def test_the_kustomization_lists_every_file() -> None:
         names.topic_problems,
         names.service_problems,
         names.deployment_problems,
-        names.policy_problems,
-        names.egress_problems,
+        policies.policy_problems,
+        policies.egress_problems,
         names.image_problems,
     ],
 )
-def test_names_agree_across_manifests(check: names.Check) -> None:
-    assert list(check(Manifests(DOCUMENTS))) == []
+def test_names_agree_across_manifests(check: names.Check, manifests: Manifests) -> None:
+    assert list(check(manifests)) == []
 
 
 def test_claims_contain_the_lifecycle_rules() -> None:
-    assert list(names.lifecycle_problems(Manifests(DOCUMENTS), lifecycle_rules())) == []
+    assert list(names.lifecycle_problems(Manifests(CEPH), lifecycle_rules())) == []
 
 
-def test_the_settings_of_the_trigger_agree_with_the_manifests() -> None:
-    trigger = _trigger()
-    assert list(names.trigger_problems(Manifests(DOCUMENTS), trigger)) == []
+def test_the_settings_of_the_trigger_agree_with_the_manifests(manifests: Manifests) -> None:
+    assert list(trigger_problems(manifests, _trigger(manifests))) == []
 
 
-def test_the_pod_of_the_trigger_has_no_privileges() -> None:
-    trigger = _trigger()
+def test_the_pod_of_the_trigger_has_no_privileges(manifests: Manifests) -> None:
+    trigger = _trigger(manifests)
     pod = trigger.spec["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["automountServiceAccountToken"] is False
@@ -96,7 +114,21 @@ def test_the_first_comment_of_a_file_has_the_command_that_applies_it(path: Path)
     assert re.search(rf"#   (kubectl apply -f|sed .*) {name}", comment[0])
 
 
-def _trigger() -> Document:
-    found = Manifests(DOCUMENTS).find("Deployment", "rollcall", "rollcall-trigger")
+@pytest.mark.parametrize(
+    "path", sorted(DEPLOY.rglob("*.yaml")), ids=lambda path: str(path.relative_to(DEPLOY))
+)
+def test_the_first_comment_of_a_file_has_the_command_that_builds_it(path: Path) -> None:
+    """The folder in the command leads to the file: it is its folder, or an overlay above it."""
+    comment = re.match(r"(#.*\n)+", path.read_text())
+    assert comment is not None
+    folders = re.findall(r"^#   kubectl apply -k (\S+)", comment[0], re.M)
+    assert folders
+    base = path.parent == DEPLOY / "trigger" / "base"
+    wanted = {ONE, MANY} if base else {path.parent}
+    assert {REPOSITORY / folder for folder in folders} <= wanted
+
+
+def _trigger(manifests: Manifests) -> Document:
+    found = manifests.find("Deployment", "rollcall", "rollcall-trigger")
     assert found is not None
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from manifests import names
+from manifests import names, policies
 from manifests.checks import (
     REPOSITORY,
     Document,
@@ -18,8 +18,11 @@ from manifests.checks import (
     parse,
     rook_problems,
 )
+from manifests.kustomize import DATABASE, MANY, MONITORING, ONE, build
 from manifests.names import Manifests
+from manifests.operators import operator_problems
 from manifests.stack import seconds, shutdown_problems, stack_problems, timeout_problems
+from manifests.trigger import trigger_problems
 
 from rollcall.core.settings import Settings
 from rollcall.function.shutdown import LINGER_S
@@ -27,10 +30,19 @@ from rollcall.function.shutdown import LINGER_S
 Change = Callable[[dict[str, Any]], object]
 
 
+CEPH = load(REPOSITORY / "ceph")
+
+
 @pytest.fixture
 def documents() -> list[Document]:
-    loaded = load(REPOSITORY / "ceph") + load(REPOSITORY / "deploy" / "trigger")
-    return copy.deepcopy(loaded)
+    """The resources of an installation with one trigger."""
+    return copy.deepcopy(CEPH + build(ONE))
+
+
+@pytest.fixture
+def shared() -> list[Document]:
+    """The resources of an installation with many triggers on PostgreSQL, and monitoring."""
+    return copy.deepcopy(CEPH + build(MANY, DATABASE, MONITORING))
 
 
 @pytest.mark.parametrize(
@@ -132,25 +144,25 @@ def test_a_repeated_key_is_refused() -> None:
         (names.deployment_problems, "Deployment", {"spec.selector.matchLabels": {"a": "b"}}),
         (names.deployment_problems, "ObjectBucketClaim", {"metadata.name": "input"}),
         (names.deployment_problems, "PersistentVolumeClaim", {"metadata.name": "inbox"}),
-        (names.policy_problems, "NetworkPolicy", {"spec.podSelector.matchLabels": {"a": "b"}}),
-        (names.policy_problems, "CephObjectStore", {"metadata.name": "other"}),
-        (names.egress_problems, "NetworkPolicy", {"spec.policyTypes": ["Ingress"]}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress": []}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress": [{}]}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.0": {}}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.0.to": [{}]}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.0.to.0.podSelector": {}}),
+        (policies.policy_problems, "NetworkPolicy", {"spec.podSelector.matchLabels": {"a": "b"}}),
+        (policies.policy_problems, "CephObjectStore", {"metadata.name": "other"}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.policyTypes": ["Ingress"]}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress": []}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress": [{}]}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.0": {}}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.0.to": [{}]}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.0.to.0.podSelector": {}}),
         (
-            names.egress_problems,
+            policies.egress_problems,
             "NetworkPolicy",
             {"spec.egress.0.to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]},
         ),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.0.ports.0.protocol": "TCP"}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.1.ports": []}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.1.ports.0.port": 80}),
-        (names.egress_problems, "NetworkPolicy", {"spec.egress.2.ports.0.port": 80}),
-        (names.egress_problems, "CephObjectStore", {"metadata.name": "other"}),
-        (names.egress_problems, "CephObjectStore", {"metadata.namespace": "other"}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.0.ports.0.protocol": "TCP"}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.1.ports": []}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.1.ports.0.port": 80}),
+        (policies.egress_problems, "NetworkPolicy", {"spec.egress.2.ports.0.port": 80}),
+        (policies.egress_problems, "CephObjectStore", {"metadata.name": "other"}),
+        (policies.egress_problems, "CephObjectStore", {"metadata.namespace": "other"}),
     ],
 )
 def test_names_that_disagree_are_found(
@@ -222,6 +234,7 @@ def test_another_version_of_ceph_is_found(image: str, documents: list[Document])
         {"spec.replicas": 2},
         {"spec.strategy.type": "RollingUpdate"},
         {"spec.template.spec.terminationGracePeriodSeconds": 30},
+        {"spec.template.spec.securityContext": {"runAsNonRoot": True}},
     ],
 )
 def test_a_wrong_deployment_of_the_trigger_is_found(
@@ -229,7 +242,7 @@ def test_a_wrong_deployment_of_the_trigger_is_found(
 ) -> None:
     (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
     _set(trigger.body, change)
-    assert list(names.trigger_problems(Manifests(documents), trigger))
+    assert list(trigger_problems(Manifests(documents), trigger))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +251,8 @@ def test_a_wrong_deployment_of_the_trigger_is_found(
         ("TRIGGER_LISTEN", {"name": "TRIGGER_LISTENS"}),
         ("TRIGGER_LISTEN", {"value": "0.0.0.0:8080"}),
         ("DATABASE_URL", {"value": "sqlite:////var/lib/inbox.sqlite3"}),
+        ("DATABASE_URL", {"value": "sqlite:////tmp/inbox.sqlite3"}),
+        ("DATABASE_URL", {"value": "sqlite:///var/lib/rollcall/inbox.sqlite3"}),
         ("S3_ENDPOINT_URL", {"value": "http://minio.default:9000"}),
         ("INPUT_BUCKET", {"value": "videos"}),
     ],
@@ -248,7 +263,148 @@ def test_a_wrong_environment_of_the_trigger_is_found(
     (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
     (container,) = trigger.spec["template"]["spec"]["containers"]
     next(item for item in container["env"] if item["name"] == name).update(change)
-    assert list(names.trigger_problems(Manifests(documents), trigger))
+    assert list(trigger_problems(Manifests(documents), trigger))
+
+
+SPREAD = "spec.template.spec.topologySpreadConstraints"
+CONTAINER = "spec.template.spec.containers.0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("Deployment", {"spec.replicas": 1}),
+        ("Deployment", {"spec.strategy": {"type": "Recreate"}}),
+        ("Deployment", {"spec.strategy.rollingUpdate.maxUnavailable": 1}),
+        ("Deployment", {"spec.strategy.rollingUpdate.maxSurge": 0}),
+        ("Deployment", {SPREAD: []}),
+        ("Deployment", {f"{SPREAD}.0.whenUnsatisfiable": "ScheduleAnyway"}),
+        ("Deployment", {f"{SPREAD}.0.maxSkew": 3}),
+        ("Deployment", {f"{SPREAD}.1.topologyKey": "kubernetes.io/arch"}),
+        ("Deployment", {f"{SPREAD}.1.labelSelector.matchLabels": {"app": "trigger"}}),
+        ("Deployment", {f"{CONTAINER}.lifecycle": {}}),
+        ("Deployment", {f"{CONTAINER}.lifecycle.preStop.sleep.seconds": 20}),
+        ("Deployment", {"spec.template.spec.volumes.0.persistentVolumeClaim": {"claimName": "a"}}),
+        ("Deployment", {f"{CONTAINER}.env.0": {"name": "DATABASE_URL", "value": "postgresql://h"}}),
+        ("Deployment", {f"{CONTAINER}.env.1.value": "prefer"}),
+        ("PodDisruptionBudget", {"spec.maxUnavailable": 3}),
+        ("PodDisruptionBudget", {"spec.selector.matchLabels": {"app": "trigger"}}),
+        ("PodDisruptionBudget", {"metadata.namespace": "default"}),
+    ],
+)
+def test_a_single_point_of_failure_is_found(
+    kind: str, change: dict[str, Any], shared: list[Document]
+) -> None:
+    (trigger,) = (each for each in shared if each.kind == "Deployment" and _ours(each))
+    assert not list(trigger_problems(Manifests(shared), trigger))
+    (changed,) = (each for each in shared if each.kind == kind and _ours(each))
+    _set(changed.body, change)
+    assert list(trigger_problems(Manifests(shared), trigger))
+
+
+@pytest.mark.parametrize(
+    ("check", "kind", "name", "change"),
+    [
+        (names.deployment_problems, "Cluster", "", {"metadata.name": "database"}),
+        (names.deployment_problems, "Cluster", "", {"metadata.namespace": "default"}),
+        (
+            names.deployment_problems,
+            "Deployment",
+            "rollcall-trigger",
+            {f"{CONTAINER}.env.0.valueFrom.secretKeyRef.key": "url"},
+        ),
+        (policies.policy_problems, "Cluster", "", {"metadata.name": "database"}),
+        (
+            policies.policy_problems,
+            "NetworkPolicy",
+            "rollcall-database",
+            {"spec.ingress.0.from.0": {}},
+        ),
+        (policies.policy_problems, "NetworkPolicy", "rollcall-database", {"spec.ingress": []}),
+        (
+            policies.policy_problems,
+            "NetworkPolicy",
+            "rollcall-database",
+            {"spec.ingress.1.ports": [{"port": 5432}]},
+        ),
+        (
+            policies.policy_problems,
+            "NetworkPolicy",
+            "rollcall-database",
+            {"spec.ingress.0.ports.0.port": 5433},
+        ),
+        (
+            policies.policy_problems,
+            "NetworkPolicy",
+            "rollcall-database",
+            {"spec.podSelector.matchLabels": {"cnpg.io/cluster": "other"}},
+        ),
+        (
+            policies.egress_problems,
+            "NetworkPolicy",
+            "rollcall-trigger-database",
+            {"spec.egress": []},
+        ),
+        (
+            policies.egress_problems,
+            "NetworkPolicy",
+            "rollcall-trigger-database",
+            {"spec.egress.0.to": [{}]},
+        ),
+        (
+            policies.egress_problems,
+            "NetworkPolicy",
+            "rollcall-trigger-database",
+            {"spec.egress.0.ports.0.port": 6432},
+        ),
+        (
+            policies.egress_problems,
+            "NetworkPolicy",
+            "rollcall-trigger-database",
+            {"metadata.namespace": "default"},
+        ),
+    ],
+)
+def test_a_database_that_cannot_be_reached_is_found(
+    check: names.Check, kind: str, name: str, change: dict[str, Any], shared: list[Document]
+) -> None:
+    assert not list(check(Manifests(shared)))
+    (changed,) = (each for each in shared if each.kind == kind and name in ("", each.name))
+    _set(changed.body, change)
+    assert list(check(Manifests(shared)))
+
+
+SYNCHRONOUS = "spec.postgresql.synchronous"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("Cluster", {f"{SYNCHRONOUS}.dataDurability": "preferred"}),
+        ("Cluster", {f"{SYNCHRONOUS}.dataDurability": "always"}),
+        ("Cluster", {f"{SYNCHRONOUS}.failoverQuorum": False}),
+        ("Cluster", {f"{SYNCHRONOUS}.number": 2}),
+        ("Cluster", {f"{SYNCHRONOUS}.standbys": 1}),
+        ("Cluster", {"spec.minSyncReplicas": 1}),
+        ("Cluster", {"spec.instances": "3"}),
+        ("Cluster", {"spec.affinity.podAntiAffinityType": "preferred"}),
+        ("Cluster", {"apiVersion": "postgresql.cnpg.io/v2"}),
+        ("ServiceMonitor", {"spec.endpoints.0.scheme ": "http"}),
+        ("ServiceMonitor", {"spec.endpoints.0.interval": 30}),
+        ("ServiceMonitor", {"spec.endpoints": []}),
+        ("PrometheusRule", {"spec.groups.0.rules.0.summary": "x"}),
+        ("PrometheusRule", {"spec.groups.0.rules.0.for": "5 minutes"}),
+        ("PrometheusRule", {"spec.groups.0.rules.0": {"expr": "up"}}),
+        ("PrometheusRule", {"spec.groups.0.rules.0.annotations": {"summary": 1}}),
+    ],
+)
+def test_a_wrong_resource_of_an_operator_is_found(
+    kind: str, change: dict[str, Any], shared: list[Document]
+) -> None:
+    (document,) = (each for each in shared if each.kind == kind)
+    assert not list(operator_problems(document))
+    _set(document.body, change)
+    assert list(operator_problems(document))
 
 
 def test_a_policy_that_blocks_the_gateway_in_the_settings_is_found(
@@ -259,7 +415,7 @@ def test_a_policy_that_blocks_the_gateway_in_the_settings_is_found(
     gateway = next(item for item in container["env"] if item["name"] == "OPENFAAS_GATEWAY")
     for address in ("http://gateway.faas.svc.cluster.local:8080", "http://gateway.openfaas:80"):
         gateway["value"] = address
-        assert list(names.egress_problems(Manifests(documents)))
+        assert list(policies.egress_problems(Manifests(documents)))
 
 
 def _stack() -> dict[str, Any]:
