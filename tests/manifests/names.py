@@ -30,9 +30,10 @@ DATABASE_KEYS = frozenset({"username", "password", "host", "port", "dbname", "ur
 OTHER_SECRETS = {
     ("rollcall", "trigger-token"): frozenset({"trigger-token"}),
     ("rollcall", "function-hmac-key"): frozenset({"function-hmac-key"}),
+    ("rollcall", "result-webhook"): frozenset({"url", "secret"}),
     ("rook-ceph", "rook-ceph-mon"): frozenset({"ceph-username", "ceph-secret"}),
 }
-"""Keys of the other secrets. docs/deploy.md creates the first two, and Rook the last."""
+"""Keys of the other secrets. docs/deploy.md creates the first three, and Rook the last."""
 
 
 class Manifests:

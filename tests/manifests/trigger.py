@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +15,11 @@ from rollcall.core.settings import POSTGRESQL_URLS, SQLITE_URL, parse_settings
 LIBPQ = frozenset({"PGSSLMODE"})
 """Variables that PostgreSQL's client library reads."""
 
-STAND_INS = {"DATABASE_URL": "postgresql://rollcall:secret@rollcall-database-rw:5432/rollcall"}
+STAND_INS = {
+    "DATABASE_URL": "postgresql://rollcall:secret@rollcall-database-rw:5432/rollcall",
+    "RESULT_WEBHOOK_URL": "https://receiver.example/videos",
+    "RESULT_WEBHOOK_SECRET": "whsec_" + b64encode(bytes(32)).decode(),
+}
 """Values of the variables that come from secrets, where any text would not do."""
 
 HOST, ZONE = "kubernetes.io/hostname", "topology.kubernetes.io/zone"
