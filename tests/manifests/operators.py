@@ -39,7 +39,9 @@ _CLUSTER = _table(
     {
         "instances": NUMBER,
         "imageName": {"type": "string", "pattern": r"^[a-z.]+/cloudnative-pg/postgresql:\d+"},
-        "bootstrap": _table({"initdb": _table({"database": TEXT, "owner": TEXT})}),
+        "bootstrap": _table(
+            {"initdb": _table({"database": TEXT, "owner": TEXT}, postInitSQL=_list(TEXT))}
+        ),
         "postgresql": _table(
             {
                 "synchronous": _table(
