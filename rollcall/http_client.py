@@ -3,7 +3,7 @@
 Common HTTP clients decompress answers, which can turn 3 KB into 4 GB, and their time-outs start
 again with each byte that arrives. This client asks for uncompressed answers and refuses compressed
 ones. A socket operation may take only the time that is left for the whole call
-(docs/decisions/0060).
+(docs/decisions/0060 and 0113).
 """
 
 from __future__ import annotations
@@ -12,16 +12,26 @@ import base64
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, quote, unquote_to_bytes, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import httpcore
+import certifi
 
-CONNECT_TIMEOUT_S = 5.0
-"""Longest wait for a connection, so that a call to an unreachable host fails early."""
+from rollcall.http_connection import (
+    Answer,
+    Connection,
+    Deadline,
+    NoAnswer,
+    SocketStream,
+    Stream,
+    TlsStream,
+    TooLong,
+)
+
+__all__ = ["Answer", "HttpClient", "NoAnswer", "TooLong", "proxies_for"]
 
 KEEP_IDLE_S = 5.0
 """An idle connection is closed after this time. Gateways close idle connections too, and a request
@@ -32,35 +42,29 @@ NOT_ENCODED = "/%:@!$&'()*+,;=~?"
 (RFC 3986, 3.3 and 3.4). `%` is one of them, because it begins characters that are already encoded.
 All other characters are percent-encoded."""
 
-_PIECE_BYTES = 16384
-"""Largest part of a request that is written to the socket at once."""
+_PORTS = {"http": 80, "https": 443}
 
-_MAX_SKIPPED_BYTES = 16384
-"""Longest body that is read although nobody wants it. After a longer one the connection is closed,
-which costs less."""
-
-
-class NoAnswer(Exception):
-    """Raised if a call has no usable answer.
-
-    The host name is malformed, the connection failed, the call took too long, or the answer is
-    compressed.
-    """
-
-
-class TooLong(NoAnswer):
-    """The answer is longer than the caller's limit."""
+_PROXY_ANSWER_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete answer, whatever its status."""
+class _Server:
+    """What a connection leads to. Connections to equal servers may replace each other."""
 
-    status: int
-    headers: Mapping[str, str]
-    """Values by name. Names are in lower case; the values of a repeated header are joined by
-    commas."""
-    body: bytes
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Url:
+    """A URL in the parts that a request needs."""
+
+    server: _Server
+    host_header: str
+    target: str
+    login: str
+    """The header Authorization; empty without a user in the URL."""
 
 
 class HttpClient:
@@ -73,17 +77,18 @@ class HttpClient:
         ca_bundle: str = "",
         proxies: Mapping[str, str] | None = None,
     ) -> None:
-        """`connections` is the largest number of open connections for each URL scheme.
+        """`connections` is the largest number of idle connections that are kept.
 
         `ca_bundle` is the path of a PEM file that replaces the public CAs. `proxies` maps schemes
         to the URLs of proxies, as `urllib.request.getproxies` returns them.
         """
-        self._deadline = _Deadline()
         self._connections = connections
         self._ca_bundle = ca_bundle
         self._proxies = proxies or {}
         self._lock = threading.Lock()
-        self._pools: dict[str, httpcore.ConnectionPool] = {}
+        self._idle: list[tuple[_Server, Connection, float]] = []
+        """Server, connection, and since when the connection is idle; the newest comes last."""
+        self._tls_context: ssl.SSLContext | None = None
 
     def __enter__(self) -> HttpClient:
         return self
@@ -92,8 +97,10 @@ class HttpClient:
         self.close()
 
     def close(self) -> None:
-        for pool in self._pools.values():
-            pool.close()
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, connection, _ in idle:
+            connection.close()
 
     def get(self, url: str, *, timeout_s: float, max_bytes: int) -> Answer:
         return self.request("GET", url, {}, b"", timeout_s=timeout_s, max_bytes=max_bytes)
@@ -115,72 +122,91 @@ class HttpClient:
         answer within `timeout_s` seconds. Without `wants_body`, the status and the headers alone
         are the answer, and no body is wrong.
         """
-        ascii_url, url_headers = _url_and_headers(url)
-        all_headers = [*url_headers.items(), ("Accept-Encoding", "identity"), *headers.items()]
-        self._deadline.start(timeout_s)
-        call = self._pool(ascii_url).stream(
-            method, ascii_url, headers=all_headers, content=content or None, extensions=_TIMEOUTS
-        )
+        parts = _parsed(url)
+        sent = [("Host", parts.host_header), ("Accept-Encoding", "identity"), *headers.items()]
+        if parts.login:
+            sent.append(("Authorization", parts.login))
+        if content:
+            sent.append(("Content-Length", str(len(content))))
+        target, proxy = parts.target, self._proxy(parts.server.scheme)
+        if proxy and parts.server.scheme == "http":
+            target = f"http://{parts.host_header}{target}"
+            if proxy.login:
+                sent.append(("Proxy-Authorization", proxy.login))
+        limit_bytes = max_bytes if wants_body else None
+        deadline = Deadline(timeout_s)
+        connection = self._idle_connection(parts.server) or self._open(parts, proxy, deadline)
         try:
-            with call as response:
-                response_headers = _joined(response.headers)
-                if not wants_body:
-                    self._skip(response.iter_stream())
-                    return Answer(response.status, response_headers, b"")
-                _refuse_encoded(response_headers.get("content-encoding", ""))
-                body = self._read(response.iter_stream(), max_bytes)
-                return Answer(response.status, response_headers, body)
-        except _VENDOR_ERRORS as error:
-            raise NoAnswer(f"{type(error).__name__}: {error}") from error
+            return connection.request(method, target, sent, content, deadline, limit_bytes)
+        finally:
+            self._keep_or_close(parts.server, connection)
 
-    def _read(self, chunks: Iterable[bytes], max_bytes: int) -> bytes:
-        body = bytearray()
-        for chunk in chunks:
-            body += chunk
-            if len(body) > max_bytes:
-                raise TooLong(f"the answer is longer than {max_bytes} bytes")
-            # A chunk may come from a buffer, without a read of the socket that checks the deadline.
-            self._deadline.check()
-        return bytes(body)
+    def _idle_connection(self, server: _Server) -> Connection | None:
+        """Take an idle connection, unless the server has closed it."""
+        while True:
+            with self._lock:
+                found = [at for at, (to, _, _) in enumerate(self._idle) if to == server]
+                if not found:
+                    return None
+                _, connection, since_s = self._idle.pop(found[-1])
+            if time.monotonic() < since_s + KEEP_IDLE_S and connection.is_reusable():
+                return connection
+            connection.close()
 
-    def _skip(self, chunks: Iterable[bytes]) -> None:
-        """Read a short body, so that the connection can be used again."""
-        with suppress(TooLong, *_VENDOR_ERRORS):
-            self._read(chunks, _MAX_SKIPPED_BYTES)
-
-    def _pool(self, url: str) -> httpcore.ConnectionPool:
-        # One pool for each scheme, because each scheme may have its own proxy.
-        scheme = urlsplit(url).scheme
+    def _keep_or_close(self, server: _Server, connection: Connection) -> None:
+        ended = [] if connection.is_reusable() else [connection]
+        now_s = time.monotonic()
         with self._lock:
-            if scheme not in self._pools:
-                self._pools[scheme] = self._new_pool(scheme)
-            return self._pools[scheme]
+            if not ended:
+                self._idle.append((server, connection, now_s))
+            # The first ones have been idle longest.
+            while len(self._idle) > self._connections:
+                ended.append(self._idle.pop(0)[1])
+            while self._idle and self._idle[0][2] + KEEP_IDLE_S <= now_s:
+                ended.append(self._idle.pop(0)[1])
+        for each in ended:
+            each.close()
 
-    def _new_pool(self, scheme: str) -> httpcore.ConnectionPool:
-        proxy = self._proxies.get(scheme) or self._proxies.get("all")
-        context = self._context() if scheme == "https" else None
-        backend = _Backend(self._deadline)
-        if proxy:
-            parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            return httpcore.HTTPProxy(
-                parts.geturl(),
-                proxy_auth=_login(parts),
-                ssl_context=context,
-                max_connections=self._connections,
-                keepalive_expiry=KEEP_IDLE_S,
-                network_backend=backend,
-            )
-        return httpcore.ConnectionPool(
-            ssl_context=context,
-            max_connections=self._connections,
-            keepalive_expiry=KEEP_IDLE_S,
-            network_backend=backend,
-        )
+    def _open(self, url: _Url, proxy: _Url | None, deadline: Deadline) -> Connection:
+        stream = self._connect((proxy or url).server, deadline)
+        try:
+            if proxy and url.server.scheme == "https":
+                _open_tunnel(stream, url.server, proxy, deadline)
+                stream = self._secured(stream, url.server.host, deadline)
+        except BaseException:
+            stream.close()
+            raise
+        return Connection(stream)
 
-    def _context(self) -> ssl.SSLContext:
+    def _connect(self, server: _Server, deadline: Deadline) -> Stream:
+        stream = SocketStream(server.host, server.port, deadline)
+        if server.scheme == "http":
+            return stream
+        try:
+            return self._secured(stream, server.host, deadline)
+        except BaseException:
+            stream.close()
+            raise
+
+    def _secured(self, stream: Stream, host: str, deadline: Deadline) -> TlsStream:
+        with self._lock:
+            self._tls_context = self._tls_context or self._new_context()
+        return TlsStream(stream, self._tls_context, host, deadline)
+
+    def _new_context(self) -> ssl.SSLContext:
         if self._ca_bundle:
-            return ssl.create_default_context(cafile=self._ca_bundle)
-        return httpcore.default_ssl_context()
+            context = ssl.create_default_context(cafile=self._ca_bundle)
+        else:
+            context = ssl.create_default_context()
+            context.load_verify_locations(certifi.where())
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+    def _proxy(self, scheme: str) -> _Url | None:
+        proxy = self._proxies.get(scheme) or self._proxies.get("all")
+        if not proxy:
+            return None
+        return _parsed(proxy if "://" in proxy else f"http://{proxy}")
 
 
 def proxies_for(url: str) -> Mapping[str, str]:
@@ -188,136 +214,44 @@ def proxies_for(url: str) -> Mapping[str, str]:
     return {} if proxy_bypass(urlsplit(url).hostname or "") else getproxies()
 
 
-_TIMEOUTS = {"timeout": {"connect": CONNECT_TIMEOUT_S}}
-"""Only httpcore's connect time-out is set. `_Stream` applies the deadline of the call to the
-rest."""
+def _open_tunnel(stream: Stream, server: _Server, proxy: _Url, deadline: Deadline) -> None:
+    """Ask a proxy to pass everything on to the server. Raises NoAnswer."""
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    headers = [("Host", f"{host}:{server.port}"), ("Accept", "*/*")]
+    if proxy.login:
+        headers.append(("Proxy-Authorization", proxy.login))
+    target = f"{host}:{server.port}"
+    answer = Connection(stream).request(
+        "CONNECT", target, headers, b"", deadline, _PROXY_ANSWER_BYTES
+    )
+    if not 200 <= answer.status < 300:
+        raise NoAnswer(f"ProxyError: the proxy answered {answer.status}")
 
-_VENDOR_ERRORS = (
-    httpcore.TimeoutException,
-    httpcore.NetworkError,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-)
 
-
-def _url_and_headers(url: str) -> tuple[str, dict[str, str]]:
-    """The URL in ASCII without user and password, and the headers Host and Authorization."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
+@lru_cache(maxsize=64)
+def _parsed(url: str) -> _Url:
+    """The parts of a URL in ASCII. Raises NoAnswer."""
     try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
         # ASCII names are encoded only to check them. The error for an empty or overlong label is
         # clearer here than the one that opening a socket would raise.
         encoded = host.encode("idna").decode()
         host = host if host.isascii() else encoded
-    except UnicodeError as error:
-        raise NoAnswer(f"{host!r} is not a host name") from error
-    headers = {"Host": host}
-    if login := _login(parts):
-        pair = b":".join(login)
-        headers["Authorization"] = "Basic " + base64.b64encode(pair).decode()
+        name, port = urlsplit(f"//{host}").hostname or "", parts.port
+    except ValueError as error:  # UnicodeError is one
+        raise NoAnswer(f"{url.partition('://')[2]!r:.80} is not a host name") from error
+    if parts.scheme not in _PORTS:
+        raise NoAnswer(f"UnsupportedProtocol: {url!r:.80} does not begin with http:// or https://")
+    server = _Server(parts.scheme, name, port or _PORTS[parts.scheme])
     path, query = (quote(part, safe=NOT_ENCODED) for part in (parts.path, parts.query))
-    return parts._replace(netloc=host, path=path, query=query).geturl(), headers
+    target = (path or "/") + (f"?{query}" if query else "")
+    return _Url(server, host, target, _login(parts))
 
 
-def _login(parts: SplitResult) -> tuple[bytes, bytes] | None:
-    """User and password of a URL."""
+def _login(parts: SplitResult) -> str:
+    """Basic authentication with the user and password of a URL; empty without a user."""
     if parts.username is None:
-        return None
-    return unquote_to_bytes(parts.username), unquote_to_bytes(parts.password or "")
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in headers:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        joined[key] = f"{joined[key]}, {text}" if key in joined else text
-    return joined
-
-
-def _refuse_encoded(content_encoding: str) -> None:
-    if {coding.strip().lower() for coding in content_encoding.split(",")} - {"", "identity"}:
-        raise NoAnswer(
-            f"the answer is encoded (Content-Encoding: {content_encoding:.40}), although the"
-            " request forbids that; if a proxy compresses answers, turn that off"
-        )
-
-
-class _Deadline:
-    """The time by which the current thread's call has to end."""
-
-    def __init__(self) -> None:
-        self._of_thread = threading.local()
-
-    def start(self, timeout_s: float) -> None:
-        self._of_thread.until_s = time.monotonic() + timeout_s
-
-    def left_s(self) -> float:
-        """The seconds that are left, always more than 0. Raises httpcore.ReadTimeout."""
-        left_s: float = self._of_thread.until_s - time.monotonic()
-        if left_s <= 0:
-            raise httpcore.ReadTimeout("the call took longer than its time-out")
-        return left_s
-
-    def check(self) -> None:
-        """Raise httpcore.ReadTimeout if the deadline has passed."""
-        self.left_s()
-
-
-class _Backend(httpcore.NetworkBackend):
-    """Opens connections that apply the deadline of the call to every operation."""
-
-    def __init__(self, deadline: _Deadline) -> None:
-        self._deadline = deadline
-        self._sockets = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        limit_s = _shorter(timeout, self._deadline)
-        opened = self._sockets.connect_tcp(host, port, limit_s, local_address, socket_options)
-        return _Stream(opened, self._deadline)
-
-
-class _Stream(httpcore.NetworkStream):
-    def __init__(self, stream: httpcore.NetworkStream, deadline: _Deadline) -> None:
-        self._stream = stream
-        self._deadline = deadline
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _shorter(timeout, self._deadline))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        # httpcore's time-out starts again whenever the peer accepts some bytes. Therefore the
-        # request is written in small pieces, each with only the time that is left.
-        for start in range(0, len(buffer), _PIECE_BYTES):
-            piece = buffer[start : start + _PIECE_BYTES]
-            self._stream.write(piece, _shorter(timeout, self._deadline))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.NetworkStream:
-        limit_s = _shorter(timeout, self._deadline)
-        return _Stream(
-            self._stream.start_tls(ssl_context, server_hostname, limit_s), self._deadline
-        )
-
-    def get_extra_info(self, info: str) -> object:
-        return self._stream.get_extra_info(info)
-
-
-def _shorter(timeout: float | None, deadline: _Deadline) -> float:
-    """httpcore's time-out or the time that is left for the call, whichever is shorter."""
-    left_s = deadline.left_s()
-    return left_s if timeout is None else min(timeout, left_s)
+        return ""
+    pair = unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(parts.password or "")
+    return "Basic " + base64.b64encode(pair).decode()

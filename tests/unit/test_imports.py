@@ -183,13 +183,13 @@ def _first_names(path: Path) -> Iterator[str]:
 
 def test_only_one_module_is_an_http_client() -> None:
     """This module limits answers. boto3, the other client, has its own tests."""
-    clients = {"httpx", "httpcore", "requests", "urllib3", "aiohttp"}
+    clients = {"httpx", "httpcore", "h11", "requests", "urllib3", "aiohttp"}
     found = [
         path
         for path in PACKAGE
         if parts_and_vendors(path) & clients or "http.client" in imported(path)
     ]
-    assert relative(found) == ["rollcall/http_client.py"]
+    assert relative(found) == ["rollcall/http_connection.py"]
     assert not [path for path in PACKAGE if "urlopen" in path.read_text(encoding="utf-8")]
 
 
