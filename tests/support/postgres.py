@@ -183,7 +183,8 @@ class FreshDatabases:
         name = f"rollcall_{next(self._numbers)}"
         with self.server.connect() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-            try:
-                yield self.server.url(name)
-            finally:
+        try:
+            yield self.server.url(name)
+        finally:
+            with self.server.connect() as connection:
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

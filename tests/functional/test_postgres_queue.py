@@ -1,0 +1,338 @@
+"""What only PostgreSQL has: several triggers on one queue, and a server that goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, text
+from support.needs import REPOSITORY
+from support.postgres import FreshDatabases, running_postgres
+from support.waiting import wait_until
+from support.work_queues import LEASE_S, claim, claimed, states, video
+
+from rollcall.core.errors import InboxUnavailable
+from rollcall.database.database import Database
+from rollcall.queues.open_queue import open_tables
+from rollcall.queues.sql_queue import SqlQueue
+
+
+@pytest.fixture
+def databases(postgres_url: str) -> Iterator[tuple[Database, Database]]:
+    with closing(Database(postgres_url)) as one, closing(Database(postgres_url)) as other:
+        yield one, other
+
+
+@pytest.fixture
+def queues(databases: tuple[Database, Database]) -> tuple[SqlQueue, SqlQueue]:
+    """The queues of two triggers."""
+    return SqlQueue(databases[0]), SqlQueue(databases[1])
+
+
+class Paused:
+    """Pauses the transactions of one database before each statement that contains a text."""
+
+    def __init__(self, database: Database, fragment: str) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+        def pause(connection: object, cursor: object, statement: str, *_: object) -> None:
+            if fragment in statement and not self.go_on.is_set():
+                self.reached.set()
+                assert self.go_on.wait(60)
+
+        event.listen(database.engine, "before_cursor_execute", pause)
+
+
+@pytest.mark.parametrize("pause_before", ["INSERT INTO work", "INSERT INTO tally"])
+def test_work_that_joins_while_the_work_ahead_ends_is_not_left_behind(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue], pause_before: str
+) -> None:
+    """The trigger that ends the work must see the new row, or the new row must see the end."""
+    one, other = queues
+    one.add([video(event_id="1")])
+    running = claimed(one)
+    pause = Paused(databases[1], pause_before)
+    adding = threading.Thread(target=lambda: other.add([video(event_id="2")]))
+    adding.start()
+    assert pause.reached.wait(60)
+    ending = threading.Thread(target=lambda: one.finish(running, "recognised"))
+    ending.start()
+    ending.join(0.5)
+    assert ending.is_alive()  # it waits for the lock of the other trigger
+    pause.go_on.set()
+    adding.join(60)
+    ending.join(60)
+    second = claimed(one)
+    assert second.identity == "id:2"
+    one.finish(second, "recognised")
+    assert states(one) == {"done": 2}
+
+
+def test_work_that_joins_after_the_work_ahead_ended_is_in_line(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
+) -> None:
+    """The new work does not see work ahead; then it does, because another trigger is faster."""
+    one, other = queues
+    pause = Paused(databases[1], "INSERT INTO work")
+    adding = threading.Thread(target=lambda: other.add([video(event_id="2")]))
+    adding.start()
+    assert pause.reached.wait(60)
+    one.add([video(event_id="1")])
+    pause.go_on.set()
+    adding.join(60)
+    first = claimed(one)
+    assert first.identity == "id:1"
+    assert claim(other) is None
+    one.finish(first, "recognised")
+    assert claimed(other).identity == "id:2"
+
+
+def test_a_retry_that_comes_due_while_other_work_joins_waits_behind_it(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
+) -> None:
+    one, other = queues
+    one.add([video(event_id="1")])
+    one.retry(claimed(one), 0, "down", "down")
+    pause = Paused(databases[1], "UPDATE work SET stage=r.stage")
+    found: list[object] = []
+    claiming = threading.Thread(target=lambda: found.append(claim(other)))
+    claiming.start()
+    assert pause.reached.wait(60)
+    one.add([video(event_id="2")])
+    pause.go_on.set()
+    claiming.join(60)
+    works = [each for each in (*found, claim(one)) if each]
+    assert len(works) == 1
+    one.finish(works[0], "recognised")  # type: ignore[arg-type]
+    one.finish(claimed(one), "recognised")
+    assert states(one) == {"done": 2}
+
+
+def test_two_triggers_never_claim_the_same_work(queues: tuple[SqlQueue, SqlQueue]) -> None:
+    one, other = queues
+    one.add([video(f"{n}.mp4", str(n)) for n in range(200)])
+    claims: list[int] = []
+
+    def take(queue: SqlQueue) -> None:
+        while works := queue.claim(3, LEASE_S):
+            claims.extend(work.id for work in works)
+
+    threads = [threading.Thread(target=take, args=(queue,)) for queue in (one, other) * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(claims) == list(range(1, 201))
+
+
+def test_work_that_another_trigger_locks_for_a_moment_is_claimed(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
+) -> None:
+    """A claim locks more than it takes. Another trigger must not take that for an empty line."""
+    one, other = queues
+    one.add([video("a.mp4", "1"), video("b.mp4", "2")])
+    pause = Paused(databases[0], "SET state='running'")
+    claiming = threading.Thread(target=lambda: one.claim(1, LEASE_S))
+    claiming.start()
+    assert pause.reached.wait(60)
+    threading.Timer(0.01, pause.go_on.set).start()
+    assert claimed(other).key == "b.mp4"
+    claiming.join(60)
+
+
+def test_the_same_event_at_two_triggers_is_one_work(queues: tuple[SqlQueue, SqlQueue]) -> None:
+    new: list[int] = []
+
+    def send(queue: SqlQueue) -> None:
+        for start in range(0, 100, 5):
+            new.append(queue.add([video(f"{n}.mp4", str(n)) for n in range(start, start + 5)]))
+
+    threads = [threading.Thread(target=send, args=(queue,)) for queue in queues * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sum(new) == 100
+    assert states(queues[0]) == {"queued": 100}
+
+
+def test_a_dead_triggers_work_is_taken_back_when_its_lease_ends(
+    queues: tuple[SqlQueue, SqlQueue],
+) -> None:
+    """The lease ends by the clock of the server; other work stays with its trigger."""
+    one, other = queues
+    one.add([video("dead.mp4", "1"), video("alive.mp4", "2")])
+    (dead,) = one.claim(1, 0.2)
+    (alive,) = one.claim(1, 60)
+    wait_until(lambda: other.requeue_expired() == 1, "the end of the lease")
+    again = claimed(other)
+    assert (again.id, again.calls) == (dead.id, 2)
+    one.finish(dead, "recognised")  # too late
+    assert states(one) == {"running": 2}
+    other.finish(again, "recognised")
+    one.finish(alive, "recognised")
+    assert states(one) == {"done": 2}
+
+
+@pytest.mark.parametrize("how", ["terminated", "restarted", "read-only"])
+def test_the_queue_works_again_after_the_server_was_away(how: str) -> None:
+    with (
+        running_postgres() as server,
+        FreshDatabases(server).url() as url,
+        closing(Database(url)) as database,
+    ):
+        queue = SqlQueue(database)
+        queue.add([video("a.mp4", "1")])
+        if how == "terminated":
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            with server.connect() as admin:
+                admin.execute(f"{query} WHERE application_name='rollcall'")
+        elif how == "restarted":
+            server.kill()
+            server.start()
+        else:  # as on a primary that became a standby
+            with database.reading() as connection:
+                connection.exec_driver_sql("SET default_transaction_read_only=on")
+                connection.commit()
+        with pytest.raises(InboxUnavailable):
+            queue.add([video("b.mp4", "2")])
+        assert queue.add([video("b.mp4", "2")]) == 1
+        assert {claimed(queue).key, claimed(queue).key} == {"a.mp4", "b.mp4"}
+
+
+def test_an_unreachable_server_is_unavailable() -> None:
+    with closing(Database("postgresql://u:secret@127.0.0.1:1/x")) as database:
+        with pytest.raises(InboxUnavailable, match="check that the server runs") as caught:
+            SqlQueue(database).counts()
+        assert "secret" not in str(caught.value)
+
+
+def test_several_triggers_may_create_the_tables_at_once(postgres: FreshDatabases) -> None:
+    with postgres.url() as url:
+        with postgres.server.connect(url.rpartition("/")[2]) as admin:
+            admin.execute("DROP SCHEMA public CASCADE")
+            admin.execute("CREATE SCHEMA public")
+        errors: list[Exception] = []
+
+        def start() -> None:
+            try:
+                open_tables(url).close()
+            except Exception as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=start) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert errors == []
+
+
+TRIGGER = """
+import os, random, sys, time
+from collections import Counter
+from contextlib import suppress
+from threading import Thread
+from rollcall.core.types import VideoRef
+from rollcall.database.database import Database
+from rollcall.queues.sql_queue import SqlQueue
+
+url, number, ledger = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+database = Database(url)
+queue = SqlQueue(database)
+rng = random.Random(f"{number} {os.getpid()}")
+out = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def note(*words):
+    os.write(out, (" ".join(map(str, words)) + "\\n").encode())
+
+def add():
+    for start in range(0, 60, 3):
+        queue.add([VideoRef("videos", f"p{n % 3}/{n % 20}.mp4", event_id=str(n))
+                   for n in rng.sample(range(60), 3)])
+
+def call(work):
+    note("begin", work.key, work.identity, work.calls)
+    time.sleep(rng.random() * 0.01)
+    if rng.random() < 0.03:
+        note("end", work.key, work.identity, work.calls)
+        os._exit(1)
+    how = rng.random()
+    note("end", work.key, work.identity, work.calls)
+    if how < 0.6:
+        queue.finish(work, "recognised")
+    elif how < 0.7:
+        queue.bury(work, "gone", "gone")
+    else:
+        queue.retry(work, rng.random() * 0.05, "down", "down", counts=False)
+
+adder = Thread(target=add)
+adder.start()
+idle = 0
+while idle < 40:
+    queue.requeue_expired()
+    works = queue.claim(rng.randrange(1, 5), 1.0)
+    callers = [Thread(target=call, args=(work,)) for work in works]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    idle = 0 if works or adder.is_alive() else idle + 1
+    time.sleep(0 if works else 0.05)
+"""
+
+
+def test_triggers_that_die_lose_and_repeat_nothing(postgres_url: str, tmp_path: Path) -> None:
+    """Three processes add, claim, end and die. Each of 60 uploads ends once, one call at a time."""
+    ledger = tmp_path / "ledger"
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+    def start(number: int) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TRIGGER, postgres_url, str(number), str(ledger)]
+        with open(tmp_path / "log", "a") as log:
+            return subprocess.Popen(command, env=environ, stderr=log, text=True)
+
+    with closing(Database(postgres_url)) as database:
+        triggers = {number: start(number) for number in range(3)}
+        try:
+            while triggers:
+                for number, trigger in list(triggers.items()):
+                    try:
+                        code = trigger.wait(0.05)
+                    except subprocess.TimeoutExpired:
+                        continue
+                    del triggers[number]
+                    if code:
+                        triggers[number] = start(number)
+        finally:
+            for trigger in triggers.values():
+                trigger.send_signal(signal.SIGKILL)
+                trigger.wait()
+        assert "Traceback" not in (tmp_path / "log").read_text()
+        queue = SqlQueue(database)
+        ended = queue.latest(1000)
+        added = {work.identity for work in ended}
+        assert len(added) == len(ended) > 50
+        assert {work.state for work in ended} <= {"done", "dead"}
+        with database.reading() as connection:
+            assert connection.execute(text("SELECT count(*) FROM work")).scalar_one() == 0
+            seen = connection.execute(text("SELECT identity FROM seen_event")).scalars()
+            assert set(seen) == added
+        counts = queue.counts()
+        assert (counts["queued"], counts["running"]) == (0, 0)
+        assert counts["done"] + counts["dead"] == len(ended)
+    running: dict[str, str] = {}
+    for line in ledger.read_text().splitlines():
+        what, key, *call = line.split()
+        if what == "begin":
+            assert key not in running, line
+            running[key] = " ".join(call)
+        else:
+            assert running.pop(key) == " ".join(call)
