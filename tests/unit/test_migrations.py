@@ -31,6 +31,7 @@ from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
 from rollcall.database.open_database import REVISIONS, migrate, open_database
 from rollcall.database.tables import metadata, prepare_postgresql
+from rollcall.queues.queue_rules import indexable
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": postgresql.dialect()}
@@ -152,6 +153,21 @@ def test_events_uploads_counts_and_bad_events_are_known(db: sqlite3.Connection) 
     ]
     assert all_rows(db, "bad_event") == [(7, 100, "no event", b"\x00\xff")]
     assert all_rows(db, "alembic_version") == [(REVISIONS[-1],)]
+
+
+def test_a_text_that_is_too_long_for_an_index_is_found_again(tmp_path: Path) -> None:
+    """The queue compares digests of long identities and etags."""
+    long_id, long_etag = "object:" + "ü" * 1000, "e" * 600
+    write_old_inbox(
+        tmp_path / "old",
+        [(long_id, "a.mp4", long_etag, "reconcile", "done", 1, 1, "recognised", 0, "", 0)],
+    )
+    opened(tmp_path / "old")
+    with closing(sqlite3.connect(tmp_path / "old")) as db:
+        assert all_rows(db, "seen_event") == [(indexable(long_id),)]
+        assert all_rows(db, "found_upload") == [
+            (1, "videos", "a.mp4", indexable(long_etag), 50, 100)
+        ]
 
 
 def test_new_work_does_not_get_the_id_of_finished_work(db: sqlite3.Connection) -> None:

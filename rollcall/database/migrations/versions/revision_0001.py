@@ -5,7 +5,9 @@ Earlier versions had an SQLite file with two tables: `work` for work in all stat
 
 from __future__ import annotations
 
+import hashlib
 from importlib.resources import files
+from typing import Any
 
 from alembic import op
 from sqlalchemy import Connection
@@ -20,6 +22,8 @@ _FACTS = (
 _NEW_LAYOUT = "due_s, lease_until_s, stage, prefix, turn"
 # Work of the earliest files rests until it is due, and then joins the line.
 _EARLIEST_LAYOUT = "due_s, lease_until_s, 0, substr(key, 1, instr(key, '/')), 0"
+
+_MAX_INDEXED_BYTES = 512
 
 _ENDED = "state IN ('done', 'dead')"
 
@@ -65,17 +69,30 @@ def _set_aside(connection: Connection) -> None:
         connection.exec_driver_sql(f'DROP INDEX "{name}"')
 
 
+def _indexed(column: str) -> str:
+    """The column as the new tables index it: texts that are too long are replaced by a digest."""
+    is_short = f"length(CAST({column} AS BLOB)) <= {_MAX_INDEXED_BYTES}"
+    return f"CASE WHEN {is_short} THEN {column} ELSE digest_of({column}) END"
+
+
+def _digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
 def _take_over(connection: Connection) -> None:
+    sqlite: Any = connection.connection.driver_connection
+    sqlite.create_function("digest_of", 1, _digest, deterministic=True)
     has_stages = "stage" in _columns(connection, "old_work")
     layout = _NEW_LAYOUT if has_stages else _EARLIEST_LAYOUT
     for statement in (
         # In the order of the new table's index, so that its pages are filled one after the other.
-        "INSERT INTO seen_event (identity) SELECT identity FROM old_work ORDER BY identity",
+        f"INSERT INTO seen_event (identity) SELECT {_indexed('identity')} FROM old_work"
+        " ORDER BY identity",
         f"INSERT INTO work ({_FACTS}, {_NEW_LAYOUT})"
         f" SELECT {_FACTS}, {layout} FROM old_work WHERE NOT {_ENDED} ORDER BY id",
         f"INSERT INTO finished ({_FACTS}) SELECT {_FACTS} FROM old_work WHERE {_ENDED} ORDER BY id",
         "INSERT INTO found_upload (bucket, key, etag, uploaded_s, found_s)"
-        " SELECT bucket, key, etag, uploaded_s, received_s FROM old_work"
+        f" SELECT bucket, key, {_indexed('etag')}, uploaded_s, received_s FROM old_work"
         " WHERE origin='reconcile' ORDER BY id",
         "INSERT INTO bad_event (id, received_s, reason, body)"
         " SELECT id, received_s, reason, body FROM old_bad_event ORDER BY id",
