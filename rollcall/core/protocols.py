@@ -323,6 +323,11 @@ class WorkQueue(Protocol):
     shared: bool
     """Whether several triggers may use the queue at the same time."""
 
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox into which `finish` and `bury` put their notices."""
+        ...
+
     def own(self) -> AbstractContextManager[None]:
         """Own the queue during the `with` block. A queue that is not shared has one owner at most.
 

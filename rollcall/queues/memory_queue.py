@@ -14,6 +14,7 @@ from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import WORK_STATES, BadEventRecord, Notice, Work
 from rollcall.database.steady_clock import SteadyClock
+from rollcall.queues.memory_outbox import MemoryOutbox
 from rollcall.queues.queue_order import (
     BEHIND,
     IN_LINE,
@@ -90,8 +91,7 @@ class MemoryQueue:
         """By the id of the work, oldest first."""
         self._identities: set[str] = set()
         self._found: list[_Found] = []
-        self.notices: list[Notice] = []
-        """The notices of ended work, oldest first."""
+        self.outbox = MemoryOutbox(self._clock)
         self._bad_ids = count(1)
         self._bad_events: list[BadEventRecord] = []
 
@@ -349,7 +349,7 @@ class MemoryQueue:
         with self._access():
             if self._claimed_item(work):
                 self._end_call(work, **changes)
-                self.notices += [notice] if notice else []
+                self.outbox.add([notice] if notice else [])
 
     def _end_call(self, work: Work, **changes: Any) -> None:
         """Change claimed work, and let the next work for the same object proceed."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from rollcall.core.work import Notice, Work
 from rollcall.queues.queue_rules import storable
+from rollcall.queues.sql_outbox import insert_notices
 from rollcall.queues.sql_statements import Statements, as_rows
 
 Changes = Counter[tuple[str, str]]
@@ -79,13 +80,7 @@ def _finish(connection: Connection, sql: Statements, now_s: float, ends: Sequenc
             for end in ends
         ],
     )
-    notices = [
-        {"message_id": storable(end.notice.message_id), "body": storable(end.notice.body)}
-        for end in ends
-        if end.notice
-    ]
-    if notices:
-        connection.execute(sql.notify, {"rows": as_rows(notices), "now_s": now_s})
+    insert_notices(connection, sql, [end.notice for end in ends if end.notice], now_s)
 
 
 def finish(

@@ -13,6 +13,8 @@ from rollcall.core.notices import KEEP_S, NOTICE_STATES, StoredNotice
 from rollcall.core.work import Notice
 from rollcall.database.database import Database
 from rollcall.database.tables import notice as table
+from rollcall.queues.queue_rules import storable
+from rollcall.queues.sql_statements import STATEMENTS, Statements, as_rows
 
 MAX_COUNTED = 50_000
 """Largest number that `counts` reports, because counting a million messages would take too long for
@@ -28,21 +30,16 @@ _NOT_DEAD = text("state<>'dead'")
 _FIELDS = [table.c[field.name] for field in fields(StoredNotice)]
 
 
-def insert_notices(connection: Connection, notices: Iterable[Notice], now_s: float) -> None:
+def insert_notices(
+    connection: Connection, sql: Statements, notices: Iterable[Notice], now_s: float
+) -> None:
     """Queue messages in the caller's transaction."""
     rows = [
-        {
-            "message_id": notice.message_id,
-            "body": notice.body,
-            "state": "queued",
-            "due_s": now_s,
-            "created_s": now_s,
-            "changed_s": now_s,
-        }
+        {"message_id": storable(notice.message_id), "body": storable(notice.body)}
         for notice in notices
     ]
     if rows:
-        connection.execute(table.insert(), rows)
+        connection.execute(sql.notify, {"rows": as_rows(rows), "now_s": now_s})
 
 
 class SqlOutbox:
@@ -54,9 +51,12 @@ class SqlOutbox:
 
     def add(self, notices: Iterable[Notice]) -> None:
         added = list(notices)
-        self._database.run(
-            lambda connection: insert_notices(connection, added, self._database.now_s(connection))
-        )
+
+        def change(connection: Connection) -> None:
+            now_s = self._database.now_s(connection)
+            insert_notices(connection, STATEMENTS[self.shared], added, now_s)
+
+        self._database.run(change)
 
     def claim(self, limit: int, lease_s: float) -> Sequence[StoredNotice]:
         def change(connection: Connection) -> list[StoredNotice]:

@@ -34,6 +34,7 @@ from rollcall.queues.queue_rules import (
     work_for_object,
 )
 from rollcall.queues.sql_ends import Changes, End, end_calls, record
+from rollcall.queues.sql_outbox import SqlOutbox
 from rollcall.queues.sql_statements import STATEMENTS
 
 SLOTS = 16
@@ -53,6 +54,7 @@ class SqlQueue:
 
     def __init__(self, database: Database) -> None:
         self.shared = database.shared
+        self.outbox = SqlOutbox(database)
         self._database = database
         self._sql = STATEMENTS[database.shared]
         self._adds: GroupCommit[Sequence[NewWork], int] = GroupCommit(self._commit_adds)

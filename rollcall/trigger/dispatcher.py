@@ -10,10 +10,11 @@ from typing import Protocol
 
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy, metric_code
-from rollcall.core.work import Work
+from rollcall.core.work import Notice, Work
 from rollcall.database.steady_clock import since_boot_s
 from rollcall.queues.consumer import DEFAULT_WAITS, Consumer, ConsumerWaits, Tries
 from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.result_webhook import ResultWebhook
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,11 @@ class DispatchSource:
 
     name = "the work queue"
 
-    def __init__(self, queue: WorkQueue, call_timeout_s: float) -> None:
+    def __init__(
+        self, queue: WorkQueue, call_timeout_s: float, webhook: ResultWebhook | None = None
+    ) -> None:
         self._queue = queue
+        self._webhook = webhook
         self._lease_s = call_timeout_s + LEASE_SLACK_S
         self._requeue_at = 0.0
         self._begin_before: dict[tuple[int, int], float] = {}
@@ -84,7 +88,8 @@ class DispatchSource:
 
     def finish(self, work: Work, result: AttemptResult) -> None:
         # The log has one line for each finished video, without names of people (docs/security.md).
-        self._queue.finish(work, result.code)
+        self._queue.finish(work, result.code, self._notice(work, result))
+        self._wake_webhook()
         log.info(
             "finished %r: %s, %d ms, work %s",
             work.key,
@@ -100,7 +105,8 @@ class DispatchSource:
         self._queue.retry(work, delay_s, result.code, result.message, counts=result.counts)
 
     def bury(self, work: Work, result: AttemptResult) -> None:
-        self._queue.bury(work, result.code, result.message)
+        self._queue.bury(work, result.code, result.message, self._notice(work, result))
+        self._wake_webhook()
         log.error(
             "dead letter %d: %r: %s, %d ms, work %s",
             work.id,
@@ -109,6 +115,13 @@ class DispatchSource:
             result.elapsed_s * 1000,
             work.work_id,
         )
+
+    def _notice(self, work: Work, result: AttemptResult) -> Notice | None:
+        return self._webhook.write(work, result) if self._webhook else None
+
+    def _wake_webhook(self) -> None:
+        if self._webhook:
+            self._webhook.wake()
 
 
 def build_dispatcher(
@@ -120,13 +133,14 @@ def build_dispatcher(
     max_inflight: int,
     call_timeout_s: float,
     waits: ConsumerWaits = DEFAULT_WAITS,
+    webhook: ResultWebhook | None = None,
 ) -> Consumer[Work]:
     """Build the consumer that makes up to `max_inflight` calls at once."""
 
     def count_result(result: AttemptResult) -> None:
         metrics.calls.labels(result.outcome, metric_code(result.code)).inc()
 
-    source = DispatchSource(queue, call_timeout_s)
+    source = DispatchSource(queue, call_timeout_s, webhook)
     handle = _measured(source, caller, metrics)
     return Consumer(source, handle, policy, slots=max_inflight, waits=waits, on_result=count_result)
 

@@ -24,6 +24,7 @@ from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.notifications import confirm_subscription
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.reconciler import Reconciler, Schedule
+from rollcall.trigger.result_webhook import build_result_webhook
 from rollcall.trigger.sns import SnsGate, fetch_certificate
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Trigger:
         tokens = checked_tokens(settings.trigger_token)
         self.queue = queue
         self._caller = caller
+        self._webhook = build_result_webhook(settings, queue.outbox)
         self.metrics = Metrics(queue)
         self.dispatcher = build_dispatcher(
             queue,
@@ -63,6 +65,7 @@ class Trigger:
             max_inflight=settings.max_inflight,
             call_timeout_s=settings.function_timeout_s,
             waits=waits,
+            webhook=self._webhook,
         )
         self._reconciler = Reconciler(
             queue,
@@ -88,27 +91,36 @@ class Trigger:
                 log.warning(
                     "%d calls were cut off when the trigger last stopped; repeating", requeued
                 )
+        if self._webhook:
+            self._webhook.start()
         self.dispatcher.start()
         for schedule in self._schedules:
             schedule.start()
 
     def halt(self) -> None:
-        """Begin no further call or scan, and end a running scan before its next object.
+        """Begin no further call, delivery or scan, and end a running scan before its next object.
 
         Safe in a signal handler.
         """
         self.dispatcher.halt()
+        if self._webhook:
+            self._webhook.halt()
         self._reconciler.halt()
         for schedule in self._schedules:
             schedule.halt()
 
     def stop(self) -> None:
-        """Halt, and return when the calls in flight have ended. Works without `start` too."""
+        """Halt, and return when the calls and deliveries in flight have ended.
+
+        Works without `start` too.
+        """
         self.halt()
         self.dispatcher.stop()
         for schedule in self._schedules:
             schedule.stop()
         self._caller.close()
+        if self._webhook:
+            self._webhook.stop()
 
     def _build_app(self, settings: Settings, tokens: Sequence[str]) -> Flask:
         receiver = Receiver(
@@ -129,8 +141,9 @@ class Trigger:
     def _prune(self) -> None:
         try:
             self.queue.prune()
+            self.queue.outbox.prune()
         except InboxUnavailable as error:
-            log.error("old work could not be deleted: %s", error)
+            log.error("old work and old messages could not be deleted: %s", error)
 
 
 def _sns_gate(settings: Settings) -> SnsGate:

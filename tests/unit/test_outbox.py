@@ -23,6 +23,7 @@ from rollcall.database.tables import metadata
 from rollcall.queues import sql_outbox
 from rollcall.queues.memory_outbox import MemoryOutbox
 from rollcall.queues.sql_outbox import SqlOutbox, insert_notices
+from rollcall.queues.sql_statements import STATEMENTS
 
 URLS = {"sqlite-memory": IN_MEMORY, "sqlite": "sqlite:///{}/outbox.sqlite3"}
 
@@ -228,13 +229,15 @@ def test_counting_stops_at_the_limit(database: Database, monkeypatch: pytest.Mon
 
 @each_database
 def test_messages_are_part_of_the_transaction_that_adds_them(database: Database) -> None:
+    sql = STATEMENTS[database.shared]
+
     def fail(connection: Connection) -> None:
-        insert_notices(connection, [notice(1)], T0)
+        insert_notices(connection, sql, [notice(1)], T0)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         database.run(fail)
-    database.run(lambda connection: insert_notices(connection, [notice(2)], T0))
+    database.run(lambda connection: insert_notices(connection, sql, [notice(2)], T0))
     assert ids(SqlOutbox(database)) == ["msg_2"]
 
 
