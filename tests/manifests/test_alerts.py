@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from manifests import promtool
 from manifests.checks import REPOSITORY
-from manifests.kustomize import MANY, MONITORING, ONE, build
+from manifests.kustomize import DATABASE, MANY, MONITORING, ONE, build
+
+from rollcall.core.retry import metric_code
 
 CASES = list(promtool.cases())
 GUIDE = REPOSITORY / "docs" / "alerts.md"
@@ -184,3 +186,23 @@ def test_prometheus_finds_the_service_and_may_reach_the_trigger() -> None:
             [each.spec.get("ingress") for each in documents if each.kind == "NetworkPolicy"]
         )
         assert "'kubernetes.io/metadata.name': 'monitoring'" in admitted
+
+
+def test_the_page_about_alerts_names_resources_that_exist() -> None:
+    ours = {(each.kind.lower(), each.name) for each in build(ONE, MANY, DATABASE)}
+    commands = re.findall(r"`(kubectl -n rollcall [^`]+)`", GUIDE.read_text())
+    kinds = {"pvc": "persistentvolumeclaim"}
+    named = [
+        (kinds.get(kind, kind), name)
+        for command in commands
+        for kind, name in re.findall(r"(deployment|service|cluster|pvc)[/ ]([a-z-]+)", command)
+    ]
+    assert len(named) >= 4
+    assert set(named) <= ours
+
+
+def test_the_page_about_alerts_names_codes_that_calls_can_have() -> None:
+    rows = re.findall(r"^\| `(.+?)` \|", GUIDE.read_text(), re.M)
+    codes = {code for row in rows for code in row.replace("`", "").split(", ")}
+    assert codes
+    assert {metric_code(code.replace("xx", "00")) for code in codes} == codes
