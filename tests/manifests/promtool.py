@@ -14,34 +14,16 @@ import yaml
 from manifests.kustomize import MONITORING, build
 from support.needs import need
 
+from rollcall.core.gallery_facts import GalleryFacts
+from rollcall.queues.memory_outbox import MemoryOutbox
+from rollcall.queues.memory_queue import MemoryQueue
+from rollcall.trigger.metrics import FigureSource, Metrics
+
 CASES = Path(__file__).with_name("alert_cases.yaml")
 METRIC = re.compile(r"\b(?:rollcall|ceph)_[a-z0-9_]+\b")
 SECONDS = 120
 
 Rules = dict[str, Any]
-
-PLANNED = (
-    "events_total",
-    "calls_total",
-    "reconciled_total",
-    "not_videos",
-    "work",
-    "gallery_stale",
-    "database_up",
-    "oldest_waiting_seconds",
-    "dead_letters",
-    "results",
-    "stage_seconds_total",
-    "videos_staged_total",
-    "gallery_people",
-    "gallery_encodings",
-    "gallery_age_seconds",
-    "notices",
-    "notice_oldest_seconds",
-    "reconcile_last_success_timestamp_seconds",
-    "database_oldest_transaction_seconds",
-)
-HISTOGRAMS = ("call_seconds", "lag_seconds", "attempts")
 
 CEPH = frozenset(
     f"ceph_{name}"
@@ -165,12 +147,11 @@ def metrics(expressions: list[str]) -> set[str]:
 
 
 def exported() -> set[str]:
-    """Return the names of the series that a trigger exports."""
-    return {
-        *(f"rollcall_{name}" for name in PLANNED),
-        *(
-            f"rollcall_{name}_{part}"
-            for name in HISTOGRAMS
-            for part in ("bucket", "sum", "count", "created")
-        ),
-    }
+    """Return the names of the series that a trigger exports when it has everything to export."""
+    metrics = Metrics(FigureSource(MemoryQueue(), MemoryOutbox(), lambda: 0.0))
+    metrics.gallery = GalleryFacts(people=1, encodings=1, changed_s=1.0)
+    names = set()
+    for family in metrics.registry.collect():
+        parts = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}
+        names |= {family.name + part for part in parts.get(family.type, ("",))}
+    return names

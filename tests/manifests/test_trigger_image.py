@@ -11,6 +11,7 @@ import httpx
 import pytest
 from manifests.checks import REPOSITORY
 from manifests.images import bare_python, copied, install
+from manifests.kustomize import MANY, MONITORING, ONE, build
 from support.old_inbox import write_old_inbox
 from support.waiting import wait_until
 
@@ -34,6 +35,19 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(REPOSITORY / "rollcall", folder / "rollcall")
     shutil.copy(REPOSITORY / "trigger_openfaas.py", folder)
     return folder
+
+
+def asked_paths() -> set[str]:
+    """Return the paths for which Kubernetes and Prometheus ask the trigger."""
+    deployments = [each for each in build(ONE, MANY) if each.kind == "Deployment"]
+    found = {
+        container[probe]["httpGet"]["path"]
+        for deployment in deployments
+        for container in deployment.spec["template"]["spec"]["containers"]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe")
+    }
+    monitors = [each for each in build(MONITORING) if each.kind == "ServiceMonitor"]
+    return found | {endpoint["path"] for each in monitors for endpoint in each.spec["endpoints"]}
 
 
 def test_the_build_context_has_exactly_the_files_that_the_dockerfile_copies() -> None:
@@ -68,6 +82,8 @@ def test_the_trigger_starts_with_only_these_packages(
         listens = answers(health)
         wait_until(lambda: process.poll() is not None or listens(), "the trigger to listen")
         assert httpx.get(health).status_code == 200
+        for path in asked_paths():
+            assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
