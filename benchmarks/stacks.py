@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -118,5 +119,6 @@ class BenchStack(OpenFaasStack):
         return f"{self.settings.openfaas_gateway}/function/{self.settings.openfaas_function}"
 
     def _settled(self) -> int:
-        work = self.client.get(self.trigger_url + "/healthz").json()["work"]
-        return sum(work.get(state, 0) for state in ("done", "dead"))
+        metrics = self.client.get(self.trigger_url + "/metrics").text
+        counts = re.findall(r'^rollcall_work{state="(?:done|dead)"} (\S+)$', metrics, re.MULTILINE)
+        return sum(int(float(count)) for count in counts)

@@ -17,7 +17,9 @@ from rollcall.cli.terminal import Command
 from rollcall.core.errors import SettingsError
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.settings import Settings
-from rollcall.queues.open_queue import open_queue
+from rollcall.database.database import Database
+from rollcall.database.open_database import open_database
+from rollcall.queues.sql_queue import SqlQueue
 from rollcall.trigger import notifications as registration
 from rollcall.trigger.advertised import checked_url
 from rollcall.trigger.http_server import listen
@@ -78,18 +80,22 @@ def main(
                 registration.check(chosen, advertise, via)
             registration.register(chosen, advertise, via)
 
-    with closing(open_queue(chosen)) as queue, queue.own():
-        serve(chosen, queue, before_start)
+    with closing(open_database(chosen)) as database:
+        queue = SqlQueue(database)
+        with queue.own():
+            serve(chosen, queue, database, before_start)
 
 
-def serve(chosen: Settings, queue: WorkQueue, before_start: Callable[[], None]) -> None:
+def serve(
+    chosen: Settings, queue: WorkQueue, database: Database, before_start: Callable[[], None]
+) -> None:
     """Run the trigger until SIGTERM or Ctrl-C, and until the calls in flight have ended.
 
     The server listens while `before_start` runs, because some stores send a test event when they
     are registered. Calls start after `before_start`; if it raises, the trigger stops and raises its
     error.
     """
-    trigger = build_trigger(chosen, queue)
+    trigger = build_trigger(chosen, queue, database=database)
     server = _listen(chosen, trigger)
     errors: list[Exception] = []
 

@@ -64,6 +64,11 @@ def create_app(handle: Handle, prefix: str = "") -> Flask:
         refusal = BadEvent(f"the event has more than {MAX_BODY_BYTES} bytes")
         return jsonify(error=describe_error(refusal)), refusal.status
 
+    @app.get(f"{prefix}/_/health")
+    def watchdog_health() -> str:
+        # In OpenFaaS the watchdog answers this path, and the function is not called.
+        return "OK"
+
     for rule in (prefix or "/", f"{prefix}/<path:path>"):
         app.add_url_rule(rule, view_func=call, methods=METHODS)
 

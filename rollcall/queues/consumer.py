@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -87,7 +87,8 @@ class Consumer(Generic[Item]):
     """Claims items from a source in one thread, and handles them in up to `slots` threads.
 
     `handle` returns the result of an attempt; an exception counts as an unexpected error.
-    `on_result` is called once for each result, before the result is recorded.
+    `on_result` is called once for each result, before the result is recorded. `about` is entered
+    while an item is handled and settled, to name the item in log lines.
     """
 
     def __init__(
@@ -99,12 +100,14 @@ class Consumer(Generic[Item]):
         slots: int,
         waits: ConsumerWaits = DEFAULT_WAITS,
         on_result: Callable[[AttemptResult], None] = lambda result: None,
+        about: Callable[[Item], AbstractContextManager[None]] = lambda item: nullcontext(),
     ) -> None:
         self._source = source
         self._handle = handle
         self._policy = policy
         self._waits = waits
         self._on_result = on_result
+        self._about = about
         self._free = threading.Semaphore(slots)
         self._pool = ThreadPoolExecutor(slots, thread_name_prefix=f"handle {source.name}")
         self._wake = threading.Event()
@@ -146,7 +149,7 @@ class Consumer(Generic[Item]):
             slots = self._take_free_slots()
             items = self._claim(slots)
             for item in items:
-                self._pool.submit(self._work, item)
+                self._pool.submit(self._work_on, item)
             if len(items) < slots:
                 self._free.release(slots - len(items))
             if not items:
@@ -174,6 +177,10 @@ class Consumer(Generic[Item]):
             log.error("cannot claim work from %s: %s", self._source.name, error)
             self._paused_until = time.monotonic() + self._waits.after_error_s
             return ()
+
+    def _work_on(self, item: Item) -> None:
+        with self._about(item):
+            self._work(item)
 
     def _work(self, item: Item) -> None:
         try:

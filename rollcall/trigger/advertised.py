@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
 from rollcall.http_client import HttpClient, NoAnswer
+from rollcall.trigger.pages import SERVICE
 
 EVENTS = "/events"
 PROBE_TIMEOUT_S = 5.0
@@ -83,8 +84,8 @@ def _problem(health: str, settings: Settings) -> str:
         found = json.loads(answer.body)
     except (ValueError, RecursionError):
         return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
-    # The status does not matter: until its dispatcher runs, a trigger answers 503 with these keys.
-    if not isinstance(found, dict) or not {"ok", "work"} <= found.keys():
+    # The status does not matter: until its threads run, a trigger answers 503 with this name.
+    if not isinstance(found, dict) or found.get("service") != SERVICE:
         return f"{health} answers {answer.status}, but not as a Rollcall trigger does"
     return ""
 

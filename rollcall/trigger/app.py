@@ -1,17 +1,14 @@
-"""The trigger's HTTP endpoints: /events, /healthz, /metrics, and the status page at /."""
+"""The trigger's HTTP endpoints: /events, and the pages of `rollcall.trigger.pages`."""
 
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, render_template, request
+from flask import Flask, Response, g, jsonify, request
 from markupsafe import Markup
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
@@ -21,14 +18,12 @@ from rollcall.core.printable import printable
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.reports import describe_error
 from rollcall.logs import LogLimit
-from rollcall.trigger.access import PLACES, Access
+from rollcall.trigger.access import Access
 from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.pages import Health, add_pages, refuse_token
 from rollcall.trigger.receiver import Receiver
 
 log = logging.getLogger(__name__)
-
-SHOWN_ROWS = 50
-"""Rows of each table of the status page."""
 
 # The status page shows keys and messages that outsiders choose. So its only active content may be
 # our own style element, which `_add_security_headers` allows by a nonce.
@@ -49,8 +44,7 @@ class TriggerParts:
     receiver: Receiver
     metrics: Metrics
     access: Access
-    alive: Callable[[], bool]
-    """Whether the dispatcher runs."""
+    health: Health
 
 
 def create_app(parts: TriggerParts) -> Flask:
@@ -61,7 +55,7 @@ def create_app(parts: TriggerParts) -> Flask:
     # HTML escaping leaves control characters in a text, also those that reverse its direction.
     app.jinja_env.finalize = _escape_control_characters
     _add_events(app, parts)
-    _add_pages(app, parts)
+    add_pages(app, parts.queue, parts.metrics, parts.access, parts.health)
     app.after_request(_add_security_headers)
     app.register_error_handler(TransientError, _unavailable)
     app.register_error_handler(Exception, _unexpected)
@@ -82,36 +76,8 @@ def _add_events(app: Flask, parts: TriggerParts) -> None:
             places = parts.access.places_of_tokens(request, body)
             reason = f"wrong token in {places}" if places else "no token"
             refusal_log.log(log.warning, "refused an event of %s: %s", request.remote_addr, reason)
-            return _refuse_token()
+            return refuse_token()
         return jsonify(parts.receiver.receive(body, dict(request.headers))), 200
-
-
-def _add_pages(app: Flask, parts: TriggerParts) -> None:
-    @app.get("/healthz")
-    def healthz() -> tuple[Response, int]:
-        # No token is needed, because Kubernetes' probes and the check of `--register` send none.
-        alive = parts.alive()
-        return jsonify(ok=alive, work=parts.queue.counts()), 200 if alive else 503
-
-    @app.get("/metrics")
-    def prometheus() -> Response:
-        return Response(generate_latest(parts.metrics.registry), mimetype=CONTENT_TYPE_LATEST)
-
-    @app.get("/")
-    def status() -> AnyResponse | tuple[Response, int]:
-        if not parts.access.allows_headers(request):
-            return _refuse_token()
-        g.nonce = secrets.token_urlsafe(16)
-        return Response(
-            render_template(
-                "status.html",
-                nonce=g.nonce,
-                counts=parts.queue.counts(),
-                dead=parts.queue.latest(SHOWN_ROWS, "dead"),
-                latest=parts.queue.latest(SHOWN_ROWS),
-                bad=parts.queue.bad_events(SHOWN_ROWS),
-            )
-        )
 
 
 def _unavailable(error: TransientError) -> tuple[Response, int]:
@@ -129,15 +95,6 @@ def _unexpected(error: Exception) -> AnyResponse | tuple[Response, int]:
     log.exception("unexpected error in the trigger")
     message = "unexpected error; see the trigger's log"
     return jsonify(error={"code": "internal", "message": message}), 500
-
-
-def _refuse_token() -> tuple[Response, int]:
-    """Answer 401 to a request without the token."""
-    message = f"the token (TRIGGER_TOKEN) is missing or wrong; send it in {PLACES}"
-    response = jsonify(error={"code": "unauthorized", "message": message, "retryable": False})
-    # With this header, browsers ask for the token as the password of a login.
-    response.headers["WWW-Authenticate"] = 'Basic realm="rollcall"'
-    return response, 401
 
 
 def _escape_control_characters(value: Any) -> Any:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from rollcall.core.log_fields import about
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy, metric_code
+from rollcall.core.trace_context import trace_id_of, traceparent_of
 from rollcall.core.work import Notice, Work
 from rollcall.database.steady_clock import since_boot_s
 from rollcall.queues.consumer import DEFAULT_WAITS, Consumer, ConsumerWaits, Tries
@@ -48,9 +50,14 @@ class DispatchSource:
     name = "the work queue"
 
     def __init__(
-        self, queue: WorkQueue, call_timeout_s: float, webhook: ResultWebhook | None = None
+        self,
+        queue: WorkQueue,
+        metrics: Metrics,
+        call_timeout_s: float,
+        webhook: ResultWebhook | None = None,
     ) -> None:
         self._queue = queue
+        self._metrics = metrics
         self._webhook = webhook
         self._lease_s = call_timeout_s + LEASE_SLACK_S
         self._requeue_at = 0.0
@@ -89,6 +96,7 @@ class DispatchSource:
     def finish(self, work: Work, result: AttemptResult) -> None:
         # The log has one line for each finished video, without names of people (docs/security.md).
         self._queue.finish(work, result.code, self._notice(work, result))
+        self._metrics.note_end(work, result)
         self._wake_webhook()
         log.info(
             "finished %r: %s, %d ms, work %s",
@@ -106,6 +114,7 @@ class DispatchSource:
 
     def bury(self, work: Work, result: AttemptResult) -> None:
         self._queue.bury(work, result.code, result.message, self._notice(work, result))
+        self._metrics.note_end(work, result)
         self._wake_webhook()
         log.error(
             "dead letter %d: %r: %s, %d ms, work %s",
@@ -140,9 +149,21 @@ def build_dispatcher(
     def count_result(result: AttemptResult) -> None:
         metrics.calls.labels(result.outcome, metric_code(result.code)).inc()
 
-    source = DispatchSource(queue, call_timeout_s, webhook)
-    handle = _measured(source, caller, metrics)
-    return Consumer(source, handle, policy, slots=max_inflight, waits=waits, on_result=count_result)
+    source = DispatchSource(queue, metrics, call_timeout_s, webhook)
+    return Consumer(
+        source,
+        _measured(source, caller, metrics),
+        policy,
+        slots=max_inflight,
+        waits=waits,
+        on_result=count_result,
+        about=_about,
+    )
+
+
+def _about(work: Work) -> AbstractContextManager[None]:
+    trace_id = trace_id_of(traceparent_of(work))
+    return about(work=work.work_id, key=work.key, bucket=work.bucket, trace_id=trace_id)
 
 
 def _measured(
@@ -153,7 +174,7 @@ def _measured(
             return TOO_LATE
         with metrics.call_s.time():
             result = caller.call(work)
-        metrics.stale_gallery.set(result.stale_gallery)
+        metrics.note_answer(result)
         return result
 
     return call

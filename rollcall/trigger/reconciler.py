@@ -169,8 +169,15 @@ class Schedule:
         self._halted = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    @property
+    def name(self) -> str:
+        return self._thread.name
+
     def start(self) -> None:
         self._thread.start()
+
+    def alive(self) -> bool:
+        return self._thread.is_alive()
 
     def halt(self) -> None:
         """Begin no further run. Safe in a signal handler."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from rollcall.core.errors import InboxUnavailable
 from rollcall.core.protocols import ObjectStore, WorkQueue
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
+from rollcall.database.activity import oldest_transaction_s
+from rollcall.database.database import Database
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
@@ -20,8 +22,10 @@ from rollcall.trigger.access import Access, checked_tokens
 from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.dispatcher import Caller, build_dispatcher
-from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.metrics import FigureSource, Metrics
 from rollcall.trigger.notifications import confirm_subscription
+from rollcall.trigger.pages import DATABASE, FUNCTION, NEEDED_FOR, STORE, Health
+from rollcall.trigger.readiness import Check, FunctionCheck, Readiness, check_buckets
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.reconciler import Reconciler, Schedule
 from rollcall.trigger.result_webhook import build_result_webhook
@@ -51,12 +55,14 @@ class Trigger:
         *,
         policy: RetryPolicy | None = None,
         waits: ConsumerWaits = DEFAULT_WAITS,
+        oldest_transaction_s: Callable[[], float] | None = None,
     ) -> None:
+        """`oldest_transaction_s` gives the age of the oldest transaction in the database."""
         tokens = checked_tokens(settings.trigger_token)
         self.queue = queue
         self._caller = caller
         self._webhook = build_result_webhook(settings, queue.outbox)
-        self.metrics = Metrics(queue)
+        self.metrics = Metrics(FigureSource(queue, queue.outbox, oldest_transaction_s))
         self.dispatcher = build_dispatcher(
             queue,
             caller,
@@ -80,6 +86,7 @@ class Trigger:
             Schedule("housekeeping", HOUSEKEEPING_S, self._prune),
         )
         self.access = Access(tokens)
+        self.readiness = _readiness(settings, queue, store)
         self.app = self._build_app(settings, tokens)
 
     def start(self) -> None:
@@ -131,8 +138,14 @@ class Trigger:
             self.dispatcher.wake,
             [token.encode() for token in tokens],
         )
-        parts = TriggerParts(self.queue, receiver, self.metrics, self.access, self.dispatcher.alive)
+        health = Health(self.readiness, self._threads, settings.reconcile_s)
+        parts = TriggerParts(self.queue, receiver, self.metrics, self.access, health)
         return create_app(parts)
+
+    def _threads(self) -> dict[str, bool]:
+        """The threads that run from `start` to `stop`, and whether each of them runs."""
+        schedules = {schedule.name: schedule.alive() for schedule in self._schedules}
+        return {"dispatcher": self.dispatcher.alive(), **schedules}
 
     def _on_missing(self) -> None:
         self.metrics.reconciled.inc()
@@ -144,6 +157,18 @@ class Trigger:
             self.queue.outbox.prune()
         except InboxUnavailable as error:
             log.error("old work and old messages could not be deleted: %s", error)
+
+
+def _readiness(settings: Settings, queue: WorkQueue, store: ObjectStore) -> Readiness:
+    buckets = (settings.input_bucket, settings.output_bucket)
+    function = FunctionCheck(settings.openfaas_gateway, settings.openfaas_function)
+    return Readiness(
+        [
+            Check(DATABASE, NEEDED_FOR[DATABASE], queue.counts),
+            Check(STORE, NEEDED_FOR[STORE], partial(check_buckets, store, buckets)),
+            Check(FUNCTION, NEEDED_FOR[FUNCTION], function),
+        ]
+    )
 
 
 def _sns_gate(settings: Settings) -> SnsGate:
@@ -171,8 +196,12 @@ def build_trigger(
     *,
     policy: RetryPolicy | None = None,
     waits: ConsumerWaits = DEFAULT_WAITS,
+    database: Database | None = None,
 ) -> Trigger:
-    """Build the trigger with the real store and the real function."""
+    """Build the trigger with the real store and the real function.
+
+    `database` is the one that the queue is in.
+    """
     caller = FunctionCaller(
         settings.openfaas_gateway,
         settings.openfaas_function,
@@ -181,4 +210,8 @@ def build_trigger(
         settings.function_hmac_key,
     )
     store = S3Store(s3_client(settings))
-    return Trigger(settings, queue, store, caller, policy=policy, waits=waits)
+    # SQLite has no other connections that could keep a transaction open for long.
+    oldest_s = partial(oldest_transaction_s, database) if database and database.shared else None
+    return Trigger(
+        settings, queue, store, caller, policy=policy, waits=waits, oldest_transaction_s=oldest_s
+    )

@@ -18,7 +18,7 @@ from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.stores.boto import s3_client, topic_client
 from rollcall.trigger import advertised
 from rollcall.trigger import notifications as registration
-from rollcall.trigger.metrics import Metrics
+from rollcall.trigger.metrics import FigureSource, Metrics
 from rollcall.trigger.notifications import check, confirm_subscription, register, unregister
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.sns import SnsGate
@@ -206,7 +206,7 @@ def test_a_wrong_address_changes_nothing(settings: Settings, wrong: str) -> None
 def trigger_like(environ: Any, start_response: Any) -> list[bytes]:
     """Answer like a trigger whose dispatcher has not started yet."""
     start_response("503 Service Unavailable", [("Content-Type", "application/json")])
-    return [b'{"ok": false, "work": {}}']
+    return [b'{"ok": false, "service": "rollcall-trigger", "threads": {}}']
 
 
 def other_program(environ: Any, start_response: Any) -> list[bytes]:
@@ -309,7 +309,7 @@ def test_a_subscription_is_confirmed_only_for_an_allowed_topic(allowed: bool) ->
     queue = MemoryQueue()
     receiver = Receiver(
         queue,
-        Metrics(queue),
+        Metrics(FigureSource(queue)),
         "bucket",
         SnsGate(
             frozenset([ARN] if allowed else []),

@@ -964,11 +964,14 @@ def test_health_metrics_and_status_page() -> None:
         health = httpx.get(trigger.url + "/healthz")
         metrics = httpx.get(trigger.url + "/metrics").text
         page = httpx.get(trigger.url + "/", auth=("any", TOKEN)).text
-    assert health.json()["work"]["dead"] == 1
+    assert (health.status_code, health.json()["ok"]) == (200, True)
+    assert health.json()["threads"].keys() == {"dispatcher", "reconciler", "housekeeping"}
+    assert 'rollcall_dead_letters{code="not_a_video"} 1.0' in metrics
     assert 'rollcall_work{state="dead"} 1.0' in metrics
     assert 'rollcall_calls_total{code="not_a_video",outcome="dead"} 1.0' in metrics
     assert "&lt;b&gt;bold&lt;/b&gt;.mp4" in page
     assert "says not_a_video" in page
+    assert "1 video failed for good: 1 not_a_video." in page
     assert TOKEN not in page + metrics
 
 
