@@ -206,20 +206,26 @@ gallery.add_command(remove)
     multiple=True,
     help="Put back only the dead letter with this id; repeatable.",
 )
+@click.option(
+    "--notices",
+    is_flag=True,
+    help="Put back messages for RESULT_WEBHOOK_URL that were given up, instead of videos.",
+)
 @json_option
 @command_errors
-def replay(ids: tuple[int, ...], as_json: bool) -> None:
+def replay(ids: tuple[int, ...], notices: bool, as_json: bool) -> None:
     """Put dead letters back into the trigger's inbox; a running trigger retries them at once."""
     with closing(open_queue(settings(offline=True), must_exist=True)) as queue:
-        count = queue.replay(ids)
+        count = queue.outbox.replay(ids) if notices else queue.replay(ids)
     unchanged = len(set(ids)) - count if ids else 0
     if as_json:
         say_json({"replayed": count})
     else:
         say(f"put back {count} dead letter{'' if count == 1 else 's'}")
     if unchanged:
+        where = "the trigger's log" if notices else "the status page"
         text = f"not dead letters, left unchanged: {unchanged}"
-        say(f"{text}; the status page lists the dead letters", err=True)
+        say(f"{text}; {where} lists the dead letters", err=True)
     sys.exit(COMMAND_FAILED if unchanged else 0)
 
 

@@ -106,7 +106,8 @@ class OutboxSource:
         self._slow_down(result)
         self._outbox.bury(notice, result.code, result.message)
         log.error(
-            "message %s was given up: %s; after the repair, run: rollcall replay --notices",
+            "dead letter %d: message %s: %s; to send it again, run: rollcall replay --notices",
+            notice.id,
             notice.message_id,
             result.message,
         )

@@ -18,6 +18,7 @@ from support.databases import open_file
 from rollcall.cli.main import main
 from rollcall.core.errors import DecoderUnavailable
 from rollcall.core.types import Recognition, VideoRef
+from rollcall.core.work import Notice
 from rollcall.gallery.gallery_formats import parse_gallery
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.recognition.recogniser import Recogniser
@@ -285,6 +286,22 @@ def test_replay_puts_dead_letters_back(tmp_path: Path) -> None:
     assert run("replay", "--id", "99").exit_code == 1
     assert run("replay").output == "put back 2 dead letters\n"
     assert inbox.counts()["queued"] == 3
+    inbox.close()
+
+
+def test_replay_puts_messages_back(tmp_path: Path) -> None:
+    inbox = SqlQueue(open_file(tmp_path / "inbox.sqlite3"))
+    inbox.add([VideoRef("b", "a.mp4", event_id="1")])
+    (work,) = inbox.claim(1, 60)
+    inbox.bury(work, "gone", "gone", Notice("msg_1", "{}"))
+    inbox.outbox.add([Notice("msg_2", "{}")])
+    for notice in inbox.outbox.claim(2, 60):
+        inbox.outbox.bury(notice, "http_500", "the receiver answered 500")
+    assert run("replay", "--notices", "--id", "1", "--json").stdout == '{"replayed": 1}\n'
+    assert run("replay", "--notices", "--id", "1").exit_code == 1
+    assert run("replay", "--notices").output == "put back 1 dead letter\n"
+    assert inbox.outbox.counts() == {"queued": 2, "running": 0, "dead": 0}
+    assert inbox.counts()["dead"] == 1
     inbox.close()
 
 
