@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from support.inbox_rows import sqlite_file
 from support.leaks import leaks, traces_of_encodings, traces_of_secret
+from support.servers import Reply
 from support.waiting import wait_until
+from support.webhook_receiver import OK, SECRET, WebhookReceiver, receiving
 
 from devstack.openfaas_stack import OpenFaasStack
 from rollcall.cli.students import upload_students
@@ -39,10 +41,26 @@ def gallery_file(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
+def webhook() -> Iterator[tuple[WebhookReceiver, str]]:
+    """A receiver of messages about results that fails for one of them, and its secret URL."""
+
+    def answer(number: int) -> Reply:
+        return (500, {}, b"") if number == 0 else OK
+
+    with receiving(answer) as (receiver, url):
+        yield receiver, f"{url}&token={secrets.token_urlsafe(30)}"
+
+
+@pytest.fixture(scope="module")
 def stack(
-    sample: Path, gallery_file: Path, tmp_path_factory: pytest.TempPathFactory
+    sample: Path,
+    gallery_file: Path,
+    webhook: tuple[WebhookReceiver, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OpenFaasStack]:
     overrides = {
+        "RESULT_WEBHOOK_URL": webhook[1],
+        "RESULT_WEBHOOK_SECRET": SECRET,
         "ENCODINGS": str(gallery_file),
         "ENCODINGS_REFRESH_S": "0",
         "REPORT_BUCKET": REPORTS,
@@ -59,6 +77,7 @@ def stack(
 def secrets_of(stack: OpenFaasStack) -> list[str]:
     settings = stack.settings
     found = [settings.trigger_token, settings.function_hmac_key]
+    found += [settings.result_webhook_secret, settings.result_webhook_url.partition("token=")[2]]
     return [*found, settings.aws_secret_access_key, settings.s3_aws_secret_access_key]
 
 
@@ -121,7 +140,10 @@ def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
 
 
 def test_no_secret_and_no_encoding_leaks(
-    stack: OpenFaasStack, sample: Path, gallery_file: Path
+    stack: OpenFaasStack,
+    sample: Path,
+    gallery_file: Path,
+    webhook: tuple[WebhookReceiver, str],
 ) -> None:
     known = parse_gallery(gallery_file.read_bytes())
     store = S3Store(s3_client(stack.settings))
@@ -132,10 +154,16 @@ def test_no_secret_and_no_encoding_leaks(
     wait_until(
         lambda: len(list(store.list_objects(REPORTS))) == len(VIDEOS) + 1, "the reports", 120
     )
+    receiver, _ = webhook
+    wait_until(
+        lambda: len(receiver.deliveries) > len(VIDEOS) + 1, "the messages, one of them twice"
+    )
     found = {**misuse(stack, gallery_file), **left_behind(stack)}
+    found["messages"] = repr(receiver.deliveries).encode()
     assert {"lecture_1.csv", "lecture_1.mp4.json", "broken.mp4.json", "trigger.log"} <= set(found)
     assert b"old one stays in use" in found["function.log"]
     assert b"refused a call with 401" in found["function.log"]
+    assert b"sent again" in found["trigger.log"]
     for name in known.people:
         assert name.encode() not in found["function.log"] + found["trigger.log"]
     for secret in secrets_of(stack):
