@@ -20,9 +20,8 @@ from rollcall.core.notices import KEEP_S, NOTICE_STATES
 from rollcall.core.protocols import Outbox
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.tables import metadata
-from rollcall.queues import sql_outbox
 from rollcall.queues.memory_outbox import MemoryOutbox
-from rollcall.queues.sql_outbox import SqlOutbox, insert_notices
+from rollcall.queues.sql_outbox import MAX_COUNTED, SqlOutbox, insert_notices
 from rollcall.queues.sql_statements import STATEMENTS
 
 URLS = {"sqlite-memory": IN_MEMORY, "sqlite": "sqlite:///{}/outbox.sqlite3"}
@@ -219,12 +218,11 @@ each_database = pytest.mark.parametrize("database_url", [*URLS, "postgresql"], i
 
 
 @each_database
-def test_counting_stops_at_the_limit(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sql_outbox, "MAX_COUNTED", 3)
+def test_counting_stops_at_the_limit(database: Database) -> None:
     outbox = SqlOutbox(database)
-    outbox.add(notice(number) for number in range(5))
+    outbox.add(notice(number) for number in range(MAX_COUNTED + 5))
     claimed(outbox)
-    assert states(outbox) == {"queued": 3, "running": 1}
+    assert states(outbox) == {"queued": MAX_COUNTED, "running": 1}
 
 
 @each_database
