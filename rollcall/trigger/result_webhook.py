@@ -64,7 +64,8 @@ class OutboxSource:
         self._requeue_at_s = 0.0
         self._paused_until_s = 0.0
         self._ended = False
-        self._failure_log = LogLimit()
+        # A receiver that is down fails for every waiting message.
+        self._retry_log, self._dead_log = LogLimit(), LogLimit()
 
     def describe(self, notice: StoredNotice) -> str:
         return f"message {notice.message_id}"
@@ -92,8 +93,7 @@ class OutboxSource:
 
     def retry(self, notice: StoredNotice, result: AttemptResult, delay_s: float) -> None:
         self._slow_down(result)
-        # A receiver that is down fails for every waiting message.
-        self._failure_log.log(
+        self._retry_log.log(
             log.warning if result.counts else log.info,
             "message %s is sent again in %.1f s: %s",
             notice.message_id,
@@ -105,7 +105,8 @@ class OutboxSource:
     def bury(self, notice: StoredNotice, result: AttemptResult) -> None:
         self._slow_down(result)
         self._outbox.bury(notice, result.code, result.message)
-        log.error(
+        self._dead_log.log(
+            log.error,
             "dead letter %d: message %s: %s; to send it again, run: rollcall replay --notices",
             notice.id,
             notice.message_id,
