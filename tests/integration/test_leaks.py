@@ -130,7 +130,7 @@ def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
             metadata = repr(store.metadata(bucket, info.key)).encode()
             found[info.key] = store.read(bucket, info.key, 1 << 24) + metadata
     auth = ("any", stack.settings.trigger_token)
-    for page in ("/", "/metrics", "/healthz"):
+    for page in ("/", "/metrics", "/healthz", "/readyz"):
         found[page] = httpx.get(stack.trigger_url + page, auth=auth).content
     with sqlite3.connect(sqlite_file(stack.values)) as db:
         for table in ("work", "finished", "bad_event"):
