@@ -38,6 +38,7 @@ from rollcall.core.settings import Settings
 from rollcall.core.trace_context import trace_id_of, valid_traceparent
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import Notice, Work
+from rollcall.logs import set_up_logs
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.queues.sql_queue import SqlQueue
@@ -698,6 +699,28 @@ def test_every_call_for_a_video_belongs_to_the_trace_of_its_event() -> None:
         assert trace_id_of(call["headers"]["traceparent"]) == TRACE
         assert call["traceparent"] == call["headers"]["traceparent"]
     assert first["traceparent"] != second["traceparent"], "each call is a step of its own"
+
+
+def test_every_log_line_about_a_video_has_its_fields(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rollcall")
+    answers = iter([refused(503, "store_unavailable"), done(), refused(404, "gone")])
+    set_up_logs("json")
+    try:
+        with running(lambda call: next(answers), quick=True) as trigger:
+            for key in ("a.mp4", "b.mp4"):
+                trigger.post(event(key), traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
+                trigger.settled()
+            ids = {call["key"]: call["work_id"] for call in trigger.calls}
+            wait_until(lambda: "dead letter" in caplog.text, "the last line")
+        lines = [json.loads(line) for line in caplog.text.splitlines()]
+    finally:
+        set_up_logs("text")
+    found = [line for line in lines if "work" in line]
+    assert [line["message"].split(" ")[0] for line in found] == ["'a.mp4'", "finished", "dead"]
+    for line in found:
+        assert (line["bucket"], line["trace_id"]) == (IN, TRACE)
+        assert line["work"] == ids[line["key"]]
+        assert line["work"] in line["message"]
 
 
 def test_each_video_of_an_event_without_a_trace_gets_one() -> None:

@@ -23,6 +23,7 @@ from support.waiting import wait_until
 from rollcall.core.errors import SettingsError
 from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings, parse_settings
+from rollcall.logs import set_up_logs
 from rollcall.stores.boto import sqs_client
 from rollcall.worker import result_files
 from rollcall.worker.counters import Counters
@@ -359,6 +360,25 @@ def test_all_log_lines_of_a_video_have_the_same_work_id(
     (written,) = (line for line in lines if line.startswith("file of"))
     assert re.fullmatch(r"finished 'a\.mp4': recognised, \d+ ms, work [0-9a-f]{16}", finished)
     assert finished[-16:] == written[-16:]
+
+
+def test_the_json_lines_of_a_video_have_the_same_fields(
+    queues: Queues, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rollcall")
+    queues.input.send(queues.event("a.mp4"), {})
+    set_up_logs("json")
+    try:
+        with working(queues):
+            wait_until(lambda: "file of 'a.mp4' written" in caplog.text, "the file")
+        lines = [json.loads(line) for line in caplog.text.splitlines()]
+    finally:
+        set_up_logs("text")
+    called, written = [line for line in lines if "work" in line]
+    assert called["message"].startswith("finished")
+    for field in ("work", "key", "bucket", "trace_id"):
+        assert called[field] == written[field]
+    assert called["key"] == "a.mp4"
 
 
 def gone_message(queues: Queues, key: str) -> str:
