@@ -4,10 +4,12 @@ import os
 
 from rollcall.config import load_settings
 from rollcall.pipeline import Pipeline
+from rollcall.tracing import open_tracer
 from rollcall.wiring import build_pipeline
 
 # Loaded at import: with a wrong setting the function does not start, instead of failing each call.
 settings = load_settings(os.environ)
+tracer = open_tracer("rollcall-function", os.environ)
 
 
 def connect() -> Pipeline:

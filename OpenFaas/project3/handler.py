@@ -6,10 +6,10 @@ from rollcall.function.function_service import FunctionService
 from rollcall.function.shutdown import drain_on_sigterm
 from rollcall.logs import set_up_logs
 
-from .awss3 import connect, settings
+from .awss3 import connect, settings, tracer
 
 set_up_logs(settings.log_format)
-service = FunctionService(connect, settings.function_hmac_key)
+service = FunctionService(connect, settings.function_hmac_key, tracer=tracer)
 drain_on_sigterm(service)
 
 

@@ -13,6 +13,7 @@ from rollcall.config import load_settings
 from rollcall.core.errors import NameRefused, RollcallError, SettingsError
 from rollcall.core.settings import Settings
 from rollcall.logs import set_up_logs
+from rollcall.tracing import Tracer, open_tracer
 
 if TYPE_CHECKING:
     from rollcall.core.gallery import Gallery
@@ -58,6 +59,11 @@ def settings(*, offline: bool = False) -> Settings:
     chosen = load_settings(os.environ, offline=offline)
     set_up_logs(chosen.log_format)
     return chosen
+
+
+def tracer_for(service: str) -> Tracer:
+    """The tracer of this process, as OpenTelemetry's environment variables ask for it."""
+    return open_tracer(service, os.environ)
 
 
 def print_gallery(location: GalleryLocation, gallery: Gallery) -> None:

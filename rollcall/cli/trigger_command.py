@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from rollcall.cli.entry import command_errors, settings
+from rollcall.cli.entry import command_errors, settings, tracer_for
 from rollcall.cli.terminal import Command
 from rollcall.core.errors import SettingsError
 from rollcall.core.protocols import WorkQueue
@@ -95,7 +95,8 @@ def serve(
     are registered. Calls start after `before_start`; if it raises, the trigger stops and raises its
     error.
     """
-    trigger = build_trigger(chosen, queue, database=database)
+    tracer = tracer_for("rollcall-trigger")
+    trigger = build_trigger(chosen, queue, database=database, tracer=tracer)
     server = _listen(chosen, trigger)
     errors: list[Exception] = []
 

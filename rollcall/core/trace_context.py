@@ -82,6 +82,16 @@ def child_traceparent(traceparent: str, parent_id: str = "") -> str:
     return traceparent[: _PARENT_ID.start] + (parent_id or secrets.token_hex(8)) + traceparent[-3:]
 
 
+def parts_of(traceparent: str) -> tuple[str, str, bool]:
+    """Trace id, parent id, and whether spans are recorded, of a valid traceparent."""
+    return traceparent[_TRACE_ID], traceparent[_PARENT_ID], traceparent.endswith("1")
+
+
+def traceparent_with(trace_id: str, parent_id: str, sampled: bool) -> str:
+    """The traceparent with these parts."""
+    return _traceparent(trace_id, parent_id, _SAMPLED if sampled else 0)
+
+
 def trace_id_of(traceparent: str) -> str:
     """The trace id of a valid traceparent; empty for an empty text."""
     return traceparent[_TRACE_ID]

@@ -32,6 +32,7 @@ from rollcall.core.types import VideoRef
 from rollcall.core.work_ids import ID_CHARS
 from rollcall.logs import LogLimit
 from rollcall.pipeline import Pipeline
+from rollcall.tracing import Attributes, PlainTracer, Tracer, attributes_of
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,13 @@ class FunctionService:
     """
 
     def __init__(
-        self, build: Callable[[], Pipeline], key: str = "", clock: Callable[[], float] = time.time
+        self,
+        build: Callable[[], Pipeline],
+        key: str = "",
+        clock: Callable[[], float] = time.time,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or PlainTracer()
         self._build = build
         self._key = key
         self._clock = clock
@@ -104,7 +110,9 @@ class FunctionService:
         """Reject new calls and wait for those in flight; return whether all ended in time."""
         with self._in_flight_changed:
             self._draining = True
-            return self._in_flight_changed.wait_for(lambda: self._in_flight == 0, timeout_s)
+            ended = self._in_flight_changed.wait_for(lambda: self._in_flight == 0, timeout_s)
+        self._tracer.close()
+        return ended
 
     def _answer(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         trace = traceparent_in(headers)
@@ -139,7 +147,10 @@ class FunctionService:
         video = replace(video, traceparent=video.traceparent or traceparent)
         trace_id = trace_id_of(traceparent_of(video))
         with about(work=video.work_id, key=video.key, bucket=video.bucket, trace_id=trace_id):
-            return self._recognise(video)
+            step = self._tracer.begin("recognise", traceparent_of(video), attributes_of(video))
+            answer = self._recognise(video)
+            step.end(_step_attributes(answer), failed=answer.status != 200)
+            return answer
 
     def _recognise(self, video: VideoRef) -> Answer:
         """Recognise one video, and write one log line about it, without names of people."""
@@ -172,6 +183,18 @@ class FunctionService:
 def _error_answer(error: RollcallError) -> Answer:
     retry_after_s = error.retry_after_s if isinstance(error, TransientError) else 0
     return Answer(error.status, {"error": describe_error(error)}, retry_after_s)
+
+
+def _step_attributes(answer: Answer) -> Attributes:
+    """What a trace shows of an answer: status, and milliseconds of each stage, but no names."""
+    document = answer.document
+    if answer.status != 200:
+        return {"rollcall.status": "error", "rollcall.code": document["error"]["code"]}
+    stages = document.get("timings_ms", {})
+    return {
+        "rollcall.status": document["status"],
+        **{f"rollcall.stage.{name}_ms": ms for name, ms in stages.items()},
+    }
 
 
 def _unexpected(video: VideoRef) -> Answer:

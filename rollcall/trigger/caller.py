@@ -12,9 +12,10 @@ from rollcall.core.event_records import call_document
 from rollcall.core.gallery_facts import STALE_GALLERY, gallery_facts_in
 from rollcall.core.retry import AttemptResult, read_answer
 from rollcall.core.trace_context import HEADER as TRACEPARENT
-from rollcall.core.trace_context import child_traceparent, traceparent_of
+from rollcall.core.trace_context import traceparent_of
 from rollcall.core.work import Work
 from rollcall.http_client import HttpClient, NoAnswer
+from rollcall.tracing import PlainTracer, Tracer, attributes_of
 
 MAX_ANSWER_BYTES = 1 << 20
 """Longest answer that is read, to protect the trigger's memory. An answer about a video with
@@ -28,8 +29,15 @@ class FunctionCaller:
     """
 
     def __init__(
-        self, gateway: str, function: str, timeout_s: float, connections: int, key: str = ""
+        self,
+        gateway: str,
+        function: str,
+        timeout_s: float,
+        connections: int,
+        key: str = "",
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer or PlainTracer()
         self._key = key
         self._url = f"{gateway}/function/{quote(function, safe='.-_')}"
         self._timeout_s = timeout_s
@@ -37,7 +45,18 @@ class FunctionCaller:
 
     def call(self, work: Work) -> AttemptResult:
         """Call the function once. Failures, such as a time-out, become results and do not raise."""
-        traceparent = child_traceparent(traceparent_of(work))
+        trace = traceparent_of(work)
+        if work.calls == 1:
+            # The clock of the database may be ahead of the one here.
+            received_s = min(work.received_s, time.time())
+            self._tracer.begin("wait", trace, attributes_of(work), received_s).end()
+        step = self._tracer.begin("call", trace, attributes_of(work))
+        result = self._call(work, step.traceparent)
+        outcome = {"rollcall.outcome": result.outcome, "rollcall.code": result.code}
+        step.end(outcome, failed=result.outcome != "done")
+        return result
+
+    def _call(self, work: Work, traceparent: str) -> AttemptResult:
         content = json.dumps(call_document(work, traceparent)).encode()
         headers = {"Content-Type": "application/json", TRACEPARENT: traceparent}
         if self._key:

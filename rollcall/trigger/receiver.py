@@ -13,6 +13,7 @@ from rollcall.core.protocols import WorkQueue
 from rollcall.core.trace_context import new_traceparent, traceparent_in
 from rollcall.core.types import VideoRef
 from rollcall.logs import LogLimit
+from rollcall.tracing import PlainTracer, Step, Tracer, attributes_of
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.sns import SnsGate
 
@@ -31,6 +32,7 @@ class Receiver:
     """Called after new work has been queued."""
     tokens: Sequence[bytes] = ()
     """Replaced by `[token]` in recorded bad events: Ceph sends the token inside the body."""
+    tracer: Tracer = field(default_factory=PlainTracer)
     bad_log: LogLimit = field(default_factory=LogLimit)
     skipped_log: LogLimit = field(default_factory=LogLimit)
 
@@ -67,7 +69,13 @@ class Receiver:
             # Skipped here, because each call for such an object would only be answered with 422.
             if not is_video_key(video.key):
                 self.skipped_log.log(log.info, "skipped %r: it has no video extension", video.key)
-        new = self.queue.add(_with_traces(wanted, headers))
+        steps = self._accept_steps(wanted, headers)
+        new = self.queue.add(
+            replace(video, traceparent=step.traceparent)
+            for video, step in zip(wanted, steps, strict=True)
+        )
+        for step in steps if new else ():  # steps of a repeated event are not recorded
+            step.end()
         counted = {"queued": new, "duplicate": len(wanted) - new}
         if len(wanted) < len(ours):
             counted["skipped"] = len(ours) - len(wanted)
@@ -77,6 +85,14 @@ class Receiver:
             self.on_work()
         return counted
 
+    def _accept_steps(self, videos: list[VideoRef], headers: Mapping[str, str]) -> list[Step]:
+        """Begin a step for each video, in the trace of the event's sender or in a new one."""
+        given = traceparent_in(headers)
+        return [
+            self.tracer.begin("accept", given or new_traceparent(), attributes_of(video))
+            for video in videos
+        ]
+
     def _record_bad_event(self, body: bytes, reason: str) -> None:
         # The sender gets a 2xx even for a bad event. After an error it would send the event again
         # and again, and newer events would have to wait.
@@ -85,9 +101,3 @@ class Receiver:
             body = body.replace(token, b"[token]")
         self.queue.add_bad_event(body, reason)
         self.metrics.events.labels("bad").inc()
-
-
-def _with_traces(videos: list[VideoRef], headers: Mapping[str, str]) -> list[VideoRef]:
-    """The videos with the trace that the event's sender began, or each with a new one."""
-    given = traceparent_in(headers)
-    return [replace(video, traceparent=given or new_traceparent()) for video in videos]

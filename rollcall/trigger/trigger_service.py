@@ -18,6 +18,7 @@ from rollcall.database.database import Database
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
+from rollcall.tracing import PlainTracer, Tracer
 from rollcall.trigger.access import Access, checked_tokens
 from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
@@ -56,10 +57,12 @@ class Trigger:
         policy: RetryPolicy | None = None,
         waits: ConsumerWaits = DEFAULT_WAITS,
         oldest_transaction_s: Callable[[], float] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`oldest_transaction_s` gives the age of the oldest transaction in the database."""
         tokens = checked_tokens(settings.trigger_token)
         self.queue = queue
+        self._tracer = tracer or PlainTracer()
         self._caller = caller
         self._webhook = build_result_webhook(settings, queue.outbox)
         self.metrics = Metrics(FigureSource(queue, queue.outbox, oldest_transaction_s))
@@ -126,6 +129,7 @@ class Trigger:
         for schedule in self._schedules:
             schedule.stop()
         self._caller.close()
+        self._tracer.close()
         if self._webhook:
             self._webhook.stop()
 
@@ -137,6 +141,7 @@ class Trigger:
             _sns_gate(settings),
             self.dispatcher.wake,
             [token.encode() for token in tokens],
+            self._tracer,
         )
         health = Health(self.readiness, self._threads, settings.reconcile_s)
         parts = TriggerParts(self.queue, receiver, self.metrics, self.access, health)
@@ -197,6 +202,7 @@ def build_trigger(
     policy: RetryPolicy | None = None,
     waits: ConsumerWaits = DEFAULT_WAITS,
     database: Database | None = None,
+    tracer: Tracer | None = None,
 ) -> Trigger:
     """Build the trigger with the real store and the real function.
 
@@ -208,10 +214,18 @@ def build_trigger(
         settings.function_timeout_s,
         settings.max_inflight,
         settings.function_hmac_key,
+        tracer,
     )
     store = S3Store(s3_client(settings))
     # SQLite has no other connections that could keep a transaction open for long.
     oldest_s = partial(oldest_transaction_s, database) if database and database.shared else None
     return Trigger(
-        settings, queue, store, caller, policy=policy, waits=waits, oldest_transaction_s=oldest_s
+        settings,
+        queue,
+        store,
+        caller,
+        policy=policy,
+        waits=waits,
+        oldest_transaction_s=oldest_s,
+        tracer=tracer,
     )

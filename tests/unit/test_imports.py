@@ -21,8 +21,8 @@ MAY_IMPORT = {
     "database": "core sqlalchemy alembic psycopg",
     "queues": "core database sqlalchemy",
     "recognition": "core numpy",
-    "function": "core pipeline logs flask werkzeug",
-    "trigger": "core stores database queues http_client logs"
+    "function": "core pipeline logs tracing flask werkzeug",
+    "trigger": "core stores database queues http_client logs tracing"
     " flask werkzeug markupsafe waitress prometheus_client cryptography",
     "worker": "core stores queues gallery locks atomic_files",
 }
