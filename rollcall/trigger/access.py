@@ -8,9 +8,9 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Protocol
 
-from flask import Request
-from werkzeug.datastructures import Authorization
+from werkzeug.datastructures import Authorization, Headers
 
 from rollcall.core.errors import BadEvent, SettingsError
 from rollcall.core.events import decode, opaque_tokens
@@ -45,18 +45,25 @@ def checked_tokens(text: str) -> tuple[str, ...]:
         raise SettingsError(f"TRIGGER_TOKEN {error}") from error
 
 
+class HasHeaders(Protocol):
+    """A request, as Flask or another layer represents it."""
+
+    @property
+    def headers(self) -> Headers: ...
+
+
 class Access:
     """Compares the tokens of requests with the shared ones, in constant time."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._tokens = [token.encode() for token in tokens]
 
-    def allows_headers(self, request: Request) -> bool:
+    def allows_headers(self, request: HasHeaders) -> bool:
         """Whether one of the request's headers contains the token."""
         headers = request.headers
         return self.is_known(headers.get("X-Trigger-Token", ""), headers.get("Authorization", ""))
 
-    def is_login_of_browser(self, request: Request) -> bool:
+    def is_login_of_browser(self, request: HasHeaders) -> bool:
         """Whether a web page made the request with a basic-auth login that the browser remembers.
 
         Such a request must not be accepted. Otherwise any web page could send events in the name of
@@ -75,7 +82,11 @@ class Access:
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() == "bearer":
             tokens.append(value.strip().encode("latin-1", "replace"))
-        elif (login := Authorization.from_header(authorization)) and login.type == "basic":
+        elif (
+            authorization
+            and (login := Authorization.from_header(authorization))
+            and login.type == "basic"
+        ):
             tokens.append((login.password or "").encode(errors="replace"))
         return any(self._is_right(token) for token in tokens)
 
@@ -92,7 +103,7 @@ class Access:
             self._is_right(token.encode(errors="replace")) for token in tokens
         )
 
-    def places_of_tokens(self, request: Request, body: bytes) -> str:
+    def places_of_tokens(self, request: HasHeaders, body: bytes) -> str:
         """Where the request has a token, right or wrong, for the log. Never returns the token."""
         found = ["X-Trigger-Token"] if request.headers.get("X-Trigger-Token") else []
         scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()

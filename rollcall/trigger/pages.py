@@ -18,7 +18,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from rollcall.core.errors import TransientError
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.work import BadEventRecord, Work
-from rollcall.trigger.access import PLACES, Access
+from rollcall.trigger.access import Access
+from rollcall.trigger.events_endpoint import LOGIN, UNAUTHORIZED
 from rollcall.trigger.metrics import QUERY_WAIT_S, Metrics
 from rollcall.trigger.overview import Overview
 from rollcall.trigger.readiness import PartState, Readiness
@@ -148,8 +149,6 @@ NEEDED_FOR = {
 
 def refuse_token() -> tuple[Response, int]:
     """Answer 401 to a request without the token."""
-    message = f"the token (TRIGGER_TOKEN) is missing or wrong; send it in {PLACES}"
-    response = jsonify(error={"code": "unauthorized", "message": message, "retryable": False})
-    # With this header, browsers ask for the token as the password of a login.
-    response.headers["WWW-Authenticate"] = 'Basic realm="rollcall"'
+    response = jsonify(error=UNAUTHORIZED)
+    response.headers.add(*LOGIN)
     return response, 401
