@@ -21,6 +21,7 @@ from benchmarks import (
     stages,
     throughput,
     timeline,
+    trigger,
 )
 
 SECTIONS: Mapping[str, ModuleType] = {
@@ -36,6 +37,7 @@ SECTIONS: Mapping[str, ModuleType] = {
     "growth": growth,
     "gallery": gallery,
     "ranged": ranged,
+    "trigger": trigger,
 }
 """The sections in the order of the report. Each module has a `TITLE`, `run(bench)`, which measures,
 and `table(results)`, which writes what `run` returned as Markdown."""

@@ -13,7 +13,17 @@ import click
 import pytest
 from support.needs import need
 
-from benchmarks import clips, growth, memory, processes, ranged, stages, throughput, timeline
+from benchmarks import (
+    clips,
+    growth,
+    memory,
+    processes,
+    ranged,
+    stages,
+    throughput,
+    timeline,
+    trigger,
+)
 from benchmarks.bench import Bench, Sizes
 from benchmarks.long_videos import long_video
 from benchmarks.markdown import number
@@ -93,6 +103,25 @@ RESULTS: dict[str, Any] = {
             {"size_bytes": 2_000_000_000, "whole": fetch(6.0, 2000), "rollcall": fetch(0.1, 1)}
         ]
     },
+    "trigger": {
+        "triggers": [
+            {
+                "database": "PostgreSQL",
+                "triggers": 3,
+                "finished": 1_000_000,
+                "videos": 6000,
+                "per_s": 812.4,
+                "cpu_ms": {"trigger": 1.234, "database": 0.5, "nginx": 0.03, "wrk": 0.07},
+                "busy": 1.49,
+                "runs_per_s": [800.0, 812.4, 820.0],
+                "quiet_ms": {"median": 5.2, "p99": 21.0},
+                "pages_ms": {"/healthz": 1.1, "/metrics": 2.2, "/": 9.3},
+            }
+        ],
+        "bare": [
+            {"database": "SQLite", "per_s": 1700.4, "cpu_ms": {"client": 0.3, "database": 0.0}}
+        ],
+    },
 }
 
 
@@ -132,6 +161,15 @@ def test_throughput_is_compared_with_the_reference_on_the_same_store() -> None:
         "| embedded | rollcall | 100/100 | 20.0 | 20.0 | 80 | 12.5"
         " | 75% | 12% | 6% | 6% | 80% | 10% |"
     )
+
+
+def test_the_trigger_has_a_table_of_its_own_and_one_for_comparison() -> None:
+    lines = trigger.table(RESULTS["trigger"]).splitlines()
+    assert lines[2] == (
+        "| PostgreSQL | 3 | 1,000,000 | 812 | 1.5 | 1.23 | 0.50 | 0.03 | 0.07"
+        " | 5.2 | 21.0 | 1.1 | 2.2 | 9.3 |"
+    )
+    assert lines[-1] == "| SQLite | 1700 | 0.30 | 0.00 |"
 
 
 def test_ratios_of_memory_time_and_length() -> None:

@@ -13,6 +13,7 @@ from support.needs import need
 
 from benchmarks import run
 from benchmarks.bench import Sizes
+from benchmarks.native import missing_programs
 from benchmarks.report import SECTIONS
 
 LITTLE = Sizes(
@@ -26,12 +27,17 @@ LITTLE = Sizes(
     timeline_lengths_s=(2,),
     galleries=(10,),
     object_bytes=(20_000_000,),
+    trigger_videos=120,
+    trigger_repeats=1,
+    trigger_quiet_videos=24,
+    trigger_finished=(0, 1000),
 )
 
 
 @pytest.fixture(scope="module")
 def results(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     need(shutil.which("ffmpeg") is not None, "ffmpeg is not installed")
+    need(not missing_programs(), f"for the trigger: {', '.join(missing_programs())}")
     data, out = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("out") / "bench.json"
     (data / "videos").mkdir()
     for name in ("lecture_1.mp4", "lecture_2.mp4"):
@@ -81,3 +87,19 @@ def test_of_a_large_object_only_ranges_are_fetched(results: dict[str, Any]) -> N
     assert large["whole"]["fetched_bytes"] == 20_000_000
     assert large["rollcall"]["fetched_bytes"] < 10_000_000
     assert large["whole"]["status"] == large["rollcall"]["status"] == "recognised"
+
+
+def test_triggers_do_every_video_once_with_either_database(results: dict[str, Any]) -> None:
+    """`benchmarks.trigger` raises an error if a video is not done, or not after one call."""
+    measured = results["trigger"]["triggers"]
+    assert [(each["database"], each["triggers"], each["finished"]) for each in measured] == [
+        (database, triggers, finished)
+        for finished in (0, 1000)
+        for database, triggers in (("SQLite", 1), *(("PostgreSQL", n) for n in (1, 2, 3)))
+    ]
+    for each in measured:
+        assert each["videos"] == 120
+        assert each["cpu_ms"]["trigger"] > 0
+        assert (each["cpu_ms"]["database"] > 0) == (each["database"] == "PostgreSQL")
+        assert set(each["pages_ms"]) == {"/healthz", "/metrics", "/"}
+    assert [each["database"] for each in results["trigger"]["bare"]] == ["SQLite", "PostgreSQL"]
