@@ -66,7 +66,8 @@ class Database:
         """The file of an SQLite database."""
         self.name = IN_MEMORY if self.path is None else repr(str(self.path))
         """The database's name in messages, without its password."""
-        self._clock = clock if self.shared else clock or SteadyClock()
+        self.clock = clock if self.shared else clock or SteadyClock()
+        """The clock of this process, or None if the server's clock is used."""
         self._writer = threading.RLock()
         """SQLite has one writer at a time. Threads wait for each other here, because SQLite would
         poll."""
@@ -85,8 +86,8 @@ class Database:
         SQLite has no clock of its own, so there the time is that of this process, which is not
         affected when the system's clock is set (docs/decisions/0021).
         """
-        if self._clock:
-            return self._clock()
+        if self.clock:
+            return self.clock()
         now_s: float = connection.execute(_NOW).scalar_one()
         return now_s
 

@@ -180,7 +180,8 @@ tally = Table(
     Column("code", Text, primary_key=True),
     _number("count"),
 )
-"""How much work is in each state, by code where the state is done or dead; `bad` counts bad events.
+"""How much work is done and dead, by code. `queued` counts queued and running work together, and
+`bad` counts bad events.
 
 A count is the sum over all slots. Each process adds to the row of its own slot, because triggers
 that change the same row would have to wait for each other's commits.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -31,79 +31,65 @@ class End(NamedTuple):
 
 
 def end_calls(
-    connection: Connection, sql: Statements, now_s: float, ends: Sequence[End], changes: Changes
+    connection: Connection,
+    sql: Statements,
+    now_s: float | None,
+    ends: Sequence[End],
+    changes: Changes,
 ) -> list[bool]:
     """End the calls, and return for each whether its work was still claimed.
 
     Work is no longer claimed if it has ended, or was claimed again, which increases `calls`. If the
     lease expired, but nobody has claimed the work since, the work is queued and still matches.
     """
-    rows = as_rows({"id": end.work.id, "calls": end.work.calls} for end in ends)
-    states = {(id_, calls): state for id_, calls, state in _claimed(connection, sql, rows)}
+    rows = {(end.work.id, end.work.calls): _row(end) for end in reversed(ends)}
+    found = _end(connection, sql, now_s, rows.values())
     held, ended = [], []
     for end in ends:
-        state = states.pop((end.work.id, end.work.calls), None)
-        held.append(state is not None)
-        if state is not None:
+        call = (end.work.id, end.work.calls)
+        held.append(call in found)
+        if call in found:
+            found.remove(call)
             ended.append(end)
-            changes[state, ""] -= 1
-            changes[end.state, "" if end.state == "queued" else storable(end.code)] += 1
+            if end.state != "queued":
+                changes["queued", ""] -= 1
+                changes[end.state, storable(end.code)] += 1
     if ended:
-        _finish(connection, sql, now_s, [end for end in ended if end.state != "queued"])
-        _retry(connection, sql, now_s, [end for end in ended if end.state == "queued"])
+        insert_notices(connection, sql, [end.notice for end in ended if end.notice], now_s)
         objects = sorted({(end.work.bucket, end.work.key) for end in ended})
         # A new statement has a new snapshot in PostgreSQL, so it sees every row that another
         # trigger has put behind these objects' rows before we could take them out of the line.
-        rows = as_rows({"bucket": bucket, "key": key} for bucket, key in objects)
-        connection.execute(sql.release, {"rows": rows, "now_s": now_s})
+        released = as_rows({"bucket": bucket, "key": key} for bucket, key in objects)
+        connection.execute(sql.release, {"rows": released, "now_s": now_s})
     return held
 
 
-def _claimed(connection: Connection, sql: Statements, rows: str) -> Any:
-    return connection.execute(sql.claimed, {"rows": rows})
-
-
-def _finish(connection: Connection, sql: Statements, now_s: float, ends: Sequence[End]) -> None:
-    if not ends:
-        return
-    finish(
-        connection,
-        sql,
-        now_s,
-        [
-            {
-                "id": end.work.id,
-                "state": end.state,
-                "code": storable(end.code),
-                "message": storable(end.message),
-            }
-            for end in ends
-        ],
-    )
-    insert_notices(connection, sql, [end.notice for end in ends if end.notice], now_s)
-
-
-def finish(
-    connection: Connection, sql: Statements, now_s: float, rows: Sequence[dict[str, Any]]
+def bury_unclaimed(
+    connection: Connection, sql: Statements, now_s: float, id_: int, code: str, message: str
 ) -> None:
-    """Move rows of `work` to `finished`. Each has an id, and the new state, code and message."""
-    connection.execute(sql.finish, {"rows": as_rows(rows), "now_s": now_s})
-    connection.execute(sql.delete, {"ids": sql.ids(row["id"] for row in rows)})
+    """Make work that was never claimed a dead letter."""
+    row = {"id": id_, "calls": 0, "state": "dead", "code": code, "message": message}
+    _end(connection, sql, now_s, [{**row, "delay_s": 0, "uncounted": 0}])
 
 
-def _retry(connection: Connection, sql: Statements, now_s: float, ends: Sequence[End]) -> None:
-    rows = [
-        {
-            "id": end.work.id,
-            "delay_s": end.delay_s,
-            "code": storable(end.code),
-            "message": storable(end.message),
-            "uncounted": int(not end.counts),
-        }
-        for end in ends
-    ]
-    if rows:
-        connection.execute(sql.retry, {"rows": as_rows(rows), "now_s": now_s})
+def _row(end: End) -> dict[str, Any]:
+    return {
+        "id": end.work.id,
+        "calls": end.work.calls,
+        "state": end.state,
+        "code": storable(end.code),
+        "message": storable(end.message),
+        "delay_s": end.delay_s,
+        "uncounted": int(not end.counts),
+    }
+
+
+def _end(
+    connection: Connection, sql: Statements, now_s: float | None, rows: Iterable[dict[str, Any]]
+) -> set[tuple[int, int]]:
+    values = {"rows": as_rows(rows), "now_s": now_s}
+    results = [connection.execute(statement, values) for statement in sql.end]
+    return {(id_, calls) for each in results if each.returns_rows for id_, calls in each}
 
 
 def record(connection: Connection, sql: Statements, slot: int, changes: Changes) -> None:

@@ -41,59 +41,63 @@ class Places:
     ) -> None:
         joining = list(joining)
         objects = sorted({(bucket, key) for bucket, key, _ in joining})
-        rows = as_rows({"bucket": bucket, "key": key} for bucket, key in objects)
-        ahead = connection.execute(sql.ahead, {"rows": rows})
-        self._ahead = {(bucket, key) for bucket, key in ahead}
-        self._last: dict[tuple[bool, str | None], int | None] = {}
-        """The last turn of each prefix in each line. The prefix None stands for the first turn."""
-        for is_retry in {each[2] for each in joining}:
+        self._ahead: set[tuple[str, str]] = set()
+        self._last: dict[tuple[bool, str], int | None] = {}
+        """The last turn of each prefix in each line."""
+        self._front: dict[bool, int | None] = {}
+        """The first turn of each line."""
+        for is_retry in sorted({each[2] for each in joining}):
             prefixes = {prefix_of(key) for _, key, retry in joining if retry == is_retry}
-            rows = as_rows({"prefix": prefix} for prefix in prefixes)
-            for prefix, turn in connection.execute(sql.turns[is_retry], {"rows": rows}):
-                self._last[is_retry, prefix] = turn
+            values = {
+                "rows": as_rows({"bucket": bucket, "key": key} for bucket, key in objects),
+                "prefixes": as_rows({"prefix": prefix} for prefix in prefixes),
+            }
+            for kind, bucket, text, turn in connection.execute(sql.places[is_retry], values):
+                if kind == "ahead":
+                    self._ahead.add((bucket, text))
+                elif kind == "last":
+                    self._last[is_retry, text] = turn
+                else:
+                    self._front[is_retry] = turn
 
     def next(self, bucket: str, key: str, is_retry: bool) -> tuple[int, int]:
         """The stage and the turn of the next row of the batch."""
         if (bucket, key) in self._ahead:
             return BEHIND, 0
         self._ahead.add((bucket, key))
-        prefix, front = prefix_of(key), self._last[is_retry, None]
+        prefix, front = prefix_of(key), self._front[is_retry]
         turn = next_turn(self._last[is_retry, prefix], front)
         self._last[is_retry, prefix] = turn
         if front is None:
-            self._last[is_retry, None] = turn
+            self._front[is_retry] = turn
         return IN_LINE, turn
 
 
 def find_new(connection: Connection, sql: Statements, events: Sequence[NewWork]) -> list[bool]:
     """Whether each event is new; the new ones are recorded as seen."""
-    reconciled = _find_reconciled(connection, sql, events)
-    keys = {
-        indexable(event.identity): n
-        for n, event in reversed([*enumerate(events)])
-        if n not in reconciled
-    }
-    rows = as_rows({"identity": identity} for identity in sorted(keys))
-    seen = {keys[identity] for (identity,) in connection.execute(sql.see, {"rows": rows})}
-    return [n in seen for n in range(len(events))]
-
-
-def _find_reconciled(
-    connection: Connection, sql: Statements, events: Sequence[NewWork]
-) -> set[int]:
-    """The positions of the events whose upload the reconciler has found before."""
-    rows = []
+    rows, first = {}, {}
     for n, event in enumerate(events):
-        if times := same_upload_times(event):
+        identity = indexable(event.identity)
+        if identity not in first:
+            first[identity] = n
+            after_s, before_s = same_upload_times(event) or (None, None)
             video = event.video
-            object_ = {"bucket": video.bucket, "key": video.key, "etag": indexable(video.etag)}
-            rows.append({"n": n, **object_, "after_s": times[0], "before_s": times[1]})
-    if not rows:
-        return set()
-    return {n for (n,) in connection.execute(sql.reconciled, {"rows": as_rows(rows)})}
+            rows[identity] = {
+                "identity": identity,
+                "bucket": video.bucket,
+                "key": video.key,
+                "etag": indexable(video.etag),
+                "after_s": after_s,
+                "before_s": before_s,
+            }
+    values = {"rows": as_rows(rows[identity] for identity in sorted(rows))}
+    new = {first[identity] for (identity,) in connection.execute(sql.see, values)}
+    return [n in new for n in range(len(events))]
 
 
-def insert(connection: Connection, sql: Statements, now_s: float, new: Sequence[NewWork]) -> None:
+def insert(
+    connection: Connection, sql: Statements, now_s: float | None, new: Sequence[NewWork]
+) -> None:
     """Insert works, each in the line, or behind other work for its object."""
     places = Places(connection, sql, ((each.video.bucket, each.video.key, False) for each in new))
     rows = [_row(each, *places.next(each.video.bucket, each.video.key, False)) for each in new]
@@ -106,7 +110,7 @@ def insert(connection: Connection, sql: Statements, now_s: float, new: Sequence[
 
 
 def insert_resting(
-    connection: Connection, sql: Statements, now_s: float, rows: Iterable[dict[str, Any]]
+    connection: Connection, sql: Statements, now_s: float | None, rows: Iterable[dict[str, Any]]
 ) -> list[int]:
     """Insert rows that join the line at the next claim, and return their ids."""
     resting = as_rows({**row, "stage": RESTING, "turn": 0} for row in rows)
@@ -139,7 +143,7 @@ def _row(new: NewWork, stage: int, turn: int) -> dict[str, Any]:
 def claim(
     connection: Connection,
     sql: Statements,
-    now_s: float,
+    now_s: float | None,
     limit: int,
     lease_s: float,
     order: FairOrder,
@@ -152,13 +156,13 @@ def claim(
     chosen = [each.id for each in order.choose_batch(line, running, limit)]
     if not chosen:
         return []
-    values = {"ids": sql.ids(chosen), "now_s": now_s, "until_s": now_s + lease_s}
+    values = {"ids": sql.ids(chosen), "now_s": now_s, "lease_s": lease_s}
     claimed = {row[0]: Work(*row) for row in connection.execute(sql.claim, values)}
     return [claimed[id_] for id_ in chosen]
 
 
 def _look(
-    connection: Connection, sql: Statements, now_s: float, limit: int
+    connection: Connection, sql: Statements, now_s: float | None, limit: int
 ) -> tuple[list[Candidate], dict[str, int], bool]:
     """The front of both lines, the running calls of each prefix, and whether any work is due."""
     line, running, some_due = list[Candidate](), dict[str, int](), False
@@ -173,7 +177,7 @@ def _look(
     return line, running, some_due
 
 
-def line_up_due(connection: Connection, sql: Statements, now_s: float) -> None:
+def line_up_due(connection: Connection, sql: Statements, now_s: float | None) -> None:
     """Move resting work that is due into the line, or behind other work for its object."""
     found = connection.execute(sql.due, {"now_s": now_s, "limit": MAX_DUE})
     due = [(id_, bucket, key, bool(is_retry)) for id_, bucket, key, is_retry in found]

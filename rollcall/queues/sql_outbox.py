@@ -41,7 +41,7 @@ _FIELDS = [table.c[field.name] for field in fields(StoredNotice)]
 
 
 def insert_notices(
-    connection: Connection, sql: Statements, notices: Iterable[Notice], now_s: float
+    connection: Connection, sql: Statements, notices: Iterable[Notice], now_s: float | None
 ) -> None:
     """Queue messages in the caller's transaction."""
     rows = [

@@ -20,6 +20,7 @@ from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import BadEventRecord, Notice, Work
 from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
+from rollcall.database.steady_clock import SteadyClock
 from rollcall.queues import sql_line, sql_upkeep, sql_views
 from rollcall.queues.group_commit import GroupCommit
 from rollcall.queues.queue_order import FairOrder, prefix_of
@@ -59,9 +60,8 @@ class SqlQueue:
         self._sql = STATEMENTS[database.shared]
         self._adds: GroupCommit[Sequence[NewWork], int] = GroupCommit(self._commit_adds)
         self._ends: GroupCommit[End, None] = GroupCommit(self._commit_ends)
-        self._now_s = 0.0
-        """The time of the last transaction."""
-        self._order = FairOrder(lambda: self._now_s)
+        self._clock = database.clock or SteadyClock()
+        self._order = FairOrder(self._clock)
         self._order_lock = threading.Lock()
         self._jitter = random.Random()
 
@@ -105,18 +105,17 @@ class SqlQueue:
     # --- calls
 
     def claim(self, limit: int, lease_s: float) -> list[Work]:
-        def change(connection: Connection, now_s: float, changes: Changes) -> list[Work]:
+        def change(connection: Connection) -> list[Work]:
             with self._order_lock:
-                works = sql_line.claim(connection, self._sql, now_s, limit, lease_s, self._order)
-            changes["queued", ""] -= len(works)
-            changes["running", ""] += len(works)
-            return works
+                return sql_line.claim(
+                    connection, self._sql, self._now_s(), limit, lease_s, self._order
+                )
 
-        works = self._change(change)
+        works = self._database.run(change)
         tries = LOCKED_TRIES if self.shared else 0
         while not works and tries and self._has_work_in_line():
             time.sleep(LOCKED_PAUSE_S * self._jitter.uniform(0.2, 1.0))
-            works, tries = self._change(change), tries - 1
+            works, tries = self._database.run(change), tries - 1
         return works
 
     def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
@@ -131,18 +130,17 @@ class SqlQueue:
         self._ends.submit(End(work, "queued", code, message, delay_s, counts))
 
     def requeue_expired(self, *, everything: bool = False) -> int:
-        def change(connection: Connection, now_s: float, changes: Changes) -> int:
-            before_s = math.inf if everything else now_s
-            values = {"now_s": now_s, "before_s": before_s, "limit": sql_upkeep.CHUNK}
+        def change(connection: Connection) -> int:
+            before_s = math.inf if everything else None
+            values = {"now_s": self._now_s(), "before_s": before_s, "limit": sql_upkeep.CHUNK}
             count = connection.execute(self._sql.requeue, values).rowcount
             if everything:  # a trigger starts
-                connection.execute(self._sql.distrust, {"now_s": now_s})
-                connection.execute(self._sql.release_all, {"now_s": now_s})
-            changes["running", ""] -= count
-            changes["queued", ""] += count
+                now_s = {"now_s": self._database.now_s(connection)}
+                connection.execute(self._sql.distrust, now_s)
+                connection.execute(self._sql.release_all, now_s)
             return count
 
-        return sum(sql_upkeep.in_chunks(lambda: self._change(change)))
+        return sum(sql_upkeep.in_chunks(lambda: self._database.run(change)))
 
     # --- upkeep
 
@@ -232,38 +230,48 @@ class SqlQueue:
         """Run `change(connection, now_s, changes)` in a transaction, and update the counts."""
 
         def run(connection: Connection) -> Result:
-            self._now_s = now_s = self._database.now_s(connection)
             changes = Changes()
-            result = change(connection, now_s, changes)
-            slot = self._jitter.randrange(SLOTS) if self.shared else 0
-            record(connection, self._sql, slot, changes)
+            result = change(connection, self._database.now_s(connection), changes)
+            self._record(connection, changes)
             return result
 
         return self._database.run(run)
 
+    def _now_s(self) -> float | None:
+        """The time for statements, or None if they use the server's clock."""
+        return self._database.clock() if self._database.clock else None
+
+    def _record(self, connection: Connection, changes: Changes) -> None:
+        slot = self._jitter.randrange(SLOTS) if self.shared else 0
+        record(connection, self._sql, slot, changes)
+
     def _commit_adds(self, batches: Sequence[Sequence[NewWork]]) -> list[int]:
         events = [event for batch in batches for event in batch]
 
-        def change(connection: Connection, now_s: float, changes: Changes) -> list[int]:
+        def change(connection: Connection) -> list[int]:
             is_new = sql_line.find_new(connection, self._sql, events)
             new = [event for event, new in zip(events, is_new, strict=True) if new]
             if new:
-                sql_line.insert(connection, self._sql, now_s, new)
-            changes["queued", ""] += len(new)
+                sql_line.insert(connection, self._sql, self._now_s(), new)
+                self._record(connection, Changes({("queued", ""): len(new)}))
             flags = iter(is_new)
             return [sum(next(flags) for _ in batch) for batch in batches]
 
-        return self._change(change)
+        return self._database.run(change)
 
     def _commit_ends(self, ends: Sequence[End]) -> list[None]:
-        def change(connection: Connection, now_s: float, changes: Changes) -> list[bool]:
-            return end_calls(connection, self._sql, now_s, ends, changes)
+        def change(connection: Connection) -> list[bool]:
+            changes = Changes()
+            held = end_calls(connection, self._sql, self._now_s(), ends, changes)
+            self._record(connection, changes)
+            return held
 
-        held = self._change(change)
+        held = self._database.run(change)
         with self._order_lock:
             for end, was_held in zip(ends, held, strict=True):
                 if was_held:
-                    call_s = self._now_s - end.work.changed_s
+                    # The clocks of server and process may differ a little, which does not matter.
+                    call_s = self._clock() - end.work.changed_s
                     self._order.add_call(prefix_of(end.work.key), call_s)
         return [None] * len(ends)
 

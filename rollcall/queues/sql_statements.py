@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from rollcall.core.work import Work
 from rollcall.database.tables import finished
@@ -36,64 +36,76 @@ def as_rows(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 class Statements:
-    """The statements for one kind of database."""
+    """The statements for one kind of database.
+
+    `:now_s` is the time. In PostgreSQL it may be NULL; then the time is that of the server, at the
+    start of the transaction.
+    """
 
     def __init__(self, shared: bool) -> None:
         self._shared = shared
-        on_conflict = "WHERE true ON CONFLICT"  # SQLite needs the WHERE to parse it
-        self.see = text(
-            "INSERT INTO seen_event (identity) SELECT r.identity"
-            f" FROM {self._rows('identity text')}"
-            f" {on_conflict} (identity) DO NOTHING RETURNING identity"
-        )
-        times = "n int, bucket text, key text, etag text, after_s real, before_s real"
-        self.reconciled = text(
-            f"SELECT r.n FROM {self._rows(times)} WHERE EXISTS (SELECT 1 FROM found_upload f"
-            f" {self._by('found_upload_object')} WHERE f.bucket=r.bucket AND f.key=r.key"
-            " AND f.etag=r.etag AND f.uploaded_s > r.after_s AND f.uploaded_s < r.before_s)"
-        )
-        self.tally = text(
-            "INSERT INTO tally (slot, state, code, count) SELECT :slot, r.state, r.code, r.count"
-            f" FROM {self._rows('state text, code text, count int')} {on_conflict}"
-            " (slot, state, code) DO UPDATE SET count = tally.count + excluded.count"
-        )
-        self.notify = text(
-            "INSERT INTO notice (message_id, body, state, due_s, created_s, changed_s)"
-            " SELECT r.message_id, r.body, 'queued', :now_s, :now_s, :now_s"
-            f" FROM {self._rows('message_id text, body text')}"
-            f" {on_conflict} (message_id) DO NOTHING"
-        )
-        self._add_line(on_conflict)
+        self._now = ":now_s"
+        if shared:
+            server = "CAST(extract(epoch FROM now()) AS double precision)"
+            self._now = f"COALESCE(CAST(:now_s AS double precision), {server})"
+        # SQLite needs the WHERE to parse the statement.
+        self._or_nothing = "WHERE true ON CONFLICT {} DO NOTHING".format
+        self._add_new()
+        self._add_line()
         self._add_claims()
         self._add_ends()
         self._add_dead()
-
-    def _add_line(self, on_conflict: str) -> None:
-        self.ahead = text(
-            f"SELECT w.bucket, w.key FROM {self._rows('bucket text, key text')} CROSS JOIN work w"
-            f" {self._by('work_ahead')} WHERE w.bucket=r.bucket AND w.key=r.key AND w.stage=1"
-            f" {self._lock('ORDER BY w.bucket, w.key FOR SHARE OF w')}"
+        self.tally = text(
+            "INSERT INTO tally (slot, state, code, count) SELECT :slot, r.state, r.code, r.count"
+            f" FROM {self._rows('state text, code text, count int')} WHERE true"
+            " ON CONFLICT (slot, state, code) DO UPDATE SET count = tally.count + excluded.count"
         )
-        self.turns = {
-            is_retry: text(
-                f"SELECT r.prefix, (SELECT max(turn) FROM work {self._by(index + '_prefix')}"
-                f" WHERE prefix=r.prefix AND {line}) FROM {self._rows('prefix text')} UNION ALL"
-                f" SELECT NULL, (SELECT min(turn) FROM work {self._by(index)} WHERE {line})"
-            )
-            for is_retry, index, line in ((False, "work_new", NEW), (True, "work_again", RETRIES))
-        }
+        self.notify = text(
+            "INSERT INTO notice (message_id, body, state, due_s, created_s, changed_s)"
+            f" SELECT r.message_id, r.body, 'queued', {self._now}, {self._now}, {self._now}"
+            f" FROM {self._rows('message_id text, body text')} {self._or_nothing('(message_id)')}"
+        )
+
+    def _add_new(self) -> None:
+        # An event is not new if the reconciler has found its upload before.
+        columns = "identity text, bucket text, key text, etag text, after_s real, before_s real"
+        self.see = text(
+            f"INSERT INTO seen_event (identity) SELECT r.identity FROM {self._rows(columns)}"
+            f" WHERE NOT EXISTS (SELECT 1 FROM found_upload f {self._by('found_upload_object')}"
+            " WHERE f.bucket=r.bucket AND f.key=r.key AND f.etag=r.etag"
+            " AND f.uploaded_s > r.after_s AND f.uploaded_s < r.before_s)"
+            " ON CONFLICT (identity) DO NOTHING RETURNING identity"
+        )
         columns = f"{_MARKS}, uploaded_s real, origin text, traceparent text, stage int"
         columns += ", prefix text, turn int"
         names = [column.split()[0] for column in columns.split(", ")]
+        times = ", ".join([self._now] * 3)
         self.insert = text(
             f"INSERT INTO work ({', '.join(names)}, state, due_s, received_s, changed_s)"
-            f" SELECT {', '.join(f'r.{name}' for name in names)}, 'queued', :now_s, :now_s, :now_s"
-            f" FROM {self._rows(columns)} {on_conflict} (bucket, key) WHERE stage=1 DO NOTHING"
+            f" SELECT {', '.join(f'r.{name}' for name in names)}, 'queued', {times}"
+            f" FROM {self._rows(columns)} {self._or_nothing('(bucket, key) WHERE stage=1')}"
             " RETURNING id, identity"
         )
+
+    def _add_line(self) -> None:
+        self.places = {
+            is_retry: text(
+                "WITH ahead AS (SELECT w.bucket, w.key"
+                f" FROM {self._rows('bucket text, key text')} CROSS JOIN work w"
+                f" {self._by('work_ahead')} WHERE w.bucket=r.bucket AND w.key=r.key AND w.stage=1"
+                f" {self._lock('ORDER BY w.bucket, w.key FOR SHARE OF w')})"
+                " SELECT 'ahead', bucket, key, 0 FROM ahead UNION ALL"
+                f" SELECT 'last', '', p.prefix, (SELECT max(turn) FROM work"
+                f" {self._by(index + '_prefix')} WHERE prefix=p.prefix AND {line})"
+                f" FROM {self._rows('prefix text', 'prefixes', 'p')} UNION ALL"
+                f" SELECT 'front', '', '', (SELECT min(turn) FROM work {self._by(index)}"
+                f" WHERE {line})"
+            )
+            for is_retry, index, line in ((False, "work_new", NEW), (True, "work_again", RETRIES))
+        }
         self.due = text(
             f"SELECT id, bucket, key, attempts > 0 FROM work {self._by('work_resting')}"
-            f" WHERE {RESTING} AND due_s <= :now_s ORDER BY due_s, id LIMIT :limit"
+            f" WHERE {RESTING} AND due_s <= {self._now} ORDER BY due_s, id LIMIT :limit"
             f" {self._lock('FOR NO KEY UPDATE SKIP LOCKED')}"
         )
         self.line_up = text(
@@ -102,7 +114,7 @@ class Statements:
         )
         first = f"SELECT min(b.id) FROM work b {self._by('work_behind')} WHERE b.bucket=r.bucket"
         self.release = text(
-            "UPDATE work SET stage=0, due_s=:now_s WHERE stage=2 AND id IN"
+            f"UPDATE work SET stage=0, due_s={self._now} WHERE stage=2 AND id IN"
             f" (SELECT ({first} AND b.key=r.key AND {BEHIND})"
             f" FROM {self._rows('bucket text, key text')})"
         )
@@ -123,7 +135,7 @@ class Statements:
             " UNION ALL SELECT 'running', 0, prefix, count(*) FROM work"
             f" {self._by('work_running')} WHERE state='running' GROUP BY prefix"
             " UNION ALL SELECT 'due', 0, '', 0 WHERE EXISTS (SELECT 1 FROM work"
-            f" {self._by('work_resting')} WHERE {RESTING} AND due_s <= :now_s)"
+            f" {self._by('work_resting')} WHERE {RESTING} AND due_s <= {self._now})"
         )
         self.in_line = text(
             f"SELECT EXISTS (SELECT 1 FROM work WHERE {NEW} UNION ALL"
@@ -131,13 +143,13 @@ class Statements:
         )
         self.claim = text(
             "UPDATE work SET state='running', attempts=attempts+1, calls=calls+1,"
-            " lease_until_s=:until_s, changed_s=:now_s"
+            f" lease_until_s={self._now} + :lease_s, changed_s={self._now}"
             f" WHERE id IN {self._ids()} RETURNING {FIELDS}"
         )
         self.requeue = text(
-            "UPDATE work SET state='queued', stage=0, due_s=:now_s, changed_s=:now_s WHERE id IN"
-            f" (SELECT id FROM work {self._by('work_running')} WHERE state='running'"
-            f" AND lease_until_s < :before_s LIMIT :limit {lock})"
+            f"UPDATE work SET state='queued', stage=0, due_s={self._now}, changed_s={self._now}"
+            f" WHERE id IN (SELECT id FROM work {self._by('work_running')} WHERE state='running'"
+            f" AND lease_until_s < COALESCE(:before_s, {self._now}) LIMIT :limit {lock})"
         )
         self.distrust = text(
             f"UPDATE work SET due_s=:now_s WHERE {RESTING} AND due_s > :now_s"
@@ -145,25 +157,46 @@ class Statements:
         )
 
     def _add_ends(self) -> None:
-        self.claimed = text(
-            f"SELECT w.id, w.calls, w.state FROM {self._rows('id int, calls int')}"
-            " JOIN work w ON w.id=r.id AND w.calls=r.calls"
-            f" {self._lock('ORDER BY w.bucket, w.key FOR NO KEY UPDATE OF w')}"
-        )
-        ended = "id int, state text, code text, message text"
-        new = {"state": "r.state", "changed_s": ":now_s", "code": "r.code", "message": "r.message"}
+        columns = "id int, calls int, state text, code text, message text, delay_s real"
+        rows = self._rows(f"{columns}, uncounted int")
+        new = {"state": "r.state", "changed_s": self._now, "code": "r.code", "message": "r.message"}
         values = ", ".join(new.get(name, f"w.{name}") for name in FACTS.split(", "))
-        self.finish = text(
-            f"INSERT INTO finished ({FACTS}) SELECT {values} FROM {self._rows(ended)}"
-            " JOIN work w ON w.id=r.id"
-        )
-        self.delete = text(f"DELETE FROM work WHERE id IN {self._ids()}")
-        retried = "id int, delay_s real, code text, message text, uncounted int"
-        self.retry = text(
-            "UPDATE work SET state='queued', stage=0, due_s=:now_s + r.delay_s, changed_s=:now_s,"
-            " code=r.code, message=r.message, attempts=attempts - r.uncounted"
-            f" FROM {self._rows(retried)} WHERE work.id=r.id"
-        )
+        move = f"INSERT INTO finished ({FACTS})"
+        held = "work.id=r.id AND work.calls=r.calls"
+        ended, retried = "r.state <> 'queued'", "r.state = 'queued'"
+        retry = (
+            f"UPDATE work SET state='queued', stage=0, due_s={self._now} + r.delay_s,"
+            f" changed_s={self._now}, code=r.code, message=r.message,"
+            " attempts=attempts - r.uncounted FROM {} WHERE"
+        ).format
+        self.end: tuple[TextClause, ...]
+        """Move ended rows to `finished`, and update retried ones. Together they return the rows of
+        the parameter that were still claimed, each as (id, calls)."""
+        if self._shared:
+            # The rows are locked in the order of `places`, so that a deadlock is unlikely.
+            self.end = (
+                text(
+                    f"WITH r AS MATERIALIZED (SELECT r.* FROM {rows}"
+                    " JOIN work w ON w.id=r.id AND w.calls=r.calls"
+                    " ORDER BY w.bucket, w.key FOR NO KEY UPDATE OF w),"
+                    f" gone AS (DELETE FROM work w USING r WHERE w.id=r.id AND {ended}"
+                    f" RETURNING {values}), moved AS ({move} SELECT * FROM gone),"
+                    f" again AS ({retry('r')} work.id=r.id AND {retried})"
+                    " SELECT id, calls FROM r"
+                ),
+            )
+        else:
+            self.end = (
+                text(
+                    f"{move} SELECT {values} FROM {rows} JOIN work w ON w.id=r.id"
+                    f" AND w.calls=r.calls WHERE {ended}"
+                ),
+                text(
+                    f"DELETE FROM work WHERE (id, calls) IN (SELECT r.id, r.calls FROM {rows}"
+                    f" WHERE {ended}) RETURNING id, calls"
+                ),
+                text(f"{retry(rows)} {held} AND {retried} RETURNING id, calls"),
+            )
         slash = "strpos(key, '/')" if self._shared else "instr(key, '/')"
         # The attempts start again at 0, but `calls` keeps growing, because it distinguishes claims.
         new = {"state": "'queued'", "attempts": "0", "changed_s": ":now_s"}
@@ -196,14 +229,14 @@ class Statements:
             return "(SELECT unnest(CAST(:ids AS bigint[])))"
         return "(SELECT value FROM json_each(:ids))"
 
-    def _rows(self, columns: str) -> str:
-        """The rows of the parameter `rows` as a table `r` with these columns."""
+    def _rows(self, columns: str, name: str = "rows", table: str = "r") -> str:
+        """The rows of a parameter as a table with these columns."""
         pairs = [column.split() for column in columns.split(", ")]
         if self._shared:
-            typed = ", ".join(f"{name} {_PG_TYPES.get(kind, kind)}" for name, kind in pairs)
-            return f"json_to_recordset(CAST(:rows AS json)) AS r({typed})"
-        picked = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name, _ in pairs)
-        return f"(SELECT {picked} FROM json_each(:rows)) AS r"
+            typed = ", ".join(f"{column} {_PG_TYPES.get(kind, kind)}" for column, kind in pairs)
+            return f"json_to_recordset(CAST(:{name} AS json)) AS {table}({typed})"
+        picked = ", ".join(f"json_extract(value, '$.{column}') AS {column}" for column, _ in pairs)
+        return f"(SELECT {picked} FROM json_each(:{name})) AS {table}"
 
     def _by(self, index: str) -> str:
         return "" if self._shared else f"INDEXED BY {index}"

@@ -18,7 +18,7 @@ from rollcall.queues.queue_rules import (
     indexable,
     work_again,
 )
-from rollcall.queues.sql_ends import Changes, finish
+from rollcall.queues.sql_ends import Changes, bury_unclaimed
 from rollcall.queues.sql_statements import FIELDS, Statements
 
 CHUNK = 1000
@@ -79,8 +79,7 @@ def add_missing(
     limits = {"after_s": now_s - FOUND_PERIOD_S, "limit": MAX_FOUND + 1}
     if connection.execute(_TIMES_FOUND, {**upload, **limits}).scalar_one() > MAX_FOUND:
         (id_,) = sql_line.insert_resting(connection, sql, now_s, [sql_line.row_of(new)])
-        row = {"id": id_, "state": "dead", "code": NO_RESULT_CODE, "message": NO_RESULT}
-        finish(connection, sql, now_s, [row])
+        bury_unclaimed(connection, sql, now_s, id_, NO_RESULT_CODE, NO_RESULT)
         changes["dead", NO_RESULT_CODE] += 1
     else:
         sql_line.insert(connection, sql, now_s, [new])

@@ -7,7 +7,10 @@ from sqlalchemy import Connection, text
 from rollcall.core.work import WORK_STATES, Work
 from rollcall.queues.sql_statements import FIELDS
 
-_COUNTS = text("SELECT state, sum(count) FROM tally GROUP BY state")
+_COUNTS = text(
+    "SELECT state, sum(count) FROM tally GROUP BY state"
+    " UNION ALL SELECT 'calls', count(*) FROM work WHERE state='running'"
+)
 _CODES = text(
     "SELECT state, code, sum(count) FROM tally WHERE state IN ('done', 'dead')"
     " GROUP BY state, code HAVING sum(count) <> 0"
@@ -17,6 +20,10 @@ _CODES = text(
 def counts(connection: Connection) -> dict[str, int]:
     """The number of pieces of work in each state, and of bad events."""
     found = {state: int(count) for state, count in connection.execute(_COUNTS)}
+    # Only a few calls run at once, so they can be counted.
+    running = found.pop("calls")
+    found["queued"] = found.get("queued", 0) + found.get("running", 0) - running
+    found["running"] = running
     return {state: found.get(state, 0) for state in (*WORK_STATES, "bad")}
 
 
