@@ -14,9 +14,14 @@ from typing import Any, Literal
 import click
 
 from rollcall import __version__
+from rollcall.cli.backup import backup, restore
 from rollcall.cli.checkout import import_from_checkout
+from rollcall.cli.copy_database import copy_database
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.forget import remove
+from rollcall.cli.purge import purge
+from rollcall.cli.rerun import rerun
+from rollcall.cli.status import status
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import RollcallError
@@ -227,6 +232,10 @@ def replay(ids: tuple[int, ...], notices: bool, as_json: bool) -> None:
         text = f"not dead letters, left unchanged: {unchanged}"
         say(f"{text}; {where} lists the dead letters", err=True)
     sys.exit(COMMAND_FAILED if unchanged else 0)
+
+
+for _command in (status, rerun, purge, backup, restore, copy_database):
+    main.add_command(_command)
 
 
 @main.command()

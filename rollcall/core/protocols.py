@@ -440,8 +440,11 @@ class WorkQueue(Protocol):
         """Keys of the bucket that have a dead letter."""
         ...
 
-    def prune(self, keep_s: float = ...) -> int:
-        """Delete work that was done long ago, and old bad events. Return the number of works."""
+    def prune(self, keep_s: float = ..., state: str = "done") -> int:
+        """Delete work that has been in the state `done` or `dead` for `keep_s` seconds.
+
+        Deletes old bad events, too. Returns the number of works.
+        """
         ...
 
     def close(self) -> None:

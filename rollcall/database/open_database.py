@@ -37,8 +37,10 @@ REVISIONS = ("0001",)
 
 NEWEST = REVISIONS[-1]
 
+VERSION_TABLE = "alembic_version"
+
 _version = Table(
-    "alembic_version",
+    VERSION_TABLE,
     MetaData(),
     Column("version_num", String(32), nullable=False),
     PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
@@ -120,13 +122,18 @@ def _revision(connection: Connection, name: str) -> str | None:
             )
         return None
     found = connection.execute(select(_version.c.version_num)).scalar()
-    if found in REVISIONS:
-        return str(found)
-    raise SettingsError(
-        f"the database {name} was written by a newer version of Rollcall (its tables have the"
-        f" revision {found}, this version knows revisions up to {NEWEST}); install the newer"
-        " version again, or restore a backup of this version"
-    )
+    check_revision(found, f"the database {name}")
+    return str(found)
+
+
+def check_revision(found: object, what: str) -> None:
+    """Raise SettingsError if the tables of a database or a backup are those of a newer version."""
+    if found not in REVISIONS:
+        raise SettingsError(
+            f"{what} was written by a newer version of Rollcall (its tables have the revision"
+            f" {found}, this version knows revisions up to {NEWEST}); install the newer version"
+            " again, or restore a backup of this version"
+        )
 
 
 def _is_inbox(connection: Connection, tables: set[str]) -> bool:

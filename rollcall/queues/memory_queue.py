@@ -218,10 +218,10 @@ class MemoryQueue:
                 self._change(item, state="queued", attempts=0)
             return len(dead)
 
-    def prune(self, keep_s: float = KEEP_DONE_S) -> int:
+    def prune(self, keep_s: float = KEEP_DONE_S, state: str = "done") -> int:
         with self._access():
             before_s = self._clock() - keep_s
-            old = [item for item in self._items_in("done") if item.work.changed_s < before_s]
+            old = [item for item in self._items_in(state) if item.work.changed_s < before_s]
             for item in old:
                 del self._items[item.work.id]
                 self._identities.discard(item.work.identity)

@@ -167,13 +167,15 @@ class SqlQueue:
             count += self._change(change)
         return count
 
-    def prune(self, keep_s: float = KEEP_DONE_S) -> int:
+    def prune(self, keep_s: float = KEEP_DONE_S, state: str = "done") -> int:
         after = (-math.inf, 0)
 
         def change(connection: Connection, now_s: float, changes: Changes) -> int:
             nonlocal after
             before_s = now_s - keep_s
-            count, last = sql_upkeep.prune_done(connection, self._sql, before_s, after, changes)
+            count, last = sql_upkeep.prune_ended(
+                connection, self._sql, state, before_s, after, changes
+            )
             after = last or after
             return count
 

@@ -146,35 +146,40 @@ def rerun(
     return [each.video.key for each in new]
 
 
-_OLD_DONE = text(
-    "SELECT id, identity, code, changed_s FROM finished WHERE state='done'"
-    " AND changed_s < :before_s AND (changed_s, id) > (:after_s, :after_id)"
-    " ORDER BY changed_s, id LIMIT :limit"
-)
+_OLD = {
+    # The state is a literal, because SQLite uses the index of dead letters only then.
+    state: text(
+        f"SELECT id, identity, code, changed_s FROM finished WHERE state='{state}'"
+        " AND changed_s < :before_s AND (changed_s, id) > (:after_s, :after_id)"
+        " ORDER BY changed_s, id LIMIT :limit"
+    )
+    for state in ("done", "dead")
+}
 _FORGET = text("DELETE FROM seen_event WHERE identity IN :identities").bindparams(
     bindparam("identities", expanding=True)
 )
 
 
-def prune_done(
+def prune_ended(
     connection: Connection,
     sql: Statements,
+    state: str,
     before_s: float,
     after: tuple[float, int],
     changes: Changes,
 ) -> tuple[int, tuple[float, int] | None]:
-    """Delete the oldest done work that changed before a time and after `after` (time, id).
+    """Delete the oldest work that ended in `state` before a time and after `after` (time, id).
 
     Returns how many works were deleted, and the time and id of the last one.
     """
     values = {"before_s": before_s, "after_s": after[0], "after_id": after[1], "limit": CHUNK}
-    old = connection.execute(_OLD_DONE, values).all()
+    old = connection.execute(_OLD[state], values).all()
     if not old:
         return 0, None
     connection.execute(sql.drop_finished, {"ids": sql.ids(row[0] for row in old)})
     connection.execute(_FORGET, {"identities": sorted(indexable(row[1]) for row in old)})
     for row in old:
-        changes["done", row[2]] -= 1
+        changes[state, row[2]] -= 1
     return len(old), (old[-1][3], old[-1][0])
 
 

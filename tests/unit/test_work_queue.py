@@ -280,6 +280,19 @@ class TestWorkQueue:
         assert queue.prune() == 1
         assert states(queue) == {"dead": 1, "running": 1, "queued": 1}
 
+    def test_prune_forgets_dead_letters_when_it_is_told_to(
+        self, queue: WorkQueue, clock: Clock
+    ) -> None:
+        queue.add([video("done", "1"), video("dead", "2"), video("later", "3")])
+        queue.finish(claimed(queue), "recognised")
+        queue.bury(claimed(queue), "gone", "")
+        clock.now_s += 100
+        queue.bury(claimed(queue), "gone", "")
+        assert queue.prune(50, "dead") == 1
+        assert states(queue) == {"done": 1, "dead": 1}
+        assert queue.codes() == {("done", "recognised"): 1, ("dead", "gone"): 1}
+        assert queue.add([video("dead", "2")]) == 1
+
     def test_prune_forgets_bad_events_too(self, queue: WorkQueue, clock: Clock) -> None:
         queue.add_bad_event(b"old", "x")
         clock.now_s += KEEP_DONE_S + 1

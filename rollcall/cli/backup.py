@@ -1,0 +1,73 @@
+"""`rollcall backup` and `rollcall restore`: copies of the trigger's database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rollcall.cli.entry import command_errors, settings
+from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.settings import SQLITE_URL
+from rollcall.database import postgres_backup, sqlite_backup
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(cls=Command)
+@click.argument("file", type=_FILE)
+@click.option("--yes", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command_errors
+def backup(file: Path, yes: bool, as_json: bool) -> None:
+    """Copy the trigger's database to FILE, while the trigger runs.
+
+    The copy of an SQLite file is complete and checked. (A plain copy of a live file loses rows.)
+    A PostgreSQL database is copied by pg_dump.
+    """
+    url = settings(offline=True).database_url
+    if url.startswith(SQLITE_URL):
+        rows = sqlite_backup.back_up(_path(url), file, replace=yes)
+        _say_rows("backed up", rows, file, as_json)
+    else:
+        postgres_backup.dump(url, file, replace=yes)
+        _say_done("backed up", file, as_json)
+
+
+@click.command(cls=Command)
+@click.argument("file", type=_FILE)
+@click.option("--force", is_flag=True, help="Replace a database that has rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command_errors
+def restore(file: Path, force: bool, as_json: bool) -> None:
+    """Replace the trigger's database by the backup in FILE. The trigger has to be stopped.
+
+    Work that was done since the backup is done again, and the reconciler finds the videos that were
+    uploaded since.
+    """
+    url = settings(offline=True).database_url
+    if url.startswith(SQLITE_URL):
+        rows = sqlite_backup.restore(file, _path(url), force=force)
+        _say_rows("restored", rows, file, as_json)
+    else:
+        postgres_backup.restore_dump(url, file, force=force)
+        _say_done("restored", file, as_json)
+
+
+def _path(url: str) -> Path:
+    return Path(url.removeprefix(SQLITE_URL))
+
+
+def _say_rows(verb: str, rows: dict[str, int], file: Path, as_json: bool) -> None:
+    if as_json:
+        say_json({"file": str(file), "rows": rows})
+        return
+    waiting, ended = rows.get("work", 0), rows.get("finished", 0)
+    say(f"{verb} {file}: {waiting} waiting or running, {ended} done or dead")
+
+
+def _say_done(verb: str, file: Path, as_json: bool) -> None:
+    if as_json:
+        say_json({"file": str(file)})
+    else:
+        say(f"{verb} {file}")
