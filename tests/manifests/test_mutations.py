@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,13 +13,11 @@ from manifests.checks import (
     Schemas,
     core_problems,
     lifecycle_rules,
-    load,
     parse,
     rook_problems,
 )
-from manifests.kustomize import DATABASE, MANY, MONITORING, ONE, build
+from manifests.mutations import change_body, is_ours
 from manifests.names import Manifests
-from manifests.operators import operator_problems
 from manifests.stack import seconds, shutdown_problems, stack_problems, timeout_problems
 from manifests.trigger import trigger_problems
 
@@ -28,27 +25,6 @@ from rollcall.core.settings import Settings
 from rollcall.function.shutdown import LINGER_S
 
 Change = Callable[[dict[str, Any]], object]
-
-
-CEPH = load(REPOSITORY / "ceph")
-
-
-@pytest.fixture
-def documents() -> list[Document]:
-    """The resources of an installation with one trigger."""
-    return copy.deepcopy(CEPH + build(ONE))
-
-
-@pytest.fixture
-def shared() -> list[Document]:
-    """The resources of an installation with many triggers on PostgreSQL, and monitoring."""
-    return copy.deepcopy(CEPH + build(MANY, DATABASE, MONITORING))
-
-
-@pytest.fixture
-def both(documents: list[Document], shared: list[Document]) -> list[list[Document]]:
-    """Both installations. A kind that only one of them has is changed in that one."""
-    return [documents, shared]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +72,7 @@ def test_core_schemas_refuse_a_mistake(
     assert chosen
     for document in chosen:
         assert not list(core_problems(document))
-        if _ours(document):
+        if is_ours(document):
             change(document.body)
             assert list(core_problems(document))
 
@@ -183,10 +159,10 @@ def test_names_that_disagree_are_found(
     found = 0
     for documents in both:
         assert not list(check(Manifests(documents)))
-        chosen = [each for each in documents if each.kind == kind and _ours(each)]
+        chosen = [each for each in documents if each.kind == kind and is_ours(each)]
         # Only the first claim, which has the notification, but all documents of other kinds.
         for document in chosen[:1] if kind == "ObjectBucketClaim" else chosen:
-            _set(document.body, change)
+            change_body(document.body, change)
         if chosen:
             assert list(check(Manifests(documents)))
             found += 1
@@ -215,7 +191,7 @@ def test_wrong_lifecycle_rules_are_found(
 ) -> None:
     assert not list(names.lifecycle_problems(Manifests(documents), lifecycle_rules()))
     (claim,) = (each for each in documents if (each.kind, each.name) == ("ObjectBucketClaim", name))
-    _set(claim.body, change)
+    change_body(claim.body, change)
     assert list(names.lifecycle_problems(Manifests(documents), lifecycle_rules()))
 
 
@@ -242,7 +218,7 @@ def test_a_wrong_setting_of_the_operator_is_found(setting: str, documents: list[
 @pytest.mark.parametrize("image", ["quay.io/ceph/ceph:v20", "quay.io/ceph/ceph:v20.2.3"])
 def test_another_version_of_ceph_is_found(image: str, documents: list[Document]) -> None:
     cluster = next(each for each in documents if each.kind == "CephCluster")
-    _set(cluster.body, {"spec.cephVersion.image": image})
+    change_body(cluster.body, {"spec.cephVersion.image": image})
     assert list(names.image_problems(Manifests(documents)))
 
 
@@ -258,8 +234,8 @@ def test_another_version_of_ceph_is_found(image: str, documents: list[Document])
 def test_a_wrong_deployment_of_the_trigger_is_found(
     change: dict[str, Any], documents: list[Document]
 ) -> None:
-    (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
-    _set(trigger.body, change)
+    (trigger,) = (each for each in documents if each.kind == "Deployment" and is_ours(each))
+    change_body(trigger.body, change)
     assert list(trigger_problems(Manifests(documents), trigger))
 
 
@@ -279,165 +255,18 @@ def test_a_wrong_environment_of_the_trigger_is_found(
     name: str, change: dict[str, str], both: list[list[Document]]
 ) -> None:
     for documents in both:
-        (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
+        (trigger,) = (each for each in documents if each.kind == "Deployment" and is_ours(each))
         assert not list(trigger_problems(Manifests(documents), trigger))
         (container,) = trigger.spec["template"]["spec"]["containers"]
         next(item for item in container["env"] if item["name"] == name).update(change)
         assert list(trigger_problems(Manifests(documents), trigger))
 
 
-SPREAD = "spec.template.spec.topologySpreadConstraints"
-CONTAINER = "spec.template.spec.containers.0"
-
-
-@pytest.mark.parametrize(
-    ("kind", "change"),
-    [
-        ("Deployment", {"spec.replicas": 1}),
-        ("Deployment", {"spec.strategy": {"type": "Recreate"}}),
-        ("Deployment", {"spec.strategy.rollingUpdate.maxUnavailable": 1}),
-        ("Deployment", {"spec.strategy.rollingUpdate.maxSurge": 0}),
-        ("Deployment", {SPREAD: []}),
-        ("Deployment", {f"{SPREAD}.0.whenUnsatisfiable": "ScheduleAnyway"}),
-        ("Deployment", {f"{SPREAD}.0.maxSkew": 3}),
-        ("Deployment", {f"{SPREAD}.1.topologyKey": "kubernetes.io/arch"}),
-        ("Deployment", {f"{SPREAD}.1.labelSelector.matchLabels": {"app": "trigger"}}),
-        ("Deployment", {f"{CONTAINER}.lifecycle": {}}),
-        ("Deployment", {f"{CONTAINER}.lifecycle.preStop.sleep.seconds": 20}),
-        ("Deployment", {"spec.template.spec.volumes.0.persistentVolumeClaim": {"claimName": "a"}}),
-        ("Deployment", {f"{CONTAINER}.env.0": {"name": "DATABASE_URL", "value": "postgresql://h"}}),
-        ("Deployment", {f"{CONTAINER}.env.1.value": "prefer"}),
-        ("PodDisruptionBudget", {"spec.maxUnavailable": 3}),
-        ("PodDisruptionBudget", {"spec.selector.matchLabels": {"app": "trigger"}}),
-        ("PodDisruptionBudget", {"metadata.namespace": "default"}),
-    ],
-)
-def test_a_single_point_of_failure_is_found(
-    kind: str, change: dict[str, Any], shared: list[Document]
-) -> None:
-    (trigger,) = (each for each in shared if each.kind == "Deployment" and _ours(each))
-    assert not list(trigger_problems(Manifests(shared), trigger))
-    (changed,) = (each for each in shared if each.kind == kind and _ours(each))
-    _set(changed.body, change)
-    assert list(trigger_problems(Manifests(shared), trigger))
-
-
-@pytest.mark.parametrize(
-    ("check", "kind", "name", "change"),
-    [
-        (names.deployment_problems, "Cluster", "", {"metadata.name": "database"}),
-        (names.deployment_problems, "Cluster", "", {"metadata.namespace": "default"}),
-        (
-            names.deployment_problems,
-            "Deployment",
-            "rollcall-trigger",
-            {f"{CONTAINER}.env.0.valueFrom.secretKeyRef.key": "url"},
-        ),
-        (policies.policy_problems, "Cluster", "", {"metadata.name": "database"}),
-        (
-            policies.policy_problems,
-            "NetworkPolicy",
-            "rollcall-database",
-            {"spec.ingress.0.from.0": {}},
-        ),
-        (policies.policy_problems, "NetworkPolicy", "rollcall-database", {"spec.ingress": []}),
-        (
-            policies.policy_problems,
-            "NetworkPolicy",
-            "rollcall-database",
-            {"spec.ingress.1.ports": [{"port": 5432}]},
-        ),
-        (
-            policies.policy_problems,
-            "NetworkPolicy",
-            "rollcall-database",
-            {"spec.ingress.0.ports.0.port": 5433},
-        ),
-        (
-            policies.policy_problems,
-            "NetworkPolicy",
-            "rollcall-database",
-            {"spec.podSelector.matchLabels": {"cnpg.io/cluster": "other"}},
-        ),
-        (
-            policies.egress_problems,
-            "NetworkPolicy",
-            "rollcall-trigger-database",
-            {"spec.egress": []},
-        ),
-        (
-            policies.egress_problems,
-            "NetworkPolicy",
-            "rollcall-trigger-database",
-            {"spec.egress.0.to": [{}]},
-        ),
-        (
-            policies.egress_problems,
-            "NetworkPolicy",
-            "rollcall-trigger-database",
-            {"spec.egress.0.ports.0.port": 6432},
-        ),
-        (
-            policies.egress_problems,
-            "NetworkPolicy",
-            "rollcall-trigger-database",
-            {"metadata.namespace": "default"},
-        ),
-        (
-            policies.egress_problems,
-            "NetworkPolicy",
-            "rollcall-trigger-database",
-            {"spec.policyTypes": ["Ingress"]},
-        ),
-    ],
-)
-def test_a_database_that_cannot_be_reached_is_found(
-    check: names.Check, kind: str, name: str, change: dict[str, Any], shared: list[Document]
-) -> None:
-    assert not list(check(Manifests(shared)))
-    (changed,) = (each for each in shared if each.kind == kind and name in ("", each.name))
-    _set(changed.body, change)
-    assert list(check(Manifests(shared)))
-
-
-SYNCHRONOUS = "spec.postgresql.synchronous"
-
-
-@pytest.mark.parametrize(
-    ("kind", "change"),
-    [
-        ("Cluster", {f"{SYNCHRONOUS}.dataDurability": "preferred"}),
-        ("Cluster", {f"{SYNCHRONOUS}.dataDurability": "always"}),
-        ("Cluster", {f"{SYNCHRONOUS}.failoverQuorum": False}),
-        ("Cluster", {f"{SYNCHRONOUS}.number": 2}),
-        ("Cluster", {f"{SYNCHRONOUS}.standbys": 1}),
-        ("Cluster", {"spec.minSyncReplicas": 1}),
-        ("Cluster", {"spec.instances": "3"}),
-        ("Cluster", {"spec.affinity.podAntiAffinityType": "preferred"}),
-        ("Cluster", {"apiVersion": "postgresql.cnpg.io/v2"}),
-        ("ServiceMonitor", {"spec.endpoints.0.scheme ": "http"}),
-        ("ServiceMonitor", {"spec.endpoints.0.interval": 30}),
-        ("ServiceMonitor", {"spec.endpoints": []}),
-        ("PrometheusRule", {"spec.groups.0.rules.0.summary": "x"}),
-        ("PrometheusRule", {"spec.groups.0.rules.0.for": "5 minutes"}),
-        ("PrometheusRule", {"spec.groups.0.rules.0": {"expr": "up"}}),
-        ("PrometheusRule", {"spec.groups.0.rules.0.annotations": {"summary": 1}}),
-    ],
-)
-def test_a_wrong_resource_of_an_operator_is_found(
-    kind: str, change: dict[str, Any], shared: list[Document]
-) -> None:
-    (document,) = (each for each in shared if each.kind == kind)
-    assert not list(operator_problems(document))
-    _set(document.body, change)
-    assert list(operator_problems(document))
-
-
 def test_a_policy_that_blocks_the_gateway_in_the_settings_is_found(
     both: list[list[Document]],
 ) -> None:
     for documents in both:
-        (trigger,) = (each for each in documents if each.kind == "Deployment" and _ours(each))
+        (trigger,) = (each for each in documents if each.kind == "Deployment" and is_ours(each))
         (container,) = trigger.spec["template"]["spec"]["containers"]
         gateway = next(item for item in container["env"] if item["name"] == "OPENFAAS_GATEWAY")
         for address in ("http://gateway.faas.svc.cluster.local:8080", "http://gateway.openfaas:80"):
@@ -470,7 +299,7 @@ def _stack() -> dict[str, Any]:
 )
 def test_a_wrong_stack_file_is_found(change: dict[str, Any]) -> None:
     document = _stack()
-    _set(document, change)
+    change_body(document, change)
     assert list(stack_problems(document))
 
 
@@ -498,26 +327,3 @@ def test_durations_are_parsed_into_seconds() -> None:
     assert [seconds(text) for text in ("300s", "5m10s", "1.5h", "20ms")] == [300, 310, 5400, 0.02]
     with pytest.raises(ValueError, match="not a duration"):
         seconds("300")
-
-
-def _ours(document: Document) -> bool:
-    return document.name not in (
-        "rook-ceph-tools",
-        "rook-ceph-rgw-my-store-external",
-        # These have tests of their own.
-        "rollcall-trigger-database",
-        "rollcall-database",
-    )
-
-
-def _set(body: Any, change: dict[str, Any]) -> None:
-    for path, value in change.items():
-        *parents, last = (int(part) if part.isdecimal() else part for part in _parts(path))
-        target = body
-        for part in parents:
-            target = target[part]
-        target[last] = value
-
-
-def _parts(path: str) -> Iterator[str]:
-    return iter(path.split("."))
