@@ -85,9 +85,10 @@ def test_the_trigger_starts_with_only_these_packages(
         for path in asked_paths():
             assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
         # People run commands in a pod of the trigger.
-        command = [*python, "-m", "rollcall", "replay"]
-        done = subprocess.run(command, cwd=app, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        for name in ("status", "replay"):
+            command = [*python, "-m", "rollcall", name]
+            done = subprocess.run(command, cwd=app, env=environment, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
