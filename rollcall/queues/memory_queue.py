@@ -203,7 +203,7 @@ class MemoryQueue:
             found = [
                 item
                 for item in self._items_of(info.bucket, info.key)
-                if item.work.state == "dead" and item.work.etag == info.etag
+                if item.work.state == "dead" and item.work.etag == indexable(info.etag)
             ]
             for item in found:
                 self._change(item, state="done", code="result_found", message="")
@@ -224,7 +224,7 @@ class MemoryQueue:
             old = [item for item in self._items_in(state) if item.work.changed_s < before_s]
             for item in old:
                 del self._items[item.work.id]
-                self._identities.discard(item.work.identity)
+                self._identities.discard(indexable(item.work.identity))
             self._found = [each for each in self._found if each.found_s >= before_s]
             self._bad_events = [bad for bad in self._bad_events if bad.received_s >= before_s]
             return len(old)
@@ -286,7 +286,7 @@ class MemoryQueue:
         return {work.key for work in works if work.bucket == bucket and work.state in states}
 
     def _add_event(self, event: NewWork) -> bool:
-        if event.identity in self._identities or self._was_reconciled(event):
+        if indexable(event.identity) in self._identities or self._was_reconciled(event):
             return False
         self._insert(event)
         return True
@@ -329,7 +329,7 @@ class MemoryQueue:
         if in_line:
             self._line_up(item)
         self._items[work.id] = item
-        self._identities.add(work.identity)
+        self._identities.add(indexable(work.identity))
         return item
 
     def _claimed_item(self, work: Work) -> _Item | None:

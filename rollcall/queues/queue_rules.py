@@ -109,7 +109,9 @@ def is_of_upload(dead_etag: str, dead_received_s: float, info: ObjectInfo) -> bo
 
     A dead letter without an etag stands for all uploads before it was received, and for none after.
     """
-    return dead_etag == info.etag or (dead_etag == "" and dead_received_s >= info.modified_s)
+    if dead_etag == "":
+        return info.etag == "" or dead_received_s >= info.modified_s
+    return dead_etag == indexable(info.etag)
 
 
 def upload_time_s(event_time: str) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +17,10 @@ import pytest
 from support.databases import open_file
 from support.work_queues import HOUR_S, LEASE_S, T0, Clock, claim, claimed, listed, states, video
 
-from rollcall.core.errors import InboxUnavailable
+from rollcall.core.errors import BadEvent, InboxUnavailable
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.types import VideoRef
-from rollcall.core.work import WORK_STATES, Work
+from rollcall.core.work import WORK_STATES, Notice, Work
 from rollcall.database.database import Database
 from rollcall.queues import memory_queue, sql_queue
 from rollcall.queues.memory_queue import MemoryQueue
@@ -458,6 +459,139 @@ class TestWorkQueue:
         clock.now_s += KEEP_DONE_S + 1
         queue.prune()
         assert queue.add([video()]) == 1
+
+    # --- batches
+
+    def test_a_batch_is_claimed_in_the_order_of_single_claims(
+        self, queue: WorkQueue, clock: Clock
+    ) -> None:
+        queue.add(
+            [video(f"{prefix}/{n}.mp4", f"{prefix}{n}") for n in range(4) for prefix in "abc"]
+        )
+        works = queue.claim(7, LEASE_S)
+        assert [work.key[:3] for work in works] == ["a/0", "b/0", "c/0", "a/1", "b/1", "c/1", "a/2"]
+        assert {(work.state, work.attempts) for work in works} == {("running", 1)}
+        assert len(queue.claim(100, LEASE_S)) == 5
+        assert queue.claim(100, LEASE_S) == []
+
+    def test_a_batch_has_one_work_of_each_object(self, queue: WorkQueue) -> None:
+        queue.add([video(event_id=str(n)) for n in range(3)] + [video("b.mp4", "9")])
+        assert [work.key for work in queue.claim(9, LEASE_S)] == ["a.mp4", "b.mp4"]
+
+    def test_changes_of_many_threads_are_all_stored(self, queue: WorkQueue) -> None:
+        with ThreadPoolExecutor(16) as pool:
+            new = list(
+                pool.map(lambda n: queue.add([video(f"{n % 50}.mp4", str(n // 2))]), range(200))
+            )
+        assert sum(new) == 100
+        works = queue.claim(100, LEASE_S)
+        ends = [
+            lambda work: queue.finish(work, "recognised"),
+            lambda work: queue.bury(work, "gone", "gone"),
+            lambda work: queue.retry(work, 0, "down", "down"),
+        ]
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(lambda work: ends[work.id % 3](work), works))
+        counts = queue.counts()
+        assert counts["running"] == 0
+        assert counts["done"] == sum(work.id % 3 == 0 for work in works)
+        assert counts["dead"] == sum(work.id % 3 == 1 for work in works)
+        assert counts["queued"] == 100 - counts["done"] - counts["dead"]
+
+    # --- counts and history
+
+    def test_codes_count_what_ended(self, queue: WorkQueue) -> None:
+        queue.add([video(f"{n}.mp4", str(n)) for n in range(4)])
+        works = queue.claim(4, LEASE_S)
+        queue.finish(works[0], "recognised")
+        queue.finish(works[1], "recognised")
+        queue.bury(works[2], "gone", "")
+        queue.retry(works[3], 0, "down", "")
+        assert dict(queue.codes()) == {("done", "recognised"): 2, ("dead", "gone"): 1}
+        queue.replay()
+        assert dict(queue.codes()) == {("done", "recognised"): 2}
+        queue.prune(-1.0)
+        assert dict(queue.codes()) == {}
+
+    def test_the_age_of_the_oldest_waiting_work(self, queue: WorkQueue, clock: Clock) -> None:
+        assert queue.oldest_waiting_s() == 0
+        queue.add([video("a.mp4", "1")])
+        clock.now_s += 5
+        queue.add([video("b.mp4", "2")])
+        clock.now_s += 5
+        assert queue.oldest_waiting_s() == 10
+        assert claimed(queue).key == "a.mp4"
+        assert queue.oldest_waiting_s() == 5
+
+    def test_the_history_of_a_video_has_all_its_work(self, queue: WorkQueue) -> None:
+        queue.add([video(event_id=str(n)) for n in range(3)] + [video("b.mp4", "9")])
+        queue.finish(claimed(queue), "recognised")
+        assert [work.id for work in queue.history("videos", "a.mp4")] == [3, 2, 1]
+        assert [work.state for work in queue.history("videos", "a.mp4", 1)] == ["queued"]
+        assert queue.history("others", "a.mp4") == []
+
+    def test_finished_videos_can_be_recognised_again(self, queue: WorkQueue) -> None:
+        queue.add([video("a.mp4", "1"), video("b.mp4", "2"), video("c.mp4", "3")])
+        queue.finish(claimed(queue), "recognised")
+        queue.bury(claimed(queue), "gone", "")
+        assert queue.rerun("videos", ["b.mp4", "a.mp4", "a.mp4", "c.mp4", "x"]) == [
+            "b.mp4",
+            "a.mp4",
+        ]
+        assert states(queue) == {"queued": 3, "done": 1, "dead": 1}
+        claimed(queue)
+        works = queue.claim(2, LEASE_S)
+        assert [(work.key, work.origin, work.attempts) for work in works] == [
+            ("b.mp4", "rerun", 1),
+            ("a.mp4", "rerun", 1),
+        ]
+        assert (works[1].version_id, works[1].etag, works[1].uploaded_s) == ("v1", "e1", T0)
+
+    def test_the_trace_and_the_time_of_the_upload_are_kept(self, queue: WorkQueue) -> None:
+        queue.add([replace(video(), traceparent="00-1-2-01")])
+        work = claimed(queue)
+        assert (work.traceparent, work.uploaded_s) == ("00-1-2-01", T0)
+        queue.finish(work, "recognised")
+        assert queue.latest(1)[0].traceparent == "00-1-2-01"
+
+    def test_a_notice_is_stored_once_with_the_end_of_its_work(self, queue: WorkQueue) -> None:
+        queue.add([video()])
+        work = claimed(queue)
+        queue.finish(work, "recognised", Notice("m1", "body"))
+        queue.bury(work, "gone", "", Notice("m2", "late"))
+        assert [notice.message_id for notice in queue.outbox.claim(9, LEASE_S)] == ["m1"]
+
+    # --- texts that PostgreSQL cannot store
+
+    @pytest.mark.parametrize("odd", ["\x00", "\ud800", "a\udfffb\x00"])
+    def test_odd_texts_are_replaced_where_they_decide_nothing(
+        self, queue: WorkQueue, odd: str
+    ) -> None:
+        event = replace(video(event_id=odd), etag=odd, version_id=odd, traceparent=odd)
+        assert [queue.add([event]), queue.add([event])] == [1, 0]
+        queue.retry(claimed(queue), 0, odd, odd)
+        queue.bury(claimed(queue), odd, odd)
+        queue.add_bad_event(b"\x00", odd)
+        shown = [*queue.latest(1), *queue.bad_events(1)]
+        assert len(shown) == 2
+        assert not any(odd in str(each) for each in shown)
+
+    @pytest.mark.parametrize("key", ["a\x00.mp4", "a\ud800.mp4"])
+    def test_a_key_that_cannot_be_stored_is_refused(self, queue: WorkQueue, key: str) -> None:
+        with pytest.raises(BadEvent, match="NUL"):
+            queue.add([video("good.mp4"), video(key, "2")])
+        assert not queue.add_missing(listed(key))
+        assert states(queue) == {}
+
+    def test_long_texts_are_stored(self, queue: WorkQueue) -> None:
+        """PostgreSQL cannot index more than 2704 bytes."""
+        noise = "".join(map(chr, Random(1).sample(range(0x4E00, 0x9000), 1024)))
+        event = VideoRef("videos", noise[:340] + ".mp4", etag=noise, sequencer=noise)
+        assert [queue.add([event]), queue.add([event])] == [1, 0]
+        queue.bury(claimed(queue), "gone", noise)
+        assert not queue.add_missing(listed(event.key, noise))
+        assert queue.result_found(listed(event.key, noise)) == 1
+        assert queue.add_missing(listed(event.key, noise))
 
 
 OPERATIONS = ("add", "add", "missing", "claim", "claim", "end", "requeue", "replay", "result")
