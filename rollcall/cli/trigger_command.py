@@ -96,7 +96,7 @@ def serve(
     error.
     """
     tracer = tracer_for("rollcall-trigger")
-    trigger = build_trigger(chosen, queue, database=database, tracer=tracer)
+    trigger = build_trigger(chosen, queue, database, tracer=tracer)
     server = _listen(chosen, trigger)
     errors: list[Exception] = []
 

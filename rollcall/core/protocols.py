@@ -17,12 +17,14 @@ both, contract tests run against both (`tests/functional/test_seams.py`,
 | StudentStore | `stores.dynamodb`; `stores.memory` | pipeline, forgetting |
 | WorkQueue | `queues.sql_queue`: SQLite, PostgreSQL; `queues.memory_queue` | trigger, commands |
 | Outbox | `queues.sql_outbox`; `queues.memory_outbox` | trigger, commands |
+| Listings, ListingScan | `queues.sql_listings` | reconciler |
 
 A Protocol that only one module needs is defined in that module.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -36,6 +38,7 @@ from rollcall.core.types import (
     DetectedFace,
     Encodings,
     Frame,
+    ListedVideo,
     ObjectInfo,
     Pixels,
     Student,
@@ -345,11 +348,12 @@ class WorkQueue(Protocol):
         """
         ...
 
-    def add_missing(self, info: ObjectInfo) -> bool:
+    def add_missing(self, info: ObjectInfo, results_s: float = math.inf) -> bool:
         """Queue a video that was found without a result. Return whether anything was changed.
 
-        Nothing is changed if the object has queued or running work, or a dead letter of this
-        upload. An upload that is found too often becomes a dead letter.
+        Nothing is changed if the object has queued or running work, a dead letter of this upload,
+        or work that was done at `results_s` or later, when the results had been listed already.
+        An upload that is found too often becomes a dead letter.
         """
         ...
 
@@ -432,12 +436,12 @@ class WorkQueue(Protocol):
         """The last bad events, newest first."""
         ...
 
-    def unsettled(self, bucket: str) -> set[str]:
-        """Keys of the bucket that have queued or running work."""
+    def unsettled(self, bucket: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have queued or running work."""
         ...
 
-    def dead(self, bucket: str) -> set[str]:
-        """Keys of the bucket that have a dead letter."""
+    def dead(self, bucket: str, after: str, limit: int) -> list[str]:
+        """The first `limit` keys after `after` that have a dead letter, sorted."""
         ...
 
     def prune(self, keep_s: float = ..., state: str = "done") -> int:
@@ -519,4 +523,67 @@ class Outbox(Protocol):
 
     def prune(self) -> int:
         """Delete messages that were written or given up long ago, and return their number."""
+        ...
+
+
+class Listings(Protocol):
+    """The listings of both buckets, kept between the scans of the reconciler.
+
+    They hold millions of objects, so they are read and written in pages.
+    """
+
+    shared: bool
+    """Whether several triggers may use these listings at once."""
+
+    def scan(
+        self, input_bucket: str, output_bucket: str, before_page: Callable[[], None]
+    ) -> AbstractContextManager[ListingScan | None]:
+        """Update the listings during the `with` block; None while another process does so.
+
+        `before_page` is called before each page. It may raise an exception to end the scan. A scan
+        that ends early leaves listings that the next scan corrects. Raises InboxUnavailable, also
+        from every method of the scan, and once another process could have begun a scan.
+        """
+        ...
+
+
+class ListingScan(Protocol):
+    """One scan. Its methods are called in the order in which they are listed, by one thread."""
+
+    def now_s(self) -> float:
+        """The time of the clock by which the work queue records when work ended."""
+        ...
+
+    def last_success_s(self) -> float:
+        """When a scan of this input bucket last succeeded; 0 if none did."""
+        ...
+
+    def store_videos(self, videos: Iterable[ListedVideo]) -> None:
+        """Replace the listing of the input bucket. The videos are sorted by key.
+
+        Raises StoreMisconfigured if they are not sorted.
+        """
+        ...
+
+    def store_results(self, results: Iterable[ObjectInfo]) -> None:
+        """Replace the listing of the output bucket, sorted by key; raises as `store_videos` does.
+
+        A source is forgotten if the etag or the time of its result has changed.
+        """
+        ...
+
+    def unmatched(self) -> Iterator[list[ListedVideo]]:
+        """The videos for which no stored source is their etag, in pages, sorted by key."""
+        ...
+
+    def store_sources(self, sources: Mapping[str, str]) -> None:
+        """Remember, by key of a result, the etag of the video that it was made from."""
+        ...
+
+    def matched(self, keys: Sequence[str]) -> list[ObjectInfo]:
+        """Of the videos with these keys, those whose result has their etag as its source."""
+        ...
+
+    def succeed(self) -> float:
+        """Record that this scan has reached its end, and return the time."""
         ...

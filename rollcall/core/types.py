@@ -77,6 +77,16 @@ class ObjectInfo:
     """Unix time of the last change, in seconds; 0 if unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedVideo:
+    """A video of the input bucket, as the reconciler listed it."""
+
+    info: ObjectInfo
+    result_key: str
+    has_result: bool = False
+    """Whether the output bucket had an object with this key, whichever video it was made from."""
+
+
 class Box(NamedTuple):
     """A rectangle, in pixels from the picture's upper left corner.
 

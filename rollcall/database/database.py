@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -134,6 +134,29 @@ class Database:
         lock = self._writer if self.path is None and not self.shared else nullcontext()
         with lock, self._errors(), self.engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def session(self) -> Iterator[Callable[[], AbstractContextManager[Connection]]]:
+        """Connect outside the pool, for a lock that ends with its connection.
+
+        Yields a function that opens transactions on this connection. They raise InboxUnavailable
+        once the connection is broken.
+        """
+        with self._errors():
+            connection = self.engine.connect()
+        connection.detach()
+
+        @contextmanager
+        def transaction() -> Iterator[Connection]:
+            if connection.invalidated:  # SQLAlchemy would connect again, without the lock
+                raise InboxUnavailable(f"the connection to the database {self.name} is broken")
+            with self._errors(), connection.begin():
+                yield connection
+
+        try:
+            yield transaction
+        finally:
+            connection.close()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -140,7 +140,7 @@ Index(
     finished.c.id,
     sqlite_where=text("state='dead'"),
 )
-Index("finished_object", finished.c.bucket, finished.c.key)
+Index("finished_object", finished.c.bucket, finished.c.key, finished.c.changed_s)
 
 found_upload = Table(
     "found_upload",
@@ -197,11 +197,9 @@ listed_video = Table(
     _text("etag"),
     _number("size_bytes"),
     _time("modified_s"),
-    _number("scan"),
+    sqlite_with_rowid=False,
 )
-"""The videos of the input bucket as the reconciler last listed them; `scan` numbers its scans."""
-
-Index("listed_video_result", listed_video.c.result_key)
+"""The videos of the input bucket, as the reconciler last listed them."""
 
 listed_result = Table(
     "listed_result",
@@ -211,10 +209,18 @@ listed_result = Table(
     _text("etag"),
     _time("modified_s"),
     Column("source_etag", Text),
-    _number("scan"),
+    sqlite_with_rowid=False,
 )
-"""The objects of the output bucket as the reconciler last listed them. `source_etag` is the etag of
-the video that a result was made from; NULL if it has not been read since the result changed."""
+"""The objects of the output bucket, as the reconciler last listed them. `source_etag` is the etag
+of the video that a result was made from; NULL if it has not been read since the result changed."""
+
+reconciled = Table(
+    "reconciled",
+    metadata,
+    Column("bucket", _KEY, primary_key=True),
+    _time("finished_s"),
+)
+"""When the reconciler last scanned an input bucket to the end."""
 
 notice = Table(
     "notice",

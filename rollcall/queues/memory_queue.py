@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -120,13 +121,15 @@ class MemoryQueue:
             )
             self._bad_events = [*self._bad_events, record][-KEEP_BAD_EVENTS:]
 
-    def add_missing(self, info: ObjectInfo) -> bool:
+    def add_missing(self, info: ObjectInfo, results_s: float = math.inf) -> bool:
         if not (is_storable(info.bucket) and is_storable(info.key)):
             return False
         with self._access():
             for item in self._items_of(info.bucket, info.key):
                 work = item.work
                 if work.state in ("queued", "running"):
+                    return False
+                if work.state == "done" and work.changed_s >= results_s:
                     return False
                 if work.state == "dead" and is_of_upload(work.etag, work.received_s, info):
                     return False
@@ -261,11 +264,11 @@ class MemoryQueue:
         with self._access():
             return self._bad_events[::-1][:limit]
 
-    def unsettled(self, bucket: str) -> set[str]:
-        return self._keys(bucket, "queued", "running")
+    def unsettled(self, bucket: str, keys: Sequence[str]) -> set[str]:
+        return self._keys(bucket, "queued", "running") & set(keys)
 
-    def dead(self, bucket: str) -> set[str]:
-        return self._keys(bucket, "dead")
+    def dead(self, bucket: str, after: str, limit: int) -> list[str]:
+        return sorted(key for key in self._keys(bucket, "dead") if key > after)[:limit]
 
     @contextmanager
     def _access(self) -> Iterator[None]:

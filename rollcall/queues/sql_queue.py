@@ -86,13 +86,15 @@ class SqlQueue:
 
         self._change(change)
 
-    def add_missing(self, info: ObjectInfo) -> bool:
+    def add_missing(self, info: ObjectInfo, results_s: float = math.inf) -> bool:
         if not (is_storable(info.bucket) and is_storable(info.key)):
             return False  # no call could name such an object
         new = work_for_object(info)
 
         def change(connection: Connection, now_s: float, changes: Changes) -> bool:
-            return sql_upkeep.add_missing(connection, self._sql, now_s, info, new, changes)
+            return sql_upkeep.add_missing(
+                connection, self._sql, now_s, info, results_s, new, changes
+            )
 
         return self._change(change)
 
@@ -218,13 +220,13 @@ class SqlQueue:
                 BadEventRecord(id_, at_s, reason, bytes(body)) for id_, at_s, reason, body in found
             ]
 
-    def unsettled(self, bucket: str) -> set[str]:
+    def unsettled(self, bucket: str, keys: Sequence[str]) -> set[str]:
         with self._database.reading() as connection:
-            return sql_views.unsettled(connection, bucket)
+            return sql_views.unsettled(connection, bucket, keys)
 
-    def dead(self, bucket: str) -> set[str]:
+    def dead(self, bucket: str, after: str, limit: int) -> list[str]:
         with self._database.reading() as connection:
-            return sql_views.dead(connection, bucket)
+            return sql_views.dead(connection, bucket, after, limit)
 
     # --- transactions
 

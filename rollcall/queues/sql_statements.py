@@ -217,6 +217,8 @@ class Statements:
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM work WHERE bucket=:bucket AND key=:key)"
             f" OR EXISTS (SELECT 1 {dead} etag=:etag)"
             f" OR EXISTS (SELECT 1 {dead} etag='' AND received_s >= :modified_s)"
+            f" OR EXISTS (SELECT 1 FROM finished {self._by('finished_object')} WHERE"
+            " bucket=:bucket AND key=:key AND state='done' AND changed_s >= :results_s)"
         )
         self.dead_of_upload = text(f"SELECT id, code {dead} etag=:etag ORDER BY id")
 

@@ -67,13 +67,14 @@ def add_missing(
     sql: Statements,
     now_s: float,
     info: ObjectInfo,
+    results_s: float,
     new: NewWork,
     changes: Changes,
 ) -> bool:
     """Queue a listed object without a result; see `WorkQueue.add_missing`."""
     upload = {"bucket": info.bucket, "key": info.key, "etag": indexable(info.etag)}
     values = {**upload, "modified_s": info.modified_s, "now_s": now_s}
-    if connection.execute(sql.settled, values).first():
+    if connection.execute(sql.settled, {**values, "results_s": results_s}).first():
         return False
     connection.execute(_FOUND, values)
     limits = {"after_s": now_s - FOUND_PERIOD_S, "limit": MAX_FOUND + 1}

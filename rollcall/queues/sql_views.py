@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, text
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, Text, bindparam, text
 
 from rollcall.core.work import WORK_STATES, Work
 from rollcall.queues.sql_statements import FIELDS
@@ -79,8 +81,13 @@ def history(connection: Connection, bucket: str, key: str, limit: int) -> list[W
 
 
 _ALL_DEAD = text("SELECT id FROM finished WHERE state='dead' ORDER BY id")
-_UNSETTLED = text("SELECT key FROM work WHERE bucket=:bucket")
-_DEAD_KEYS = text("SELECT key FROM finished WHERE state='dead' AND bucket=:bucket")
+_UNSETTLED = text("SELECT key FROM work WHERE bucket=:bucket AND key IN :keys").bindparams(
+    bindparam("keys", expanding=True, type_=Text)
+)
+_DEAD_KEYS = text(
+    "SELECT DISTINCT key FROM finished WHERE state='dead' AND bucket=:bucket AND key > :after"
+    " ORDER BY key LIMIT :limit"
+)
 
 
 def dead_ids(connection: Connection) -> list[int]:
@@ -88,11 +95,12 @@ def dead_ids(connection: Connection) -> list[int]:
     return list(connection.execute(_ALL_DEAD).scalars())
 
 
-def unsettled(connection: Connection, bucket: str) -> set[str]:
-    """Keys of the bucket that have queued or running work."""
-    return set(connection.execute(_UNSETTLED, {"bucket": bucket}).scalars())
+def unsettled(connection: Connection, bucket: str, keys: Sequence[str]) -> set[str]:
+    """Those of the keys that have queued or running work."""
+    return set(connection.execute(_UNSETTLED, {"bucket": bucket, "keys": keys}).scalars())
 
 
-def dead(connection: Connection, bucket: str) -> set[str]:
-    """Keys of the bucket that have a dead letter."""
-    return set(connection.execute(_DEAD_KEYS, {"bucket": bucket}).scalars())
+def dead(connection: Connection, bucket: str, after: str, limit: int) -> list[str]:
+    """The first keys after `after` that have a dead letter, sorted."""
+    values = {"bucket": bucket, "after": after, "limit": limit}
+    return list(connection.execute(_DEAD_KEYS, values).scalars())

@@ -4,18 +4,41 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
-from rollcall.core.protocols import ObjectStore, WorkQueue
-from rollcall.core.types import ObjectInfo
+from rollcall.core.protocols import Listings, ListingScan, ObjectStore, WorkQueue
+from rollcall.core.types import ListedVideo, ObjectInfo
+from rollcall.queues.queue_rules import is_storable
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
 SHOWN_KEYS = 3
 """Keys of skipped objects in a log line."""
+
+REQUESTS_AT_ONCE = 8
+"""Requests for single objects that a scan sends at the same time.
+
+One after the other, a million results would take hours, because each request waits for the store.
+More than eight would not help: boto3 needs about a millisecond of processor time for a request, so
+at a store that answers within 8 ms, eight requests already keep one core busy. They also fit into
+botocore's pool of ten connections.
+"""
+
+DEAD_PAGE = 1000
+"""Keys of dead letters that are compared at a time."""
+
+RECENT = 0.9
+"""If another trigger's scan ended less than this part of the pause between scans ago, a scan would
+find nothing new. It is less than 1 so that a trigger does not skip a scan because of its own last
+one."""
 
 
 class _Halted(Exception):
@@ -23,29 +46,38 @@ class _Halted(Exception):
 
 
 class Reconciler:
-    """Compares the input bucket with the output bucket, and queues videos without a result."""
+    """Compares the input bucket with the output bucket, and queues videos without a result.
+
+    `on_missing` is called for each video that was queued, by several threads; `on_skipped` with the
+    number of objects that are not videos; `on_success` with the Unix time of the last complete
+    scan, which another trigger may have done. `every_s` is the pause between scans.
+    """
 
     def __init__(
         self,
         queue: WorkQueue,
+        listings: Listings,
         store: ObjectStore,
         input_bucket: str,
         output_bucket: str,
         on_missing: Callable[[], None],
         on_skipped: Callable[[int], None] = lambda count: None,
+        on_success: Callable[[float], None] = lambda at_s: None,
+        *,
+        every_s: float = 0.0,
     ) -> None:
         self._queue = queue
+        self._listings = listings
         self._store = store
         self._input = input_bucket
         self._output = output_bucket
         self._on_missing = on_missing
         self._on_skipped = on_skipped
+        self._on_success = on_success
+        self._every_s = every_s
         self._halted = False
         self._skipped: tuple[int, tuple[str, ...]] = (0, ())
         """Number and first keys of the objects that were not videos at the last scan."""
-        self._sources: dict[str, tuple[str, str]] = {}
-        """Result key -> (etag of the result, etag of its video). This saves a HEAD request for each
-        result that has not changed since the last scan."""
 
     def halt(self) -> None:
         """End a running scan before its next object. Safe in a signal handler."""
@@ -54,40 +86,49 @@ class Reconciler:
     def reconcile(self) -> None:
         """Scan both buckets once, until the end or until `halt`.
 
-        Raises TransientError if the store or the queue becomes unavailable. Videos that this scan
-        has queued by then stay queued.
+        If several triggers share the database, one of them scans at a time. Raises TransientError
+        if the store, the queue or the listings become unavailable. Videos that this scan has queued
+        by then stay queued.
         """
-        with suppress(_Halted):
-            self._scan()
+        buckets = self._input, self._output
+        with suppress(_Halted), self._listings.scan(*buckets, self._check_halted) as scan:
+            if scan and not self._was_done(scan):
+                self._scan(scan)
 
-    def _scan(self) -> None:
+    def _was_done(self, scan: ListingScan) -> bool:
+        """Whether another trigger has just scanned the buckets."""
+        if not self._listings.shared:
+            return False
+        last_s = scan.last_success_s()
+        if last_s:
+            self._on_success(last_s)
+        return scan.now_s() - last_s < RECENT * self._every_s
+
+    def _scan(self, scan: ListingScan) -> None:
         """Queue each video whose result is missing, or was made from an earlier upload.
 
         A dead letter whose result exists after all is marked as done.
         """
-        videos = self._list_videos()
-        # The order matters. Work that is settled before the results are listed has its result in
-        # that list, so a video that is finished during the scan is not queued again.
-        unsettled, dead = self._queue.unsettled(self._input), self._queue.dead(self._input)
-        results = {info.key: info.etag for info in self._list(self._output)}
-        self._drop_old_sources(results)
-        for info in videos:
-            self._check_halted()
-            key = _result_key(info)
-            if key is None or info.key in unsettled:
-                continue
-            done = key in results and self._is_from(key, results[key], info.etag)
-            if done is False:
-                self._queue_missing(info)
-            elif done and info.key in dead and self._queue.result_found(info):
-                log.info("%r was a dead letter, but its result exists; it is done now", info.key)
+        scan.store_videos(self._videos())
+        # The order matters. The function writes a result before its work is done. So work that was
+        # done before this time has its result in the listing that begins now. Work that is done
+        # later may lack its result there, and `add_missing` leaves its video to the next scan.
+        results_s = scan.now_s()
+        scan.store_results(self._list(self._output))
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE, "reconciler") as pool:
+            for page in scan.unmatched():
+                self._compare(scan, pool, page, results_s)
+        self._complete_dead_letters(scan)
+        self._on_success(scan.succeed())
 
-    def _list_videos(self) -> list[ObjectInfo]:
+    def _videos(self) -> Iterator[ListedVideo]:
         """The videos of the input bucket. Other objects are counted, and logged if they change."""
-        videos, count, first_keys = [], 0, []
+        count, first_keys = 0, []
         for info in self._list(self._input):
             if is_video_key(info.key):
-                videos.append(info)
+                key = _result_key(info)
+                if key is not None:
+                    yield ListedVideo(info, key)
             elif not info.key.endswith("/"):  # tools create such empty objects to show a folder
                 count += 1
                 first_keys += [info.key] if count <= SHOWN_KEYS else []
@@ -97,41 +138,77 @@ class Reconciler:
             log.info("skipped in %s: %d without a video extension (%s)", self._input, count, keys)
         self._skipped = skipped
         self._on_skipped(count)
-        return videos
 
     def _list(self, bucket: str) -> Iterator[ObjectInfo]:
         for info in self._store.list_objects(bucket):
             self._check_halted()
-            yield info
+            if is_storable(info.key):
+                yield info
+            else:
+                log.warning("ignored %r in %s: no event could contain such a key", info.key, bucket)
 
     def _check_halted(self) -> None:
         if self._halted:
             raise _Halted
 
-    def _queue_missing(self, info: ObjectInfo) -> None:
-        if self._is_current(info) and self._queue.add_missing(info):
-            log.info("queued %r: it has no result", info.key)
-            self._on_missing()
+    def _compare(
+        self,
+        scan: ListingScan,
+        pool: ThreadPoolExecutor,
+        page: list[ListedVideo],
+        results_s: float,
+    ) -> None:
+        """Read the sources of results that are not known, and queue the videos without a result."""
+        unsettled = self._queue.unsettled(self._input, [video.info.key for video in page])
+        page = [video for video in page if video.info.key not in unsettled]
+        sources = self._read_sources(scan, pool, [v.result_key for v in page if v.has_result])
+        missing = [
+            video.info
+            for video in page
+            if not video.has_result or sources[video.result_key] not in (None, video.info.etag)
+        ]
 
-    def _is_from(self, key: str, etag: str, video_etag: str) -> bool | None:
-        """Whether the result with this key and etag was made from this video.
+        def add(info: ObjectInfo) -> None:
+            self._queue_missing(info, results_s)
 
-        None if the store does not let us read the result's metadata.
+        for _ in self._at_once(pool, add, missing):
+            pass
+
+    def _read_sources(
+        self, scan: ListingScan, pool: ThreadPoolExecutor, keys: list[str]
+    ) -> dict[str, str | None]:
+        """The etag of the video that each result was made from.
+
+        Empty if the result does not name its video, or has been deleted; None if the store does not
+        let us read it.
         """
-        # Only a match saves the HEAD request. The metadata of a result may change while its etag
-        # does not, because two uploads may have results with the same bytes.
-        if self._sources.get(key) == (etag, video_etag):
-            return True
+        # A stored source that is another video's etag is read again, too. The metadata of a result
+        # may change while its etag does not, because two uploads may have results with the same
+        # bytes.
+        sources: dict[str, str | None] = {}
         try:
-            source = self._store.metadata(self._output, key).get("source-etag", "")
+            for key, source in zip(keys, self._at_once(pool, self._source, keys), strict=True):
+                sources[key] = source
+        finally:
+            # What was read before an error is stored, so that the next scan gets further.
+            known = {key: source for key, source in sources.items() if source is not None}
+            scan.store_sources(known)
+        return sources
+
+    def _source(self, key: str) -> str | None:
+        try:
+            return self._store.metadata(self._output, key).get("source-etag", "")
         except PermanentError:
-            return False
+            return ""
         except StoreMisconfigured as error:
-            # Not False, because then the video would be recognised again at every scan.
+            # Not empty, because then the video would be recognised again at every scan.
             log.warning("cannot tell which video %r belongs to: %s", key, error)
             return None
-        self._sources[key] = (etag, source)
-        return source == video_etag
+
+    def _queue_missing(self, info: ObjectInfo, results_s: float) -> None:
+        if self._is_current(info) and self._queue.add_missing(info, results_s):
+            log.info("queued %r: it has no result", info.key)
+            self._on_missing()
 
     def _is_current(self, info: ObjectInfo) -> bool:
         """Whether the video is still the one that was listed."""
@@ -145,9 +222,28 @@ class Reconciler:
             log.warning("cannot read %r: %s", info.key, error)
             return True
 
-    def _drop_old_sources(self, results: dict[str, str]) -> None:
-        for key in self._sources.keys() - results.keys():
-            del self._sources[key]
+    def _at_once(
+        self, pool: ThreadPoolExecutor, call: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        """The results of the calls, several of which run at once. No call begins after `halt`."""
+
+        def checked(item: Item) -> Result:
+            self._check_halted()
+            return call(item)
+
+        return pool.map(checked, items)
+
+    def _complete_dead_letters(self, scan: ListingScan) -> None:
+        """Mark dead letters as done whose result exists: only the function's answers were lost."""
+        after = ""
+        while keys := self._queue.dead(self._input, after, DEAD_PAGE):
+            for info in scan.matched(keys):
+                self._check_halted()
+                if self._queue.result_found(info):
+                    log.info(
+                        "%r was a dead letter, but its result exists; it is done now", info.key
+                    )
+            after = keys[-1]
 
 
 def _result_key(info: ObjectInfo) -> str | None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.protocols import ObjectStore, WorkQueue
+from rollcall.core.protocols import Listings, ObjectStore, WorkQueue
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.database.activity import oldest_transaction_s
 from rollcall.database.database import Database
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
+from rollcall.queues.sql_listings import SqlListings
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
 from rollcall.tracing import PlainTracer, Tracer
@@ -51,6 +52,7 @@ class Trigger:
         self,
         settings: Settings,
         queue: WorkQueue,
+        listings: Listings,
         store: ObjectStore,
         caller: Caller,
         *,
@@ -78,11 +80,14 @@ class Trigger:
         )
         self._reconciler = Reconciler(
             queue,
+            listings,
             store,
             settings.input_bucket,
             settings.output_bucket,
             self._on_missing,
             self.metrics.not_videos.set,
+            self.metrics.note_scan,
+            every_s=settings.reconcile_s,
         )
         self._schedules = (
             Schedule("reconciler", settings.reconcile_s, self._reconciler.reconcile),
@@ -198,16 +203,13 @@ def _signatures() -> SnsSignatures:
 def build_trigger(
     settings: Settings,
     queue: WorkQueue,
+    database: Database,
     *,
     policy: RetryPolicy | None = None,
     waits: ConsumerWaits = DEFAULT_WAITS,
-    database: Database | None = None,
     tracer: Tracer | None = None,
 ) -> Trigger:
-    """Build the trigger with the real store and the real function.
-
-    `database` is the one that the queue is in.
-    """
+    """Build the trigger with the real store and the real function. The queue is in the database."""
     caller = FunctionCaller(
         settings.openfaas_gateway,
         settings.openfaas_function,
@@ -216,13 +218,13 @@ def build_trigger(
         settings.function_hmac_key,
         tracer,
     )
-    store = S3Store(s3_client(settings))
     # SQLite has no other connections that could keep a transaction open for long.
-    oldest_s = partial(oldest_transaction_s, database) if database and database.shared else None
+    oldest_s = partial(oldest_transaction_s, database) if database.shared else None
     return Trigger(
         settings,
         queue,
-        store,
+        SqlListings(database),
+        S3Store(s3_client(settings)),
         caller,
         policy=policy,
         waits=waits,

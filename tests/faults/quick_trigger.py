@@ -9,6 +9,7 @@ from rollcall.cli import trigger_command
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings
+from rollcall.database.database import Database
 from rollcall.queues.consumer import ConsumerWaits
 from rollcall.trigger.trigger_service import Trigger, build_trigger
 
@@ -24,9 +25,11 @@ class QuickPolicy(RetryPolicy):
         return super().delay_s(result, attempts, calls, jitter) / 10
 
 
-def build_quick_trigger(settings: Settings, queue: WorkQueue, **options: Any) -> Trigger:
+def build_quick_trigger(
+    settings: Settings, queue: WorkQueue, database: Database, **options: Any
+) -> Trigger:
     policy = QuickPolicy.from_settings(settings)
-    return build_trigger(settings, queue, policy=policy, waits=QUICK_WAITS, **options)
+    return build_trigger(settings, queue, database, policy=policy, waits=QUICK_WAITS, **options)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from support.listings import memory_listings
 from support.settings import embedded_values
 from support.videos import painted_gallery
 
@@ -224,9 +225,9 @@ def test_metadata_stays_so_no_video_is_recognised_again(stores: Stores) -> None:
     kind = stores.client.head_object(Bucket=stores.output, Key="a.csv")["ContentType"]
     assert kind == "text/csv"
     missing: list[int] = []
-    Reconciler(
-        MemoryQueue(), stores.store, stores.input, stores.output, lambda: missing.append(1)
-    ).reconcile()
+    buckets = stores.input, stores.output
+    parts = MemoryQueue(), memory_listings(), stores.store
+    Reconciler(*parts, *buckets, lambda: missing.append(1)).reconcile()
     assert not missing
 
 

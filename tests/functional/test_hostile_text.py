@@ -10,6 +10,7 @@ from typing import NoReturn
 import httpx
 import pytest
 from click.testing import CliRunner
+from support.listings import memory_listings
 from support.servers import serve_wsgi
 from support.settings import TOKEN, embedded_settings, embedded_values
 from support.videos import painted_gallery
@@ -109,7 +110,8 @@ def test_the_status_page_escapes_control_characters() -> None:
     queue.add([VideoRef(IN, f"<b>{TRICK}.mp4", "e1", "", event_id="1")])
     queue.add_bad_event(b"x", f"{TRICK}<i>")
     caller = FunctionCaller("http://127.0.0.1:1", "face-recognition", 1, 1, "")
-    trigger = Trigger(embedded_settings("http://127.0.0.1:1"), queue, MemoryStore(), caller)
+    settings = embedded_settings("http://127.0.0.1:1")
+    trigger = Trigger(settings, queue, memory_listings(), MemoryStore(), caller)
     with serve_wsgi(trigger.app) as url:
         page = httpx.get(url, auth=("x", TOKEN)).text
     assert f"&lt;b&gt;{SHOWN}.mp4" in page

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.listings import memory_listings
 from support.servers import serve_bytes, serve_wsgi
 from support.settings import TOKEN, embedded_settings
 from support.waiting import wait_until
@@ -76,7 +77,7 @@ def running(gateway: str, wait_s: float = 60.0) -> Iterator[Parts]:
     settings = embedded_settings("http://127.0.0.1:1", OPENFAAS_GATEWAY=gateway)
     queue, store = Queue(), Store()
     caller = FunctionCaller(gateway, "face-recognition", 5, 1)
-    trigger = Trigger(settings, queue, store, caller)
+    trigger = Trigger(settings, queue, memory_listings(), store, caller)
     for call in trigger.readiness._calls.values():
         call._keep_s, call._wait_s = 0.0, wait_s
     trigger.start()
@@ -179,7 +180,7 @@ def test_a_database_that_hangs_does_not_hold_up_probes_and_pages(
 def test_a_trigger_that_has_not_started_is_not_alive() -> None:
     settings = embedded_settings("http://127.0.0.1:1", OPENFAAS_GATEWAY="http://127.0.0.1:1")
     caller = FunctionCaller("http://127.0.0.1:1", "face-recognition", 5, 1)
-    trigger = Trigger(settings, Queue(), Store(), caller)
+    trigger = Trigger(settings, Queue(), memory_listings(), Store(), caller)
     with serve_wsgi(trigger.app) as url:
         answer = httpx.get(url + "/healthz")
     assert answer.status_code == 503

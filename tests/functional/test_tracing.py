@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from support.home import IN, Home
+from support.listings import memory_listings
 from support.servers import serve_function, serve_wsgi
 from support.settings import TOKEN, embedded_settings
 from support.videos import paint_video
@@ -87,7 +88,9 @@ def trigger_with(tracer: Tracer, service: FunctionService) -> Iterator[str]:
     with serve_function(reply) as gateway:
         settings = embedded_settings("http://127.0.0.1:1", OPENFAAS_GATEWAY=gateway)
         caller = FunctionCaller(gateway, "face-recognition", 30, 1, tracer=tracer)
-        trigger = Trigger(settings, MemoryQueue(), MemoryStore(), caller, tracer=tracer)
+        trigger = Trigger(
+            settings, MemoryQueue(), memory_listings(), MemoryStore(), caller, tracer=tracer
+        )
         trigger.start()
         with serve_wsgi(trigger.app) as url:
             yield url

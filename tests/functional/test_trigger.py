@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from support.databases import open_file
+from support.listings import memory_listings
 from support.needs import events_folder, need
 from support.servers import Reply, done, refused, serve_function, serve_wsgi
 from support.settings import TOKEN, embedded_settings
@@ -45,6 +46,7 @@ from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
 from rollcall.trigger.access import checked_tokens
 from rollcall.trigger.caller import FunctionCaller
+from rollcall.trigger.reconciler import REQUESTS_AT_ONCE
 from rollcall.trigger.trigger_service import Trigger
 
 IN, OUT = "input-bucket-video", "output-bucket-vid"
@@ -99,6 +101,7 @@ def running(
         trigger = Trigger(
             settings,
             queue or MemoryQueue(),
+            memory_listings(),
             store,
             _caller(settings),
             policy=policy,
@@ -769,13 +772,14 @@ def test_the_metrics_show_whether_the_function_uses_an_old_gallery(
 
 
 class FailingStore(MemoryStore):
-    """Answers `heads` HEAD requests, and is unavailable after that."""
+    """Answers one HEAD request, and is unavailable after that."""
 
-    heads = 1
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = iter([True])
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
-        self.heads -= 1
-        if self.heads < 0:
+        if not next(self._left, False):
             raise StoreUnavailable("no answer")
         return super().head(bucket, key)
 
@@ -795,17 +799,18 @@ class SlowStore(MemoryStore):
 
     def __init__(self) -> None:
         super().__init__()
-        self.entered, self.go_on, self.heads = threading.Event(), threading.Event(), 0
+        self.go_on, self.heads = threading.Event(), 0
+        self._lock = threading.Lock()
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
-        self.heads += 1
-        self.entered.set()
+        with self._lock:
+            self.heads += 1
         assert self.go_on.wait(60)
         return super().head(bucket, key)
 
 
 def test_a_stop_ends_claims_at_once_and_a_scan_before_its_next_object() -> None:
-    """No further call begins, even while the scan still waits for the store."""
+    """No further call or request begins, even while the scan still waits for the store."""
     store, answer = SlowStore(), threading.Event()
     for number in range(50):
         store.write(IN, f"{number}.mp4", b"1", "video/mp4", {})
@@ -815,7 +820,7 @@ def test_a_stop_ends_claims_at_once_and_a_scan_before_its_next_object() -> None:
         return done()
 
     with running(reply, store=store, MAX_INFLIGHT="1") as trigger:
-        assert store.entered.wait(30)
+        wait_until(lambda: store.heads == REQUESTS_AT_ONCE, "the scan's requests")
         for number in range(5):
             trigger.post(event(f"sent/{number}.mp4"))
         wait_until(lambda: trigger.calls, "the first call")
@@ -830,7 +835,7 @@ def test_a_stop_ends_claims_at_once_and_a_scan_before_its_next_object() -> None:
         store.go_on.set()
         stop.join(30)
         assert stopped.is_set()
-        assert store.heads == 1
+        assert store.heads == REQUESTS_AT_ONCE
         assert len(trigger.calls) == 1
 
 

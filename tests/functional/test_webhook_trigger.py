@@ -22,6 +22,7 @@ from support.webhook_receiver import OK, SECRET, receiving
 from rollcall.core.retry import RetryPolicy
 from rollcall.database.database import Database
 from rollcall.database.tables import metadata
+from rollcall.queues.sql_listings import SqlListings
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
 from rollcall.trigger.caller import FunctionCaller
@@ -67,6 +68,7 @@ def trigger_of(
         trigger = Trigger(
             settings,
             SqlQueue(database),
+            SqlListings(database),
             MemoryStore(),
             FunctionCaller(settings.openfaas_gateway, "face-recognition", 30, 4),
             policy=replace(RetryPolicy.from_settings(settings), first_delay_s=0.01),

@@ -78,7 +78,7 @@ class TestWorkQueue:
         key = 'week 1/a+b %41 é "q"\'; DROP TABLE work; --\n王.mp4'
         queue.add([video(key)])
         assert claimed(queue).key == key
-        assert queue.unsettled("videos") == {key}
+        assert queue.unsettled("videos", [key]) == {key}
 
     def test_a_batch_that_fails_halfway_is_not_stored(self, queue: WorkQueue) -> None:
         def batch() -> Iterator[VideoRef]:
@@ -192,8 +192,10 @@ class TestWorkQueue:
         queue.add([video("a.mp4", "1"), video("b.mp4", "2"), video("a.mp4", "3", etag="e2")])
         for _ in range(3):
             queue.bury(claimed(queue), "no_answer", "after 8 attempts: ReadTimeout")
-        assert queue.dead("videos") == {"a.mp4", "b.mp4"}
-        assert queue.dead("others") == set()
+        assert queue.dead("videos", "", 9) == ["a.mp4", "b.mp4"]
+        assert queue.dead("videos", "", 1) == ["a.mp4"]
+        assert queue.dead("videos", "a.mp4", 9) == ["b.mp4"]
+        assert queue.dead("others", "", 9) == []
         assert queue.result_found(listed("a.mp4")) == 1
         assert queue.result_found(listed("a.mp4")) == 0
         (done,) = queue.latest(5, "done")
@@ -313,7 +315,10 @@ class TestWorkQueue:
         queue.add([replace(video("other", "4"), bucket="others")])
         queue.finish(claimed(queue), "recognised")
         claimed(queue)
-        assert queue.unsettled("videos") == {"running", "queued"}
+        keys = ["done", "running", "queued", "other", "unknown"]
+        assert queue.unsettled("videos", keys) == {"running", "queued"}
+        assert queue.unsettled("videos", ["done", "queued"]) == {"queued"}
+        assert queue.unsettled("videos", []) == set()
 
     # --- the reconciler
 
@@ -335,6 +340,18 @@ class TestWorkQueue:
             queue.finish(claimed(queue), "recognised")
             assert queue.add_missing(listed())
         assert states(queue) == {"done": 3, "queued": 1}
+
+    def test_work_that_was_done_after_the_results_were_listed_is_left_to_the_next_scan(
+        self, queue: WorkQueue, clock: Clock
+    ) -> None:
+        queue.add([video()])
+        queue.finish(claimed(queue), "recognised")
+        assert not queue.add_missing(listed(), T0 - 1)
+        assert not queue.add_missing(listed(), T0)
+        assert queue.add_missing(listed("b.mp4"), T0 - 1)
+        assert states(queue) == {"done": 1, "queued": 1}
+        assert queue.add_missing(listed(), T0 + 1)
+        assert states(queue) == {"done": 1, "queued": 2}
 
     @pytest.mark.parametrize("etag", ["e1", ""])
     def test_a_dead_letter_of_this_upload_stays_dead(self, queue: WorkQueue, etag: str) -> None:

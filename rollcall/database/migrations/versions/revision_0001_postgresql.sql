@@ -44,7 +44,6 @@ CREATE TABLE listed_result (
 	etag TEXT DEFAULT '' NOT NULL,
 	modified_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
 	source_etag TEXT,
-	scan BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (bucket, key)
 );
 
@@ -56,7 +55,6 @@ CREATE TABLE listed_video (
 	etag TEXT DEFAULT '' NOT NULL,
 	size_bytes BIGINT DEFAULT 0 NOT NULL,
 	modified_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
-	scan BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (bucket, key)
 );
 
@@ -76,6 +74,12 @@ CREATE TABLE notice (
 	PRIMARY KEY (id),
 	CONSTRAINT notice_state CHECK (state IN ('queued', 'running', 'dead')),
 	UNIQUE (message_id)
+);
+
+CREATE TABLE reconciled (
+	bucket TEXT COLLATE "C" NOT NULL,
+	finished_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
+	PRIMARY KEY (bucket)
 );
 
 CREATE TABLE seen_event (
@@ -124,13 +128,11 @@ CREATE INDEX finished_dead ON finished (bucket, key, etag, received_s) WHERE sta
 
 CREATE INDEX finished_dead_changed ON finished (changed_s, id) WHERE state='dead';
 
-CREATE INDEX finished_object ON finished (bucket, key);
+CREATE INDEX finished_object ON finished (bucket, key, changed_s);
 
 CREATE INDEX found_upload_object ON found_upload (bucket, key, etag, uploaded_s);
 
 CREATE INDEX found_upload_time ON found_upload (found_s);
-
-CREATE INDEX listed_video_result ON listed_video (result_key);
 
 CREATE INDEX notice_dead ON notice (changed_s, id) WHERE state='dead';
 

@@ -44,9 +44,9 @@ CREATE TABLE listed_result (
 	etag TEXT DEFAULT '' NOT NULL,
 	modified_s REAL DEFAULT 0 NOT NULL,
 	source_etag TEXT,
-	scan BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (bucket, "key")
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE listed_video (
 	bucket TEXT NOT NULL,
@@ -56,9 +56,9 @@ CREATE TABLE listed_video (
 	etag TEXT DEFAULT '' NOT NULL,
 	size_bytes BIGINT DEFAULT 0 NOT NULL,
 	modified_s REAL DEFAULT 0 NOT NULL,
-	scan BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (bucket, "key")
-);
+)
+ WITHOUT ROWID;
 
 CREATE TABLE notice (
 	id INTEGER NOT NULL,
@@ -76,6 +76,12 @@ CREATE TABLE notice (
 	PRIMARY KEY (id),
 	CONSTRAINT notice_state CHECK (state IN ('queued', 'running', 'dead')),
 	UNIQUE (message_id)
+);
+
+CREATE TABLE reconciled (
+	bucket TEXT NOT NULL,
+	finished_s REAL DEFAULT 0 NOT NULL,
+	PRIMARY KEY (bucket)
 );
 
 CREATE TABLE seen_event (
@@ -123,13 +129,11 @@ CREATE INDEX finished_dead ON finished (bucket, "key", etag, received_s) WHERE s
 
 CREATE INDEX finished_dead_changed ON finished (changed_s, id) WHERE state='dead';
 
-CREATE INDEX finished_object ON finished (bucket, "key");
+CREATE INDEX finished_object ON finished (bucket, "key", changed_s);
 
 CREATE INDEX found_upload_object ON found_upload (bucket, "key", etag, uploaded_s);
 
 CREATE INDEX found_upload_time ON found_upload (found_s);
-
-CREATE INDEX listed_video_result ON listed_video (result_key);
 
 CREATE INDEX notice_dead ON notice (changed_s, id) WHERE state='dead';
 
