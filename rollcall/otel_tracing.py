@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, TraceFlags
 
 from rollcall.core.trace_context import parts_of, traceparent_with
-from rollcall.tracing import Attributes
+from rollcall.tracing import Attributes, Video
 
 
 class _OtelStep:
@@ -42,7 +42,7 @@ class OtelTracer:
         self._tracer = self._provider.get_tracer("rollcall")
 
     def begin(
-        self, name: str, traceparent: str, attributes: Attributes, began_s: float | None = None
+        self, name: str, traceparent: str, video: Video, began_s: float | None = None
     ) -> _OtelStep:
         trace_id, parent_id, sampled = parts_of(traceparent)
         flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
@@ -53,10 +53,16 @@ class OtelTracer:
             self._tracer.start_span(
                 name,
                 context=trace.set_span_in_context(NonRecordingSpan(parent)),
-                attributes=dict(attributes),
+                attributes=_attributes_of(video),
                 start_time=None if began_s is None else int(began_s * 1e9),
             )
         )
 
     def close(self) -> None:
         self._provider.shutdown()
+
+
+def _attributes_of(video: Video) -> Attributes:
+    """The attributes of each step for this video."""
+    names = {"work_id": video.work_id, "bucket": video.bucket, "key": video.key}
+    return {f"rollcall.{name}": text for name, text in names.items()}

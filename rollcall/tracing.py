@@ -31,12 +31,6 @@ class Video(Protocol):
     def work_id(self) -> str: ...
 
 
-def attributes_of(video: Video) -> Attributes:
-    """The attributes of each step for this video."""
-    names = {"work_id": video.work_id, "bucket": video.bucket, "key": video.key}
-    return {f"rollcall.{name}": text for name, text in names.items()}
-
-
 class Step(Protocol):
     """A step that has begun."""
 
@@ -52,9 +46,9 @@ class Tracer(Protocol):
     """Records the steps of traces. Safe to share between threads; never raises."""
 
     def begin(
-        self, name: str, traceparent: str, attributes: Attributes, began_s: float | None = None
+        self, name: str, traceparent: str, video: Video, began_s: float | None = None
     ) -> Step:
-        """Begin a step below `traceparent`. `began_s` is a Unix time; by default it is now."""
+        """Begin a step for a video, below `traceparent`. `began_s` is a Unix time; default: now."""
         ...
 
     def close(self) -> None:
@@ -76,7 +70,7 @@ class PlainTracer:
     """Gives each step an id, and records nothing."""
 
     def begin(
-        self, name: str, traceparent: str, attributes: Attributes, began_s: float | None = None
+        self, name: str, traceparent: str, video: Video, began_s: float | None = None
     ) -> Step:
         return _PlainStep(child_traceparent(traceparent))
 

@@ -32,7 +32,7 @@ from rollcall.core.types import VideoRef
 from rollcall.core.work_ids import ID_CHARS
 from rollcall.logs import LogLimit
 from rollcall.pipeline import Pipeline
-from rollcall.tracing import Attributes, PlainTracer, Tracer, attributes_of
+from rollcall.tracing import Attributes, PlainTracer, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class FunctionService:
         video = replace(video, traceparent=video.traceparent or traceparent)
         trace_id = trace_id_of(traceparent_of(video))
         with about(work=video.work_id, key=video.key, bucket=video.bucket, trace_id=trace_id):
-            step = self._tracer.begin("recognise", traceparent_of(video), attributes_of(video))
+            step = self._tracer.begin("recognise", traceparent_of(video), video)
             answer = self._recognise(video)
             step.end(_step_attributes(answer), failed=answer.status != 200)
             return answer

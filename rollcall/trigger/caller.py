@@ -15,7 +15,7 @@ from rollcall.core.trace_context import HEADER as TRACEPARENT
 from rollcall.core.trace_context import traceparent_of
 from rollcall.core.work import Work
 from rollcall.http_client import HttpClient, NoAnswer
-from rollcall.tracing import PlainTracer, Tracer, attributes_of
+from rollcall.tracing import PlainTracer, Tracer
 
 MAX_ANSWER_BYTES = 1 << 20
 """Longest answer that is read, to protect the trigger's memory. An answer about a video with
@@ -49,8 +49,8 @@ class FunctionCaller:
         if work.calls == 1:
             # The clock of the database may be ahead of the one here.
             received_s = min(work.received_s, time.time())
-            self._tracer.begin("wait", trace, attributes_of(work), received_s).end()
-        step = self._tracer.begin("call", trace, attributes_of(work))
+            self._tracer.begin("wait", trace, work, received_s).end()
+        step = self._tracer.begin("call", trace, work)
         result = self._call(work, step.traceparent)
         outcome = {"rollcall.outcome": result.outcome, "rollcall.code": result.code}
         step.end(outcome, failed=result.outcome != "done")

@@ -13,7 +13,7 @@ from rollcall.core.protocols import WorkQueue
 from rollcall.core.trace_context import new_traceparent, traceparent_in
 from rollcall.core.types import VideoRef
 from rollcall.logs import LogLimit
-from rollcall.tracing import PlainTracer, Step, Tracer, attributes_of
+from rollcall.tracing import PlainTracer, Step, Tracer
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.sns import SnsGate
 
@@ -88,10 +88,7 @@ class Receiver:
     def _accept_steps(self, videos: list[VideoRef], headers: Mapping[str, str]) -> list[Step]:
         """Begin a step for each video, in the trace of the event's sender or in a new one."""
         given = traceparent_in(headers)
-        return [
-            self.tracer.begin("accept", given or new_traceparent(), attributes_of(video))
-            for video in videos
-        ]
+        return [self.tracer.begin("accept", given or new_traceparent(), video) for video in videos]
 
     def _record_bad_event(self, body: bytes, reason: str) -> None:
         # The sender gets a 2xx even for a bad event. After an error it would send the event again

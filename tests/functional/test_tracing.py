@@ -23,6 +23,7 @@ from support.videos import paint_video
 from support.waiting import wait_until
 
 from rollcall.core.trace_context import derived_traceparent, trace_id_of, valid_traceparent
+from rollcall.core.types import VideoRef
 from rollcall.function.function_service import FunctionService
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.stores.memory import MemoryStore
@@ -31,6 +32,9 @@ from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.trigger_service import Trigger
 
 TRACE, SENDER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+VIDEO = VideoRef(IN, "a.mp4", event_id="e1")
 
 
 class Collector:
@@ -141,7 +145,7 @@ def test_a_trace_that_its_sender_does_not_record_is_not_exported(
     collector: Collector, home: Home
 ) -> None:
     tracer = open_tracer("rollcall-function", {"OTEL_EXPORTER_OTLP_ENDPOINT": "set"})
-    step = tracer.begin("call", f"00-{TRACE}-{SENDER}-00", {})
+    step = tracer.begin("call", f"00-{TRACE}-{SENDER}-00", VIDEO)
     assert valid_traceparent(step.traceparent) == step.traceparent
     assert step.traceparent.startswith(f"00-{TRACE}-")
     assert step.traceparent.endswith("-00")
@@ -174,7 +178,7 @@ def test_without_a_collector_steps_only_have_ids(environ: dict[str, str]) -> Non
     tracer = open_tracer("rollcall-trigger", environ)
     assert isinstance(tracer, PlainTracer)
     given = derived_traceparent("w1")
-    first, second = (tracer.begin("call", given, {}) for _ in range(2))
+    first, second = (tracer.begin("call", given, VIDEO) for _ in range(2))
     assert trace_id_of(first.traceparent) == trace_id_of(given)
     assert len({first.traceparent, second.traceparent, given}) == 3
     first.end({"a": 1}, failed=True)
