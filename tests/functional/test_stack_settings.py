@@ -19,6 +19,7 @@ OTHER_VALUES = {
     "FUNCTION_HMAC_KEY": "0123456789abcdef" * 2,
     "INPUT_BUCKET": "my-videos",
     "LAMBDA_FUNCTION": "my-function",
+    "LOG_FORMAT": "json",
     "MODEL_CACHE": "/somewhere/models",
     "OPENFAAS_FUNCTION": "my-function",
     "OUTPUT_BUCKET": "my-results",
