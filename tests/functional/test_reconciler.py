@@ -5,20 +5,23 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
 from support.listings import memory_listings
 from support.waiting import wait_until
-from support.work_queues import claimed, states
+from support.work_queues import LEASE_S, claimed, states
 
 from rollcall.core.errors import ObjectNotFound, StoreMisconfigured, StoreUnavailable
 from rollcall.core.keys import result_key
 from rollcall.core.protocols import WorkQueue
 from rollcall.core.types import ObjectInfo, VideoRef
+from rollcall.database.database import Database
 from rollcall.queues import sql_listings
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.queues.sql_listings import SqlListings
+from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
 from rollcall.trigger import reconciler
 from rollcall.trigger.reconciler import REQUESTS_AT_ONCE, Reconciler
@@ -91,8 +94,9 @@ class Scans:
         return [each for each in self.store.requests if each[0] in ("head", "metadata")]
 
     def event(self, name: str) -> None:
-        etag = MemoryStore.head(self.store, IN, f"{name}.mp4").etag
-        self.queue.add([VideoRef(IN, f"{name}.mp4", etag=etag, event_id=name)])
+        info = MemoryStore.head(self.store, IN, f"{name}.mp4")
+        at = str(info.modified_s)
+        self.queue.add([VideoRef(IN, info.key, etag=info.etag, event_id=name, event_time=at)])
 
     def call(self) -> None:
         """Do the next work as the dispatcher and the function do."""
@@ -467,3 +471,74 @@ def test_two_scans_at_once_queue_each_video_once() -> None:
     threads[0].join(60)
     assert scans.queued() == [f"{name}.mp4" for name in "abcdef"]
     assert scans.found == 6
+
+
+@pytest.fixture
+def triggers(postgres_url: str) -> Iterator[tuple[Scans, Scans]]:
+    """Two triggers that share a PostgreSQL database and a store."""
+    with closing(Database(postgres_url)) as one, closing(Database(postgres_url)) as two:
+        first, second = Scans(SqlListings(one)), Scans(SqlListings(two))
+        first.queue, second.queue, second.store = SqlQueue(one), SqlQueue(two), first.store
+        first.reconciler, second.reconciler = first.another(), second.another()
+        yield first, second
+
+
+def test_of_two_triggers_one_scans_at_a_time(triggers: tuple[Scans, Scans]) -> None:
+    first, second = triggers
+    first.store.upload(*"abcd")
+    first.store.recognise("a")
+    first.store.before = once(f"list {OUT}", second.reconciler.reconcile)
+    first.scan()
+    assert first.store.count("list") == 2, "the second trigger lists nothing"
+    assert first.queued() == [f"{name}.mp4" for name in "bcd"]
+    assert (first.found, second.found) == (3, 0)
+    assert second.scan() == [], "the second trigger knows the results of the first one"
+
+
+def test_a_trigger_does_not_scan_again_what_another_has_just_scanned(
+    triggers: tuple[Scans, Scans],
+) -> None:
+    first, second = triggers
+    second.reconciler = second.another(every_s=3600.0)
+    second.scan()
+    assert second.succeeded, "nobody has scanned before"
+    first.reconciler = first.another(every_s=3600.0)
+    first.store.upload("a")
+    first.scan()
+    assert first.store.requests == []
+    assert first.succeeded == second.succeeded
+    first.reconciler = first.another(every_s=0.0)
+    first.scan()
+    assert first.queued() == ["a.mp4"]
+
+
+def test_work_that_two_triggers_finish_during_scans_is_not_queued_again(
+    triggers: tuple[Scans, Scans],
+) -> None:
+    """Both triggers scan in turn, and both do the work of events that have arrived before."""
+    first, second = triggers
+    names = [f"{number:03}" for number in range(150)]
+    first.store.upload(*names)
+    for name in names:
+        first.event(name)
+    errors: list[Exception] = []
+
+    def work(scans: Scans) -> None:
+        try:
+            while claimed_works := scans.queue.claim(1, LEASE_S):
+                for each in claimed_works:
+                    scans.store.recognise(each.key.removesuffix(".mp4"))
+                    scans.queue.finish(each, "recognised")
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(scans,)) for scans in triggers]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        first.scan()
+        second.scan()
+    assert not errors
+    second.scan()
+    assert states(first.queue) == {"done": len(names)}
+    assert (first.found, second.found) == (0, 0)
