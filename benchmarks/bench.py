@@ -38,6 +38,9 @@ class Sizes:
     trigger_quiet_videos: int = 500
     trigger_finished: tuple[int, ...] = (0, 1_000_000)
     """Numbers of finished videos in the database when the trigger is measured."""
+    reconciled_objects: tuple[int, ...] = (100_000, 1_000_000)
+    reference_objects: int = 100_000
+    """Largest number of videos with which the reconciler's reference is measured."""
 
 
 @dataclass(frozen=True, slots=True)

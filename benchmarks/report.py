@@ -18,6 +18,7 @@ from benchmarks import (
     growth,
     memory,
     ranged,
+    reconcile,
     stages,
     throughput,
     timeline,
@@ -38,6 +39,7 @@ SECTIONS: Mapping[str, ModuleType] = {
     "gallery": gallery,
     "ranged": ranged,
     "trigger": trigger,
+    "reconcile": reconcile,
 }
 """The sections in the order of the report. Each module has a `TITLE`, `run(bench)`, which measures,
 and `table(results)`, which writes what `run` returned as Markdown."""

@@ -19,6 +19,7 @@ from benchmarks import (
     memory,
     processes,
     ranged,
+    reconcile,
     stages,
     throughput,
     timeline,
@@ -122,6 +123,17 @@ RESULTS: dict[str, Any] = {
             {"database": "SQLite", "per_s": 1700.4, "cpu_ms": {"client": 0.3, "database": 0.0}}
         ],
     },
+    "reconcile": [
+        {
+            "way": way,
+            "objects": 1000,
+            "passes": [
+                {"wall_s": 2.5, "cpu_s": 1.25, "peak_mb": 90.2, "requests": 1000, **longest},
+                {"wall_s": 0.5, "cpu_s": 0.25, "peak_mb": 91.2, "requests": 0, **longest},
+            ],
+        }
+        for way, longest in (("reference", {}), ("rollcall", {"median_ms": 1.5, "longest_ms": 4.0}))
+    ],
 }
 
 
@@ -170,6 +182,13 @@ def test_the_trigger_has_a_table_of_its_own_and_one_for_comparison() -> None:
         " | 5.2 | 21.0 | 1.1 | 2.2 | 9.3 |"
     )
     assert lines[-1] == "| SQLite | 1700 | 0.30 | 0.00 |"
+
+
+def test_the_table_of_the_reconciler_has_both_scans() -> None:
+    *_, reference, ours, again = reconcile.table(RESULTS["reconcile"]).splitlines()
+    assert reference == "| 1,000 | in Python | second | 0.5 | 0.25 | 91 | 0 |  |  |"
+    assert ours == "| 1,000 | in SQLite | first | 2.5 | 1.25 | 90 | 1 | 1.5 | 4 |"
+    assert again == "| 1,000 | in SQLite | second | 0.5 | 0.25 | 91 | 0 | 1.5 | 4 |"
 
 
 def test_ratios_of_memory_time_and_length() -> None:

@@ -31,6 +31,7 @@ LITTLE = Sizes(
     trigger_repeats=1,
     trigger_quiet_videos=24,
     trigger_finished=(0, 1000),
+    reconciled_objects=(2_000,),
 )
 
 
@@ -103,3 +104,14 @@ def test_triggers_do_every_video_once_with_either_database(results: dict[str, An
         assert (each["cpu_ms"]["database"] > 0) == (each["database"] == "PostgreSQL")
         assert set(each["pages_ms"]) == {"/healthz", "/metrics", "/"}
     assert [each["database"] for each in results["trigger"]["bare"]] == ["SQLite", "PostgreSQL"]
+
+
+def test_a_second_scan_of_the_reconciler_sends_no_request_for_an_object(
+    results: dict[str, Any],
+) -> None:
+    reference, ours = results["reconcile"]
+    assert (reference["way"], ours["way"]) == ("reference", "rollcall")
+    for each in (reference, ours):
+        assert [costs["requests"] for costs in each["passes"]] == [2_000, 0]
+        assert all(costs["peak_mb"] > 0 for costs in each["passes"])
+    assert all(costs["longest_ms"] > 0 for costs in ours["passes"])
