@@ -154,7 +154,7 @@ class HttpClient:
             connection.close()
 
     def _keep_or_close(self, server: _Server, connection: Connection) -> None:
-        ended = [] if connection.is_reusable() else [connection]
+        ended = [] if connection.is_idle() else [connection]
         now_s = time.monotonic()
         with self._lock:
             if not ended:

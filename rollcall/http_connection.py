@@ -6,6 +6,7 @@ sends a byte every few seconds cannot keep a call running.
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import ssl
@@ -95,23 +96,39 @@ class SocketStream:
         except OSError as error:
             raise NoAnswer(f"ConnectError: {error}") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
+        # With a time-out, each operation of Python's sockets is two system calls, and setting the
+        # time-out is another one. Each of them also gives up the interpreter's lock.
+        self._socket.setblocking(False)
+        self._input, self._output = select.poll(), select.poll()
+        self._input.register(self._socket, select.POLLIN)
+        self._output.register(self._socket, select.POLLOUT)
 
     def send(self, data: bytes, deadline: Deadline) -> None:
-        # Unlike in httpcore and urllib3, the time-out of sendall is one for all of the bytes.
-        self._socket.settimeout(deadline.left_s())
-        self._socket.sendall(data)
+        unsent = memoryview(data)
+        while unsent:
+            try:
+                unsent = unsent[self._socket.send(unsent) :]
+            except BlockingIOError:
+                _wait(self._output, deadline)
 
     def receive(self, deadline: Deadline) -> bytes:
-        self._socket.settimeout(deadline.left_s())
-        return self._socket.recv(_READ_BYTES)
+        while True:
+            _wait(self._input, deadline)
+            try:
+                return self._socket.recv(_READ_BYTES)
+            except BlockingIOError:
+                pass  # poll may report bytes that the kernel then drops, see select(2)
 
     def is_readable(self) -> bool:
-        return bool(self._poll.poll(0))
+        return bool(self._input.poll(0))
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _wait(ready: select.poll, deadline: Deadline) -> None:
+    if not ready.poll(math.ceil(deadline.left_s() * 1000)):
+        raise TimeoutError("timed out")
 
 
 class TlsStream:
@@ -184,9 +201,13 @@ class Connection:
     def close(self) -> None:
         self.stream.close()
 
+    def is_idle(self) -> bool:
+        """Whether the last answer was read completely, and the server keeps the connection."""
+        return self._http.our_state is h11.IDLE
+
     def is_reusable(self) -> bool:
-        """Whether another request may be sent. The server may have closed the connection."""
-        return self._http.our_state is h11.IDLE and not self.stream.is_readable()
+        """Whether another request may be sent. The server may have closed the connection since."""
+        return self.is_idle() and not self.stream.is_readable()
 
     def request(
         self,
