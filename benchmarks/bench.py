@@ -33,7 +33,7 @@ class Sizes:
     timeline_lengths_s: tuple[int, ...] = (60, 180, 600)
     galleries: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     object_bytes: tuple[int, ...] = (4_000_000, 2_000_000_000)
-    trigger_videos: int = 6000
+    trigger_videos: int = 3000
     trigger_repeats: int = 3
     trigger_quiet_videos: int = 500
     trigger_finished: tuple[int, ...] = (0, 1_000_000)

@@ -24,8 +24,8 @@ from rollcall.core.errors import SettingsError
 TOKEN = "token-of-the-benchmark"  # noqa: S105
 BUCKET = "input-bucket-video"
 
-CONNECTIONS = 16
-"""Connections of wrk to each trigger. Ceph's gateway has about as many at once."""
+CONNECTIONS = 32
+"""Connections of wrk to each trigger, each of which sends one event after the other."""
 
 LOAD_TIMEOUT_S = 120
 _LOAD = Path(__file__).with_name("events.lua")

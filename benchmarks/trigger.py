@@ -37,7 +37,7 @@ from rollcall.http_client import HttpClient
 
 TITLE = "The trigger"
 
-MAX_INFLIGHT = 16
+MAX_INFLIGHT = 32
 PAGES = ("/healthz", "/metrics", "/")
 PAGE_REPEATS = 5
 MAX_PAGE_BYTES = 1 << 20

@@ -23,8 +23,10 @@ from waitress.utilities import Error, RequestEntityTooLarge, RequestHeaderFields
 
 from rollcall.core.events import MAX_BODY_BYTES
 
-HTTP_THREADS = 8
-"""Requests that are handled at the same time. Most store an event, and wait for the disk."""
+HTTP_THREADS = 32
+"""Requests that are handled at the same time. Most store an event, and wait for the disk: the more
+of them wait, the more are committed together. With fewer threads than busy connections, waitress
+also uses more CPU time, because its loop looks at waiting requests again and again."""
 
 CONNECTIONS = 128
 """Limit on open connections. For each further one, the one that has waited longest is closed."""
