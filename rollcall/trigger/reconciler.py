@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
+from rollcall.core.log_fields import about
 from rollcall.core.protocols import Listings, ListingScan, ObjectStore, WorkQueue
 from rollcall.core.types import ListedVideo, ObjectInfo
 from rollcall.queues.queue_rules import is_storable
@@ -206,9 +207,10 @@ class Reconciler:
             return None
 
     def _queue_missing(self, info: ObjectInfo, results_s: float) -> None:
-        if self._is_current(info) and self._queue.add_missing(info, results_s):
-            log.info("queued %r: it has no result", info.key)
-            self._on_missing()
+        with about(key=info.key, bucket=info.bucket):
+            if self._is_current(info) and self._queue.add_missing(info, results_s):
+                log.info("queued %r: it has no result", info.key)
+                self._on_missing()
 
     def _is_current(self, info: ObjectInfo) -> bool:
         """Whether the video is still the one that was listed."""
@@ -240,9 +242,9 @@ class Reconciler:
             for info in scan.matched(keys):
                 self._check_halted()
                 if self._queue.result_found(info):
-                    log.info(
-                        "%r was a dead letter, but its result exists; it is done now", info.key
-                    )
+                    with about(key=info.key, bucket=info.bucket):
+                        text = "%r was a dead letter, but its result exists; it is done now"
+                        log.info(text, info.key)
             after = keys[-1]
 
 

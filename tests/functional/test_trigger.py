@@ -685,8 +685,14 @@ def test_the_reconciler_finds_a_video_without_an_event() -> None:
         trigger.store.write(IN, "notes.txt", b"1", "text/plain", {})
         wait_until(lambda: trigger.inbox.counts()["done"], "the reconciler")
         assert [call["key"] for call in trigger.calls] == ["lost.mp4"]
+        wait_until(lambda: trigger.trigger.metrics.scanned_s, "the end of the scan")
         page = httpx.get(trigger.url + "/metrics").text
+        status = httpx.get(trigger.url, auth=("any", TOKEN)).text
     assert "rollcall_reconciled_total 1.0" in page
+    scanned = re.search(r"\nrollcall_reconcile_last_success_timestamp_seconds (\S+)", page)
+    assert scanned
+    assert float(scanned[1]) == pytest.approx(time.time(), abs=3600)
+    assert re.search(r"Last complete scan of the buckets</dt><dd>\d+ s ago", status)
 
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
