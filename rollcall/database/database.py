@@ -41,14 +41,17 @@ or shuts down. The next transaction connects again, and finds the new primary.""
 
 _POSTGRESQL_OPTIONS = {
     "connect_timeout": 5,
-    # A connection whose peer has vanished fails after about 10 s, instead of hours.
+    # A connection whose server has vanished fails after about 10 s, instead of hours.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "rollcall",
+    # The same for the server, if this process has vanished: its locks must not last for hours. Its
+    # open transaction ends before others give up waiting for the locks of that transaction.
     "options": "-c statement_timeout=30s -c lock_timeout=10s"
-    " -c idle_in_transaction_session_timeout=60s",
+    " -c idle_in_transaction_session_timeout=5s -c tcp_user_timeout=10s"
+    " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3",
 }
 """Defaults of libpq's parameters. The same parameters in DATABASE_URL replace them."""
 
