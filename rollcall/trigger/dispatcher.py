@@ -71,7 +71,8 @@ class DispatchSource:
         now = time.monotonic()
         if now >= self._requeue_at:
             self._requeue_at = now + REQUEUE_EVERY_S
-            self._queue.requeue_expired()
+            if expired := self._queue.requeue_expired():
+                log.warning("%d calls were cut off, and their leases ended; repeating", expired)
         # The lease began after this time, however long the answer of the queue takes.
         before_s = since_boot_s() + LEASE_SLACK_S
         works = self._queue.claim(limit, self._lease_s)
