@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STORE ?= embedded
 FLOW ?= openfaas
 MINUTES ?= 60
+DATABASE ?= sqlite
+TRIGGERS ?= 1
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: setup dev heat demo test soak bench lint format lock audit clean
@@ -56,7 +58,8 @@ test: dev
 	$(BIN)/coverage report
 
 soak: dev
-	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --store $(STORE) $(if $(SEED),--seed $(SEED))
+	PYTHONPATH=tests $(BIN)/python -m faults.soak --minutes $(MINUTES) --store $(STORE) \
+	  --database $(DATABASE) --triggers $(TRIGGERS) $(if $(SEED),--seed $(SEED))
 
 bench: dev
 	$(BIN)/python -W ignore -m benchmarks.run --data "$(or $(DATA),state/demo/sample)" \

@@ -11,9 +11,13 @@ from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.queues.consumer import ConsumerWaits
+from rollcall.trigger import dispatcher
 from rollcall.trigger.trigger_service import Trigger, build_trigger
 
 QUICK_WAITS = ConsumerWaits(idle_s=0.05, after_busy_s=0.1)
+
+LEASE_SLACK_S = 3.0
+"""The work of a dead trigger waits for the time-out of a call and this time."""
 
 
 class QuickPolicy(RetryPolicy):
@@ -33,5 +37,6 @@ def build_quick_trigger(
 
 
 if __name__ == "__main__":
+    dispatcher.LEASE_SLACK_S = LEASE_SLACK_S
     trigger_command.build_trigger = build_quick_trigger  # type: ignore[assignment]
     trigger_command.main()

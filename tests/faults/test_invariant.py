@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 import pytest
+from support.call_ledger import LedgerLine
 from support.fault_workload import Workload
 from support.faulty_flow import FaultyFlow
 from support.invariant import check_invariant
@@ -74,8 +75,21 @@ class Spoiler:
         self.sql("UPDATE finished SET state='dead', code='', message='' WHERE key=?")
 
     def call_was_not_counted(self) -> None:
+        self._add_call("uncounted", 1.0, 2.0)
+
+    def calls_ran_at_the_same_time(self) -> None:
+        for call in ("first", "second"):
+            self._add_call(call, 3.0, 4.0)
+
+    def acknowledged_event_is_missing(self) -> None:
+        event = {"bucket": self.flow.settings.input_bucket, "key": f"{self.key}.mp4"}
+        self.flow.acknowledged.append(json.dumps(event).encode())
+
+    def _add_call(self, call: str, begin_s: float, end_s: float) -> None:
         with open(self.flow.folder / "calls", "a") as ledger:
-            ledger.write(json.dumps(self.key) + "\n")
+            for at_s in (begin_s, end_s):
+                line = LedgerLine(call, self.key, "link", begin_s, 1, at_s, ends=at_s == end_s)
+                ledger.write(json.dumps(line) + "\n")
 
     def call_had_no_cause(self) -> None:
         self.sql("UPDATE finished SET calls=calls+1 WHERE key=?")
@@ -119,3 +133,4 @@ def test_every_violation_is_found(rare: FaultyFlow, spoil: str) -> None:
         getattr(spoiler, spoil)()
         wrong = check_invariant(rare, prefix, sent).wrong
     assert any(f"{prefix}000-one" in sentence or "calls" in sentence for sentence in wrong), wrong
+    assert not spoil.startswith("calls_ran") or any("at the same time" in each for each in wrong)

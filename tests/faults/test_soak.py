@@ -13,8 +13,9 @@ from support.invariant import Outcome
 ARGUMENTS = ["--minutes", "0", "--seed", "4", "--videos", "8"]
 
 
-def test_a_soak_prints_its_seed_each_round_and_the_totals() -> None:
-    result = CliRunner().invoke(soak.main, ARGUMENTS)
+@pytest.mark.parametrize("more", [[], ["--database", "pair", "--triggers", "2"]])
+def test_a_soak_prints_its_seed_each_round_and_the_totals(more: list[str]) -> None:
+    result = CliRunner().invoke(soak.main, [*ARGUMENTS, *more])
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
     assert lines[0].startswith("seed 4, store embedded")
@@ -23,6 +24,12 @@ def test_a_soak_prints_its_seed_each_round_and_the_totals() -> None:
     assert (totals["rounds"], totals["videos sent"], totals["losses"]) == ("1", "8", "0")
     assert int(totals["results"]) + int(totals["dead letters"]) == 8
     assert int(totals["faults injected"]) > 0
+
+
+def test_a_soak_of_several_triggers_needs_a_database_that_they_can_share() -> None:
+    result = CliRunner().invoke(soak.main, ["--triggers", "3"])
+    assert result.exit_code == 2
+    assert "several triggers need --database postgresql" in result.output
 
 
 @pytest.mark.parametrize("wrong", ["lost", "endless"])
@@ -34,7 +41,7 @@ def test_a_soak_that_finds_a_violation_prints_it_and_fails(
     def play_round(*_: object) -> Outcome:
         if wrong == "endless":
             raise AssertionError("waited in vain for the end: endless")
-        return Outcome(8, 7, 0, (), 8, ("a.mp4 is lost",))
+        return Outcome(8, 7, 0, (), 8, 0, ("a.mp4 is lost",))
 
     monkeypatch.setattr(soak, "play_round", play_round)
     monkeypatch.setattr(soak, "mkdtemp", lambda prefix: str(tmp_path))

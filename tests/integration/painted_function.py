@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from flask import Flask
@@ -33,14 +34,14 @@ def app() -> Flask:
 def create_function(
     settings: Settings,
     build_pipeline: Callable[[Settings], Pipeline],
-    before_call: Callable[[bytes], None] = lambda body: None,
+    around_call: Callable[[Event], AbstractContextManager[None]] = nullcontext,
 ) -> Flask:
-    """Return the application. `before_call` is called with the body of each call first."""
+    """Return the application. Each call runs within the context manager of `around_call`."""
     service = FunctionService(lambda: build_pipeline(settings), settings.function_hmac_key)
 
     def handle(event: Event, context: Context) -> Mapping[str, Any]:
-        before_call(event.body)
-        answer = service.answer(event.body, dict(event.headers))
+        with around_call(event):
+            answer = service.answer(event.body, dict(event.headers))
         return {"statusCode": answer.status, "body": answer.body(), "headers": answer.headers()}
 
     return create_app(handle, f"/function/{settings.openfaas_function}")

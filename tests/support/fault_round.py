@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from support.fault_workload import NOT_VIDEOS, SCENES, Workload
 from support.faulty_flow import FaultyFlow
 from support.faulty_link import BREAKS
 from support.invariant import Outcome
+from support.postgres_pair import PostgresPair
 
 VIDEOS = 100
 ACTS = 3
@@ -23,6 +26,11 @@ FAULTS_OF_LINK = {
     "trigger-s3": (*BREAKS, "slow_down", "s3_500"),
     "store-trigger": (*BREAKS, "unavailable"),
 }
+"""Faults by link. The links of the second trigger have the faults of those of the first one."""
+
+MIN_RATE, MAX_RATE = 0.02, 0.12
+DATABASE_RATE = 0.004
+"""Probability of a fault in a request to the database. One video needs many such requests."""
 
 
 def play_round(flow: FaultyFlow, seed: int, videos: int = VIDEOS) -> Outcome:
@@ -49,14 +57,22 @@ def draw_contents(dice: random.Random, videos: int) -> list[str]:
 def possible_acts(dice: random.Random, flow: FaultyFlow) -> Mapping[str, Callable[[], None]]:
     """Return the functions that kill a process or cut a link of the flow, by name."""
     down_s = dice.uniform(0.2, 1.5)
-    return {
-        "trigger": flow.kill_trigger,
+    possible: dict[str, Callable[[], None]] = {
         "worker": flow.kill_worker,
         "function": flow.kill_function,
         "store": lambda: flow.kill_store(down_s),
         "dynamodb": lambda: flow.cut(down_s, "function-dynamodb"),
         "network": lambda: flow.cut(down_s, "trigger-function", "store-trigger"),
     }
+    for trigger in flow.triggers:
+        possible[trigger.name] = partial(flow.kill_trigger, trigger.number)
+    if isinstance(flow.database, PostgresPair):
+        possible["failover"] = flow.fail_over
+    elif flow.database is not None:
+        link = dice.choice(flow.links_to("database"))
+        possible["database"] = lambda: flow.kill_database(down_s)
+        possible["database-network"] = lambda: flow.cut(down_s, link)
+    return possible
 
 
 def draw_acts(
@@ -72,7 +88,19 @@ def draw_acts(
 
 
 def weaken_links(dice: random.Random, flow: FaultyFlow) -> None:
-    """Make two links fail at random, each in 2% to 12% of its requests."""
-    for name in dice.sample(sorted(FAULTS_OF_LINK), 2):
-        rate = dice.uniform(0.02, 0.12)
-        flow.links[name].break_at_random(dice.randrange(1 << 30), rate, FAULTS_OF_LINK[name])
+    """Make two links fail at random, each in 2% to 12% of its requests.
+
+    If there is a PostgreSQL server, the link of one trigger to it fails rarely, too.
+    """
+    names = [name for name in flow.links if not name.endswith("-database")]
+    for name in dice.sample(sorted(names), 2):
+        rate = dice.uniform(MIN_RATE, MAX_RATE)
+        flow.links[name].break_at_random(dice.randrange(1 << 30), rate, faults_of(name))
+    if flow.database is not None and not isinstance(flow.database, PostgresPair):
+        name = dice.choice(flow.links_to("database"))
+        flow.links[name].break_at_random(dice.randrange(1 << 30), DATABASE_RATE, BREAKS)
+
+
+def faults_of(link: str) -> Sequence[str]:
+    """The faults of a link, also of one of several triggers."""
+    return FAULTS_OF_LINK[re.sub(r"^trigger\d+", "trigger", link)]

@@ -62,7 +62,8 @@ class Workload:
         self._uploads: dict[str, Future[Sent]] = {}
 
     def __enter__(self) -> Workload:
-        self._log_from = self.flow.trigger.log.stat().st_size
+        self._logs_from = self.flow.logs()
+        self.flow.take_baseline()
         for key, content in self._contents.items():
             self._uploads[key] = self._pool.submit(upload, self.flow, key, content)
         return self
@@ -83,12 +84,16 @@ class Workload:
         """Wait for all uploads, and return them by key."""
         return {key: upload.result() for key, upload in self._uploads.items()}
 
+    def wait_over(self) -> None:
+        """Wait until all videos are settled."""
+        self.flow.wait(self._is_over, f"the end of all work below {self.prefix}")
+
     def finish(self) -> Outcome:
         """Repair the links, wait until all videos settle, check them, and clear the buckets."""
         sent = self.sent()
         self.flow.mend()
-        self.flow.wait(self._is_over, f"the end of all work below {self.prefix}")
-        outcome = check_invariant(self.flow, self.prefix, sent, self._log_from)
+        self.wait_over()
+        outcome = check_invariant(self.flow, self.prefix, sent, self._logs_from)
         clear_buckets(self.flow.settings)
         return outcome
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from devstack.store_servers import CephStore
+from support.flow_database import OnePostgres
+from support.postgres_pair import PostgresPair
 from support.proxied_flow import ProxiedFlow
 
 
@@ -25,19 +27,52 @@ class FaultyFlow(ProxiedFlow):
         """Number of faults of processes by kind. Each link counts its own faults."""
         self.replayed: list[str] = []
         """Keys of the dead letters that were replayed."""
+        self.killed_workers: dict[int, float] = {}
+        """When a worker of the function was killed, by its pid; in seconds of `time.monotonic`."""
+        self._trigger_kills: list[float] = []
+        self._database_faults_before = 0
 
-    def kill_trigger(self) -> None:
+    def kill_trigger(self, number: int = 0) -> None:
+        """Kill a trigger, and start it again."""
+        self.crash_trigger(number)
+        self.start_trigger(number)
+
+    def crash_trigger(self, number: int = 0) -> None:
+        """Kill a trigger. Until it is started again, the others get all events."""
         self.faults["trigger killed"] += 1
-        self.trigger.kill()
-        self.processes.stop(self.trigger)
-        self.start_trigger()
+        process = self.triggers[number].process
+        process.kill()
+        self._trigger_kills.append(time.monotonic())
+        self.processes.stop(process)
+
+    def kill_database(self, down_s: float) -> None:
+        """Kill PostgreSQL, and start it again after `down_s` seconds."""
+        assert isinstance(self.database, OnePostgres)
+        self.faults["database killed"] += 1
+        self.database.kill(down_s)
+
+    def database_was_cut(self) -> None:
+        """Note that a test cuts the network between a trigger and the database."""
+        self.faults["database cut off"] += 1
+
+    def fail_over(self) -> None:
+        """Kill the primary, and promote its standby, which has to exist.
+
+        If the primary has no standby, make one from a copy first.
+        """
+        assert isinstance(self.database, PostgresPair)
+        if not self.database.standby.alive():
+            self.database.add_standby()
+        self.faults["database killed"] += 1
+        self.database.primary.kill()
+        self.database.promote()
 
     def kill_worker(self) -> None:
         """Kill one worker of the function. gunicorn starts another one."""
         children = _children(self.function.pid)
         if children:
             self.faults["worker killed"] += 1
-            _kill(children[0])
+            self._kill_worker(children[0])
 
     def kill_function(self) -> None:
         """Kill gunicorn and all workers of the function, and start it again."""
@@ -45,9 +80,13 @@ class FaultyFlow(ProxiedFlow):
         workers = _children(self.function.pid)
         self.function.kill()
         for pid in workers:
-            _kill(pid)
+            self._kill_worker(pid)
         self.processes.stop(self.function)
         self.start_function()
+
+    def _kill_worker(self, pid: int) -> None:
+        _kill(pid)
+        self.killed_workers[pid] = time.monotonic()
 
     def kill_store(self, down_s: float) -> None:
         """Make the store unavailable for `down_s` seconds.
@@ -64,7 +103,7 @@ class FaultyFlow(ProxiedFlow):
             time.sleep(down_s)
             ceph.start_gateway()
         else:
-            self.cut(down_s, "function-s3", "trigger-s3")
+            self.cut(down_s, "function-s3", *self.links_to("s3"))
 
     def cut(self, down_s: float, *links: str) -> None:
         for name in links:
@@ -72,6 +111,36 @@ class FaultyFlow(ProxiedFlow):
         time.sleep(down_s)
         for name in links:
             self.links[name].restore()
+
+    def links_to(self, server: str) -> list[str]:
+        """The names of the links from all triggers to a server."""
+        return [each.link(server) for each in self.triggers]
+
+    def cut_calls(self) -> dict[str, list[float]]:
+        """When calls lost their trigger, by link.
+
+        A trigger with SQLite repeats the calls that it made before it was killed, because no other
+        trigger can have repeated them.
+        """
+        links = self.links_to("function")
+        kills = self._trigger_kills if self.database is None else []
+        return {name: [*self.links[name].cuts, *kills] for name in links}
+
+    def take_baseline(self) -> None:
+        super().take_baseline()
+        self._database_faults_before = self._database_faults()
+
+    def database_was_broken(self) -> bool:
+        """Whether the database or the links to it had faults since the baseline.
+
+        Then the answer to a commit may have been lost.
+        """
+        return self._database_faults() > self._database_faults_before
+
+    def _database_faults(self) -> int:
+        names = [name for name in self.links if name.endswith("-database")]
+        broken = sum(self.links[name].injected.total() for name in names)
+        return broken + self.faults["database killed"] + self.faults["database cut off"]
 
     def mend(self) -> None:
         for link in self.links.values():

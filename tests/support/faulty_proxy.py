@@ -55,7 +55,9 @@ class FaultyProxy(FaultyLink):
         """Size of the server's last answer with its headers, before a fault shortened it."""
         self.on_answer: Callable[[bytes, int], None] = lambda body, status: None
         """Is called with the body of each request, and the status of the server's answer."""
-        self._targets = [urlsplit(each) for each in (target, *others)]
+        self.unready: set[str] = set()
+        """Targets that get no requests, like replicas that are not ready in Kubernetes."""
+        self._targets = (target, *others)
         self._turns = count()
         self._marks = marks
         self._server = _Server((host, 0), self._handler())
@@ -99,9 +101,11 @@ class FaultyProxy(FaultyLink):
 
     def _connect(self) -> http.client.HTTPConnection:
         """Connect to the next target that accepts the connection. Raises OSError."""
-        first = next(self._turns)
-        for number in range(first, first + len(self._targets)):
-            target = self._targets[number % len(self._targets)]
+        first = next(self._turns) % len(self._targets)
+        for url in (*self._targets[first:], *self._targets[:first]):
+            if url in self.unready:
+                continue
+            target = urlsplit(url)
             upstream = http.client.HTTPConnection(
                 target.hostname or "", target.port, timeout=UPSTREAM_TIMEOUT_S
             )

@@ -60,9 +60,22 @@ def trigger_process(
     via: str = "ceph",
     program: Path = REPOSITORY / "trigger_openfaas.py",
     name: str = "trigger",
+    prefix: Sequence[str] = (),
 ) -> Process:
-    """Start a trigger that registers itself at the store. Does not wait until it listens."""
-    argv = [sys.executable, str(program), "--register", "--via", via, "--advertise", advertised_url]
+    """Start a trigger that registers itself at the store. Does not wait until it listens.
+
+    `prefix` is put before the command (`Host.prefix` in net_hosts.py).
+    """
+    argv = [
+        *prefix,
+        sys.executable,
+        str(program),
+        "--register",
+        "--via",
+        via,
+        "--advertise",
+        advertised_url,
+    ]
     return Process(name, argv, environ, folder)
 
 

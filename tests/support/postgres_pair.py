@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from support.flow_database import DATABASE
 from support.postgres import USER, PostgresServer, postgres_folder
 from support.waiting import wait_until
-
-DATABASE = "rollcall"
 
 _OPTIONS = {
     # Tests kill processes, not the machine, and Linux keeps what a killed process has written.

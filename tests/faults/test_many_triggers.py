@@ -1,0 +1,105 @@
+"""Three triggers on one PostgreSQL lose nothing, and never call twice for one video at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.call_ledger import read_calls
+from support.fault_round import play_round
+from support.fault_workload import Workload
+from support.faulty_flow import FaultyFlow
+from support.flow_database import OnePostgres
+from support.flow_events import send_event
+from support.inbox_rows import Row
+
+ROUNDS = 5
+VIDEOS = 50
+
+SLOW_S = 4.0
+"""How long a slow call takes, at least. It is shorter than the time-out of a call."""
+
+
+@pytest.fixture(scope="module")
+def running_flow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyFlow]:
+    folder = tmp_path_factory.mktemp("many")
+    with OnePostgres() as database, FaultyFlow(folder, triggers=3, database=database) as running:
+        yield running
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_every_video_of_a_round_gets_a_result_or_a_dead_letter(flow: FaultyFlow, seed: int) -> None:
+    before = flow.injected()
+    outcome = play_round(flow, seed, VIDEOS)
+    assert not outcome.wrong
+    assert outcome.results + outcome.dead_letters == outcome.videos == VIDEOS
+    assert flow.injected() - before, "no fault was injected"
+
+
+def test_three_triggers_share_the_work_and_count_it_exactly(flow: FaultyFlow) -> None:
+    with Workload(flow, "shared/", ["one", "two", "nobody"] * 20, at_once=4) as workload:
+        outcome = workload.finish()
+    assert not outcome.wrong
+    assert flow.baseline.exact
+    assert outcome.results == 60
+    assert called_again(flow, "shared/") == []
+    counted = flow.counted()
+    assert counted["rollcall_calls_total done"] == outcome.calls
+    calls = [each.counters()["rollcall_calls_total done"] for each in flow.triggers]
+    assert all(calls), f"one of the triggers made no calls: {calls}"
+
+
+def test_the_work_of_a_dead_trigger_is_repeated_when_its_lease_ends_and_not_before(
+    flow: FaultyFlow,
+) -> None:
+    link = flow.links["trigger-function"]
+    before = link.injected["slow"]
+    link.stall_s = SLOW_S
+    link.break_next("slow")
+    with Workload(flow, "dead/", ["one", "two"] * 5) as workload:
+        flow.wait(lambda: link.injected["slow"] > before, "a call of the first trigger")
+        called_s = time.monotonic()
+        flow.crash_trigger()
+        workload.wait_over()
+        flow.start_trigger()
+        outcome = workload.finish()
+    assert not outcome.wrong
+    assert outcome.results == 10
+    repeated = called_again(flow, "dead/")
+    assert repeated, "the call of the dead trigger was not repeated"
+    logs = [each.process.log.read_text() for each in flow.triggers]
+    assert any("calls were cut off, and their leases ended" in log for log in logs)
+    for row in repeated:
+        calls = [call for call in read_calls(flow.folder / "calls") if call.key == row.key]
+        # The lease began up to the length of a call before `called_s`; it is 3 s longer than this.
+        assert max(call.sent_s for call in calls) - called_s > flow.settings.function_timeout_s
+
+
+def test_a_trigger_that_starts_leaves_the_calls_of_the_others_alone(flow: FaultyFlow) -> None:
+    flow.processes.stop(flow.trigger)
+    slow = [flow.links[each.link("function")] for each in flow.triggers[1:]]
+    before = sum(link.injected["slow"] for link in slow)
+    for link in slow:
+        link.stall_s = SLOW_S
+        link.break_at_random(1, 1.0, ("slow",))
+    with Workload(flow, "restart/", ["one", "two"] * 8, at_once=4) as workload:
+        flow.wait(lambda: sum(link.injected["slow"] for link in slow) > before, "a slow call")
+        flow.start_trigger()
+        assert [row for row in flow.works("restart/") if row.state == "running"]
+        outcome = workload.finish()
+    assert not outcome.wrong
+    assert called_again(flow, "restart/") == []
+
+
+def test_an_event_is_refused_while_no_trigger_reaches_the_database(flow: FaultyFlow) -> None:
+    for name in flow.links_to("database"):
+        flow.links[name].cut()
+    assert send_event(flow, flow.front.url, "refused/a.mp4") == 503
+    flow.mend()
+    assert flow.works("refused/") == []
+
+
+def called_again(flow: FaultyFlow, prefix: str) -> list[Row]:
+    """The work for which the function was called more than once."""
+    return [row for row in flow.works(prefix) if row.calls > 1]
