@@ -340,7 +340,8 @@ class MemoryQueue:
         item = self._items.get(work.id)
         if item is None or item.work.state not in ("queued", "running"):
             return None
-        return item if item.work.calls == work.calls else None
+        claim = (work.calls, work.identity)
+        return item if (item.work.calls, item.work.identity) == claim else None
 
     def _lease(self, item: _Item, until_s: float) -> Work:
         item.lease_until_s = until_s

@@ -65,17 +65,25 @@ def end_calls(
 
 
 def bury_unclaimed(
-    connection: Connection, sql: Statements, now_s: float, id_: int, code: str, message: str
+    connection: Connection,
+    sql: Statements,
+    now_s: float,
+    id_: int,
+    identity: str,
+    code: str,
+    message: str,
 ) -> None:
     """Make work that was never claimed a dead letter."""
-    row = {"id": id_, "calls": 0, "state": "dead", "code": code, "message": message}
-    _end(connection, sql, now_s, [{**row, "delay_s": 0, "uncounted": 0}])
+    row = {"id": id_, "calls": 0, "identity": identity, "state": "dead"}
+    end = {"code": code, "message": message, "delay_s": 0, "uncounted": 0}
+    _end(connection, sql, now_s, [{**row, **end}])
 
 
 def _row(end: End) -> dict[str, Any]:
     return {
         "id": end.work.id,
         "calls": end.work.calls,
+        "identity": end.work.identity,
         "state": end.state,
         "code": storable(end.code),
         "message": storable(end.message),

@@ -157,12 +157,14 @@ class Statements:
         )
 
     def _add_ends(self) -> None:
-        columns = "id int, calls int, state text, code text, message text, delay_s real"
-        rows = self._rows(f"{columns}, uncounted int")
+        # After a failover that lost rows, PostgreSQL gives their ids to new rows. So the identity
+        # is compared, too.
+        columns = "id int, calls int, identity text, state text, code text, message text"
+        rows = self._rows(f"{columns}, delay_s real, uncounted int")
         new = {"state": "r.state", "changed_s": self._now, "code": "r.code", "message": "r.message"}
         values = ", ".join(new.get(name, f"w.{name}") for name in FACTS.split(", "))
         move = f"INSERT INTO finished ({FACTS})"
-        held = "work.id=r.id AND work.calls=r.calls"
+        same = "{0}.id=r.id AND {0}.calls=r.calls AND {0}.identity=r.identity".format
         ended, retried = "r.state <> 'queued'", "r.state = 'queued'"
         retry = (
             f"UPDATE work SET state='queued', stage=0, due_s={self._now} + r.delay_s,"
@@ -177,7 +179,7 @@ class Statements:
             self.end = (
                 text(
                     f"WITH r AS MATERIALIZED (SELECT r.* FROM {rows}"
-                    " JOIN work w ON w.id=r.id AND w.calls=r.calls"
+                    f" JOIN work w ON {same('w')}"
                     " ORDER BY w.bucket, w.key FOR NO KEY UPDATE OF w),"
                     f" gone AS (DELETE FROM work w USING r WHERE w.id=r.id AND {ended}"
                     f" RETURNING {values}), moved AS ({move} SELECT * FROM gone),"
@@ -188,14 +190,14 @@ class Statements:
         else:
             self.end = (
                 text(
-                    f"{move} SELECT {values} FROM {rows} JOIN work w ON w.id=r.id"
-                    f" AND w.calls=r.calls WHERE {ended}"
+                    f"{move} SELECT {values} FROM {rows} JOIN work w ON {same('w')} WHERE {ended}"
                 ),
                 text(
-                    f"DELETE FROM work WHERE (id, calls) IN (SELECT r.id, r.calls FROM {rows}"
-                    f" WHERE {ended}) RETURNING id, calls"
+                    "DELETE FROM work WHERE (id, calls, identity) IN"
+                    f" (SELECT r.id, r.calls, r.identity FROM {rows} WHERE {ended})"
+                    " RETURNING id, calls"
                 ),
-                text(f"{retry(rows)} {held} AND {retried} RETURNING id, calls"),
+                text(f"{retry(rows)} {same('work')} AND {retried} RETURNING id, calls"),
             )
         slash = "strpos(key, '/')" if self._shared else "instr(key, '/')"
         # The attempts start again at 0, but `calls` keeps growing, because it distinguishes claims.

@@ -79,8 +79,9 @@ def add_missing(
     connection.execute(_FOUND, values)
     limits = {"after_s": now_s - FOUND_PERIOD_S, "limit": MAX_FOUND + 1}
     if connection.execute(_TIMES_FOUND, {**upload, **limits}).scalar_one() > MAX_FOUND:
-        (id_,) = sql_line.insert_resting(connection, sql, now_s, [sql_line.row_of(new)])
-        bury_unclaimed(connection, sql, now_s, id_, NO_RESULT_CODE, NO_RESULT)
+        row = sql_line.row_of(new)
+        (id_,) = sql_line.insert_resting(connection, sql, now_s, [row])
+        bury_unclaimed(connection, sql, now_s, id_, row["identity"], NO_RESULT_CODE, NO_RESULT)
         changes["dead", NO_RESULT_CODE] += 1
     else:
         sql_line.insert(connection, sql, now_s, [new])

@@ -249,6 +249,15 @@ class TestWorkQueue:
         queue.bury(first, "x", "")
         assert states(queue) == {"done": 1}
 
+    def test_an_answer_does_not_change_other_work_with_the_same_id(self, queue: WorkQueue) -> None:
+        """A failover may lose rows, whose ids the new primary then gives to other work."""
+        queue.add([video()])
+        lost = replace(claimed(queue), identity="lost", key="lost.mp4")
+        queue.finish(lost, "recognised")
+        queue.bury(lost, "x", "")
+        queue.retry(lost, 0, "x", "")
+        assert states(queue) == {"running": 1}
+
     def test_a_video_that_never_gets_a_result_becomes_a_dead_letter(self, queue: WorkQueue) -> None:
         """Function and trigger may be configured with different output buckets."""
         for _ in range(3):
