@@ -86,10 +86,9 @@ def _run(url: str, name: str, *arguments: str) -> None:
     if program is None:
         raise InboxUnavailable(f"{name} is not installed here; {ADVICE}")
     with _service(url) as service:
-        environ = {"PATH": f"{Path(program).parent}:{os.defpath}", "PGSERVICEFILE": service}
-        done = subprocess.run(  # noqa: S603
-            [program, *arguments], env=environ, stdin=subprocess.DEVNULL, capture_output=True
-        )
+        # The program also gets the other variables of this process, such as PGSSLMODE.
+        command = ["/usr/bin/env", f"PGSERVICEFILE={service}", program, *arguments]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)  # noqa: S603
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())[-500:]
         raise InboxUnavailable(f"{name} failed: {said}")
