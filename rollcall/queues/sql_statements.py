@@ -27,6 +27,7 @@ FACTS = ", ".join(column.name for column in finished.columns)
 """The columns that `work` and `finished` share, with the id."""
 
 _MARKS = "identity text, bucket text, key text, version_id text, etag text, event_name text"
+_MAX_TURN = 2**63 - 1
 _PG_TYPES = {"int": "bigint", "real": "double precision"}
 
 
@@ -88,21 +89,52 @@ class Statements:
         )
 
     def _add_line(self) -> None:
+        objects = self._rows("bucket text, key text")
+        if self._shared:
+            # The comparisons of rows leave PostgreSQL only one index. For a condition like
+            # `bucket=... AND key=...` it may choose another one that passes many rows.
+            ahead = (
+                f"SELECT a.bucket, a.key FROM {objects} CROSS JOIN LATERAL (SELECT w.bucket, w.key"
+                " FROM work w WHERE w.bucket=r.bucket AND w.key=r.key AND w.stage=1 LIMIT 1"
+                " FOR SHARE) AS a"
+            )
+            last = (
+                "CASE l.prefix WHEN p.prefix THEN l.turn END FROM {} LEFT JOIN LATERAL"
+                " (SELECT prefix, turn FROM work"
+                f" WHERE {{}} AND (prefix, turn) <= (p.prefix, {_MAX_TURN})"
+                " ORDER BY prefix DESC, turn DESC LIMIT 1) AS l ON true"
+            ).format
+            behind = (
+                f"SELECT b.id FROM {objects} CROSS JOIN LATERAL (SELECT bucket, key, id FROM work"
+                f" WHERE {BEHIND} AND (bucket, key, id) > (r.bucket, r.key, 0)"
+                " ORDER BY bucket, key, id LIMIT 1) AS b WHERE b.bucket=r.bucket AND b.key=r.key"
+            )
+        else:
+            ahead = (
+                f"SELECT w.bucket, w.key FROM {objects} CROSS JOIN work w INDEXED BY work_ahead"
+                " WHERE w.bucket=r.bucket AND w.key=r.key AND w.stage=1"
+            )
+            last = (
+                "(SELECT max(turn) FROM work INDEXED BY {2}_prefix WHERE prefix=p.prefix AND {1})"
+                " FROM {0}"
+            ).format
+            behind = (
+                "SELECT (SELECT min(b.id) FROM work b INDEXED BY work_behind"
+                f" WHERE b.bucket=r.bucket AND b.key=r.key AND {BEHIND}) FROM {objects}"
+            )
+        prefixes = self._rows("prefix text", "prefixes", "p")
         self.places = {
             is_retry: text(
-                "WITH ahead AS (SELECT w.bucket, w.key"
-                f" FROM {self._rows('bucket text, key text')} CROSS JOIN work w"
-                f" {self._by('work_ahead')} WHERE w.bucket=r.bucket AND w.key=r.key AND w.stage=1"
-                f" {self._lock('ORDER BY w.bucket, w.key FOR SHARE OF w')})"
-                " SELECT 'ahead', bucket, key, 0 FROM ahead UNION ALL"
-                f" SELECT 'last', '', p.prefix, (SELECT max(turn) FROM work"
-                f" {self._by(index + '_prefix')} WHERE prefix=p.prefix AND {line})"
-                f" FROM {self._rows('prefix text', 'prefixes', 'p')} UNION ALL"
-                f" SELECT 'front', '', '', (SELECT min(turn) FROM work {self._by(index)}"
+                f"WITH ahead AS ({ahead}) SELECT 'ahead', bucket, key, 0 FROM ahead"
+                f" UNION ALL SELECT 'last', '', p.prefix, {last(prefixes, line, index)}"
+                f" UNION ALL SELECT 'front', '', '', (SELECT min(turn) FROM work {self._by(index)}"
                 f" WHERE {line})"
             )
             for is_retry, index, line in ((False, "work_new", NEW), (True, "work_again", RETRIES))
         }
+        self.release = text(
+            f"UPDATE work SET stage=0, due_s={self._now} WHERE stage=2 AND id IN ({behind})"
+        )
         self.due = text(
             f"SELECT id, bucket, key, attempts > 0 FROM work {self._by('work_resting')}"
             f" WHERE {RESTING} AND due_s <= {self._now} ORDER BY due_s, id LIMIT :limit"
@@ -111,12 +143,6 @@ class Statements:
         self.line_up = text(
             "UPDATE work SET stage=r.stage, turn=r.turn"
             f" FROM {self._rows('id int, stage int, turn int')} WHERE work.id=r.id"
-        )
-        first = f"SELECT min(b.id) FROM work b {self._by('work_behind')} WHERE b.bucket=r.bucket"
-        self.release = text(
-            f"UPDATE work SET stage=0, due_s={self._now} WHERE stage=2 AND id IN"
-            f" (SELECT ({first} AND b.key=r.key AND {BEHIND})"
-            f" FROM {self._rows('bucket text, key text')})"
         )
         self.release_all = text(
             "UPDATE work SET stage=0, due_s=:now_s WHERE id IN (SELECT min(id) FROM work"

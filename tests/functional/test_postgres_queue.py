@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from sqlalchemy import event, text
 from support.needs import REPOSITORY
 from support.postgres import FreshDatabases, running_postgres
 from support.waiting import wait_until
-from support.work_queues import LEASE_S, claim, claimed, states, video
+from support.work_queues import LEASE_S, T0, claim, claimed, listed, states, video
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.work import Work
 from rollcall.database.database import Database
 from rollcall.queues.sql_queue import SqlQueue
 
@@ -213,10 +214,120 @@ def test_an_unreachable_server_is_unavailable() -> None:
         assert "secret" not in str(caught.value)
 
 
+MANY = 100_000
+MAX_BLOCKS = 1000
+"""Limit in blocks of 8 KiB that one operation reads. A scan of MANY rows reads thousands."""
+
+FACTS = {
+    "id": "n + 1000000",
+    "identity": "'filled-' || n",
+    "bucket": "'videos'",
+    "key": "'a.mp4'",
+    "etag": "'e1'",
+    "origin": "'event'",
+    "received_s": f"{T0} - 100000",
+    "changed_s": f"{T0} - 1",
+}
+DEAD = {**FACTS, "state": "'dead'"}
+WAITING = {**FACTS, "state": "'queued'", "due_s": f"{T0} - 1", "prefix": "''"}
+RESTING = {**WAITING, "due_s": f"{T0} + 1000000000", "attempts": "1"}
+IN_LINE = {**WAITING, "stage": "1", "turn": "n", "key": "n || '.mp4'"}
+HISTORIES: dict[str, tuple[str, dict[str, str]]] = {
+    "done": ("finished", {**FACTS, "state": "'done'"}),
+    "done, of many keys": ("finished", {**FACTS, "state": "'done'", "key": "n || '.mp4'"}),
+    "dead": ("finished", {**DEAD, "etag": "'e' || n"}),
+    "dead without etag": ("finished", {**DEAD, "etag": "''"}),
+    "behind": ("work", {**WAITING, "stage": "2"}),
+    "retries of one key, resting": ("work", RESTING),
+    "new of many keys": ("work", IN_LINE),
+    "new of many prefixes": ("work", {**IN_LINE, "turn": "0", "prefix": "n || '/'"}),
+    "retries of many keys": ("work", {**IN_LINE, "attempts": "1"}),
+}
+
+
+def blocks(database: Database, operation: Callable[[], object]) -> int:
+    """The number of blocks of tables and indexes that the operation reads."""
+
+    def read() -> int:
+        with database.reading() as connection:
+            connection.execute(text("SELECT pg_stat_force_next_flush()"))
+            connection.commit()
+            connection.execute(text("SELECT 1"))
+            connection.commit()
+            parts = [f"coalesce({kind}_blks_{how}, 0)" for kind in KINDS for how in ("hit", "read")]
+            query = f"SELECT sum({' + '.join(parts)}) FROM pg_statio_user_tables"
+            return int(connection.execute(text(query)).scalar_one())
+
+    before = read()
+    operation()
+    return read() - before
+
+
+KINDS = ("heap", "idx")
+
+
+def vacuum(database: Database) -> None:
+    with database.reading() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.execute(text("VACUUM ANALYZE"))
+
+
+@pytest.mark.parametrize("plans", ["", "with statistics", "made before"])
+@pytest.mark.parametrize("name", HISTORIES)
+def test_a_long_history_costs_nothing(postgres_url: str, name: str, plans: str) -> None:
+    """The server reads only a few blocks, whatever it knew when it planned the statements."""
+    table, values = HISTORIES[name]
+    with closing(Database(postgres_url)) as database:
+        queue = SqlQueue(database)
+        with database.transaction() as connection:  # the blocks it reads would be counted
+            connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
+        if plans == "made before":
+            vacuum(database)
+            for n in range(20):  # psycopg prepares a statement that is repeated
+                queue.add([video(f"warm{n}.mp4", f"warm{n}"), video(f"warm{n}.mp4", f"other{n}")])
+                queue.retry(claimed(queue), 0, "x", "")
+                queue.finish(claimed(queue), "x")
+                queue.finish(claimed(queue), "x")
+                queue.add_missing(listed(f"found{n}.mp4"))
+                queue.bury(claimed(queue), "x", "")
+                queue.result_found(listed(f"found{n}.mp4"))
+        queue.add([video("first.mp4", "first"), video("a.mp4", "a0")])
+        with database.transaction() as connection:
+            connection.execute(
+                text(
+                    f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())}"
+                    f" FROM generate_series(1, {MANY}) AS g(n)"
+                )
+            )
+        if plans == "with statistics":
+            vacuum(database)
+        held: list[Work] = []
+        costs = {
+            "claim": blocks(database, lambda: held.extend(queue.claim(1, LEASE_S))),
+            "claim again": blocks(database, lambda: held.extend(queue.claim(4, LEASE_S))),
+            "finish": blocks(database, lambda: queue.finish(held.pop(), "recognised")),
+            "retry": blocks(database, lambda: held and queue.retry(held.pop(), 9, "x", "")),
+            "claim once more": blocks(database, lambda: held.extend(queue.claim(1, LEASE_S))),
+            "bury": blocks(database, lambda: held and queue.bury(held.pop(), "x", "")),
+            "take back": blocks(database, queue.requeue_expired),
+            "add": blocks(
+                database, lambda: queue.add([video("a.mp4", "a1"), video("b.mp4", "b1")])
+            ),
+            "add missing": blocks(database, lambda: queue.add_missing(listed("a.mp4", "e-new"))),
+            "result found": blocks(database, lambda: queue.result_found(listed("a.mp4", "e-new"))),
+            "counts": blocks(database, queue.counts),
+            "codes": blocks(database, queue.codes),
+            "oldest waiting": blocks(database, queue.oldest_waiting_s),
+            "latest dead": blocks(database, lambda: queue.latest(50, "dead")),
+        }
+        assert {each: cost for each, cost in costs.items() if cost > MAX_BLOCKS} == {}
+
+
 TRIGGER = """
 import os, random, sys, time
 from threading import Thread
 from rollcall.core.types import VideoRef
+from rollcall.core.work import Work
 from rollcall.database.database import Database
 from rollcall.queues.sql_queue import SqlQueue
 
