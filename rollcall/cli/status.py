@@ -14,7 +14,7 @@ from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.database.database import Database
 from rollcall.database.open_database import open_database
-from rollcall.database.tables import metadata
+from rollcall.database.tables import reconciled
 from rollcall.queues.sql_outbox import SqlOutbox
 from rollcall.queues.sql_queue import SqlQueue
 
@@ -61,11 +61,8 @@ def _of_state(codes: dict[tuple[str, str], int], state: str) -> dict[str, int]:
 
 def _last_scan_s(database: Database, bucket: str) -> float | None:
     """Seconds since the reconciler last scanned the bucket to the end; None if it never did."""
-    table = metadata.tables.get("reconciled")
-    if table is None:
-        return None
     with database.reading() as connection:
-        query = select(table.c.finished_s).where(table.c.bucket == bucket)
+        query = select(reconciled.c.finished_s).where(reconciled.c.bucket == bucket)
         finished_s = float(connection.execute(query).scalar() or 0)
         return round(max(0.0, database.now_s(connection) - finished_s), 1) if finished_s else None
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from rollcall.core.errors import InboxUnavailable, PermanentError
+from rollcall.core.errors import InboxUnavailable, PermanentError, SettingsError
 from rollcall.database.file_lock import own_file
 from rollcall.database.open_database import VERSION_TABLE, check_revision
 
@@ -33,7 +33,14 @@ def back_up(database: Path, target: Path, *, replace: bool = False) -> dict[str,
     may read it. Raises InboxUnavailable, and BackupUnusable if `target` exists and `replace` is not
     set.
     """
-    if target.exists() and (not replace or target.samefile(database)):
+    if not database.is_file():
+        raise SettingsError(
+            f"there is no database {str(database)!r}; set DATABASE_URL to the same database as the"
+            " trigger"
+        )
+    if target.exists() and target.samefile(database):
+        raise BackupUnusable(f"{str(target)!r} is the database itself; choose another name")
+    if target.exists() and not replace:
         raise BackupUnusable(f"{str(target)!r} exists already; choose another name, or add --yes")
     part = target.with_name(f".rollcall-{uuid.uuid4().hex}.part")
     with _errors(part):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import insert
 from support.databases import open_file, open_tables
 from support.old_inbox import write_old_inbox
 from support.postgres import FreshDatabases
@@ -26,6 +27,7 @@ from rollcall.core.settings import parse_settings
 from rollcall.core.types import VideoRef
 from rollcall.core.work import Notice
 from rollcall.database.file_lock import own_file
+from rollcall.database.tables import reconciled
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.boto import s3_client
 
@@ -107,6 +109,13 @@ def test_status_prints_a_document(url: str) -> None:
     assert found["dead_by_code"] == {"gone": 1}
     assert found["last_scan_s"] is None
     assert "rollcall@" not in str(found["database"])
+
+
+def test_status_says_when_the_buckets_were_scanned(url: str) -> None:
+    with closing(open_tables(url)) as database, database.transaction() as connection:
+        row = {"bucket": "input-bucket-video", "finished_s": database.now_s(connection) - 7300}
+        connection.execute(insert(reconciled), row)
+    assert printed("status", DATABASE_URL=url).endswith("last scan of the buckets: 2 h ago\n")
 
 
 def test_status_of_a_database_that_does_not_exist() -> None:
@@ -266,8 +275,14 @@ def test_a_backup_replaces_a_file_only_with_yes(inbox: Path, tmp_path: Path) -> 
     assert (result.exit_code, "exists already" in result.output) == (1, True)
     assert (tmp_path / "notes").read_text() == "mine"
     printed("backup", tmp_path / "notes", "--yes")
-    assert run("backup", inbox, "--yes").exit_code == 1
+    assert "is the database itself" in run("backup", inbox, "--yes").output
     assert document("status")["queued"] == 2
+
+
+def test_there_is_no_backup_of_a_database_that_does_not_exist() -> None:
+    result = run("backup", "b")
+    assert (result.exit_code, "set DATABASE_URL" in result.output) == (2, True)
+    assert list(Path().iterdir()) == []
 
 
 def test_a_restore_brings_the_rows_back(inbox: Path) -> None:
