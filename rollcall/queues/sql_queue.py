@@ -11,11 +11,12 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
+from rollcall.core.errors import InboxUnavailable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import BadEventRecord, Notice, Work
 from rollcall.database.database import Database
@@ -42,6 +43,11 @@ SLOTS = 16
 """Rows of `tally` for each count. Each transaction chooses one, because transactions that change
 the same row would have to wait for each other's commits."""
 
+ANALYZE_AFTER = 500
+"""Number of new works after which each process has PostgreSQL count the kinds of rows in `work`.
+PostgreSQL does that by itself within a minute or so. Until then it may choose slow plans: it
+believes that hardly any work is in line, and sorts all of that work to find the last turn."""
+
 LOCKED_TRIES = 5
 LOCKED_PAUSE_S = 0.02
 """If all work in line is locked by claims of other triggers, a claim is tried again after a pause
@@ -64,6 +70,8 @@ class SqlQueue:
         self._order = FairOrder(self._clock)
         self._order_lock = threading.Lock()
         self._jitter = random.Random()
+        self._added = 0
+        """Number of new works, up to ANALYZE_AFTER."""
 
     def own(self) -> AbstractContextManager[None]:
         path = self._database.path
@@ -76,7 +84,10 @@ class SqlQueue:
 
     def add(self, videos: Iterable[VideoRef]) -> int:
         events = [work_for_event(video) for video in videos]
-        return self._adds.submit(events) if events else 0
+        new = self._adds.submit(events) if events else 0
+        if self.shared and self._added < ANALYZE_AFTER:
+            self._analyze_after(new)
+        return new
 
     def add_bad_event(self, body: bytes, reason: str) -> None:
         def change(connection: Connection, now_s: float, changes: Changes) -> None:
@@ -278,6 +289,15 @@ class SqlQueue:
                     call_s = self._clock() - end.work.changed_s
                     self._order.add_call(prefix_of(end.work.key), call_s)
         return [None] * len(ends)
+
+    def _analyze_after(self, new: int) -> None:
+        with self._order_lock:
+            was_below, self._added = self._added < ANALYZE_AFTER, self._added + new
+            is_due = was_below and self._added >= ANALYZE_AFTER
+        if is_due:
+            # The events are stored already, so an error must not make their sender repeat them.
+            with suppress(InboxUnavailable):
+                self._database.run(lambda connection: connection.execute(text("ANALYZE work")))
 
     def _has_work_in_line(self) -> bool:
         with self._database.reading() as connection:

@@ -248,7 +248,7 @@ class Statements:
             f" OR EXISTS (SELECT 1 FROM finished {self._by('finished_object')} WHERE"
             " bucket=:bucket AND key=:key AND state='done' AND changed_s >= :results_s)"
         )
-        self.dead_of_upload = text(f"SELECT id, code {dead} etag=:etag ORDER BY id")
+        self.dead_of_upload = text(f"SELECT id, code {dead} etag=:etag")
 
     def ids(self, ids: Iterable[int]) -> object:
         """The value of a parameter `ids`."""

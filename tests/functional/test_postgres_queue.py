@@ -21,7 +21,7 @@ from support.work_queues import LEASE_S, T0, claim, claimed, listed, states, vid
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.work import Work
 from rollcall.database.database import Database
-from rollcall.queues.sql_queue import SqlQueue
+from rollcall.queues.sql_queue import ANALYZE_AFTER, SqlQueue
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ FACTS = {
 DEAD = {**FACTS, "state": "'dead'"}
 WAITING = {**FACTS, "state": "'queued'", "due_s": f"{T0} - 1", "prefix": "''"}
 RESTING = {**WAITING, "due_s": f"{T0} + 1000000000", "attempts": "1"}
-IN_LINE = {**WAITING, "stage": "1", "turn": "n", "key": "n || '.mp4'"}
+IN_LINE = {**WAITING, "stage": "1", "turn": "n + 1000", "key": "'x' || n || '.mp4'"}
 HISTORIES: dict[str, tuple[str, dict[str, str]]] = {
     "done": ("finished", {**FACTS, "state": "'done'"}),
     "done, of many keys": ("finished", {**FACTS, "state": "'done'", "key": "n || '.mp4'"}),
@@ -272,7 +272,7 @@ def vacuum(database: Database) -> None:
         connection.execute(text("VACUUM ANALYZE"))
 
 
-@pytest.mark.parametrize("plans", ["", "with statistics", "made before"])
+@pytest.mark.parametrize("plans", ["of a new database", "with statistics", "made before"])
 @pytest.mark.parametrize("name", HISTORIES)
 def test_a_long_history_costs_nothing(postgres_url: str, name: str, plans: str) -> None:
     """The server reads only a few blocks, whatever it knew when it planned the statements."""
@@ -291,6 +291,8 @@ def test_a_long_history_costs_nothing(postgres_url: str, name: str, plans: str) 
                 queue.add_missing(listed(f"found{n}.mp4"))
                 queue.bury(claimed(queue), "x", "")
                 queue.result_found(listed(f"found{n}.mp4"))
+        if plans == "of a new database":
+            queue.add([video(f"{n}.mp4", f"new{n}") for n in range(ANALYZE_AFTER)])
         queue.add([video("first.mp4", "first"), video("a.mp4", "a0")])
         with database.transaction() as connection:
             connection.execute(
