@@ -43,7 +43,6 @@ PAGE_REPEATS = 5
 MAX_PAGE_BYTES = 1 << 20
 QUIET_PER_S = 100
 """Events per second for the latency without a backlog."""
-QUIET_S = 5
 
 
 @dataclass(frozen=True, slots=True)
