@@ -240,13 +240,18 @@ def _parsed(url: str) -> _Url:
         host = host if host.isascii() else encoded
         name, port = urlsplit(f"//{host}").hostname or "", parts.port
     except ValueError as error:  # UnicodeError is one
-        raise NoAnswer(f"{url.partition('://')[2]!r:.80} is not a host name") from error
+        raise NoAnswer(f"{_host_in(url)!r:.80} is not a host name") from error
     if parts.scheme not in _PORTS:
-        raise NoAnswer(f"UnsupportedProtocol: {url!r:.80} does not begin with http:// or https://")
+        raise NoAnswer(f"UnsupportedProtocol: {parts.scheme!r:.20} is not http or https")
     server = _Server(parts.scheme, name, port or _PORTS[parts.scheme])
     path, query = (quote(part, safe=NOT_ENCODED) for part in (parts.path, parts.query))
     target = (path or "/") + (f"?{query}" if query else "")
     return _Url(server, host, target, _login(parts))
+
+
+def _host_in(url: str) -> str:
+    """The host and port of a malformed URL, without a login or path, which may be secret."""
+    return url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
 
 def _login(parts: SplitResult) -> str:

@@ -95,6 +95,12 @@ class SocketStream:
             raise NoAnswer(f"ConnectTimeout: {error}") from error
         except OSError as error:
             raise NoAnswer(f"ConnectError: {error}") from error
+        try:
+            # Looking up the host has no time limit, and each of its addresses has the whole limit.
+            deadline.left_s()
+        except NoAnswer:
+            self._socket.close()
+            raise
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # With a time-out, each operation of Python's sockets is two system calls, and setting the
         # time-out is another one. Each of them also gives up the interpreter's lock.

@@ -209,11 +209,13 @@ class Database:
         try:
             given = conninfo_to_dict(url)
         except psycopg.Error:
-            # The parser's own error, whose message may contain the password, is left out.
+            given = None  # the parser's own error may contain the password, so it is left out
+        # The host contains an @ if the password does, and it is then a part of the password.
+        if given is None or "@" in str(given.get("host", "")):
             raise SettingsError(
                 "DATABASE_URL cannot be parsed; write it as postgresql://USER:PASSWORD@HOST/NAME,"
                 " with %XX for special characters in the password"
-            ) from None
+            )
         self.name = f"postgresql://{given.get('host', '')}/{given.get('dbname', '')}"
         options = {**_POSTGRESQL_OPTIONS, **given}
 

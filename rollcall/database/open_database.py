@@ -53,6 +53,9 @@ BEFORE_REVISIONS = ""
 _INBOX = frozenset({"work", "bad_event"})
 """The tables of such an inbox."""
 
+_QUEUE = frozenset({"work", "seen_event", "finished"})
+"""Tables that every version with revisions has."""
+
 _MIGRATION_LOCK = 0x726F6C6C63616C6C
 """Key of the advisory lock that a process holds while it creates or changes tables: `rollcall`."""
 
@@ -121,6 +124,11 @@ def _revision(connection: Connection, name: str) -> str | None:
                 " set DATABASE_URL to a database of its own for Rollcall"
             )
         return None
+    if not tables >= _QUEUE:
+        raise SettingsError(
+            f"the database {name} has a table {_version.name} of another program;"
+            " set DATABASE_URL to a database of its own for Rollcall"
+        )
     found = connection.execute(select(_version.c.version_num)).scalar()
     check_revision(found, f"the database {name}")
     return str(found)

@@ -176,7 +176,7 @@ class MemoryQueue:
         with self._access():
             item = self._claimed_item(work)
             if item:
-                attempts = item.work.attempts - (0 if counts else 1)
+                attempts = max(0, item.work.attempts - (0 if counts else 1))
                 self._end_call(work, state="queued", code=code, message=message, attempts=attempts)
                 item.due_s = self._clock() + delay_s
 

@@ -42,11 +42,11 @@ def end_calls(
     Work is no longer claimed if it has ended, or was claimed again, which increases `calls`. If the
     lease expired, but nobody has claimed the work since, the work is queued and still matches.
     """
-    rows = {(end.work.id, end.work.calls): _row(end) for end in reversed(ends)}
+    rows = {_call_of(end): _row(end) for end in reversed(ends)}
     found = _end(connection, sql, now_s, rows.values())
     held, ended = [], []
     for end in ends:
-        call = (end.work.id, end.work.calls)
+        call = _call_of(end)
         held.append(call in found)
         if call in found:
             found.remove(call)
@@ -79,6 +79,10 @@ def bury_unclaimed(
     _end(connection, sql, now_s, [{**row, **end}])
 
 
+def _call_of(end: End) -> tuple[int, int, str]:
+    return end.work.id, end.work.calls, end.work.identity
+
+
 def _row(end: End) -> dict[str, Any]:
     return {
         "id": end.work.id,
@@ -94,10 +98,10 @@ def _row(end: End) -> dict[str, Any]:
 
 def _end(
     connection: Connection, sql: Statements, now_s: float | None, rows: Iterable[dict[str, Any]]
-) -> set[tuple[int, int]]:
+) -> set[tuple[int, int, str]]:
     values = {"rows": as_rows(rows), "now_s": now_s}
     results = [connection.execute(statement, values) for statement in sql.end]
-    return {(id_, calls) for each in results if each.returns_rows for id_, calls in each}
+    return {tuple(row) for each in results if each.returns_rows for row in each}
 
 
 def record(connection: Connection, sql: Statements, slot: int, changes: Changes) -> None:

@@ -80,40 +80,97 @@ def find_new(connection: Connection, sql: Statements, events: Sequence[NewWork])
         identity = indexable(event.identity)
         if identity not in first:
             first[identity] = n
-            after_s, before_s = same_upload_times(event) or (None, None)
-            video = event.video
-            rows[identity] = {
-                "identity": identity,
-                "bucket": video.bucket,
-                "key": video.key,
-                "etag": indexable(video.etag),
-                "after_s": after_s,
-                "before_s": before_s,
-            }
+            rows[identity] = _upload_row(event)
     values = {"rows": as_rows(rows[identity] for identity in sorted(rows))}
     new = {first[identity] for (identity,) in connection.execute(sql.see, values)}
     return [n in new for n in range(len(events))]
 
 
+def _upload_row(event: NewWork) -> dict[str, Any]:
+    after_s, before_s = same_upload_times(event) or (None, None)
+    return {
+        "identity": indexable(event.identity),
+        "bucket": event.video.bucket,
+        "key": event.video.key,
+        "etag": indexable(event.video.etag),
+        "after_s": after_s,
+        "before_s": before_s,
+    }
+
+
 def insert(
     connection: Connection, sql: Statements, now_s: float | None, new: Sequence[NewWork]
-) -> None:
-    """Insert works, each in the line, or behind other work for its object."""
+) -> list[bool]:
+    """Insert works, each in the line, or behind other work for its object.
+
+    Returns for each work whether it was inserted. It is not if another trigger's reconciler has
+    queued the same upload since `find_new`.
+    """
     places = Places(connection, sql, ((each.video.bucket, each.video.key, False) for each in new))
     rows = [_row(each, *places.next(each.video.bucket, each.video.key, False)) for each in new]
+    inserted = _insert(connection, sql, now_s, rows)
+    # The refused works met work of another trigger for their object, which is in line since.
+    refused = [row for row in rows if row["identity"] not in inserted]
+    known = _find_crossed(connection, sql, new, rows, refused)
+    if known:
+        ids = [id_ for identity, id_ in inserted.items() if identity in known]
+        connection.execute(sql.delete, {"ids": sql.ids(ids)})
+    rest = [row for row in refused if row["identity"] not in known]
+    insert_resting(connection, sql, now_s, rest)
+    return [row["identity"] not in known for row in rows]
+
+
+def _find_crossed(
+    connection: Connection,
+    sql: Statements,
+    new: Sequence[NewWork],
+    rows: Sequence[dict[str, Any]],
+    refused: Sequence[dict[str, Any]],
+) -> set[str]:
+    """The identities of works whose upload a reconciler has queued since `find_new`.
+
+    Only other triggers can have done so, and only if there is other work for the object now.
+    """
+    if not sql.shared:
+        return set()
+    unsure = {row["identity"] for row in refused}
+    unsure |= {row["identity"] for row in rows if row["stage"] == BEHIND}
+    events = [event for event, row in zip(new, rows, strict=True) if row["identity"] in unsure]
+    if not events:
+        return set()
+    found = connection.execute(sql.found, {"rows": as_rows(map(_upload_row, events))})
+    uploads = set(found.scalars())
+    return {storable(event.identity) for event in events if indexable(event.identity) in uploads}
+
+
+def insert_first(
+    connection: Connection, sql: Statements, now_s: float | None, new: NewWork
+) -> bool:
+    """Insert work in the line, and return True; do nothing if there is work for its object."""
+    bucket, key = new.video.bucket, new.video.key
+    stage, turn = Places(connection, sql, [(bucket, key, False)]).next(bucket, key, False)
+    return stage == IN_LINE and bool(_insert(connection, sql, now_s, [_row(new, stage, turn)]))
+
+
+def _insert(
+    connection: Connection, sql: Statements, now_s: float | None, rows: Iterable[dict[str, Any]]
+) -> dict[str, int]:
+    """Insert rows, except those that want the place in line of another row.
+
+    Returns the ids of the inserted rows by their identities.
+    """
     inserted = connection.execute(sql.insert, {"rows": as_rows(rows), "now_s": now_s})
-    identities = {identity for _, identity in inserted}
-    if len(identities) < len(rows):
-        # Another trigger has put work for the same object into the line since.
-        refused = [row for row in rows if row["identity"] not in identities]
-        insert_resting(connection, sql, now_s, refused)
+    return {identity: id_ for id_, identity in inserted}
 
 
 def insert_resting(
     connection: Connection, sql: Statements, now_s: float | None, rows: Iterable[dict[str, Any]]
 ) -> list[int]:
     """Insert rows that join the line at the next claim, and return their ids."""
-    resting = as_rows({**row, "stage": RESTING, "turn": 0} for row in rows)
+    given = [{**row, "stage": RESTING, "turn": 0} for row in rows]
+    if not given:
+        return []
+    resting = as_rows(given)
     return [id_ for id_, _ in connection.execute(sql.insert, {"rows": resting, "now_s": now_s})]
 
 

@@ -267,8 +267,9 @@ class SqlQueue:
             is_new = sql_line.find_new(connection, self._sql, events)
             new = [event for event, new in zip(events, is_new, strict=True) if new]
             if new:
-                sql_line.insert(connection, self._sql, self._now_s(), new)
-                self._record(connection, Changes({("queued", ""): len(new)}))
+                inserted = iter(sql_line.insert(connection, self._sql, self._now_s(), new))
+                is_new = [new and next(inserted) for new in is_new]
+                self._record(connection, Changes({("queued", ""): sum(is_new)}))
             flags = iter(is_new)
             return [sum(next(flags) for _ in batch) for batch in batches]
 

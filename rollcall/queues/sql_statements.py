@@ -44,7 +44,7 @@ class Statements:
     """
 
     def __init__(self, shared: bool) -> None:
-        self._shared = shared
+        self.shared = shared
         self._now = ":now_s"
         if shared:
             server = "CAST(extract(epoch FROM now()) AS double precision)"
@@ -70,13 +70,16 @@ class Statements:
     def _add_new(self) -> None:
         # An event is not new if the reconciler has found its upload before.
         columns = "identity text, bucket text, key text, etag text, after_s real, before_s real"
-        self.see = text(
-            f"INSERT INTO seen_event (identity) SELECT r.identity FROM {self._rows(columns)}"
-            f" WHERE NOT EXISTS (SELECT 1 FROM found_upload f {self._by('found_upload_object')}"
+        found = (
+            f"EXISTS (SELECT 1 FROM found_upload f {self._by('found_upload_object')}"
             " WHERE f.bucket=r.bucket AND f.key=r.key AND f.etag=r.etag"
             " AND f.uploaded_s > r.after_s AND f.uploaded_s < r.before_s)"
-            " ON CONFLICT (identity) DO NOTHING RETURNING identity"
         )
+        self.see = text(
+            f"INSERT INTO seen_event (identity) SELECT r.identity FROM {self._rows(columns)}"
+            f" WHERE NOT {found} ON CONFLICT (identity) DO NOTHING RETURNING identity"
+        )
+        self.found = text(f"SELECT r.identity FROM {self._rows(columns)} WHERE {found}")
         columns = f"{_MARKS}, uploaded_s real, origin text, traceparent text, stage int"
         columns += ", prefix text, turn int"
         names = [column.split()[0] for column in columns.split(", ")]
@@ -90,7 +93,7 @@ class Statements:
 
     def _add_line(self) -> None:
         objects = self._rows("bucket text, key text")
-        if self._shared:
+        if self.shared:
             # The comparisons of rows leave PostgreSQL only one index. For a condition like
             # `bucket=... AND key=...` it may choose another one that passes many rows.
             ahead = (
@@ -195,12 +198,14 @@ class Statements:
         retry = (
             f"UPDATE work SET state='queued', stage=0, due_s={self._now} + r.delay_s,"
             f" changed_s={self._now}, code=r.code, message=r.message,"
-            " attempts=attempts - r.uncounted FROM {} WHERE"
+            # A retry is recorded twice if the answer of its commit was lost.
+            " attempts=CASE WHEN attempts > r.uncounted THEN attempts - r.uncounted ELSE 0 END"
+            " FROM {} WHERE"
         ).format
         self.end: tuple[TextClause, ...]
         """Move ended rows to `finished`, and update retried ones. Together they return the rows of
-        the parameter that were still claimed, each as (id, calls)."""
-        if self._shared:
+        the parameter that were still claimed, each as (id, calls, identity)."""
+        if self.shared:
             # The rows are locked in the order of `places`, so that a deadlock is unlikely.
             self.end = (
                 text(
@@ -210,7 +215,7 @@ class Statements:
                     f" gone AS (DELETE FROM work w USING r WHERE w.id=r.id AND {ended}"
                     f" RETURNING {values}), moved AS ({move} SELECT * FROM gone),"
                     f" again AS ({retry('r')} work.id=r.id AND {retried})"
-                    " SELECT id, calls FROM r"
+                    " SELECT id, calls, identity FROM r"
                 ),
             )
         else:
@@ -221,11 +226,11 @@ class Statements:
                 text(
                     "DELETE FROM work WHERE (id, calls, identity) IN"
                     f" (SELECT r.id, r.calls, r.identity FROM {rows} WHERE {ended})"
-                    " RETURNING id, calls"
+                    " RETURNING id, calls, identity"
                 ),
-                text(f"{retry(rows)} {same('work')} AND {retried} RETURNING id, calls"),
+                text(f"{retry(rows)} {same('work')} AND {retried} RETURNING id, calls, identity"),
             )
-        slash = "strpos(key, '/')" if self._shared else "instr(key, '/')"
+        slash = "strpos(key, '/')" if self.shared else "instr(key, '/')"
         # The attempts start again at 0, but `calls` keeps growing, because it distinguishes claims.
         new = {"state": "'queued'", "attempts": "0", "changed_s": ":now_s"}
         values = ", ".join(new.get(name, name) for name in FACTS.split(", "))
@@ -236,6 +241,11 @@ class Statements:
         )
         self.dead_codes = text(f"SELECT id, code {dead} {self._lock('FOR UPDATE')}")
         self.drop_finished = text(f"DELETE FROM finished WHERE id IN {self._ids()}")
+        self.delete = text(f"DELETE FROM work WHERE id IN {self._ids()}")
+        self.drop_old = text(
+            f"DELETE FROM finished WHERE id IN {self._ids()} AND state=:state"
+            " AND changed_s < :before_s RETURNING identity, code"
+        )
 
     def _add_dead(self) -> None:
         dead = f"FROM finished {self._by('finished_dead')}"
@@ -252,27 +262,27 @@ class Statements:
 
     def ids(self, ids: Iterable[int]) -> object:
         """The value of a parameter `ids`."""
-        return list(ids) if self._shared else json.dumps(list(ids))
+        return list(ids) if self.shared else json.dumps(list(ids))
 
     def _ids(self) -> str:
-        if self._shared:
+        if self.shared:
             return "(SELECT unnest(CAST(:ids AS bigint[])))"
         return "(SELECT value FROM json_each(:ids))"
 
     def _rows(self, columns: str, name: str = "rows", table: str = "r") -> str:
         """The rows of a parameter as a table with these columns."""
         pairs = [column.split() for column in columns.split(", ")]
-        if self._shared:
+        if self.shared:
             typed = ", ".join(f"{column} {_PG_TYPES.get(kind, kind)}" for column, kind in pairs)
             return f"json_to_recordset(CAST(:{name} AS json)) AS {table}({typed})"
         picked = ", ".join(f"json_extract(value, '$.{column}') AS {column}" for column, _ in pairs)
         return f"(SELECT {picked} FROM json_each(:{name})) AS {table}"
 
     def _by(self, index: str) -> str:
-        return "" if self._shared else f"INDEXED BY {index}"
+        return "" if self.shared else f"INDEXED BY {index}"
 
     def _lock(self, clause: str) -> str:
-        return clause if self._shared else ""
+        return clause if self.shared else ""
 
 
 STATEMENTS = {shared: Statements(shared) for shared in (False, True)}

@@ -76,16 +76,17 @@ def add_missing(
     values = {**upload, "modified_s": info.modified_s, "now_s": now_s}
     if connection.execute(sql.settled, {**values, "results_s": results_s}).first():
         return False
-    connection.execute(_FOUND, values)
-    limits = {"after_s": now_s - FOUND_PERIOD_S, "limit": MAX_FOUND + 1}
-    if connection.execute(_TIMES_FOUND, {**upload, **limits}).scalar_one() > MAX_FOUND:
+    limits = {"after_s": now_s - FOUND_PERIOD_S, "limit": MAX_FOUND}
+    if connection.execute(_TIMES_FOUND, {**upload, **limits}).scalar_one() >= MAX_FOUND:
         row = sql_line.row_of(new)
         (id_,) = sql_line.insert_resting(connection, sql, now_s, [row])
         bury_unclaimed(connection, sql, now_s, id_, row["identity"], NO_RESULT_CODE, NO_RESULT)
         changes["dead", NO_RESULT_CODE] += 1
-    else:
-        sql_line.insert(connection, sql, now_s, [new])
+    elif sql_line.insert_first(connection, sql, now_s, new):
         changes["queued", ""] += 1
+    else:
+        return False  # another trigger has queued work for the object since
+    connection.execute(_FOUND, values)
     return True
 
 
@@ -151,7 +152,7 @@ def rerun(
 _OLD = {
     # The state is a literal, because SQLite uses the index of dead letters only then.
     state: text(
-        f"SELECT id, identity, code, changed_s FROM finished WHERE state='{state}'"
+        f"SELECT id, changed_s FROM finished WHERE state='{state}'"
         " AND changed_s < :before_s AND (changed_s, id) > (:after_s, :after_id)"
         " ORDER BY changed_s, id LIMIT :limit"
     )
@@ -172,17 +173,22 @@ def prune_ended(
 ) -> tuple[int, tuple[float, int] | None]:
     """Delete the oldest work that ended in `state` before a time and after `after` (time, id).
 
-    Returns how many works were deleted, and the time and id of the last one.
+    Returns how many works were found, and the time and id of the last one.
     """
     values = {"before_s": before_s, "after_s": after[0], "after_id": after[1], "limit": CHUNK}
     old = connection.execute(_OLD[state], values).all()
     if not old:
         return 0, None
-    connection.execute(sql.drop_finished, {"ids": sql.ids(row[0] for row in old)})
-    connection.execute(_FORGET, {"identities": sorted(indexable(row[1]) for row in old)})
-    for row in old:
-        changes[state, row[2]] -= 1
-    return len(old), (old[-1][3], old[-1][0])
+    # Another process may have deleted or replayed some of the rows since.
+    still_old = {"ids": sql.ids(id_ for id_, _ in old), "state": state, "before_s": before_s}
+    deleted = connection.execute(sql.drop_old, still_old).all()
+    if deleted:
+        identities = sorted(indexable(identity) for identity, _ in deleted)
+        connection.execute(_FORGET, {"identities": identities})
+    for _, code in deleted:
+        changes[state, code] -= 1
+    last_id, last_changed_s = old[-1]
+    return len(old), (last_changed_s, last_id)
 
 
 _OLD_FOUND = text(

@@ -61,8 +61,8 @@ class DispatchSource:
         self._webhook = webhook
         self._lease_s = call_timeout_s + LEASE_SLACK_S
         self._requeue_at = 0.0
-        self._begin_before: dict[tuple[int, int], float] = {}
-        """When the call for a claim (id, calls) has to begin, in seconds since boot."""
+        self._begin_before: dict[tuple[int, int, str], float] = {}
+        """When the call for a claim has to begin, in seconds since boot."""
 
     def describe(self, work: Work) -> str:
         return f"{work.key!r} (work {work.work_id})"
@@ -76,12 +76,12 @@ class DispatchSource:
         # The lease began after this time, however long the answer of the queue takes.
         before_s = since_boot_s() + LEASE_SLACK_S
         works = self._queue.claim(limit, self._lease_s)
-        self._begin_before.update(((work.id, work.calls), before_s) for work in works)
+        self._begin_before.update((_claim_of(work), before_s) for work in works)
         return works
 
     def may_begin(self, work: Work) -> bool:
         """Whether a call that begins now ends within the lease."""
-        return since_boot_s() < self._begin_before[work.id, work.calls]
+        return since_boot_s() < self._begin_before[_claim_of(work)]
 
     def tries(self, work: Work) -> Tries:
         return Tries(work.attempts, work.calls)
@@ -92,7 +92,7 @@ class DispatchSource:
         try:
             yield
         finally:
-            del self._begin_before[work.id, work.calls]
+            del self._begin_before[_claim_of(work)]
 
     def finish(self, work: Work, result: AttemptResult) -> None:
         # The log has one line for each finished video, without names of people (docs/security.md).
@@ -132,6 +132,11 @@ class DispatchSource:
     def _wake_webhook(self) -> None:
         if self._webhook:
             self._webhook.wake()
+
+
+def _claim_of(work: Work) -> tuple[int, int, str]:
+    # After a failover that lost rows, PostgreSQL gives their ids to new rows.
+    return work.id, work.calls, work.identity
 
 
 def build_dispatcher(

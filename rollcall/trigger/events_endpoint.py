@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,12 +24,20 @@ from rollcall.core.reports import describe_error
 from rollcall.logs import LogLimit
 from rollcall.trigger.access import PLACES, Access
 from rollcall.trigger.answer_headers import security_headers
+from rollcall.trigger.http_server import HTTP_THREADS
 from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.receiver import Receiver
 
 log = logging.getLogger(__name__)
 
 PATH = "/events"
+
+MAX_AT_ONCE = HTTP_THREADS - 4
+"""Limit on the events that are stored at the same time. A commit in PostgreSQL waits without limit
+while no synchronous standby is there. The other threads of the server must stay free for health
+checks and metrics then."""
+
+BUSY_RETRY_AFTER_S = 5
 
 UNAUTHORIZED = {
     "code": "unauthorized",
@@ -43,6 +52,11 @@ _FROM_A_PAGE = {
     "message": "a web page may not send events with the login that a browser remembers;"
     " send the token as X-Trigger-Token or Authorization: Bearer TOKEN",
     "retryable": False,
+}
+_BUSY = {
+    "code": "busy",
+    "message": "too many events wait for the database; send the event again",
+    "retryable": True,
 }
 _INTERNAL = {"code": "internal", "message": "unexpected error; see the trigger's log"}
 
@@ -71,6 +85,8 @@ class EventsEndpoint:
     metrics: Metrics
     access: Access
     refusal_log: LogLimit = field(default_factory=LogLimit)
+    busy_log: LogLimit = field(default_factory=LogLimit)
+    slots: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MAX_AT_ONCE))
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "POST":
@@ -83,6 +99,9 @@ class EventsEndpoint:
         return [body]
 
     def _answer(self, environ: dict[str, Any]) -> _Answer:
+        if not self.slots.acquire(blocking=False):
+            self.busy_log.log(log.error, "refused events, because the database does not answer")
+            return _Answer(503, {"error": _BUSY}, (("Retry-After", str(BUSY_RETRY_AFTER_S)),))
         try:
             request = _Request(EnvironHeaders(environ), environ.get("REMOTE_ADDR", ""))
             return self._receive(request, environ)
@@ -97,6 +116,8 @@ class EventsEndpoint:
         except Exception:
             log.exception("unexpected error in the trigger")
             return _Answer(500, {"error": _INTERNAL})
+        finally:
+            self.slots.release()
 
     def _receive(self, request: _Request, environ: dict[str, Any]) -> _Answer:
         access = self.access

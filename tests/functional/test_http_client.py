@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 from support.memory import watch_peak
@@ -296,3 +297,30 @@ def test_a_malformed_host_is_no_answer(client: HttpClient, host: str) -> None:
 def test_a_path_with_any_characters_can_be_requested(client: HttpClient) -> None:
     with pytest.raises(NoAnswer, match="Connect"):
         get(client, "http://127.0.0.1:9/\u00fc a?q=\u00e9")
+
+
+def test_a_call_does_not_begin_after_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking up a host may take longer than the whole call may take."""
+    look_up = socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(0.3)
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with socket.create_server(("127.0.0.1", 0)) as server, HttpClient() as client:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(NoAnswer, match="time-out"):
+            client.request("POST", url, {}, b"x", timeout_s=0.1, max_bytes=10)
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(100) == b""
+
+
+@pytest.mark.parametrize(
+    "url", ["http://admin:secret@gate..way:8080/x", "ftp://admin:secret@gateway/x"]
+)
+def test_messages_about_malformed_urls_show_no_password(url: str) -> None:
+    with HttpClient() as client, pytest.raises(NoAnswer) as raised:
+        client.get(url, timeout_s=1, max_bytes=10)
+    assert "secret" not in str(raised.value)

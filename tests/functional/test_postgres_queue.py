@@ -132,6 +132,61 @@ def test_two_triggers_never_claim_the_same_work(queues: tuple[SqlQueue, SqlQueue
     assert sorted(claims) == list(range(1, 201))
 
 
+def test_an_event_that_meets_the_reconciler_queues_nothing(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
+) -> None:
+    """Neither trigger sees the other's row before it has looked for one."""
+    one, other = queues
+    pause = Paused(databases[0], "INSERT INTO found_upload")
+    added: list[int] = []
+    reconciler = threading.Thread(target=lambda: one.add_missing(listed()))
+    events = threading.Thread(target=lambda: added.append(other.add([video()])))
+    reconciler.start()
+    assert pause.reached.wait(60)
+    events.start()
+    events.join(0.5)
+    pause.go_on.set()
+    reconciler.join(60)
+    events.join(60)
+    assert (added, states(one)) == ([0], {"queued": 1})
+    assert other.add([video()]) == 0
+
+
+def test_the_reconciler_that_meets_an_event_queues_nothing(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
+) -> None:
+    one, other = queues
+    pause = Paused(databases[0], "INSERT INTO tally")
+    found: list[bool] = []
+    events = threading.Thread(target=lambda: one.add([video()]))
+    reconciler = threading.Thread(target=lambda: found.append(other.add_missing(listed())))
+    events.start()
+    assert pause.reached.wait(60)
+    reconciler.start()
+    reconciler.join(0.5)
+    pause.go_on.set()
+    events.join(60)
+    reconciler.join(60)
+    assert (found, states(one)) == ([False], {"queued": 1})
+
+
+def test_two_triggers_that_prune_at_the_same_time_count_each_row_once(
+    databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
+) -> None:
+    one, other = queues
+    one.add([video(f"{n}.mp4", str(n)) for n in range(3)])
+    for work in one.claim(2, LEASE_S):
+        one.finish(work, "recognised")
+    pause = Paused(databases[0], "DELETE FROM finished")
+    pruning = threading.Thread(target=lambda: one.prune(-60))
+    pruning.start()
+    assert pause.reached.wait(60)
+    other.prune(-60)
+    pause.go_on.set()
+    pruning.join(60)
+    assert states(one) == {"queued": 1}
+
+
 def test_work_that_another_trigger_locks_for_a_moment_is_claimed(
     databases: tuple[Database, Database], queues: tuple[SqlQueue, SqlQueue]
 ) -> None:

@@ -46,6 +46,7 @@ from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
 from rollcall.trigger.access import checked_tokens
 from rollcall.trigger.caller import FunctionCaller
+from rollcall.trigger.events_endpoint import MAX_AT_ONCE
 from rollcall.trigger.reconciler import REQUESTS_AT_ONCE
 from rollcall.trigger.trigger_service import Trigger
 
@@ -953,6 +954,41 @@ class FailingQueue(MemoryQueue):
     def _check(self) -> None:
         if self.read_only:
             raise InboxUnavailable("attempt to write a readonly database")
+
+
+class StuckQueue(MemoryQueue):
+    """Stores nothing until `go_on` is set, like a database that waits for its standby."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting, self.go_on = threading.Semaphore(0), threading.Event()
+
+    def add(self, videos: Iterable[VideoRef]) -> int:
+        self.waiting.release()
+        assert self.go_on.wait(60)
+        return super().add(videos)
+
+
+def test_health_is_answered_while_events_wait_for_the_database() -> None:
+    queue = StuckQueue()
+    with running(lambda call: done(), queue=queue) as trigger:
+        senders = [
+            threading.Thread(target=trigger.post, args=(event(f"{n}.mp4"),))
+            for n in range(MAX_AT_ONCE)
+        ]
+        for sender in senders:
+            sender.start()
+        for _ in senders:
+            assert queue.waiting.acquire(timeout=60)
+        refused = trigger.post(event("one-more.mp4"))
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+        assert httpx.get(trigger.url + "/healthz").status_code == 200
+        queue.go_on.set()
+        for sender in senders:
+            sender.join(60)
+        assert trigger.post(event("one-more.mp4")).status_code == 200
+        trigger.settled()
+        assert trigger.inbox.counts()["done"] == MAX_AT_ONCE + 1
 
 
 def test_an_answer_is_recorded_once_the_disk_is_writable_again() -> None:

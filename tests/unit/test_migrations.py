@@ -282,6 +282,14 @@ def test_a_table_of_another_program_is_refused(tmp_path: Path) -> None:
         opened(tmp_path / "other")
 
 
+def test_the_revisions_of_another_program_are_not_ours(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other")) as db, db:
+        db.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        db.execute("INSERT INTO alembic_version VALUES ('0001')")
+    with pytest.raises(SettingsError, match="has a table alembic_version of another program"):
+        opened(tmp_path / "other")
+
+
 def test_a_database_that_has_to_exist_is_not_created(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path / "folder" / "none"):
         with pytest.raises(SettingsError, match=r"there is no database .*set DATABASE_URL"):

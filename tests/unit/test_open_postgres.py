@@ -141,6 +141,7 @@ def test_a_server_that_does_not_answer_is_named_without_the_password(url: str) -
         "postgresql://u:s3cr3t%zz@host/db",
         "postgresql://u:p@host/db?no_such_parameter=s3cr3t",
         "postgresql://u:p@[::1/s3cr3t",
+        "postgresql://u:p@s3cr3t@127.0.0.1/db",
     ],
 )
 def test_a_url_that_libpq_cannot_parse_is_refused_without_showing_it(url: str) -> None:

@@ -119,6 +119,14 @@ class TestWorkQueue:
         work = claimed(queue)
         assert (work.attempts, work.calls) == (1, 2)
 
+    def test_an_uncounted_retry_may_be_recorded_twice(self, queue: WorkQueue) -> None:
+        """The answer of the first commit may be lost, and then the consumer repeats it."""
+        queue.add([video()])
+        work = claimed(queue)
+        for _ in range(2):
+            queue.retry(work, 0, "busy", "", counts=False)
+        assert claimed(queue).attempts == 1
+
     def test_two_works_for_one_object_never_run_at_once(self, queue: WorkQueue) -> None:
         queue.add([video(event_id="1"), video(event_id="2"), video("b.mp4", "3")])
         first = claimed(queue)
