@@ -29,8 +29,9 @@ def copy_tables(source: Database, target: Database) -> dict[str, int]:
     with source.reading() as read, target.transaction() as write:
         if not source.shared:
             read.exec_driver_sql("BEGIN")  # one snapshot for all tables
-        if target.shared:
-            write.execute(text("SET LOCAL statement_timeout = 0"))
+        for database, connection in ((source, read), (target, write)):
+            if database.shared:
+                _remove_limits(connection)
         _check_empty(write, target)
         for table in metadata.sorted_tables:
             counts[table.name] = _copy(read, write, table)
@@ -38,6 +39,12 @@ def copy_tables(source: Database, target: Database) -> dict[str, int]:
         if not source.shared:
             read.exec_driver_sql("COMMIT")
     return counts
+
+
+def _remove_limits(connection: Connection) -> None:
+    # Each database waits while the other one works.
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 def _check_empty(write: Connection, target: Database) -> None:

@@ -161,6 +161,7 @@ def _no_trigger(database: Database, found: str | None) -> Iterator[None]:
 def _wait_for_others(connection: Connection) -> None:
     # A migration may take longer than the time limits of other statements.
     connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
 

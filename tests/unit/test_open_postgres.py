@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 
+import psycopg
 import pytest
 from sqlalchemy import text
 from support.postgres import FreshDatabases
@@ -90,8 +91,8 @@ def test_a_process_waits_for_another_that_creates_the_tables(empty: str) -> None
     """Also if that takes longer than lock_timeout, which ends the waiting of other statements."""
     url = f"{empty}?options=-c%20lock_timeout%3D100ms%20-c%20statement_timeout%3D100ms"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with closing(Database(empty)) as database, database.transaction() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(x'726F6C6C63616C6C'::bigint)"))
+    with psycopg.connect(empty) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(x'726F6C6C63616C6C'::bigint)")
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, url], stdin=subprocess.PIPE, env=environ, text=True
         )
