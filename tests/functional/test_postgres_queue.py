@@ -334,8 +334,6 @@ def test_a_long_history_costs_nothing(postgres_url: str, name: str, plans: str) 
     table, values = HISTORIES[name]
     with closing(Database(postgres_url)) as database:
         queue = SqlQueue(database)
-        with database.transaction() as connection:  # the blocks it reads would be counted
-            connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
         if plans == "made before":
             vacuum(database)
             for n in range(20):  # psycopg prepares a statement that is repeated
