@@ -9,7 +9,7 @@ SHARE): either it is gone before the lock, or its trigger waits for the lock and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -22,7 +22,6 @@ from rollcall.queues.queue_order import (
     LOOK_AHEAD,
     RESTING,
     Candidate,
-    FairOrder,
     next_turn,
     prefix_of,
 )
@@ -31,6 +30,10 @@ from rollcall.queues.sql_statements import Statements, as_rows
 
 MAX_DUE = 500
 """How many due retries join the line in one transaction. The rest join at the next claims."""
+
+
+Choose = Callable[[Sequence[Candidate], Mapping[str, int], int], list[Candidate]]
+"""See `FairOrder.choose_batch`."""
 
 
 class Places:
@@ -203,14 +206,14 @@ def claim(
     now_s: float | None,
     limit: int,
     lease_s: float,
-    order: FairOrder,
+    choose: Choose,
 ) -> list[Work]:
     """Lease the next works, in the order in which they should be called."""
     line, running, some_due = _look(connection, sql, now_s, limit)
     if some_due:
         line_up_due(connection, sql, now_s)
         line, running, _ = _look(connection, sql, now_s, limit)
-    chosen = [each.id for each in order.choose_batch(line, running, limit)]
+    chosen = [each.id for each in choose(line, running, limit)]
     if not chosen:
         return []
     values = {"ids": sql.ids(chosen), "now_s": now_s, "lease_s": lease_s}

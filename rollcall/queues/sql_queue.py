@@ -10,7 +10,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ from rollcall.database.file_lock import own_file
 from rollcall.database.steady_clock import SteadyClock
 from rollcall.queues import sql_line, sql_upkeep, sql_views
 from rollcall.queues.group_commit import GroupCommit
-from rollcall.queues.queue_order import FairOrder, prefix_of
+from rollcall.queues.queue_order import Candidate, FairOrder, prefix_of
 from rollcall.queues.queue_rules import (
     KEEP_BAD_BYTES,
     KEEP_BAD_EVENTS,
@@ -119,10 +119,8 @@ class SqlQueue:
 
     def claim(self, limit: int, lease_s: float) -> list[Work]:
         def change(connection: Connection) -> list[Work]:
-            with self._order_lock:
-                return sql_line.claim(
-                    connection, self._sql, self._now_s(), limit, lease_s, self._order
-                )
+            now_s = self._now_s()
+            return sql_line.claim(connection, self._sql, now_s, limit, lease_s, self._choose)
 
         works = self._database.run(change)
         tries = LOCKED_TRIES if self.shared else 0
@@ -259,6 +257,12 @@ class SqlQueue:
     def _record(self, connection: Connection, changes: Changes) -> None:
         slot = self._jitter.randrange(SLOTS) if self.shared else 0
         record(connection, self._sql, slot, changes)
+
+    def _choose(
+        self, line: Sequence[Candidate], running: Mapping[str, int], limit: int
+    ) -> list[Candidate]:
+        with self._order_lock:
+            return self._order.choose_batch(line, running, limit)
 
     def _commit_adds(self, batches: Sequence[Sequence[NewWork]]) -> list[int]:
         events = [event for batch in batches for event in batch]
