@@ -8,18 +8,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import PoolProxiedConnection, event, text
 from support.needs import REPOSITORY
 from support.postgres import FreshDatabases, running_postgres
 from support.waiting import wait_until
 from support.work_queues import LEASE_S, T0, claim, claimed, listed, states, video
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.work import Work
+from rollcall.core.work import Notice, Work
 from rollcall.database.database import Database
 from rollcall.queues.sql_queue import ANALYZE_AFTER, SqlQueue
 
@@ -262,6 +263,58 @@ def test_the_queue_works_again_after_the_server_was_away(how: str) -> None:
         assert {claimed(queue).key, claimed(queue).key} == {"a.mp4", "b.mp4"}
 
 
+END_CALLS: dict[str, Callable[[SqlQueue, Work], None]] = {
+    "done": lambda queue, work: queue.finish(work, "recognised", Notice("m", "body")),
+    "dead": lambda queue, work: queue.bury(work, "gone", "gone", Notice("m", "body")),
+    "queued": lambda queue, work: queue.retry(work, 60, "down", "down"),
+}
+
+
+@pytest.mark.parametrize("state", END_CALLS)
+def test_a_change_whose_commit_was_not_answered_can_be_repeated(
+    postgres_url: str, state: str
+) -> None:
+    """The server commits, but the connection breaks before it says so."""
+    with closing(Database(postgres_url)) as database:
+        queue, lost = SqlQueue(database), LostAnswers(database)
+        with lost.next(), pytest.raises(InboxUnavailable):
+            queue.add([video()])
+        assert queue.add([video()]) == 0
+        work = claimed(queue)
+        with lost.next(), pytest.raises(InboxUnavailable):
+            END_CALLS[state](queue, work)
+        END_CALLS[state](queue, work)
+        assert states(queue) == {state: 1}
+        assert queue.outbox.counts()["queued"] == (state != "queued")
+        (ended,) = queue.latest(2)
+        assert (ended.attempts, ended.calls) == (1, 1)
+
+
+class LostAnswers:
+    """Breaks the connection of a database after its next commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._armed = False
+        dialect = database.engine.dialect
+        commit = dialect.do_commit
+
+        def do_commit(connection: PoolProxiedConnection) -> None:
+            commit(connection)
+            if self._armed:
+                self._armed = False
+                assert connection.dbapi_connection
+                connection.dbapi_connection.close()
+                raise psycopg.OperationalError("the connection is lost")
+
+        dialect.do_commit = do_commit  # type: ignore[method-assign]
+
+    @contextmanager
+    def next(self) -> Iterator[None]:
+        self._armed = True
+        yield
+        assert not self._armed
+
+
 def test_an_unreachable_server_is_unavailable() -> None:
     with closing(Database("postgresql://u:secret@127.0.0.1:1/x")) as database:
         with pytest.raises(InboxUnavailable, match="check that the server runs") as caught:
@@ -382,7 +435,7 @@ TRIGGER = """
 import os, random, sys, time
 from threading import Thread
 from rollcall.core.types import VideoRef
-from rollcall.core.work import Work
+from rollcall.core.work import Notice, Work
 from rollcall.database.database import Database
 from rollcall.queues.sql_queue import SqlQueue
 
