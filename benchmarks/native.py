@@ -37,7 +37,7 @@ _ANSWER = {
     "output": {"bucket": "output-bucket-vid", "key": "course-1/a.csv"},
     "timings_ms": {"download": 4.1, "faces": 20.3, "write": 5.2},
 }
-"""What the function answers, as short as for a video with one person."""
+"""The function's answer, as short as for a video with one person."""
 
 _EMPTY_LISTING = (
     "<?xml version='1.0' encoding='UTF-8'?><ListBucketResult"
@@ -188,7 +188,7 @@ def _as_postgres(program: str, *arguments: str) -> list[str]:
         raise SettingsError("PostgreSQL is not installed: apt-get install postgresql")
     argv = [str(folders[-1] / program), *arguments]
     if os.geteuid() == 0:
-        # Linux forgets which signal the parent's death sends when a process changes its user.
+        # Linux resets the signal for the parent's death when a process changes its user.
         user = (f"--reuid={_POSTGRES_USER}", f"--regid={_POSTGRES_USER}", "--init-groups")
         return ["setpriv", "--pdeathsig=INT", *user, *argv]
     return argv

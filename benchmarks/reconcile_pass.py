@@ -32,7 +32,7 @@ FOLDER = 1000
 """Videos in a folder."""
 
 REQUEST_S = 0.001
-"""How long the store takes to answer a request for one object: as long as a quick one in the same
+"""How long the store takes to answer a request for one object: the time of a fast store in the same
 network."""
 
 
@@ -58,7 +58,7 @@ class LazyStore(MemoryStore):
 
 
 class TimedDatabase(Database):
-    """Remembers how long its write transactions were."""
+    """Remembers how long its write transactions took."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)

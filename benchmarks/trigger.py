@@ -141,7 +141,9 @@ class _Stack:
         spent = {part: after - before[part] for part, after in self._cpu_s().items()}
         ended = self._rows.ended_since(last_id)
         if not ended.once or ended.videos != share * len(self._urls):
-            raise AssertionError(f"of {videos} events, {ended.videos} are done, or not once")
+            raise AssertionError(
+                f"{videos} events led to {ended.videos} finished videos, or one was called twice"
+            )
         per_video = {part: s / ended.videos * 1000 for part, s in {**spent, "wrk": wrk_s}.items()}
         return {
             "videos": ended.videos,

@@ -35,7 +35,7 @@ _FILL = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the database says about the videos of a run."""
+    """The videos of a run, as the database has them."""
 
     videos: int
     once: bool

@@ -49,7 +49,7 @@ _PROXY_ANSWER_BYTES = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class _Server:
-    """What a connection leads to. Connections to equal servers may replace each other."""
+    """The server at the other end of a connection. Idle connections are reused by equal servers."""
 
     scheme: str
     host: str
@@ -119,8 +119,8 @@ class HttpClient:
         """Send a request and read the whole answer.
 
         Raises TooLong if the body is longer than `max_bytes`, and NoAnswer if there is no usable
-        answer within `timeout_s` seconds. Without `wants_body`, the status and the headers alone
-        are the answer, and no body is wrong.
+        answer within `timeout_s` seconds. If `wants_body` is false, the answer has only the status
+        and the headers, and no body is an error.
         """
         parts = _parsed(url)
         sent = [("Host", parts.host_header), ("Accept-Encoding", "identity"), *headers.items()]

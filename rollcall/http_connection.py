@@ -27,8 +27,8 @@ MAX_HEAD_BYTES = 100 << 10
 _READ_BYTES = 64 << 10
 
 _MAX_SKIPPED_BYTES = 16384
-"""Longest body that is read although nobody wants it. After a longer one the connection is closed,
-which costs less."""
+"""Longest unwanted body that is read, so that the connection can be used again. Reading a longer
+body would cost more than a new connection."""
 
 
 class NoAnswer(Exception):
@@ -74,11 +74,11 @@ class Stream(Protocol):
     def send(self, data: bytes, deadline: Deadline) -> None: ...
 
     def receive(self, deadline: Deadline) -> bytes:
-        """Return what has arrived, and wait if that is nothing; empty at the end."""
+        """Return the bytes that have arrived, and wait if there are none; empty at the end."""
         ...
 
     def is_readable(self) -> bool:
-        """Whether bytes, or the end, have arrived that nobody asked for."""
+        """Whether unrequested bytes, or the end of the stream, have arrived."""
         ...
 
     def close(self) -> None: ...
@@ -198,7 +198,7 @@ class TlsStream:
 
 
 class Connection:
-    """A connection to a server or to a proxy, for one request after the other. Not for threads."""
+    """A connection to a server or proxy, for one request after the other. Not safe for threads."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -277,7 +277,7 @@ class Connection:
         return bytes(body)
 
     def _next_event(self, deadline: Deadline) -> object:
-        # Several events may be in one received piece, so each has to check the deadline.
+        # One received piece may contain several events, so each event has to check the deadline.
         deadline.left_s()
         while (event := self._http.next_event()) is h11.NEED_DATA:
             try:

@@ -1,6 +1,6 @@
-"""The steps of a video's trace, as spans of OpenTelemetry if that is installed and asked for.
+"""The steps of a video's trace, as spans of OpenTelemetry if that is installed and configured.
 
-Without OpenTelemetry nothing is recorded, but traces lead through all calls just the same
+Without OpenTelemetry nothing is recorded, but the trace ids are still passed on with all calls
 (`rollcall.core.trace_context`).
 """
 

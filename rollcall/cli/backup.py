@@ -40,10 +40,10 @@ def backup(file: Path, yes: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command_errors
 def restore(file: Path, force: bool, as_json: bool) -> None:
-    """Replace the trigger's database by the backup in FILE. The trigger has to be stopped.
+    """Replace the trigger's database with the backup in FILE. Stop the trigger first.
 
-    Work that was done since the backup is done again, and the reconciler finds the videos that were
-    uploaded since.
+    Work that was not finished at the time of the backup is done again, and the reconciler finds the
+    videos that were uploaded since.
     """
     url = settings(offline=True).database_url
     if url.startswith(SQLITE_URL):

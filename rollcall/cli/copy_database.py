@@ -23,8 +23,8 @@ from rollcall.database.open_database import open_database
 def copy_database(source: str, target: str, as_json: bool) -> None:
     """Copy all rows from the database FROM to the empty database TO.
 
-    Both have the form of DATABASE_URL, whose value stands for `-`, so that no password is an
-    argument. Stop the triggers first; FROM stays as it is.
+    FROM and TO are URLs as in DATABASE_URL. Write `-` for the value of DATABASE_URL, so that its
+    password is not visible among the arguments. Stop the triggers first. FROM is not changed.
     """
     chosen = settings(offline=True)
     urls = [_url(text, chosen.database_url) for text in (source, target)]

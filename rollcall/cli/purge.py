@@ -22,18 +22,17 @@ DAY_S = 86400.0
     type=click.FloatRange(min=0, max=36500),
     required=True,
     metavar="DAYS",
-    help="Delete work that ended more than so many days ago.",
+    help="Delete work that ended more than DAYS days ago.",
 )
-@click.option("--dead", is_flag=True, help="Delete dead letters, too.")
+@click.option("--dead", is_flag=True, help="Delete dead letters (videos that were given up), too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command_errors
 def purge(days: float, dead: bool, yes: bool, as_json: bool) -> None:
-    """Delete the record of videos that are done, and of events that could not be read.
+    """Delete the records of finished videos, and of events that could not be read.
 
-    The trigger does this by itself for work that was done 30 days ago. Videos and results stay. The
-    reconciler queues a video without a result again once its dead letter is deleted, unless you
-    delete the video.
+    The trigger itself deletes these records after 30 days. Videos and results stay. If you delete a
+    dead letter but not its video, the reconciler queues the video again.
     """
     if math.isnan(days):  # NaN is in every range
         raise click.UsageError("--older-than has to be a number of days")

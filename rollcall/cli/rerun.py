@@ -34,8 +34,8 @@ BATCH = 500
 def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
     """Recognise the videos with these keys in INPUT_BUCKET again, and overwrite their results.
 
-    A running trigger starts at once. Videos that it does not know are looked up in the bucket.
-    Exit 1 if one of the videos does not exist.
+    A running trigger starts at once. Videos that are not in its database are looked up in the
+    bucket. Exit 1 if one of the videos does not exist.
     """
     if not keys and prefix is None:
         raise click.UsageError("give at least one KEY, or --prefix")
@@ -56,7 +56,7 @@ def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
 def _rerun(
     queue: WorkQueue, chosen: Settings, keys: Iterable[str], prefix: str | None
 ) -> tuple[int, int, list[str]]:
-    """Queue the videos; return how many were queued, how many waited already, and unknown keys."""
+    """Queue the videos; return how many were queued, how many waited already, and missing keys."""
     bucket, store = chosen.input_bucket, S3Store(s3_client(chosen))
     queued, waiting, missing = 0, 0, list[str]()
     for batch in _batches(dict.fromkeys(keys)):

@@ -352,7 +352,8 @@ class WorkQueue(Protocol):
         """Queue a video that was found without a result. Return whether anything was changed.
 
         Nothing is changed if the object has queued or running work, a dead letter of this upload,
-        or work that was done at `results_s` or later, when the results had been listed already.
+        or work that was done at or after `results_s`, the time before which the results of finished
+        work are known to be listed.
         An upload that is found too often becomes a dead letter.
         """
         ...
@@ -541,8 +542,9 @@ class Listings(Protocol):
         """Update the listings during the `with` block; None while another process does so.
 
         `before_page` is called before each page. It may raise an exception to end the scan. A scan
-        that ends early leaves listings that the next scan corrects. Raises InboxUnavailable, also
-        from every method of the scan, and once another process could have begun a scan.
+        that ends early leaves listings that the next scan corrects. The context manager and every
+        method of the scan raise InboxUnavailable if the database cannot be used, or if the scan has
+        lost its lock, so that another process may have begun a scan.
         """
         ...
 
@@ -573,7 +575,10 @@ class ListingScan(Protocol):
         ...
 
     def unmatched(self) -> Iterator[list[ListedVideo]]:
-        """The videos for which no stored source is their etag, in pages, sorted by key."""
+        """The videos that no stored result was made from, in pages, sorted by key.
+
+        A result was made from a video if the stored source of the result is the video's etag.
+        """
         ...
 
     def store_sources(self, sources: Mapping[str, str]) -> None:
@@ -581,7 +586,7 @@ class ListingScan(Protocol):
         ...
 
     def matched(self, keys: Sequence[str]) -> list[ObjectInfo]:
-        """Of the videos with these keys, those whose result has their etag as its source."""
+        """Those of the videos with these keys that a stored result was made from."""
         ...
 
     def succeed(self) -> float:

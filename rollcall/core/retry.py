@@ -34,7 +34,7 @@ before."""
 
 
 MAX_STAGE_MS = 86_400_000
-"""Longest time of a stage that is believed: a day. No call may take longer than an hour."""
+"""Longer times of a stage (a day) are ignored as wrong. No call may take longer than an hour."""
 
 
 def _known_errors() -> dict[str, tuple[int, bool]]:

@@ -314,8 +314,8 @@ class Settings:
     )
     result_webhook_secret: str = _setting(
         "",
-        "secret that signs these messages, `whsec_` and base64; two of them while it is changed,"
-        " separated by a comma; required with `RESULT_WEBHOOK_URL`",
+        "secret that signs these messages: `whsec_` followed by base64; required with"
+        " `RESULT_WEBHOOK_URL`; `new,old` signs with both",
         _webhook_secrets,
         secret=True,
     )
@@ -324,7 +324,7 @@ class Settings:
     )
     log_format: str = _setting(
         "text",
-        "`text`: log lines for people; `json`: one JSON object a line, for programs that collect"
+        "`text`: log lines for people; `json`: one JSON object per line, for programs that collect"
         " logs",
         _choice("text", "json"),
     )

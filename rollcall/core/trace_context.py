@@ -34,7 +34,8 @@ class Traced(Protocol):
 def valid_traceparent(value: Any) -> str:
     """The value in the form of version 00; empty if it is not valid.
 
-    Of a later version, only the parts that version 00 has are used, as the standard requires.
+    If the value has a later version, only the parts of version 00 are used, as the standard
+    requires.
     """
     match = _FORM.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -61,7 +62,7 @@ def new_traceparent() -> str:
 
 
 def traceparent_of(video: Traced) -> str:
-    """The video's trace. If it was given none, the trace is derived from the work id.
+    """The video's trace. A video without a trace gets one that is derived from the work id.
 
     So every program that knows the work id finds the same trace, and so does every attempt. Events
     of SQS and S3 have no headers, and videos that the reconciler finds have no event.

@@ -17,7 +17,7 @@ BATCH = 1000
 
 
 class NotEmpty(PermanentError):
-    """The database to which tables would be copied has rows already."""
+    """The target database of a copy already has rows."""
 
 
 def copy_tables(source: Database, target: Database) -> dict[str, int]:
@@ -77,7 +77,7 @@ def _storable(rows: Iterator[Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _set_next_ids(write: Connection, target: Database, counts: Mapping[str, int]) -> None:
-    """Let new rows get larger ids than the copied ones, including those of `finished`."""
+    """Make the ids of new rows larger than those of copied rows, including those in `finished`."""
     for table in metadata.sorted_tables:
         if "id" not in table.c or table.name == "finished" or table.name not in counts:
             continue

@@ -47,8 +47,8 @@ _POSTGRESQL_OPTIONS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "rollcall",
-    # The same for the server, if this process has vanished: its locks must not last for hours. Its
-    # open transaction ends before others give up waiting for the locks of that transaction.
+    # The same for the server, if this process has vanished, so that its locks do not stay for long.
+    # The server ends an open transaction before others give up waiting for its locks.
     "options": "-c statement_timeout=30s -c lock_timeout=10s"
     " -c idle_in_transaction_session_timeout=5s -c tcp_user_timeout=10s"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
@@ -191,7 +191,7 @@ class Database:
                 # gives the -wal and -shm files the same permissions.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             engine = create_engine(
-                # Not as a text, in which %, ? and # would have a meaning.
+                # The path is not put into a URL text, in which %, ? and # have a meaning.
                 URL.create("sqlite", database=str(self.path.absolute())),
                 pool_size=CONNECTIONS,
                 max_overflow=0,

@@ -34,8 +34,8 @@ def exclusive(database: Database, number: int) -> Iterator[Exclusive | None]:
     if not database.shared:
         yield Exclusive(database.transaction, database.reading)
         return
-    # Between transactions nothing is open. PostgreSQL keeps dead rows as long as an old snapshot is
-    # open, and they would slow down the work queue.
+    # No transaction stays open between two changes. As long as an old one is open, PostgreSQL keeps
+    # dead rows, which slow down the work queue.
     with database.session() as transaction:
         with transaction() as connection:
             locked = connection.execute(_LOCK, {"number": number}).scalar_one()

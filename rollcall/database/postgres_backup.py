@@ -42,7 +42,7 @@ def dump(url: str, target: Path, *, replace: bool = False) -> None:
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         _run(url, "pg_dump", "--format=custom", f"--file={part}", f"--dbname=service={_SERVICE}")
-        _run(url, "pg_restore", "--list", str(part))  # it can be read
+        _run(url, "pg_restore", "--list", str(part))  # checks that it can be read
         os.replace(part, target)
     except OSError as error:
         raise InboxUnavailable(
@@ -53,7 +53,7 @@ def dump(url: str, target: Path, *, replace: bool = False) -> None:
 
 
 def restore_dump(url: str, backup: Path, *, force: bool = False) -> None:
-    """Replace the tables by those of a file of `dump`, in one transaction.
+    """Replace the tables with those in a file that `dump` wrote, in one transaction.
 
     Raises BackupUnusable if there is no such file, or if the database has tables and `force` is not
     set; InboxUnavailable if a trigger is connected, or pg_restore is not installed or fails.
@@ -74,7 +74,7 @@ def restore_dump(url: str, backup: Path, *, force: bool = False) -> None:
         )
     if has_tables and not force:
         raise BackupUnusable(
-            f"the database {database.name} has tables already; to replace them by the backup,"
+            f"the database {database.name} has tables already; to replace them with the backup,"
             " add --force"
         )
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")

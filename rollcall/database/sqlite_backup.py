@@ -1,7 +1,7 @@
 """Consistent copies of an SQLite database, also while a trigger uses it.
 
-A plain copy of the file would lack the newest changes, which are in the file's `-wal`, and could
-mix old pages with new ones.
+A plain copy of the file would lack the newest changes, which are in a second file (`-wal`), and
+could mix old pages with new ones.
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def back_up(database: Path, target: Path, *, replace: bool = False) -> dict[str,
             os.replace(part, target)
             _sync(target.parent)
     finally:
-        # A full disk does not get fuller.
+        # After a failure, the incomplete copy must not keep filling the disk.
         part.unlink(missing_ok=True)
     return counts
 
 
 def restore(backup: Path, database: Path, *, force: bool = False) -> dict[str, int]:
-    """Replace the database by a backup, completely or not at all, and return its number of rows.
+    """Replace the database with a backup, completely or not at all; return its number of rows.
 
     Raises BackupUnusable if the file is not a usable backup, or if the database has rows and
     `force` is not set; InboxUnavailable if a trigger uses the database, or the disk fails.
@@ -77,14 +77,14 @@ def restore(backup: Path, database: Path, *, force: bool = False) -> dict[str, i
         os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         if not force and (rows := _rows(database)):
             raise BackupUnusable(
-                f"the database {str(database)!r} {rows}; to replace it by the backup, add --force"
+                f"the database {str(database)!r} {rows}; to replace it with the backup, add --force"
             )
         try:
             _copy_into(backup, database, counts)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            # The file is damaged, so that SQLite cannot even replace its content.
+            # The file is so damaged that SQLite cannot even replace its content.
             for name in ("", "-wal", "-shm"):
                 database.with_name(database.name + name).unlink(missing_ok=True)
             os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -118,7 +118,7 @@ def _copy_into(backup: Path, database: Path, counts: dict[str, int]) -> None:
 
 
 def _rows(database: Path) -> str:
-    """What the database contains, as a part of a sentence; empty if it contains no rows."""
+    """The content of the database as part of a sentence; empty if it has no rows."""
     try:
         with _open(database) as db:
             counts = _counts(db)

@@ -180,11 +180,11 @@ tally = Table(
     Column("code", Text, primary_key=True),
     _number("count"),
 )
-"""How much work is done and dead, by code. `queued` counts queued and running work together, and
-`bad` counts bad events.
+"""The tally: how much work is done and dead, by code. `queued` counts queued and running work
+together, and `bad` counts bad events.
 
-A count is the sum over all slots. Each process adds to the row of its own slot, because triggers
-that change the same row would have to wait for each other's commits.
+A count is the sum over all slots. In PostgreSQL each transaction adds to a slot that it chooses at
+random, because transactions that change the same row have to wait for each other.
 """
 
 listed_video = Table(
@@ -269,7 +269,7 @@ def prepare_postgresql() -> None:
     """Give the indexes the same conditions in PostgreSQL as in SQLite.
 
     They are not set above, because SQLAlchemy would then load all its code for PostgreSQL, which
-    takes a start on SQLite 20 ms.
+    would make a start on SQLite 20 ms slower.
     """
     for table in metadata.tables.values():
         for index in table.indexes:

@@ -97,7 +97,7 @@ class FunctionService:
             self._in_flight += 1
         try:
             answer = self._answer(body, headers or {})
-            # Whoever has not signed the call does not learn how many people are known.
+            # Callers that did not sign the call must not learn how many people are known.
             if self._pipeline and answer.status != CallNotSigned.status:
                 answer = answer._replace(gallery=self._pipeline.galleries.facts)
             return answer
@@ -186,7 +186,7 @@ def _error_answer(error: RollcallError) -> Answer:
 
 
 def _step_attributes(answer: Answer) -> Attributes:
-    """What a trace shows of an answer: status, and milliseconds of each stage, but no names."""
+    """The status and the milliseconds of each stage, for a trace. No names of people."""
     document = answer.document
     if answer.status != 200:
         return {"rollcall.status": "error", "rollcall.code": document["error"]["code"]}

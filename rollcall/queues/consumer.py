@@ -159,7 +159,10 @@ class Consumer(Generic[Item]):
                 self._wake.clear()
 
     def _take_free_slots(self) -> int:
-        """Wait until a slot is free, take all free slots, and return their number."""
+        """Wait until a slot is free, take all free slots, and return their number.
+
+        A slot is room for one item that is being handled.
+        """
         self._free.acquire()
         taken = 1
         while self._free.acquire(blocking=False):

@@ -65,7 +65,7 @@ class GroupCommit(Generic[Item, Outcome]):
         return entry.outcome  # type: ignore[return-value]
 
     def _lead(self) -> None:
-        """Commit what waits, including this thread's item, which is the oldest."""
+        """Commit the waiting items, of which this thread's item is the oldest."""
         with self._lock:
             count = min(len(self._waiting), MAX_ITEMS)
             batch = [self._waiting.popleft() for _ in range(count)]

@@ -193,7 +193,7 @@ class MemoryQueue:
                 self._change(item, state="queued")
             if everything:  # a trigger starts
                 for item in self._items_in("queued"):
-                    # The clock was set back since. The due time cannot be trusted then.
+                    # The clock was set back since then, so the due time cannot be trusted.
                     if item.stage == RESTING and item.work.changed_s > now_s:
                         item.due_s = min(item.due_s, now_s)
                 behind = [item.work for item in self._items_in("queued") if item.stage == BEHIND]

@@ -149,7 +149,7 @@ def parse_time(value: Any) -> datetime:
     """Parse a time in an answer. Raises ValueError.
 
     botocore's own function takes two thirds of the processor time of a listing, because it accepts
-    many formats. It is used for all formats but the one of listings.
+    many formats. Only times in the format of listings are parsed here; it parses all others.
     """
     if isinstance(value, str) and value.endswith("Z"):
         with suppress(ValueError):

@@ -21,7 +21,8 @@ from rollcall.trigger.result_webhook import ResultWebhook
 log = logging.getLogger(__name__)
 
 LEASE_SLACK_S = 15.0
-"""How much longer a lease is than the time-out of a call. The function goes on working after its
+"""How much longer a lease (the time for which claimed work belongs to this trigger) is than the
+time-out of a call. The function goes on working after its
 trigger died or was cut off from the database. So the lease must not end before the call can have
 ended, and a call has to begin within this time after its work was claimed (`may_begin`)."""
 
@@ -30,10 +31,10 @@ REQUEUE_EVERY_S = 1.0
 triggers run, or if a call hangs."""
 
 TOO_LATE = AttemptResult(
-    "retry", "stopping", "the lease could end before the call; it did not begin", counts=False
+    "retry", "stopping", "not called, because the lease could end before the call", counts=False
 )
-"""The result of an attempt that could not begin in time, for example because the claim or the whole
-process was held up."""
+"""The result of an attempt that could not begin in time, for example because the database or the
+whole process was held up."""
 
 
 class Caller(Protocol):

@@ -41,7 +41,7 @@ QUERY_WAIT_S = 5.0
 
 
 class OutboxFigures(Protocol):
-    """What the metrics show of the outbox. Both methods raise InboxUnavailable."""
+    """The part of the outbox that the metrics need. Both methods raise InboxUnavailable."""
 
     def counts(self) -> dict[str, int]:
         """The number of messages in each state."""
@@ -54,7 +54,7 @@ class OutboxFigures(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the database says about all triggers together."""
+    """The numbers in the database, which are about all triggers together."""
 
     work: Mapping[str, int]
     """Number of pieces of work by state, and of bad events."""
@@ -77,7 +77,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class FigureSource:
-    """Where the figures come from. Each costs one indexed query, and none counts rows."""
+    """Reads the figures. Each takes one query, whose cost does not grow with finished work."""
 
     queue: WorkQueue
     outbox: OutboxFigures | None = None
@@ -235,7 +235,7 @@ class _Collector(Collector):
         return self._collect()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Nothing: the registry would otherwise collect at registration, and query the database."""
+        """Return nothing. Otherwise the registry would query the database at registration."""
         return iter(())
 
 

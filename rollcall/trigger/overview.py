@@ -1,4 +1,4 @@
-"""What the status page says in words: what is wrong, and how the system is doing."""
+"""The sentences of the status page: problems, and the state of the system."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ of a few minutes are normal."""
 
 MISSED_SCANS = 3
 SCAN_S = 1800.0
-"""A scan counts as overdue after MISSED_SCANS pauses and the time of a scan of a large bucket."""
+"""A scan of the buckets counts as overdue after MISSED_SCANS pauses, plus SCAN_S, the time that the
+scan of a large bucket may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Overview:
     reconcile_s: float
 
     def problems(self) -> list[str]:
-        """What a person should look at, each as one sentence or two."""
+        """The problems that a person should look at, each in one or two sentences."""
         return [
             *(f"{_named(part)}: {part.error}." for part in self.parts if part.error),
             *(_problems_of(self.figures) if self.figures else ()),
@@ -44,7 +45,7 @@ class Overview:
         ]
 
     def facts(self) -> list[tuple[str, str]]:
-        """Names and texts of figures that are neither right nor wrong."""
+        """Names and texts of the figures that are shown even if there is no problem."""
         found = []
         if self.figures:
             waiting_s = self.figures.oldest_waiting_s
@@ -86,7 +87,7 @@ class Overview:
 
 
 def _named(part: PartState) -> str:
-    return f"The {part.name} cannot be reached, which stops {part.needed_for}"
+    return f"The {part.name} cannot be reached (needed for {part.needed_for})"
 
 
 def _problems_of(figures: Figures) -> Iterator[str]:
@@ -113,7 +114,7 @@ def _problems_of(figures: Figures) -> Iterator[str]:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration in the largest unit of which there are two, for example `90 s` or `3 h`."""
+    """A duration in the largest unit that it contains twice, for example `90 s` or `3 h`."""
     for unit, unit_s in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * unit_s:
             return f"{seconds / unit_s:.0f} {unit}"

@@ -1,6 +1,6 @@
 """The trigger's pages: /healthz and /readyz for probes, /metrics for Prometheus, / for people.
 
-None of them waits for a part that hangs, and none of them counts rows.
+None of them waits for a part that hangs, and none gets slower with the number of finished videos.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Answered = AnyResponse | tuple[Response, int]
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What the pages say about the trigger's own process and about the parts that it needs."""
+    """The state of the trigger's own process, and of the parts that it needs."""
 
     readiness: Readiness
     threads: Callable[[], Mapping[str, bool]]
@@ -63,7 +63,7 @@ def add_pages(
 
     @app.get("/healthz")
     def healthz() -> tuple[Response, int]:
-        # Asks nobody else, so that Kubernetes does not restart the trigger for a fault elsewhere.
+        # Checks nothing else, so that Kubernetes does not restart the trigger for faults elsewhere.
         threads = health.threads()
         alive = all(threads.values())
         return jsonify(ok=alive, service=SERVICE, threads=dict(threads)), 200 if alive else 503
@@ -113,7 +113,7 @@ def _read_rows(queue: WorkQueue) -> _Rows:
 
 
 def _status_page(metrics: Metrics, health: Health, rows: SharedCall[_Rows]) -> Response:
-    """The page, also while the database is down; its status is then 503."""
+    """The status page. While the database is down, the page still appears, with status 503."""
     figures, shown, error = None, _Rows((), (), ()), ""
     try:
         figures, shown = metrics.figures.result(), rows.result()

@@ -14,7 +14,7 @@ from rollcall.http_client import HttpClient, NoAnswer
 from rollcall.trigger.shared_call import NotKnown, SharedCall
 
 KEEP_S = 5.0
-"""How long the result of a check is used. So many probes cost as much as one."""
+"""How long the result of a check is used, so that frequent probes cost no more than rare ones."""
 
 WAIT_S = 2.0
 """Longest wait of a probe for a check."""
@@ -26,7 +26,7 @@ FUNCTION_TIMEOUT_S = 5.0
 MAX_HEALTH_BYTES = 4096
 
 PROBE_PREFIX = "rollcall-readiness-check/"
-"""A listing of these keys shows that the bucket exists and may be listed. There are none."""
+"""Listing keys with this prefix shows that the bucket exists and may be listed. No key has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class PartState:
     name: str
     needed_for: str
     error: str
-    """Empty if the part can be reached. May name hosts and buckets, so it is not for everyone."""
+    """Empty if the part can be reached. It may name hosts and buckets, so only some may see it."""
 
     @property
     def ok(self) -> bool:
@@ -67,7 +67,7 @@ class Readiness:
     def states(self, name: str = "") -> list[PartState]:
         """The state of all parts, or of one. A check that takes too long counts as failed."""
         chosen = [check for check in self._calls if name in ("", check.name)]
-        for check in chosen:  # so that all run at the same time
+        for check in chosen:  # all checks run at the same time
             self._calls[check].refresh()
         return [_state(check, self._calls[check].result) for check in chosen]
 
@@ -108,7 +108,7 @@ class FunctionCheck:
 
     The gateway passes the path `/_/health` to the function's watchdog, which answers it itself. So
     the answer 200 shows that the gateway is up, the function is deployed, and a replica answers.
-    Neither the function's own code runs, nor is a token needed (docs/decisions/0109).
+    The function's own code does not run, and no token is needed (docs/decisions/0109).
     """
 
     def __init__(self, gateway: str, function: str) -> None:

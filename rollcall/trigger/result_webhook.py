@@ -23,8 +23,9 @@ from rollcall.trigger.webhook import CONNECTIONS, TIMEOUT_S, Receiver, build_rec
 log = logging.getLogger(__name__)
 
 LEASE_S = TIMEOUT_S + 40.0
-"""The slack is for the look-up of the host's name, which the time-out does not limit. If a trigger
-dies during a delivery, another one repeats the delivery after this time."""
+"""How long a claimed message belongs to one trigger. If the trigger dies during the delivery, the
+delivery is repeated after this time. The 40 s are for the look-up of the host's name, which the
+time-out does not limit."""
 
 REQUEUE_EVERY_S = 15.0
 """Seconds between two checks for expired leases."""

@@ -18,7 +18,7 @@ class TooSlow(TransientError):
 
 
 class NotKnown(TransientError):
-    """No call has ended lately."""
+    """No call has ended recently."""
 
 
 class SharedCall(Generic[Result]):

@@ -312,7 +312,8 @@ def test_a_restore_replaces_a_damaged_database(inbox: Path, damage: str) -> None
     else:
         inbox.unlink()
     if damage != "missing":
-        assert "is damaged; to replace it by the backup, add --force" in run("restore", "b").output
+        refusal = run("restore", "b").output
+        assert "is damaged; to replace it with the backup, add --force" in refusal
     printed("restore", "b", "--force")
     assert document("status")["done"] == 2
 

@@ -141,7 +141,7 @@ def test_without_its_database_the_trigger_is_alive_but_accepts_nothing(
         assert "rollcall_work{" not in metrics.text
         page = parts.get("/", auth=AUTH)
         assert page.status_code == 503
-        assert "The database cannot be reached, which stops accepting events" in page.text
+        assert "The database cannot be reached (needed for accepting events" in page.text
         assert "Unknown." in page.text
         parts.queue.down = False
         assert parts.get("/readyz/events").status_code == 200

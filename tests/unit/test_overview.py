@@ -64,7 +64,7 @@ def with_figures(**changes: object) -> Overview:
         (replace(WELL, stale_gallery=True), "The function uses an old gallery,"),
         (
             replace(WELL, parts=[PartState("store", "finding lost events", "no answer")]),
-            "The store cannot be reached, which stops finding lost events: no answer.",
+            "The store cannot be reached (needed for finding lost events): no answer.",
         ),
     ],
 )

@@ -29,7 +29,7 @@ _ENDED = "state IN ('done', 'dead')"
 
 
 def upgrade() -> None:
-    """Create the tables. Raises nothing of its own; the caller's transaction undoes all of it."""
+    """Create the tables. If this fails, the caller's transaction undoes all changes."""
     connection = op.get_bind()
     statements = _statements(connection.dialect.name)
     is_inbox = connection.dialect.name == "sqlite" and bool(_columns(connection, "work"))
@@ -47,7 +47,7 @@ def upgrade() -> None:
 
 
 def _statements(dialect: str) -> list[str]:
-    # Alembic loads this file by its path, so it has no package of its own.
+    # Alembic loads this file by its path, so `__package__` does not name its folder.
     folder = files("rollcall.database.migrations.versions")
     text = folder.joinpath(f"revision_0001_{dialect}.sql").read_text("utf-8")
     return [statement.strip() for statement in text.split(";\n") if statement.strip()]
@@ -106,7 +106,8 @@ def _take_over(connection: Connection) -> None:
         "INSERT INTO sqlite_sequence (name, seq)"
         " SELECT 'work', max(id) FROM old_work HAVING max(id) IS NOT NULL",
         # Early versions ended work without releasing the next work for the same object. So the
-        # oldest of it becomes due, and waits again if other work really is ahead of it.
+        # oldest waiting work of each object becomes due. If other work is really ahead of it, it
+        # waits again.
         "UPDATE work SET stage=0, due_s=received_s WHERE id IN"
         " (SELECT min(id) FROM work WHERE state='queued' AND stage=2 GROUP BY bucket, key)",
         "DROP TABLE old_work",
