@@ -53,9 +53,9 @@ _POSTGRESQL_OPTIONS = {
     " -c idle_in_transaction_session_timeout=5s -c tcp_user_timeout=10s"
     " -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
     # PostgreSQL keeps the plan of a prepared statement. A plan that was made while a table was
-    # almost empty would scan the table, also when a flood of events has filled it.
+    # almost empty would scan the whole table, even after a flood of events has filled it.
     " -c enable_seqscan=off"
-    # Without it, PostgreSQL believes that the scans that are left are worth compiling.
+    # The setting makes the remaining scans look so costly that PostgreSQL would compile them.
     " -c jit=off",
 }
 """Defaults of libpq's parameters. The same parameters in DATABASE_URL replace them."""
