@@ -22,6 +22,12 @@ _NEXT_ID = {
     "postgresql": "SELECT setval(pg_get_serial_sequence('work', 'id'), :count)",
 }
 
+_WRITE_OUT = {
+    "sqlite": ("PRAGMA wal_checkpoint(TRUNCATE)",),
+    "postgresql": ("VACUUM ANALYZE", "CHECKPOINT"),
+}
+"""Otherwise the server would still write the million rows to the disk during the measurement."""
+
 _FILL = (
     "INSERT INTO finished (id, identity, bucket, key, etag, event_name, uploaded_s, origin, state,"
     " attempts, calls, received_s, changed_s, code) SELECT n, 'old-' || n, 'input-bucket-video',"
@@ -65,8 +71,8 @@ class Rows:
                 filled = statement.format(numbers=_NUMBERS[self._dialect])
                 used = {name: value for name, value in values.items() if f":{name}" in filled}
                 connection.execute(text(filled), used)
-            if self._dialect == "postgresql":
-                connection.execute(text("VACUUM ANALYZE"))
+            for statement in _WRITE_OUT[self._dialect]:
+                connection.execute(text(statement))
 
     def last_id(self) -> int:
         return int(self._query("SELECT coalesce(max(id), 0) FROM finished")[0][0])
