@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations
+from typing import NamedTuple
 
 import pytest
 from support.call_ledger import read_calls
+from support.canned_answers import Reply
 from support.fault_round import play_round
 from support.fault_workload import Workload
 from support.faulty_flow import FaultyFlow
+from support.faulty_proxy import FaultyProxy
 from support.flow_database import OnePostgres
 from support.flow_events import send_event
 from support.inbox_rows import Row
@@ -77,18 +81,30 @@ def test_the_work_of_a_dead_trigger_is_repeated_when_its_lease_ends_and_not_befo
 
 
 def test_a_trigger_that_starts_leaves_the_calls_of_the_others_alone(flow: FaultyFlow) -> None:
+    # The process runs already when the others make their calls, but cannot register at the store.
     flow.processes.stop(flow.trigger)
+    store = flow.links["trigger-s3"]
+    store.stall_s = 60.0
+    registers = store.injected["slow"]
+    store.break_at_random(1, 1.0, ("slow",))
+    flow.spawn_trigger()
+    flow.wait(lambda: store.injected["slow"] > registers, "the trigger to register itself")
     slow = [flow.links[each.link("function")] for each in flow.triggers[1:]]
     before = sum(link.injected["slow"] for link in slow)
     for link in slow:
-        link.stall_s = SLOW_S
-        link.break_at_random(1, 1.0, ("slow",))
-    with Workload(flow, "restart/", ["one", "two"] * 8, at_once=4) as workload:
-        flow.wait(lambda: sum(link.injected["slow"] for link in slow) > before, "a slow call")
-        flow.start_trigger()
+        link.stall_s = flow.settings.function_timeout_s - 2
+        link.break_next("slow", "slow")
+    with Workload(flow, "restart/", ["one", "two"] * 4, at_once=4) as workload:
+        flow.wait(lambda: sum(link.injected["slow"] for link in slow) == before + 4, "slow calls")
+        store.mend()
+        store.end_stalls()
+        done = "rollcall_calls_total done"
+        trigger = flow.triggers[0]
+        flow.wait(lambda: trigger.counters()[done], "a call of the trigger that started")
         assert [row for row in flow.works("restart/") if row.state == "running"]
         outcome = workload.finish()
     assert not outcome.wrong
+    assert outcome.results == 8
     assert called_again(flow, "restart/") == []
 
 
@@ -103,3 +119,55 @@ def test_an_event_is_refused_while_no_trigger_reaches_the_database(flow: FaultyF
 def called_again(flow: FaultyFlow, prefix: str) -> list[Row]:
     """The work for which the function was called more than once."""
     return [row for row in flow.works(prefix) if row.calls > 1]
+
+
+class Listing(NamedTuple):
+    """A request of a trigger that lists a bucket."""
+
+    link: str
+    begin_s: float
+    end_s: float
+
+
+def test_one_reconciler_lists_the_buckets_at_a_time_and_another_one_takes_over(
+    flow: FaultyFlow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listings: list[Listing] = []
+
+    def slow(link: FaultyProxy) -> Callable[..., Reply]:
+        forward = link.forward
+
+        def forward_slowly(
+            method: str, path: str, headers: Iterable[tuple[str, str]], body: bytes
+        ) -> Reply:
+            begin_s = time.monotonic()
+            lists = method == "GET" and "list-type" in path
+            if lists:
+                time.sleep(0.5)
+            reply = forward(method, path, headers, body)
+            if lists:
+                listings.append(Listing(link.name, begin_s, time.monotonic()))
+            return reply
+
+        return forward_slowly
+
+    for name in flow.links_to("s3"):
+        link = flow.links[name]
+        assert isinstance(link, FaultyProxy)
+        monkeypatch.setattr(link, "forward", slow(link))
+    flow.wait(lambda: len(listings) >= 6, "three scans of two buckets")
+    scanned_last = listings[-1].link
+    (number,) = [each.number for each in flow.triggers if each.link("s3") == scanned_last]
+    flow.crash_trigger(number)
+    count = len(listings)
+    flow.wait(
+        lambda: [each for each in listings[count:] if each.link != scanned_last],
+        "a scan of another trigger",
+    )
+    flow.start_trigger(number)
+    together = [
+        (one, other)
+        for one, other in combinations(listings, 2)
+        if one.link != other.link and one.begin_s < other.end_s and other.begin_s < one.end_s
+    ]
+    assert not together

@@ -30,6 +30,7 @@ class FaultyLink:
         self._lock = threading.Lock()
         self._choose: Callable[[], str] = _nothing
         self._is_cut = False
+        self._stalls_end = threading.Event()
         self._live: set[socket.socket] = set()
 
     def break_next(self, *kinds: str) -> None:
@@ -80,7 +81,12 @@ class FaultyLink:
             return kind
 
     def stall(self) -> None:
-        threading.Event().wait(self.stall_s)
+        self._stalls_end.wait(self.stall_s)
+
+    def end_stalls(self) -> None:
+        """Let all requests that are stalled now go on."""
+        ended, self._stalls_end = self._stalls_end, threading.Event()
+        ended.set()
 
 
 def reset(connection: socket.socket) -> None:

@@ -143,8 +143,7 @@ class ProxiedFlow(FlowState):
         trigger = self.triggers[number]
         until = time.monotonic() + DEADLINE_S
         while True:
-            self.note_start(trigger)
-            trigger.process = self.processes.add(self._spawn(trigger))
+            self.spawn_trigger(number)
             try:
                 trigger.process.wait_ready(answers(trigger.url + "/healthz"))
                 return
@@ -152,6 +151,12 @@ class ProxiedFlow(FlowState):
                 self.processes.stop(trigger.process)
                 if time.monotonic() > until:
                     raise
+
+    def spawn_trigger(self, number: int = 0) -> None:
+        """Start the process of a trigger, and do not wait until it is ready."""
+        trigger = self.triggers[number]
+        self.note_start(trigger)
+        trigger.process = self.processes.add(self._spawn(trigger))
 
     def second_trigger(self) -> Process:
         """Start another trigger on the same SQLite database. It should end with an error."""
