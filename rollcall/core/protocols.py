@@ -426,7 +426,10 @@ class WorkQueue(Protocol):
         ...
 
     def latest(self, limit: int, state: str = "") -> list[Work]:
-        """The work that changed last, newest first; only work in `state` if that is given."""
+        """The work that changed last, newest first; only work in `state` if that is given.
+
+        If more works than `limit` wait, some that changed after others may be left out.
+        """
         ...
 
     def history(self, bucket: str, key: str, limit: int = 100) -> list[Work]:

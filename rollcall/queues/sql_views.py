@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Text, bindparam, text
+from sqlalchemy import Connection, Text, TextClause, bindparam, text
 
 from rollcall.core.work import WORK_STATES, Work
 from rollcall.queues.sql_statements import FIELDS
@@ -45,25 +45,41 @@ def oldest_received_s(connection: Connection) -> float | None:
 
 
 _NEWEST = "ORDER BY changed_s DESC, id DESC LIMIT :limit"
-_TABLE_OF = {"queued": "work", "running": "work", "done": "finished", "dead": "finished"}
-
-
-def _of_state(state: str) -> str:
-    return f"SELECT {FIELDS} FROM {_TABLE_OF[state]} WHERE state='{state}' {_NEWEST}"
-
-
-_LATEST = {state: text(_of_state(state)) for state in WORK_STATES}
-_LATEST_OF_ALL = text(
-    f"SELECT * FROM (SELECT {FIELDS} FROM work {_NEWEST}) AS w UNION ALL"
-    f" SELECT * FROM (SELECT {FIELDS} FROM finished {_NEWEST}) AS f {_NEWEST}"
+_RUNNING = f"SELECT {FIELDS} FROM work WHERE state='running' {_NEWEST}"
+# The waiting work that changed last is work that came last, or that was retried last. There is no
+# index on `changed_s`, because every call would have to update it.
+_CAME_LAST = f"SELECT {FIELDS} FROM work WHERE state='queued' ORDER BY id DESC LIMIT :limit"
+_RESTS_LONGEST = (
+    f"SELECT {FIELDS} FROM work WHERE state='queued' AND stage=0"
+    " ORDER BY due_s DESC, id DESC LIMIT :limit"
 )
+_QUEUED = f"SELECT * FROM ({_CAME_LAST}) AS c UNION SELECT * FROM ({_RESTS_LONGEST}) AS r"
+_ENDED = f"SELECT {FIELDS} FROM finished {_NEWEST}"
+
+
+def _newest(*queries: str) -> TextClause:
+    parts = (f"SELECT * FROM ({query}) AS part{n}" for n, query in enumerate(queries))
+    return text(f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS parts {_NEWEST}")
+
+
+_LATEST = {
+    "queued": _newest(_QUEUED),
+    "running": text(_RUNNING),
+    "done": text(f"SELECT {FIELDS} FROM finished WHERE state='done' {_NEWEST}"),
+    "dead": text(f"SELECT {FIELDS} FROM finished WHERE state='dead' {_NEWEST}"),
+    "": _newest(_RUNNING, _QUEUED, _ENDED),
+}
 
 
 def latest(connection: Connection, limit: int, state: str) -> list[Work]:
-    """The work that changed last, newest first."""
-    if state and state not in _LATEST:
+    """The work that changed last, newest first.
+
+    If more works than `limit` wait, it shows only those that came last, and the retries that are
+    due last.
+    """
+    query = _LATEST.get(state)
+    if query is None:
         return []
-    query = _LATEST[state] if state else _LATEST_OF_ALL
     return [Work(*row) for row in connection.execute(query, {"limit": limit})]
 
 

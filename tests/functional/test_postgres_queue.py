@@ -427,6 +427,8 @@ def test_a_long_history_costs_nothing(postgres_url: str, name: str, plans: str) 
             "codes": blocks(database, queue.codes),
             "oldest waiting": blocks(database, queue.oldest_waiting_s),
             "latest dead": blocks(database, lambda: queue.latest(50, "dead")),
+            "latest queued": blocks(database, lambda: queue.latest(10, "queued")),
+            "latest": blocks(database, lambda: queue.latest(10)),
         }
         assert {each: cost for each, cost in costs.items() if cost > MAX_BLOCKS} == {}
 

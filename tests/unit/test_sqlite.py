@@ -287,9 +287,16 @@ def test_a_long_history_costs_nothing(database: Database, queue: SqlQueue, name:
         "counts": steps(database, queue.counts),
         "codes": steps(database, queue.codes),
         "oldest waiting": steps(database, queue.oldest_waiting_s),
+        **{
+            f"latest {state}": steps(database, lambda s=state: queue.latest(10, s))
+            for state in SHOWN_STATES
+        },
     }
     assert {each: cost for each, cost in costs.items() if cost > MAX_STEPS} == {}
 
+
+SHOWN_STATES = ("", "queued", "running", "dead")
+"""The states that pages and commands list."""
 
 NARROW = re.compile(
     r"USING (COVERING )?INDEX (work_(ahead|new|again|new_prefix|again_prefix|resting|behind|running"
