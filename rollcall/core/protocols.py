@@ -313,6 +313,10 @@ class StudentStore(Protocol):
         ...
 
 
+def no_notice(work: Work) -> None:
+    """Write no notice about work that has ended."""
+
+
 class WorkQueue(Protocol):
     """The durable queue of videos to be recognised.
 
@@ -348,13 +352,19 @@ class WorkQueue(Protocol):
         """
         ...
 
-    def add_missing(self, info: ObjectInfo, results_s: float = math.inf) -> bool:
+    def add_missing(
+        self,
+        info: ObjectInfo,
+        results_s: float = math.inf,
+        write_notice: Callable[[Work], Notice | None] = no_notice,
+    ) -> bool:
         """Queue a video that was found without a result. Return whether anything was changed.
 
         Nothing is changed if the object has queued or running work, a dead letter of this upload,
         or work that was done at or after `results_s`, the time before which the results of finished
         work are known to be listed.
-        An upload that is found too often becomes a dead letter.
+        An upload that is found too often becomes a dead letter, and the notice that `write_notice`
+        returns about it is put into the outbox.
         """
         ...
 

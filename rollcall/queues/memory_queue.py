@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.protocols import no_notice
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import WORK_STATES, BadEventRecord, Notice, Work
 from rollcall.database.steady_clock import SteadyClock
@@ -121,7 +122,12 @@ class MemoryQueue:
             )
             self._bad_events = [*self._bad_events, record][-KEEP_BAD_EVENTS:]
 
-    def add_missing(self, info: ObjectInfo, results_s: float = math.inf) -> bool:
+    def add_missing(
+        self,
+        info: ObjectInfo,
+        results_s: float = math.inf,
+        write_notice: Callable[[Work], Notice | None] = no_notice,
+    ) -> bool:
         if not (is_storable(info.bucket) and is_storable(info.key)):
             return False
         with self._access():
@@ -138,6 +144,8 @@ class MemoryQueue:
             if self._times_found(upload) > MAX_FOUND:
                 item = self._insert(work_for_object(info), in_line=False)
                 item.work = replace(item.work, state="dead", code=NO_RESULT_CODE, message=NO_RESULT)
+                notice = write_notice(item.work)
+                self.outbox.add([notice] if notice else [])
             else:
                 self._insert(work_for_object(info))
             return True

@@ -17,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, text
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.protocols import no_notice
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import BadEventRecord, Notice, Work
 from rollcall.database.database import Database
@@ -97,14 +98,19 @@ class SqlQueue:
 
         self._change(change)
 
-    def add_missing(self, info: ObjectInfo, results_s: float = math.inf) -> bool:
+    def add_missing(
+        self,
+        info: ObjectInfo,
+        results_s: float = math.inf,
+        write_notice: Callable[[Work], Notice | None] = no_notice,
+    ) -> bool:
         if not (is_storable(info.bucket) and is_storable(info.key)):
             return False  # no call could name such an object
         new = work_for_object(info)
 
         def change(connection: Connection, now_s: float, changes: Changes) -> bool:
             return sql_upkeep.add_missing(
-                connection, self._sql, now_s, info, results_s, new, changes
+                connection, self._sql, now_s, info, results_s, new, write_notice, changes
             )
 
         return self._change(change)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from sqlalchemy import Connection, bindparam, text
 
 from rollcall.core.types import ObjectInfo
-from rollcall.core.work import Work
+from rollcall.core.work import Notice, Work
 from rollcall.queues import sql_line
 from rollcall.queues.queue_rules import (
     FOUND_PERIOD_S,
@@ -19,6 +19,7 @@ from rollcall.queues.queue_rules import (
     work_again,
 )
 from rollcall.queues.sql_ends import Changes, bury_unclaimed
+from rollcall.queues.sql_outbox import insert_notices
 from rollcall.queues.sql_statements import FIELDS, Statements
 
 CHUNK = 1000
@@ -62,6 +63,9 @@ _TIMES_FOUND = text(
 )
 
 
+_ENDED = text(f"SELECT {FIELDS} FROM finished WHERE id=:id")
+
+
 def add_missing(
     connection: Connection,
     sql: Statements,
@@ -69,6 +73,7 @@ def add_missing(
     info: ObjectInfo,
     results_s: float,
     new: NewWork,
+    write_notice: Callable[[Work], Notice | None],
     changes: Changes,
 ) -> bool:
     """Queue a listed object without a result; see `WorkQueue.add_missing`."""
@@ -81,6 +86,9 @@ def add_missing(
         row = sql_line.row_of(new)
         (id_,) = sql_line.insert_resting(connection, sql, now_s, [row])
         bury_unclaimed(connection, sql, now_s, id_, row["identity"], NO_RESULT_CODE, NO_RESULT)
+        dead = Work(*connection.execute(_ENDED, {"id": id_}).one())
+        notice = write_notice(dead)
+        insert_notices(connection, sql, [notice] if notice else [], now_s)
         changes["dead", NO_RESULT_CODE] += 1
     elif sql_line.insert_first(connection, sql, now_s, new):
         changes["queued", ""] += 1

@@ -12,8 +12,9 @@ from typing import TypeVar
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
 from rollcall.core.log_fields import about
-from rollcall.core.protocols import Listings, ListingScan, ObjectStore, WorkQueue
+from rollcall.core.protocols import Listings, ListingScan, ObjectStore, WorkQueue, no_notice
 from rollcall.core.types import ListedVideo, ObjectInfo
+from rollcall.core.work import Notice, Work
 from rollcall.queues.queue_rules import is_storable
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ class Reconciler:
 
     `on_missing` is called for each video that was queued, by several threads; `on_skipped` with the
     number of objects that are not videos; `on_success` with the Unix time of the last complete
-    scan, which another trigger may have done. `every_s` is the pause between scans.
+    scan, which another trigger may have done. `write_notice` writes the message about a video that
+    is given up because its result is missing again and again. `every_s` is the pause between scans.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Reconciler:
         on_skipped: Callable[[int], None] = lambda count: None,
         on_success: Callable[[float], None] = lambda at_s: None,
         *,
+        write_notice: Callable[[Work], Notice | None] = no_notice,
         every_s: float = 0.0,
     ) -> None:
         self._queue = queue
@@ -75,6 +78,7 @@ class Reconciler:
         self._on_missing = on_missing
         self._on_skipped = on_skipped
         self._on_success = on_success
+        self._write_notice = write_notice
         self._every_s = every_s
         self._halted = False
         self._skipped: tuple[int, tuple[str, ...]] = (0, ())
@@ -208,7 +212,9 @@ class Reconciler:
 
     def _queue_missing(self, info: ObjectInfo, results_s: float) -> None:
         with about(key=info.key, bucket=info.bucket):
-            if self._is_current(info) and self._queue.add_missing(info, results_s):
+            if not self._is_current(info):
+                return
+            if self._queue.add_missing(info, results_s, self._write_notice):
                 log.info("queued %r: it has no result", info.key)
                 self._on_missing()
 

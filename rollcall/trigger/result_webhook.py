@@ -151,6 +151,10 @@ class ResultWebhook:
         """The message about work that has ended; None if there is nothing to report."""
         return self._notices.write(work, result)
 
+    def write_given_up(self, work: Work) -> Notice | None:
+        """The message about a dead letter for which no call was made."""
+        return self.write(work, AttemptResult("dead", work.code, work.message))
+
     def wake(self) -> None:
         """Look for new messages now."""
         self._consumer.wake()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.protocols import Listings, ObjectStore, WorkQueue
+from rollcall.core.protocols import Listings, ObjectStore, WorkQueue, no_notice
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.database.activity import oldest_transaction_s
@@ -87,6 +87,7 @@ class Trigger:
             self._on_missing,
             self.metrics.not_videos.set,
             self.metrics.note_scan,
+            write_notice=self._webhook.write_given_up if self._webhook else no_notice,
             every_s=settings.reconcile_s,
         )
         self._schedules = (
@@ -158,6 +159,8 @@ class Trigger:
         return {"dispatcher": self.dispatcher.alive(), **schedules}
 
     def _on_missing(self) -> None:
+        if self._webhook:
+            self._webhook.wake()
         self.metrics.reconciled.inc()
         self.dispatcher.wake()
 

@@ -22,6 +22,7 @@ from support.webhook_receiver import OK, SECRET, receiving
 from rollcall.core.retry import RetryPolicy
 from rollcall.database.database import Database
 from rollcall.database.tables import metadata
+from rollcall.queues.queue_rules import MAX_FOUND
 from rollcall.queues.sql_listings import SqlListings
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
@@ -52,7 +53,10 @@ def answered(status: str, **fields: Any) -> Reply:
 
 @contextmanager
 def trigger_of(
-    database: Database, webhook_url: str, reply: Callable[[dict[str, Any]], Reply | None]
+    database: Database,
+    webhook_url: str,
+    reply: Callable[[dict[str, Any]], Reply | None],
+    store: MemoryStore | None = None,
 ) -> Iterator[Callable[[str], None]]:
     """Run a trigger, and yield a function that sends it the event of a key."""
     with serve_function(reply) as gateway:
@@ -60,6 +64,7 @@ def trigger_of(
             "http://127.0.0.1:1",
             OPENFAAS_GATEWAY=gateway,
             MAX_ATTEMPTS="2",
+            RECONCILE_S="1",
             MAX_INFLIGHT="4",
             REPORT_BUCKET="reports",
             RESULT_WEBHOOK_URL=webhook_url,
@@ -69,7 +74,7 @@ def trigger_of(
             settings,
             SqlQueue(database),
             SqlListings(database),
-            MemoryStore(),
+            store or MemoryStore(),
             FunctionCaller(settings.openfaas_gateway, "face-recognition", 30, 4),
             policy=replace(RetryPolicy.from_settings(settings), first_delay_s=0.01),
             waits=QUICK_WAITS,
@@ -132,6 +137,20 @@ def test_each_finished_or_failed_video_leads_to_one_message(database: Database) 
     assert found["broken.mp4"][0] == "rollcall.video.failed"
     assert found["broken.mp4"][1]["error"]["code"] == "not_a_video"
     assert found["down.mp4"][1]["error"]["message"].startswith("after 2 attempts")
+
+
+def test_a_video_that_never_gets_a_result_has_failed(database: Database) -> None:
+    """Function and trigger have different output buckets. The reconciler gives the video up."""
+    store = MemoryStore()
+    store.write("input-bucket-video", "a.mp4", b"video", "video/mp4", {})
+    with (
+        receiving() as (receiver, webhook_url),
+        trigger_of(database, webhook_url, lambda call: answered("recognised"), store),
+    ):
+        wait_until(lambda: len(receiver.events) == MAX_FOUND + 1, "the last message")
+    data = receiver.events[-1]["data"]
+    assert (data["status"], data["error"]["code"]) == ("failed", "no_result")
+    assert "OUTPUT_BUCKET" in data["error"]["message"]
 
 
 def test_without_a_url_nothing_is_sent_and_nothing_is_stored(database: Database) -> None:

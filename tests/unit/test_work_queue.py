@@ -271,9 +271,11 @@ class TestWorkQueue:
         for _ in range(3):
             assert queue.add_missing(listed())
             queue.finish(claimed(queue), "recognised")
-        assert queue.add_missing(listed())
+        assert queue.add_missing(listed(), write_notice=lambda work: Notice("1", work.message))
         (dead,) = queue.latest(5, "dead")
         assert "OUTPUT_BUCKET" in dead.message
+        (notice,) = queue.outbox.claim(5, LEASE_S)
+        assert notice.body == dead.message
         assert not queue.add_missing(listed())
 
     def test_a_late_retry_does_not_requeue_finished_work(
