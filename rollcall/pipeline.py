@@ -20,13 +20,7 @@ from rollcall.core.errors import (
 )
 from rollcall.core.gallery import Gallery
 from rollcall.core.keys import report_key, result_key
-from rollcall.core.protocols import (
-    GallerySource,
-    ObjectStore,
-    ResultQueue,
-    StudentStore,
-    VideoFile,
-)
+from rollcall.core.protocols import GallerySource, ObjectStore, ResultQueue, StudentStore, VideoFile
 from rollcall.core.reports import (
     coverage_document,
     error_document,

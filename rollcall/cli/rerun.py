@@ -15,7 +15,8 @@ from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import ObjectNotFound
 from rollcall.core.keys import is_video_key
-from rollcall.core.protocols import ObjectStore, WorkQueue
+from rollcall.core.protocols import ObjectStore
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.queues.open_queue import open_queue

@@ -15,7 +15,7 @@ import click
 from rollcall.cli.entry import command_errors, settings, tracer_for
 from rollcall.cli.terminal import Command
 from rollcall.core.errors import SettingsError
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import open_database

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.protocols import no_notice
+from rollcall.core.queue_protocols import no_notice
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import WORK_STATES, BadEventRecord, Notice, Work
 from rollcall.database.steady_clock import SteadyClock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
 from rollcall.database.open_database import open_database
 from rollcall.queues.sql_queue import SqlQueue

@@ -17,7 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, text
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.protocols import no_notice
+from rollcall.core.queue_protocols import no_notice
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import BadEventRecord, Notice, Work
 from rollcall.database.database import Database

@@ -15,7 +15,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from rollcall.core.errors import TransientError
 from rollcall.core.events import MAX_BODY_BYTES
 from rollcall.core.printable import printable
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.reports import describe_error
 from rollcall.trigger import events_endpoint
 from rollcall.trigger.access import Access

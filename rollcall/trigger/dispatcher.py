@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rollcall.core.log_fields import about
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy, metric_code
 from rollcall.core.trace_context import trace_id_of, traceparent_of
 from rollcall.core.work import Notice, Work

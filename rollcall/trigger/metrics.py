@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from rollcall.core.errors import TransientError
 from rollcall.core.gallery_facts import GalleryFacts
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, metric_code
 from rollcall.core.work import Work
 from rollcall.trigger.shared_call import SharedCall

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from werkzeug.wrappers import Response as AnyResponse
 
 from rollcall.core.errors import TransientError
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.work import BadEventRecord, Work
 from rollcall.trigger.access import Access
 from rollcall.trigger.events_endpoint import LOGIN, UNAUTHORIZED

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from rollcall.core.errors import BadEvent
 from rollcall.core.events import BadRecords, parse_events
 from rollcall.core.keys import is_video_key
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.trace_context import new_traceparent, traceparent_in
 from rollcall.core.types import VideoRef
 from rollcall.logs import LogLimit

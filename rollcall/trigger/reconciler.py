@@ -12,7 +12,8 @@ from typing import TypeVar
 from rollcall.core.errors import PermanentError, StoreMisconfigured, TransientError
 from rollcall.core.keys import is_video_key, result_key
 from rollcall.core.log_fields import about
-from rollcall.core.protocols import Listings, ListingScan, ObjectStore, WorkQueue, no_notice
+from rollcall.core.protocols import ObjectStore
+from rollcall.core.queue_protocols import Listings, ListingScan, WorkQueue, no_notice
 from rollcall.core.types import ListedVideo, ObjectInfo
 from rollcall.core.work import Notice, Work
 from rollcall.queues.queue_rules import is_storable

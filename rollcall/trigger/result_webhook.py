@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from rollcall.core.notices import StoredNotice
-from rollcall.core.protocols import Outbox
+from rollcall.core.queue_protocols import Outbox
 from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.core.work import Notice, Work

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from rollcall.core.errors import InboxUnavailable
-from rollcall.core.protocols import Listings, ObjectStore, WorkQueue, no_notice
+from rollcall.core.protocols import ObjectStore
+from rollcall.core.queue_protocols import Listings, WorkQueue, no_notice
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.database.activity import oldest_transaction_s

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from rollcall.cli import trigger_command
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database

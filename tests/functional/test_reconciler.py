@@ -15,7 +15,7 @@ from support.work_queues import LEASE_S, claimed, states
 
 from rollcall.core.errors import ObjectNotFound, StoreMisconfigured, StoreUnavailable
 from rollcall.core.keys import result_key
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.database.database import Database
 from rollcall.queues import sql_listings

@@ -33,7 +33,7 @@ from rollcall.core.errors import (
     StoreUnavailable,
 )
 from rollcall.core.gallery_facts import STALE_GALLERY
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.core.trace_context import trace_id_of, valid_traceparent

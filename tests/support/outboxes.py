@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollcall.core.notices import StoredNotice
-from rollcall.core.protocols import Outbox
+from rollcall.core.queue_protocols import Outbox
 from rollcall.core.work import Notice
 
 LEASE_S = 60.0

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from support.databases import open_file
 from support.work_queues import Clock
 
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.database.database import Database
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.queues.sql_queue import SqlQueue

@@ -17,7 +17,7 @@ from support.work_queues import T0, Clock
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.notices import KEEP_S, NOTICE_STATES
-from rollcall.core.protocols import Outbox
+from rollcall.core.queue_protocols import Outbox
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.tables import metadata
 from rollcall.queues.memory_outbox import MemoryOutbox

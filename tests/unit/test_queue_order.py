@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support.work_queues import Clock, claim, claimed, states, video
 
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.work import Work
 from rollcall.queues import queue_order
 from rollcall.queues.queue_order import RETRY_EVERY, FairOrder, prefix_of

@@ -18,7 +18,7 @@ from support.databases import open_file
 from support.work_queues import HOUR_S, LEASE_S, T0, Clock, claim, claimed, listed, states, video
 
 from rollcall.core.errors import BadEvent, InboxUnavailable
-from rollcall.core.protocols import WorkQueue
+from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.types import VideoRef
 from rollcall.core.work import WORK_STATES, Notice, Work
 from rollcall.database.database import Database
