@@ -37,6 +37,10 @@ MAX_AT_ONCE = HTTP_THREADS - 4
 while no synchronous standby is there. The other threads of the server must stay free for health
 checks and metrics then."""
 
+MAX_WAIT_S = 0.2
+"""Longest wait of a further event until one of these events is stored. Usually that takes
+milliseconds."""
+
 BUSY_RETRY_AFTER_S = 5
 
 UNAUTHORIZED = {
@@ -99,7 +103,7 @@ class EventsEndpoint:
         return [body]
 
     def _answer(self, environ: dict[str, Any]) -> _Answer:
-        if not self.slots.acquire(blocking=False):
+        if not self.slots.acquire(timeout=MAX_WAIT_S):
             self.busy_log.log(log.error, "refused events, because the database does not answer")
             return _Answer(503, {"error": _BUSY}, (("Retry-After", str(BUSY_RETRY_AFTER_S)),))
         try:

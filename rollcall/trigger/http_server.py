@@ -23,7 +23,7 @@ from waitress.utilities import Error, RequestEntityTooLarge, RequestHeaderFields
 
 from rollcall.core.events import MAX_BODY_BYTES
 
-HTTP_THREADS = 32
+HTTP_THREADS = 36
 """Requests that are handled at the same time. Most store an event, and wait for the disk: the more
 of them wait, the more are committed together. With fewer threads than busy connections, waitress
 also uses more CPU time, because its loop looks at waiting requests again and again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -83,7 +84,7 @@ class Spoiler:
 
     def acknowledged_event_is_missing(self) -> None:
         event = {"bucket": self.flow.settings.input_bucket, "key": f"{self.key}.mp4"}
-        self.flow.acknowledged.append(json.dumps(event).encode())
+        self.flow.acknowledged.append((json.dumps(event).encode(), time.time()))
 
     def _add_call(self, call: str, begin_s: float, end_s: float) -> None:
         with open(self.flow.folder / "calls", "a") as ledger:

@@ -69,6 +69,8 @@ def test_a_trigger_that_is_cut_off_during_a_call_accepts_nothing_and_loses_nothi
     assert called_again(flow, "cut-off/"), "the call that was not recorded was not repeated"
     assert flow.works("refused/") == []
     assert send_event(flow, cut_off.url, "accepted/a.mp4") == 200
+    # The next test must not begin to count in the middle of this call.
+    flow.wait(lambda: flow.works("accepted/")[0].state in ("done", "dead"), "the end of the call")
 
 
 def test_a_primary_that_is_cut_off_from_its_standby_acknowledges_nothing(

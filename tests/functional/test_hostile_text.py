@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NoReturn
 
 import httpx
@@ -80,7 +81,7 @@ def test_check_escapes_control_characters_in_keys(
 
 def failing(error: Exception) -> FunctionService:
     class Broken:
-        galleries = None
+        galleries = SimpleNamespace(facts=None)
 
         def run(self, video: VideoRef) -> NoReturn:
             raise error

@@ -58,13 +58,25 @@ def check_overlaps(flow: FaultyFlow, calls: Sequence[Call]) -> tuple[list[str], 
 
 
 def check_acknowledged(flow: FaultyFlow, prefix: str, rows: Sequence[Row]) -> list[str]:
-    """Check that the work of every acknowledged event is in the database."""
+    """Check that the work of every acknowledged event is in the database.
+
+    If the reconciler found the upload first, the event is a duplicate of the reconciler's work.
+    """
     stored = {row.identity for row in rows}
-    missing = [video.key for video in acknowledged(flow, prefix) if video.identity() not in stored]
-    return [f"{key}: its event was acknowledged, but is not in the database" for key in missing]
+    found = [row for row in rows if row.origin == "reconcile"]
+    return [
+        f"{video.key}: its event was acknowledged, but is not in the database"
+        for video, at_s in acknowledged(flow, prefix).items()
+        if video.identity() not in stored
+        and not any(row.key == video.key and row.received_s <= at_s for row in found)
+    ]
 
 
-def acknowledged(flow: FaultyFlow, prefix: str) -> set[VideoRef]:
-    """The videos below a prefix whose events were acknowledged."""
-    videos = {video for body in flow.acknowledged for video in parse_events(body)}
-    return {video for video in videos if video.key.startswith(prefix)}
+def acknowledged(flow: FaultyFlow, prefix: str) -> dict[VideoRef, float]:
+    """The videos below a prefix whose events were acknowledged, and when that was first."""
+    times_s: dict[VideoRef, float] = {}
+    for body, at_s in flow.acknowledged:
+        for video in parse_events(body):
+            if video.key.startswith(prefix):
+                times_s[video] = min(at_s, times_s.get(video, at_s))
+    return times_s

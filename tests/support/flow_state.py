@@ -41,8 +41,8 @@ class FlowState:
         self.database = database
         self.triggers = triggers
         self.baseline = Baseline()
-        self.acknowledged: list[bytes] = []
-        """The bodies of all events that a trigger has acknowledged."""
+        self.acknowledged: list[tuple[bytes, float]] = []
+        """The bodies of all events that a trigger has acknowledged, and when (Unix time)."""
 
     @property
     def trigger(self) -> Process:

@@ -26,6 +26,7 @@ class Row(NamedTuple):
     calls: int
     code: str
     message: str
+    received_s: float
     changed_s: float
 
 

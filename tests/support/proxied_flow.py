@@ -208,7 +208,7 @@ class ProxiedFlow(FlowState):
 
     def _on_acknowledged(self, body: bytes, status: int) -> None:
         if body and 200 <= status < 300:
-            self.acknowledged.append(body)
+            self.acknowledged.append((body, time.time()))
 
     def _enrol(self) -> None:
         enrol_painted(self.folder / "gallery.npz", **PEOPLE)
