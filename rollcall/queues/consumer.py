@@ -172,7 +172,7 @@ class Consumer(Generic[Item]):
         """
         self._free.acquire()
         if self._claimed > 1:
-            time.sleep(GATHER_S)
+            self._stopped.wait(GATHER_S)
         taken = 1
         while self._free.acquire(blocking=False):
             taken += 1

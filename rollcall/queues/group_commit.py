@@ -9,7 +9,6 @@ changes. A change that comes alone is committed at once.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
@@ -51,6 +50,8 @@ class GroupCommit(Generic[Item, Outcome]):
         self._commit = commit
         self._lock = threading.Lock()
         self._waiting: deque[_Entry[Item, Outcome]] = deque()
+        # Waiting for this event is not disturbed when libfaketime sets the clock; time.sleep is.
+        self._never = threading.Event()
         self._size = 0
         """Number of items in the last commit."""
         self._busy = False
@@ -76,7 +77,7 @@ class GroupCommit(Generic[Item, Outcome]):
     def _lead(self) -> None:
         """Commit the waiting items, of which this thread's item is the oldest."""
         if self._size > 1:
-            time.sleep(GATHER_S)
+            self._never.wait(GATHER_S)
         with self._lock:
             count = min(len(self._waiting), MAX_ITEMS)
             batch = [self._waiting.popleft() for _ in range(count)]

@@ -106,7 +106,8 @@ def test_a_cut_link_closes_every_connection_until_it_is_restored(proxy: FaultyTc
     with connect(proxy) as client:
         ask(client, b"one")
         proxy.cut()
-        assert client.recv(100) == b""
+        with suppress(ConnectionResetError):
+            assert client.recv(100) == b""
         with connect(proxy) as other, pytest.raises(ConnectionResetError):
             ask(other, b"two")
         proxy.restore()
