@@ -77,10 +77,10 @@ def test_a_primary_that_is_cut_off_from_its_standby_acknowledges_nothing(
     flow: FaultyFlow, hosts: NetHosts, pair: PostgresPair
 ) -> None:
     """When the standby is promoted, no acknowledged event is missing."""
-    flow.database_was_cut()
     with Workload(flow, "split/", ["one", "two"] * 10) as workload:
         workload.wait_settled(5)
         hosts.cut(*SERVERS)
+        flow.database_was_cut()
         flow.wait(lambda: pair.query(pair.primary, WAITING_COMMITS)[0][0] > 1, "waiting commits")
         before = len(flow.acknowledged)
         assert send_event(flow, flow.front.url, "unsure/a.mp4", timeout_s=2) == 0
