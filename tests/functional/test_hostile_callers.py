@@ -269,7 +269,10 @@ def test_an_event_from_ceph_may_be_64_kib_long(trigger: Running) -> None:
 
 def temporary_files() -> list[str]:
     """Return the open files of this process that are deleted."""
-    names = (os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink())
+    names = []
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another thread may close the file
+            names.append(os.readlink(each))
     return [name for name in names if name.startswith("/") and name.endswith("(deleted)")]
 
 
