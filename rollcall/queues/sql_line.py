@@ -170,11 +170,8 @@ def insert_resting(
     connection: Connection, sql: Statements, now_s: float | None, rows: Iterable[dict[str, Any]]
 ) -> list[int]:
     """Insert rows that join the line at the next claim, and return their ids."""
-    given = [{**row, "stage": RESTING, "turn": 0} for row in rows]
-    if not given:
-        return []
-    resting = as_rows(given)
-    return [id_ for id_, _ in connection.execute(sql.insert, {"rows": resting, "now_s": now_s})]
+    resting = [{**row, "stage": RESTING, "turn": 0} for row in rows]
+    return list(_insert(connection, sql, now_s, resting).values()) if resting else []
 
 
 def row_of(new: NewWork) -> dict[str, Any]:
