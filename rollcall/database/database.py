@@ -15,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 
 from rollcall.core.errors import InboxUnavailable, SettingsError
 from rollcall.core.settings import POSTGRESQL_URLS, SQLITE_URL
+from rollcall.database import index_tables  # noqa: F401 (adds its tables to the metadata)
 from rollcall.database.steady_clock import SteadyClock
 from rollcall.database.tables import prepare_postgresql
 

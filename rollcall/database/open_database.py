@@ -32,7 +32,7 @@ from rollcall.database.tables import metadata
 
 log = logging.getLogger(__name__)
 
-REVISIONS = ("0001",)
+REVISIONS = ("0001", "0002")
 """The revisions in `migrations/versions`, oldest first."""
 
 NEWEST = REVISIONS[-1]

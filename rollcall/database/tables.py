@@ -24,58 +24,58 @@ from sqlalchemy.types import TypeEngine
 
 metadata = MetaData()
 
-_ID: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
-_TIME: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
+ID: TypeEngine[int] = BigInteger().with_variant(Integer(), "sqlite")
+TIME: TypeEngine[float] = Double().with_variant(REAL(), "sqlite")
 # Keys are compared by their bytes in both databases.
-_KEY: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
+KEY: TypeEngine[str] = Text().with_variant(Text(collation="C"), "postgresql")
 
 
-def _id() -> Column[int]:
-    return Column("id", _ID, primary_key=True, autoincrement=True)
+def id_column() -> Column[int]:
+    return Column("id", ID, primary_key=True, autoincrement=True)
 
 
-def _text(name: str) -> Column[str]:
+def text_column(name: str) -> Column[str]:
     return Column(name, Text, nullable=False, server_default="")
 
 
-def _key(name: str) -> Column[str]:
-    return Column(name, _KEY, nullable=False)
+def key(name: str) -> Column[str]:
+    return Column(name, KEY, nullable=False)
 
 
-def _time(name: str) -> Column[float]:
-    return Column(name, _TIME, nullable=False, server_default=text("0"))
+def time(name: str) -> Column[float]:
+    return Column(name, TIME, nullable=False, server_default=text("0"))
 
 
-def _number(name: str) -> Column[int]:
+def number(name: str) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default=text("0"))
 
 
 def _facts() -> tuple[Column[str] | Column[float] | Column[int], ...]:
     """The columns that `work` and `finished` share."""
     return (
-        _key("identity"),
-        _key("bucket"),
-        _key("key"),
-        _text("version_id"),
-        _text("etag"),
-        _text("event_name"),
-        _time("uploaded_s"),
-        _text("origin"),
-        _text("state"),
-        _number("attempts"),
-        _number("calls"),
-        _time("received_s"),
-        _time("changed_s"),
-        _text("code"),
-        _text("message"),
-        _text("traceparent"),
+        key("identity"),
+        key("bucket"),
+        key("key"),
+        text_column("version_id"),
+        text_column("etag"),
+        text_column("event_name"),
+        time("uploaded_s"),
+        text_column("origin"),
+        text_column("state"),
+        number("attempts"),
+        number("calls"),
+        time("received_s"),
+        time("changed_s"),
+        text_column("code"),
+        text_column("message"),
+        text_column("traceparent"),
     )
 
 
 seen_event = Table(
     "seen_event",
     metadata,
-    Column("identity", _KEY, primary_key=True),
+    Column("identity", KEY, primary_key=True),
 )
 """The identity of each event whose work is in `work` or `finished`. The primary key makes sure that
 two triggers cannot both queue the same event."""
@@ -83,13 +83,13 @@ two triggers cannot both queue the same event."""
 work = Table(
     "work",
     metadata,
-    _id(),
+    id_column(),
     *_facts(),
-    _time("due_s"),
-    _time("lease_until_s"),
-    _number("stage"),
-    _key("prefix"),
-    _number("turn"),
+    time("due_s"),
+    time("lease_until_s"),
+    number("stage"),
+    key("prefix"),
+    number("turn"),
     CheckConstraint("state IN ('queued', 'running')", name="work_state"),
     # An id must not be used again after its row has moved to `finished`.
     sqlite_autoincrement=True,
@@ -119,7 +119,7 @@ Index("work_object", work.c.bucket, work.c.key)
 finished = Table(
     "finished",
     metadata,
-    Column("id", _ID, primary_key=True, autoincrement=False),
+    Column("id", ID, primary_key=True, autoincrement=False),
     *_facts(),
     CheckConstraint("state IN ('done', 'dead')", name="finished_state"),
 )
@@ -145,12 +145,12 @@ Index("finished_object", finished.c.bucket, finished.c.key, finished.c.changed_s
 found_upload = Table(
     "found_upload",
     metadata,
-    _id(),
-    _key("bucket"),
-    _key("key"),
-    _text("etag"),
-    _time("uploaded_s"),
-    _time("found_s"),
+    id_column(),
+    key("bucket"),
+    key("key"),
+    text_column("etag"),
+    time("uploaded_s"),
+    time("found_s"),
 )
 """Each time that the reconciler queued an upload because it had no result."""
 
@@ -166,9 +166,9 @@ Index("found_upload_time", found_upload.c.found_s)
 bad_event = Table(
     "bad_event",
     metadata,
-    _id(),
-    _time("received_s"),
-    _text("reason"),
+    id_column(),
+    time("received_s"),
+    text_column("reason"),
     Column("body", LargeBinary, nullable=False),
 )
 
@@ -178,7 +178,7 @@ tally = Table(
     Column("slot", Integer, primary_key=True, autoincrement=False),
     Column("state", Text, primary_key=True),
     Column("code", Text, primary_key=True),
-    _number("count"),
+    number("count"),
 )
 """The tally: how much work is done and dead, by code. `queued` counts queued and running work
 together, and `bad` counts bad events.
@@ -190,13 +190,13 @@ random, because transactions that change the same row have to wait for each othe
 listed_video = Table(
     "listed_video",
     metadata,
-    Column("bucket", _KEY, primary_key=True),
-    Column("key", _KEY, primary_key=True),
-    _key("result_key"),
-    _text("version_id"),
-    _text("etag"),
-    _number("size_bytes"),
-    _time("modified_s"),
+    Column("bucket", KEY, primary_key=True),
+    Column("key", KEY, primary_key=True),
+    key("result_key"),
+    text_column("version_id"),
+    text_column("etag"),
+    number("size_bytes"),
+    time("modified_s"),
     sqlite_with_rowid=False,
 )
 """The videos of the input bucket, as the reconciler last listed them."""
@@ -204,10 +204,10 @@ listed_video = Table(
 listed_result = Table(
     "listed_result",
     metadata,
-    Column("bucket", _KEY, primary_key=True),
-    Column("key", _KEY, primary_key=True),
-    _text("etag"),
-    _time("modified_s"),
+    Column("bucket", KEY, primary_key=True),
+    Column("key", KEY, primary_key=True),
+    text_column("etag"),
+    time("modified_s"),
     Column("source_etag", Text),
     sqlite_with_rowid=False,
 )
@@ -217,26 +217,26 @@ of the video that a result was made from; NULL if it has not been read since the
 reconciled = Table(
     "reconciled",
     metadata,
-    Column("bucket", _KEY, primary_key=True),
-    _time("finished_s"),
+    Column("bucket", KEY, primary_key=True),
+    time("finished_s"),
 )
 """When the reconciler last scanned an input bucket to the end."""
 
 notice = Table(
     "notice",
     metadata,
-    _id(),
+    id_column(),
     Column("message_id", Text, nullable=False, unique=True),
     Column("body", Text, nullable=False),
-    _text("state"),
-    _number("attempts"),
-    _number("calls"),
-    _time("due_s"),
-    _time("lease_until_s"),
-    _time("created_s"),
-    _time("changed_s"),
-    _text("code"),
-    _text("message"),
+    text_column("state"),
+    number("attempts"),
+    number("calls"),
+    time("due_s"),
+    time("lease_until_s"),
+    time("created_s"),
+    time("changed_s"),
+    text_column("code"),
+    text_column("message"),
     CheckConstraint("state IN ('queued', 'running', 'dead')", name="notice_state"),
 )
 """The outbox: messages for RESULT_WEBHOOK_URL that are not delivered yet, and those given up."""

@@ -1,7 +1,7 @@
 """The tables of a fresh database, and those that Alembic makes from an earlier one.
 
-Run this file as a program to write the tables into the first revision. That is only right until the
-first release with that revision. After it, changed tables need a new revision.
+Run this file as a program to write the tables into the revision that creates them. That is only
+right until the first release with that revision. After it, changed tables need a new revision.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from support.old_inbox import write_old_inbox
 
 from rollcall.core.errors import InboxUnavailable, SettingsError
 from rollcall.core.settings import Settings
-from rollcall.database import migrations
+from rollcall.database import index_tables, migrations
 from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
 from rollcall.database.open_database import REVISIONS, migrate, open_database
@@ -48,9 +48,17 @@ ROWS = [
 ]
 
 
-def statements(name: str) -> list[str]:
-    """The statements that create all tables and indexes."""
-    tables = metadata.sorted_tables
+def tables_of(revision: str) -> list[Table]:
+    """The tables that a revision creates."""
+    newer = {each.name for each in vars(index_tables).values() if isinstance(each, Table)}
+    return [
+        table for table in metadata.sorted_tables if (table.name in newer) == (revision == "0002")
+    ]
+
+
+def statements(name: str, revision: str) -> list[str]:
+    """The statements that create the tables and indexes of a revision."""
+    tables = tables_of(revision)
     made = [CreateTable(table) for table in tables]
     indexes = [CreateIndex(index) for table in tables for index in indexes_of(table)]
     texts = [str(each.compile(dialect=DIALECTS[name])) for each in (*made, *indexes)]
@@ -323,6 +331,7 @@ def test_odd_paths_are_paths(tmp_path: Path) -> None:
 
 if __name__ == "__main__":
     prepare_postgresql()
-    for dialect in DIALECTS:
-        file = VERSIONS / f"revision_0001_{dialect}.sql"
-        file.write_text(";\n\n".join(statements(dialect)) + ";\n", encoding="utf-8")
+    for number in REVISIONS:
+        for dialect in DIALECTS:
+            file = VERSIONS / f"revision_{number}_{dialect}.sql"
+            file.write_text(";\n\n".join(statements(dialect, number)) + ";\n", encoding="utf-8")

@@ -1,0 +1,203 @@
+"""The tables of the pages: who appeared when, who changed what, and what waits to be corrected.
+
+`video`, `person`, `appearance`, `face_block` and `unknown_group` are the index. Nothing is lost if
+they are: `rollcall index rebuild` fills them again from the reports and the stored faces. `change`
+and `dismissed` cannot be rebuilt.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, LargeBinary, Table, Text, text
+
+from rollcall.database.tables import ID, TIME, id_column, key, metadata, number, text_column, time
+
+video = Table(
+    "video",
+    metadata,
+    id_column(),
+    key("bucket"),
+    key("key"),
+    text_column("etag"),
+    text_column("work_id"),
+    text_column("status"),
+    text_column("error_code"),
+    text_column("error_message"),
+    time("uploaded_s"),
+    time("finished_s"),
+    time("duration_s"),
+    number("looks"),
+    text_column("coverage"),
+    number("named"),
+    number("unknown"),
+    text_column("gallery"),
+    text_column("kept"),
+    number("corrected"),
+    sqlite_autoincrement=True,
+)
+"""The videos. One row has the newest result of an object: `recognised`, `unknown`, `no_face` or
+`error`. `coverage` is JSON, `gallery` the version that was used, `kept` one of `none`, `encodings`
+and `pictures`, `corrected` 1 if a verdict changed the result. `named` and `unknown` count people.
+`uploaded_s` is the time of the upload; if it is unknown, that of the recognition."""
+
+Index("video_object", video.c.bucket, video.c.key, unique=True)
+Index("video_uploaded", video.c.uploaded_s, video.c.id)
+Index("video_finished", video.c.finished_s, video.c.id)
+Index("video_status", video.c.status, video.c.uploaded_s, video.c.id)
+Index("video_with_unknown", video.c.uploaded_s, video.c.id, sqlite_where=text("unknown>0"))
+
+person = Table(
+    "person",
+    metadata,
+    id_column(),
+    Column("name", key("name").type, nullable=False, unique=True),
+    text_column("folded"),
+    number("videos"),
+    time("first_seen_s"),
+    time("last_seen_s"),
+    sqlite_autoincrement=True,
+)
+"""Everybody who was named in a video. `folded` is the name in small letters, for the search.
+`videos` counts appearances; the times are those of the uploads."""
+
+Index("person_folded", person.c.folded)
+Index("person_last_seen", person.c.last_seen_s, person.c.id)
+
+appearance = Table(
+    "appearance",
+    metadata,
+    id_column(),
+    Column("video_id", ID, nullable=False),
+    number("number"),
+    Column("person_id", ID),
+    Column("group_id", ID),
+    time("uploaded_s"),
+    time("first_s"),
+    time("last_s"),
+    time("seconds"),
+    number("frames"),
+    Column("distance", TIME),
+    text_column("certainty"),
+    text_column("intervals"),
+)
+"""One person in one video. `number` is the place in the report's `people`, counted from 0.
+`person_id` is NULL for an unknown person; then `group_id` is the group of likeness, if encodings
+are kept. `seconds` is the length of all intervals, which are JSON: `[[start_s, end_s], ...]`."""
+
+Index("appearance_video", appearance.c.video_id, appearance.c.number, unique=True)
+Index(
+    "appearance_person",
+    appearance.c.person_id,
+    appearance.c.uploaded_s,
+    appearance.c.video_id,
+    sqlite_where=text("person_id IS NOT NULL"),
+)
+Index(
+    "appearance_group",
+    appearance.c.group_id,
+    appearance.c.uploaded_s,
+    sqlite_where=text("group_id IS NOT NULL"),
+)
+
+face_block = Table(
+    "face_block",
+    metadata,
+    Column("video_id", ID, primary_key=True, autoincrement=False),
+    text_column("space"),
+    Column("numbers", LargeBinary, nullable=False),
+    Column("encodings", LargeBinary, nullable=False),
+)
+"""The encodings of a video's faces, for searches: a few of each appearance. `numbers` are the
+appearances (little-endian uint16), `encodings` the rows (little-endian float16)."""
+
+unknown_group = Table(
+    "unknown_group",
+    metadata,
+    id_column(),
+    text_column("space"),
+    Column("centre", LargeBinary, nullable=False),
+    number("appearances"),
+    time("first_seen_s"),
+    time("last_seen_s"),
+    sqlite_autoincrement=True,
+)
+"""Unknown people of all videos, grouped by likeness. `centre` is the mean encoding (little-endian
+float32)."""
+
+Index("unknown_group_size", unknown_group.c.appearances, unknown_group.c.id)
+
+unindexed = Table(
+    "unindexed",
+    metadata,
+    id_column(),
+    Column("document", Text, nullable=False),
+    time("created_s"),
+    sqlite_autoincrement=True,
+)
+"""Answers of the function (JSON) that are not in the index yet. A row is written in the transaction
+that ends the work, so that no video is missed."""
+
+rematch = Table(
+    "rematch",
+    metadata,
+    id_column(),
+    key("bucket"),
+    key("key"),
+    Column("change_id", ID),
+    number("attempts"),
+    time("due_s"),
+    time("created_s"),
+    text_column("message"),
+    sqlite_autoincrement=True,
+)
+"""Videos whose stored faces have to be compared with the gallery again."""
+
+Index("rematch_object", rematch.c.bucket, rematch.c.key, unique=True)
+Index("rematch_due", rematch.c.due_s, rematch.c.id)
+
+change = Table(
+    "change",
+    metadata,
+    id_column(),
+    time("at_s"),
+    text_column("who"),
+    text_column("action"),
+    text_column("name"),
+    text_column("details"),
+    text_column("undo"),
+    Column("undone_by", ID),
+    Column("undoes", ID),
+    number("videos"),
+    sqlite_autoincrement=True,
+)
+"""The log: who changed what. `details` and `undo` are JSON and never hold encodings. `undo` is empty
+if the change cannot be undone. `undone_by` is the change that undid this one, and `undoes` the
+reverse. `videos` counts the videos whose results changed."""
+
+Index("change_at", change.c.at_s, change.c.id)
+Index("change_name", change.c.name)
+
+dismissed = Table(
+    "dismissed",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("number", ID, primary_key=True, autoincrement=False),
+    time("at_s"),
+    text_column("who"),
+)
+"""Problems that somebody has dismissed: `dead` with the id of a dead letter, `bad` with the id of a
+bad event, `skipped` with the id of a skipped upload."""
+
+skipped_upload = Table(
+    "skipped_upload",
+    metadata,
+    id_column(),
+    key("bucket"),
+    key("key"),
+    text_column("reason"),
+    time("uploaded_s"),
+    time("seen_s"),
+    sqlite_autoincrement=True,
+)
+"""Objects of the input bucket that are not videos, as the reconciler last saw them."""
+
+Index("skipped_upload_object", skipped_upload.c.bucket, skipped_upload.c.key, unique=True)

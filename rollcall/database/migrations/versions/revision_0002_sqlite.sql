@@ -1,0 +1,143 @@
+CREATE TABLE appearance (
+	id INTEGER NOT NULL,
+	video_id INTEGER NOT NULL,
+	number BIGINT DEFAULT 0 NOT NULL,
+	person_id INTEGER,
+	group_id INTEGER,
+	uploaded_s REAL DEFAULT 0 NOT NULL,
+	first_s REAL DEFAULT 0 NOT NULL,
+	last_s REAL DEFAULT 0 NOT NULL,
+	seconds REAL DEFAULT 0 NOT NULL,
+	frames BIGINT DEFAULT 0 NOT NULL,
+	distance REAL,
+	certainty TEXT DEFAULT '' NOT NULL,
+	intervals TEXT DEFAULT '' NOT NULL,
+	PRIMARY KEY (id)
+);
+
+CREATE TABLE change (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	at_s REAL DEFAULT 0 NOT NULL,
+	who TEXT DEFAULT '' NOT NULL,
+	action TEXT DEFAULT '' NOT NULL,
+	name TEXT DEFAULT '' NOT NULL,
+	details TEXT DEFAULT '' NOT NULL,
+	undo TEXT DEFAULT '' NOT NULL,
+	undone_by INTEGER,
+	undoes INTEGER,
+	videos BIGINT DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE dismissed (
+	kind TEXT NOT NULL,
+	number INTEGER NOT NULL,
+	at_s REAL DEFAULT 0 NOT NULL,
+	who TEXT DEFAULT '' NOT NULL,
+	PRIMARY KEY (kind, number)
+);
+
+CREATE TABLE face_block (
+	video_id INTEGER NOT NULL,
+	space TEXT DEFAULT '' NOT NULL,
+	numbers BLOB NOT NULL,
+	encodings BLOB NOT NULL,
+	PRIMARY KEY (video_id)
+);
+
+CREATE TABLE person (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	name TEXT NOT NULL,
+	folded TEXT DEFAULT '' NOT NULL,
+	videos BIGINT DEFAULT 0 NOT NULL,
+	first_seen_s REAL DEFAULT 0 NOT NULL,
+	last_seen_s REAL DEFAULT 0 NOT NULL,
+	UNIQUE (name)
+);
+
+CREATE TABLE rematch (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	bucket TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	change_id INTEGER,
+	attempts BIGINT DEFAULT 0 NOT NULL,
+	due_s REAL DEFAULT 0 NOT NULL,
+	created_s REAL DEFAULT 0 NOT NULL,
+	message TEXT DEFAULT '' NOT NULL
+);
+
+CREATE TABLE skipped_upload (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	bucket TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	reason TEXT DEFAULT '' NOT NULL,
+	uploaded_s REAL DEFAULT 0 NOT NULL,
+	seen_s REAL DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE unindexed (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	document TEXT NOT NULL,
+	created_s REAL DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE unknown_group (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	space TEXT DEFAULT '' NOT NULL,
+	centre BLOB NOT NULL,
+	appearances BIGINT DEFAULT 0 NOT NULL,
+	first_seen_s REAL DEFAULT 0 NOT NULL,
+	last_seen_s REAL DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE video (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	bucket TEXT NOT NULL,
+	"key" TEXT NOT NULL,
+	etag TEXT DEFAULT '' NOT NULL,
+	work_id TEXT DEFAULT '' NOT NULL,
+	status TEXT DEFAULT '' NOT NULL,
+	error_code TEXT DEFAULT '' NOT NULL,
+	error_message TEXT DEFAULT '' NOT NULL,
+	uploaded_s REAL DEFAULT 0 NOT NULL,
+	finished_s REAL DEFAULT 0 NOT NULL,
+	duration_s REAL DEFAULT 0 NOT NULL,
+	looks BIGINT DEFAULT 0 NOT NULL,
+	coverage TEXT DEFAULT '' NOT NULL,
+	named BIGINT DEFAULT 0 NOT NULL,
+	unknown BIGINT DEFAULT 0 NOT NULL,
+	gallery TEXT DEFAULT '' NOT NULL,
+	kept TEXT DEFAULT '' NOT NULL,
+	corrected BIGINT DEFAULT 0 NOT NULL
+);
+
+CREATE INDEX appearance_group ON appearance (group_id, uploaded_s) WHERE group_id IS NOT NULL;
+
+CREATE INDEX appearance_person ON appearance (person_id, uploaded_s, video_id) WHERE person_id IS NOT NULL;
+
+CREATE UNIQUE INDEX appearance_video ON appearance (video_id, number);
+
+CREATE INDEX change_at ON change (at_s, id);
+
+CREATE INDEX change_name ON change (name);
+
+CREATE INDEX person_folded ON person (folded);
+
+CREATE INDEX person_last_seen ON person (last_seen_s, id);
+
+CREATE INDEX rematch_due ON rematch (due_s, id);
+
+CREATE UNIQUE INDEX rematch_object ON rematch (bucket, "key");
+
+CREATE UNIQUE INDEX skipped_upload_object ON skipped_upload (bucket, "key");
+
+CREATE INDEX unknown_group_size ON unknown_group (appearances, id);
+
+CREATE INDEX video_finished ON video (finished_s, id);
+
+CREATE UNIQUE INDEX video_object ON video (bucket, "key");
+
+CREATE INDEX video_status ON video (status, uploaded_s, id);
+
+CREATE INDEX video_uploaded ON video (uploaded_s, id);
+
+CREATE INDEX video_with_unknown ON video (uploaded_s, id) WHERE unknown>0;
