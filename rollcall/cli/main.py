@@ -23,6 +23,7 @@ from rollcall.cli.purge import purge
 from rollcall.cli.rerun import rerun
 from rollcall.cli.status import status
 from rollcall.cli.terminal import Group, say, say_json
+from rollcall.cli.web import web
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
@@ -234,7 +235,7 @@ def replay(ids: tuple[int, ...], notices: bool, as_json: bool) -> None:
     sys.exit(COMMAND_FAILED if unchanged else 0)
 
 
-for _command in (status, rerun, purge, backup, restore, copy_database):
+for _command in (status, rerun, purge, backup, restore, copy_database, web):
     main.add_command(_command)
 
 

@@ -322,6 +322,37 @@ class Settings:
     result_webhook_ca_bundle: str = _setting(
         "", "CA certificate (PEM) for `RESULT_WEBHOOK_URL`; empty: the public CAs"
     )
+    # Stored faces are biometric data, so nothing is stored unless somebody asks for it.
+    keep_faces: str = _setting(
+        "none",
+        "what is stored of the faces in videos, beside their reports: `none`; `encodings`, with"
+        " which results can be corrected and the past searched; `pictures`: small pictures too",
+        _choice("none", "encodings", "pictures"),
+    )
+    web_listen: str = _setting("127.0.0.1:8091", "host:port of the pages (`rollcall web`)", _listen)
+    web_users: str = _setting(
+        "",
+        "file with the users of the pages (`rollcall web user add`); empty: nobody has to sign in,"
+        " which is allowed only on a loopback address",
+    )
+    web_secret: str = _setting(
+        "",
+        "key that signs the sessions of the pages, 32 characters or more; empty: sessions end when"
+        " `rollcall web` stops",
+        _key,
+        secret=True,
+    )
+    web_store_url: str = _setting(
+        "", "URL of the store as browsers reach it; empty: `S3_ENDPOINT_URL`", _url
+    )
+    blur_faces: str = _setting(
+        "no",
+        "`yes`: pictures of faces are blurred until the pointer is on them",
+        _choice("yes", "no"),
+    )
+    audit_views: str = _setting(
+        "no", "`yes`: every look at a person's page is written into the log", _choice("yes", "no")
+    )
     log_format: str = _setting(
         "text",
         "`text`: log lines for people; `json`: one JSON object per line, for programs that collect"

@@ -169,8 +169,8 @@ change = Table(
     number("videos"),
     sqlite_autoincrement=True,
 )
-"""The log: who changed what. `details` and `undo` are JSON and never hold encodings. `undo` is empty
-if the change cannot be undone. `undone_by` is the change that undid this one, and `undoes` the
+"""The log: who changed what. `details` and `undo` are JSON, and never hold encodings. `undo` is
+empty if the change cannot be undone. `undone_by` is the change that undid this one, `undoes` the
 reverse. `videos` counts the videos whose results changed."""
 
 Index("change_at", change.c.at_s, change.c.id)

@@ -31,6 +31,7 @@ SECRETS = (
     "RESULT_WEBHOOK_URL",
     "S3_AWS_SECRET_ACCESS_KEY",
     "TRIGGER_TOKEN",
+    "WEB_SECRET",
 )
 PLAIN = sorted(set(setting_names()) - set(SECRETS))
 

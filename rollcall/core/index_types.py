@@ -1,0 +1,68 @@
+"""What the index stores about a video, and how pages and commands name a face in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from rollcall.core.types import Certainty
+
+KeptFaces = Literal["none", "encodings", "pictures"]
+"""What is stored of the faces of a video (KEEP_FACES)."""
+
+
+class FaceRef(NamedTuple):
+    """A person in a video: the row of `video`, and the place in the report's `people`."""
+
+    video_id: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """One person in one video."""
+
+    number: int
+    """Place in the report's `people`, counted from 0."""
+    name: str
+    """Empty for an unknown person."""
+    first_s: float
+    last_s: float
+    frames: int
+    distance: float | None
+    certainty: Certainty = ""
+    intervals: tuple[tuple[float, float], ...] = ()
+    """Start and end of each interval, in seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of all intervals together."""
+        return sum(end_s - start_s for start_s, end_s in self.intervals)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedVideo:
+    """The newest result of one video. Times are Unix times, unless they are about the content."""
+
+    bucket: str
+    key: str
+    etag: str
+    status: str
+    """`recognised`, `unknown`, `no_face` or `error`."""
+    work_id: str = ""
+    error_code: str = ""
+    error_message: str = ""
+    uploaded_s: float = 0.0
+    """Time of the upload; if it is unknown, that of the recognition."""
+    finished_s: float = 0.0
+    """When the video was recognised, or failed."""
+    duration_s: float = 0.0
+    coverage: Mapping[str, Any] = field(default_factory=dict)
+    """As in the report (`core.reports.coverage_document`)."""
+    people: tuple[Appearance, ...] = ()
+    gallery: str = ""
+    """Version of the gallery that was used."""
+    kept: KeptFaces = "none"
+    corrected: bool = False
+    """Whether a verdict has changed the result since the video was recognised."""

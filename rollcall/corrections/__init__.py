@@ -1,0 +1,1 @@
+"""Corrections: what people say about faces, and how the past follows."""

@@ -1,0 +1,1 @@
+"""The pages (`rollcall web`): look at results, correct them, and search the past."""

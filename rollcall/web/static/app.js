@@ -1,0 +1,1 @@
+// Times, keys and parts of pages that update themselves.

@@ -1,0 +1,99 @@
+"""The Flask app of the pages. Each page has a module of its own in this folder."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, render_template, send_file
+from flask_wtf import CSRFProtect
+from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
+
+from rollcall.core.errors import PermanentError, TransientError
+from rollcall.core.printable import printable
+from rollcall.web import formats, now
+from rollcall.web.parts import WebParts
+from rollcall.web.users import current_user
+
+log = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 64 << 20
+"""Longest request. Photos for the enrolment are the longest."""
+
+PAGES = (now.pages,)
+"""The blueprints. The navigation is in `templates/base.html`."""
+
+
+def create_app(web_parts: WebParts) -> Flask:
+    """The app with all pages."""
+    app = Flask(__name__)
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        SECRET_KEY=secrets.token_bytes(32),
+        SESSION_COOKIE_NAME="rollcall",
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+    )
+    app.extensions["rollcall"] = web_parts
+    CSRFProtect(app)
+    for pages in PAGES:
+        app.register_blueprint(pages)
+    app.add_url_rule("/static/htmx.js", "htmx", _htmx)
+    app.context_processor(lambda: {"user": current_user()})
+    app.jinja_env.filters.update(formats.FILTERS)
+    # HTML escaping leaves control characters in a text, also those that reverse its direction.
+    app.jinja_env.finalize = _escape_control_characters
+    app.after_request(_add_security_headers)
+    app.register_error_handler(PermanentError, _refused)
+    app.register_error_handler(TransientError, _unavailable)
+    app.register_error_handler(Exception, _unexpected)
+    return app
+
+
+def _htmx() -> Response:
+    # The wheel of django-htmx contains htmx; Django itself is not needed.
+    path = Path(str(files("django_htmx"))) / "static" / "django_htmx" / "htmx-2.min.js"
+    return send_file(path, mimetype="text/javascript", max_age=3600)
+
+
+def _refused(error: PermanentError) -> tuple[str, int]:
+    return render_template("error.html", message=str(error)), error.status
+
+
+def _unavailable(error: TransientError) -> tuple[str, int]:
+    log.error("%s", error)
+    return render_template("error.html", message=str(error)), error.status
+
+
+def _unexpected(error: Exception) -> tuple[str, int]:
+    if isinstance(error, HTTPException):
+        message = error.description or error.name
+        return render_template("error.html", message=message), error.code or 500
+    log.exception("unexpected error on a page")
+    message = "Unexpected error; the log of `rollcall web` says more."
+    return render_template("error.html", message=message), 500
+
+
+def _escape_control_characters(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value)
+    return value
+
+
+def _add_security_headers(response: AnyResponse) -> AnyResponse:
+    response.headers.setdefault(
+        "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; media-src 'self'; form-action 'self'; base-uri 'none';"
+        " frame-ancestors 'none'",
+    )
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("X-Frame-Options", "DENY")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
