@@ -113,6 +113,12 @@ def _gallery(value: str) -> str:
     return value
 
 
+def _header(value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
+        raise SettingsError("has to be the name of a header, for example X-Forwarded-User")
+    return value
+
+
 def _listen(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
@@ -337,10 +343,19 @@ class Settings:
     )
     web_secret: str = _setting(
         "",
-        "key that signs the sessions of the pages, 32 characters or more; empty: sessions end when"
-        " `rollcall web` stops",
+        "key that signs the sessions of the pages, 32 characters or more; `new,old` accepts both;"
+        " empty: sessions end when `rollcall web` stops",
         _key,
         secret=True,
+    )
+    web_proxy_header: str = _setting(
+        "",
+        "header in which a reverse proxy names the user of the pages, for example"
+        " `X-Forwarded-User`; needs `WEB_PROXIES`",
+        _header,
+    )
+    web_proxies: str = _setting(
+        "", "addresses or networks of these reverse proxies, comma-separated"
     )
     web_store_url: str = _setting(
         "", "URL of the store as browsers reach it; empty: `S3_ENDPOINT_URL`", _url

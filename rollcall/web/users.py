@@ -10,6 +10,9 @@ from typing import Any, Literal, TypeVar, cast
 from flask import abort, g
 
 Role = Literal["viewer", "editor"]
+ROLES: tuple[Role, ...] = ("viewer", "editor")
+"""A viewer looks; an editor also corrects, enrols and forgets people."""
+
 View = TypeVar("View", bound=Callable[..., Any])
 
 
@@ -29,9 +32,13 @@ LOCAL = User("local", "editor")
 """Whoever uses the pages without signing in, which is possible only from this machine."""
 
 
+NOBODY = User("", "viewer")
+"""Whoever has not signed in yet. Nobody sees only the form."""
+
+
 def current_user() -> User:
-    """The user of the current request."""
-    user: User = g.get("user", LOCAL)
+    """The user of the current request (`rollcall.web.sign_in` finds out who it is)."""
+    user: User = g.get("user", NOBODY)
     return user
 
 

@@ -15,9 +15,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from rollcall.core.errors import PermanentError, TransientError
+from rollcall.core.key_rotation import secrets_in
 from rollcall.core.printable import printable
 from rollcall.web import formats, now
 from rollcall.web.parts import WebParts
+from rollcall.web.sign_in import add_sign_in, build_gate
 from rollcall.web.users import current_user
 
 log = logging.getLogger(__name__)
@@ -32,14 +34,18 @@ PAGES = (now.pages,)
 def create_app(web_parts: WebParts) -> Flask:
     """The app with all pages."""
     app = Flask(__name__)
+    # Without WEB_SECRET, the key lives as long as this process, and so do the sessions.
+    key, *old_keys = secrets_in(web_parts.settings.web_secret) or (secrets.token_hex(32),)
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
-        SECRET_KEY=secrets.token_bytes(32),
+        SECRET_KEY=key,
+        SECRET_KEY_FALLBACKS=old_keys,
         SESSION_COOKIE_NAME="rollcall",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
     )
     app.extensions["rollcall"] = web_parts
+    add_sign_in(app, build_gate(web_parts.settings))
     CSRFProtect(app)
     for pages in PAGES:
         app.register_blueprint(pages)
@@ -94,6 +100,6 @@ def _add_security_headers(response: AnyResponse) -> AnyResponse:
     )
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("X-Frame-Options", "DENY")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers.setdefault("Referrer-Policy", "same-origin")
     response.headers.setdefault("Cache-Control", "no-store")
     return response

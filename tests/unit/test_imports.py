@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "worker": "core stores queues gallery locks atomic_files",
     "index": "core database numpy sqlalchemy",
     "corrections": "core database index gallery recognition numpy sqlalchemy",
-    "web": "core stores database queues index corrections gallery recognition"
+    "web": "core stores database queues index corrections gallery recognition locks atomic_files"
     " flask flask_wtf werkzeug markupsafe waitress numpy sqlalchemy",
 }
 ONE_VENDOR_EACH = ("gallery", "stores")
