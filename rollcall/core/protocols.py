@@ -196,6 +196,16 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def presigned_url(
+        self, bucket: str, key: str, expires_s: int, filename: str | None = None
+    ) -> str:
+        """A URL with which anybody can read the object for `expires_s` seconds, also in ranges.
+
+        No request is sent, so the object may be missing. With a `filename`, the browser saves the
+        object under this name instead of showing it.
+        """
+        ...
+
 
 class Detector(Protocol):
     """Finds faces in pictures. Safe to share between threads."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -70,7 +71,18 @@ def s3_client(settings: Settings) -> Any:
 
     It uses the keys `S3_AWS_*`, or `AWS_*` if S3_AWS_ACCESS_KEY_ID is empty.
     """
-    return _client("s3", **_store_arguments(settings))
+    # Without the version, botocore signs URLs with version 2, which newer regions of AWS refuse.
+    return _client("s3", _config(signature_version="s3v4"), **_store_arguments(settings))
+
+
+def public_s3_client(settings: Settings) -> Any:
+    """Return a client that signs URLs for browsers, which reach the store at WEB_STORE_URL.
+
+    The host is part of the signature.
+    """
+    if not settings.web_store_url:
+        return s3_client(settings)
+    return s3_client(replace(settings, s3_endpoint_url=settings.web_store_url))
 
 
 def topic_client(settings: Settings) -> Any:

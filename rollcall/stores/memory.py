@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, ObjectTooLarge
 from rollcall.core.names import spellings
@@ -76,6 +77,13 @@ class MemoryStore:
 
     def delete(self, bucket: str, key: str, version_id: str = "") -> None:
         self._objects.pop((bucket, key), None)
+
+    def presigned_url(
+        self, bucket: str, key: str, expires_s: int, filename: str | None = None
+    ) -> str:
+        # Nothing listens there. The form is that of other URLs, so that pages can be tested.
+        parameters = {"expires": str(expires_s), **({"filename": filename} if filename else {})}
+        return f"http://memory.invalid/{bucket}/{quote(key)}?{urlencode(parameters)}"
 
     def _unchanged(self, info: ObjectInfo) -> bytes:
         current, body, _ = self._get(info.bucket, info.key)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from rollcall.core.errors import (
     ObjectChanged,
@@ -48,10 +48,14 @@ _ALREADY_OWNED = "BucketAlreadyOwnedByYou"
 
 
 class S3Store:
-    """ObjectStore that uses a boto3 S3 client."""
+    """ObjectStore that uses a boto3 S3 client.
 
-    def __init__(self, client: Any) -> None:
+    `public_client` signs the URLs for browsers, if browsers reach the store at another address.
+    """
+
+    def __init__(self, client: Any, public_client: Any = None) -> None:
         self._client = client
+        self._public_client = public_client or client
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
         answer = self._head(bucket, key)
@@ -150,6 +154,18 @@ class S3Store:
 
     def delete(self, bucket: str, key: str, version_id: str = "") -> None:
         self._call("delete_object", bucket, key, **_version(version_id))
+
+    def presigned_url(
+        self, bucket: str, key: str, expires_s: int, filename: str | None = None
+    ) -> str:
+        parameters = {"Bucket": bucket, "Key": key}
+        if filename is not None:
+            parameters["ResponseContentDisposition"] = _attachment(filename)
+        with boto_errors(f"signing a URL of {bucket}/{key!r}"):
+            url: str = self._public_client.generate_presigned_url(
+                "get_object", Params=parameters, ExpiresIn=expires_s
+            )
+        return url
 
     def upload(self, path: Path, bucket: str, key: str, on_bytes: Any = None) -> None:
         """Upload a file; a large one as a multipart upload, several parts at once.
@@ -257,6 +273,11 @@ def _content_arguments(
     """
     non_empty = {name: value for name, value in metadata.items() if value}
     return {"Body": body, "ContentType": content_type, "Metadata": non_empty}
+
+
+def _attachment(filename: str) -> str:
+    """The value of Content-Disposition that saves a file under this name (RFC 6266, 4.3)."""
+    return f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
 
 
 def _version(version_id: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.queues.sql_queue import SqlQueue
-from rollcall.stores.boto import s3_client
+from rollcall.stores.boto import public_s3_client, s3_client
 from rollcall.stores.s3 import S3Store
 from rollcall.web.parts import WebParts
 from rollcall.web.web_app import create_app
@@ -22,7 +22,8 @@ THREADS = 8
 
 def build_parts(settings: Settings, database: Database, gallery: GalleryLocation) -> WebParts:
     """The parts with the real store and the database that the trigger uses."""
-    return WebParts(settings, database, SqlQueue(database), S3Store(s3_client(settings)), gallery)
+    store = S3Store(s3_client(settings), public_s3_client(settings))
+    return WebParts(settings, database, SqlQueue(database), store, gallery)
 
 
 def listen(settings: Settings, web_parts: WebParts) -> Any:

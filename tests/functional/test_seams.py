@@ -9,8 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from botocore.awsrequest import AWSRequest, AWSResponse
@@ -32,7 +34,7 @@ from rollcall.core.settings import Settings
 from rollcall.core.types import DetectedFace, Encodings, Pixels, Student
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.photos import read_photo
-from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.stores.boto import dynamodb_client, dynamodb_resource, public_s3_client, s3_client
 from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
 from rollcall.stores.memory import MemoryStore, MemoryStudents
 from rollcall.stores.s3 import S3Store
@@ -153,6 +155,14 @@ class TestObjectStore:
         self.put("a", b"again")
         assert not list(self.store.old_versions(self.bucket))
 
+    @pytest.mark.parametrize("key", ODD_KEYS)
+    def test_a_presigned_url_needs_no_request_and_differs_by_key_and_name(self, key: str) -> None:
+        url = self.store.presigned_url(self.bucket, key, 60)
+        assert url.startswith("http://")
+        assert urlsplit(url).path == f"/{self.bucket}/{quote(key)}"
+        named = self.store.presigned_url(self.bucket, key, 60, 'a "b" é.mp4')
+        assert len({url, named, self.store.presigned_url(self.bucket, "other", 60)}) == 3
+
 
 def test_old_versions_are_listed_read_and_deleted_one_by_one(moto_url: str) -> None:
     client, bucket = s3_client(embedded_settings(moto_url)), f"bucket-{uuid.uuid4().hex[:12]}"
@@ -173,6 +183,28 @@ def test_old_versions_are_listed_read_and_deleted_one_by_one(moto_url: str) -> N
     assert store.read(bucket, "a", 9) == b"3"
     with pytest.raises(ObjectNotFound):
         store.read(bucket, "a", 9, old[0].version_id)
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_a_presigned_url_is_read_in_ranges_by_anybody(moto_url: str, key: str) -> None:
+    store = S3Store(s3_client(embedded_settings(moto_url)))
+    store.create_bucket("presigned")
+    store.write("presigned", key, b"0123456789", "video/mp4", {})
+    answer = httpx.get(store.presigned_url("presigned", key, 60), headers={"Range": "bytes=2-4"})
+    assert (answer.status_code, answer.content) == (206, b"234")
+    assert answer.headers["Content-Range"] == "bytes 2-4/10"
+    saved = httpx.get(store.presigned_url("presigned", key, 60, 'é "q".mp4'))
+    assert "filename*=UTF-8''%C3%A9%20%22q%22.mp4" in saved.headers["Content-Disposition"]
+
+
+def test_urls_for_browsers_are_signed_for_the_host_that_they_reach() -> None:
+    settings = embedded_settings("http://127.0.0.1:1", WEB_STORE_URL="https://videos.example:8443")
+    store = S3Store(s3_client(settings), public_s3_client(settings))
+    url = urlsplit(store.presigned_url("bucket", "a b.mp4", 60))
+    assert (url.scheme, url.netloc) == ("https", "videos.example:8443")
+    parameters = parse_qs(url.query)
+    assert parameters["X-Amz-SignedHeaders"] == ["host"]
+    assert parameters["X-Amz-Expires"] == ["60"]
 
 
 def _layouts() -> dict[str, dict[str, object]]:

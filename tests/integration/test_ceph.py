@@ -538,6 +538,18 @@ def test_concurrent_writers_of_a_gallery_lose_nothing(
     assert {info.key for info in listed} == {"gallery.npz"}
 
 
+@pytest.mark.parametrize("key", ["a b+c %41 é.mp4", "日本/語.mp4"])
+def test_a_browser_reads_ranges_of_a_presigned_url(ceph: Ceph, key: str) -> None:
+    store = S3Store(s3_client(parse_settings(ceph_values(ceph))))
+    store.create_bucket("presigned")
+    store.write("presigned", key, b"0123456789", "video/mp4", {})
+    answer = httpx.get(store.presigned_url("presigned", key, 60), headers={"Range": "bytes=2-4"})
+    assert (answer.status_code, answer.content) == (206, b"234")
+    saved = httpx.get(store.presigned_url("presigned", key, 60, "é.mp4"))
+    assert (saved.status_code, saved.content) == (200, b"0123456789")
+    assert "filename*=UTF-8''%C3%A9.mp4" in saved.headers["Content-Disposition"]
+
+
 def test_a_person_is_forgotten_in_old_versions_too(ceph: Ceph) -> None:
     settings = parse_settings(ceph_values(ceph))
     client, bucket = s3_client(settings), "forgetting"
