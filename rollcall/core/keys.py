@@ -7,6 +7,8 @@ from rollcall.core.errors import KeyNotUsable, NotAVideo
 _EXTENSIONS = "3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
 VIDEO_EXTENSIONS = tuple(f".{name}" for name in _EXTENSIONS.split(" "))
 
+FACES_SUFFIX = ".faces.npz"
+
 MAX_KEY_BYTES = 1024
 """S3's limit for the length of a key in UTF-8 ("Naming Amazon S3 objects")."""
 
@@ -62,6 +64,11 @@ def result_key(key: str) -> str:
 def report_key(key: str) -> str:
     """The key of the report: `x.mp4.json` for `x.mp4`. Raises KeyNotUsable."""
     return _checked(key + ".json")
+
+
+def faces_key(key: str) -> str:
+    """The key of the stored faces, beside the report. Raises KeyNotUsable."""
+    return _checked(key + FACES_SUFFIX)
 
 
 def _checked(key: str) -> str:

@@ -244,6 +244,18 @@ class Recognition:
     """Number of frames that were searched for faces."""
     duration_s: float
     coverage: Coverage = Coverage()
+    looks_s: tuple[float, ...] = ()
+    """Times of all looks, in order."""
+    cuts_s: tuple[float, ...] = ()
+    """Times of the first frames after cuts at which everybody changed (`core/presence.py`)."""
+    persons: tuple[int | None, ...] = ()
+    """For each sighting, the place of its person in `people`; None for a face that cannot be
+    judged."""
+    tracks: tuple[int | None, ...] = ()
+    """For each sighting, the number of its track (`core/voting.py`); None as in `persons`."""
+    pictures: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    """Small pictures (JPEG) of some sightings, by the place in `sightings`; none unless the
+    recogniser was asked for them."""
     status: str = field(init=False)
     """`recognised` if at least one person has a name, `unknown` if none has, `no_face` if there is
     nobody."""
@@ -251,6 +263,11 @@ class Recognition:
     def __post_init__(self) -> None:
         status = recognition_status([person.name for person in self.people])
         object.__setattr__(self, "status", status)
+
+    @property
+    def end_s(self) -> float:
+        """Time at which the last interval may end. The header's duration may be too short, or 0."""
+        return max([self.duration_s, *self.looks_s])
 
 
 @dataclass(frozen=True, slots=True)

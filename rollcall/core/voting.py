@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,19 +36,33 @@ CERTAINTIES: tuple[Certainty, ...] = ("clear", "likely", "doubtful", "")
 """All values, from the surest to none."""
 
 
+class Found(NamedTuple):
+    """The people of a video, and who is in each sighting."""
+
+    people: tuple[Person, ...]
+    persons: tuple[int | None, ...]
+    """For each sighting, the place of its person in `people`; None for a face that cannot be
+    judged."""
+    tracks: tuple[int | None, ...]
+    """For each sighting, the number of its track; None for a face that cannot be judged."""
+
+
 @dataclass(slots=True)
 class Track:
     """One face over time. The name is empty until it is decided, and for an unknown person."""
 
     sightings: list[Sighting] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    """The place of each sighting among all sightings of the video."""
     total: Encodings = field(default_factory=lambda: np.zeros(0))
     """Sum of the sightings' encodings."""
     name: str = ""
     certainty: Certainty = ""
 
-    def add(self, sighting: Sighting, encoding: Encodings) -> None:
+    def add(self, place: int, sighting: Sighting, encoding: Encodings) -> None:
         self.total = self.total + encoding if self.sightings else encoding
         self.sightings.append(sighting)
+        self.places.append(place)
 
     def mean(self) -> Encodings:
         return self.total / len(self.sightings)
@@ -68,26 +83,41 @@ def is_clear(sightings: Sequence[Sighting], decision: DecisionRule) -> bool:
 
 
 def people(
-    sightings: Iterable[Sighting],
+    sightings: Sequence[Sighting],
     decision: DecisionRule,
     looks_s: Sequence[float],
     end_s: float,
     cuts_s: Sequence[float] = (),
-) -> tuple[Person, ...]:
+) -> Found:
     """The people in a video, sorted by the number of frames that show them, then by distance.
 
     `sightings` and `looks_s` (the times of all looks) are in order of time. `end_s` and `cuts_s`
     are as in `intervals_of`. Faces that cannot be judged are left out. Raises TooManyFaces.
     """
-    tracks = _tracks(sightings, decision.space.same_face_distance)
+    tracks = tracks_of(sightings, decision.space.same_face_distance)
     for track in tracks:
         # A followed face has the encoding of an earlier look, which must not vote twice.
         looks = [Look(s.match, s.face.quality) for s in track.sightings if not s.followed]
         track.name, track.certainty = decision.decide(looks)
     _separate_lookalikes(tracks, decision.tolerance - decision.space.clear_margin)
     groups = _groups(tracks, decision.space.tolerance)
-    persons = [_person(group, looks_s, end_s, cuts_s) for group in groups]
-    return tuple(sorted(persons, key=_rank))
+    persons = [(_person(group, looks_s, end_s, cuts_s), group) for group in groups]
+    persons.sort(key=lambda pair: _rank(pair[0]))
+    return Found(
+        tuple(person for person, _ in persons),
+        _numbers(len(sightings), (group for _, group in persons)),
+        _numbers(len(sightings), ([track] for track in tracks)),
+    )
+
+
+def _numbers(count: int, groups: Iterable[Sequence[Track]]) -> tuple[int | None, ...]:
+    """For each of `count` sightings, the number of the group that it belongs to."""
+    numbers: list[int | None] = [None] * count
+    for number, group in enumerate(groups):
+        for track in group:
+            for place in track.places:
+                numbers[place] = number
+    return tuple(numbers)
 
 
 class _Tracks:
@@ -99,13 +129,13 @@ class _Tracks:
         self._means = np.empty((8, size))
         self._last_s = np.empty(8)
 
-    def add(self, sighting: Sighting, encoding: Encodings) -> None:
+    def add(self, place: int, sighting: Sighting, encoding: Encodings) -> None:
         """Add a sighting to the nearest track, or to a new one. Raises TooManyFaces."""
         index = self._nearest(sighting.time_s, encoding)
         if index is None:
             index = self._new_track()
         track = self.all[index]
-        track.add(sighting, encoding)
+        track.add(place, sighting, encoding)
         self._means[index], self._last_s[index] = track.mean(), sighting.time_s
 
     def _nearest(self, time_s: float, encoding: Encodings) -> int | None:
@@ -132,14 +162,15 @@ class _Tracks:
         return count
 
 
-def _tracks(sightings: Iterable[Sighting], same_face_distance: float) -> list[Track]:
+def tracks_of(sightings: Iterable[Sighting], same_face_distance: float) -> list[Track]:
+    """The tracks of faces that can be judged. Raises TooManyFaces."""
     tracks: _Tracks | None = None
-    for sighting in sightings:
+    for place, sighting in enumerate(sightings):
         encoding = sighting.face.encoding
         if encoding is None:
             continue
         tracks = tracks or _Tracks(encoding.size, same_face_distance)
-        tracks.add(sighting, encoding)
+        tracks.add(place, sighting, encoding)
     return tracks.all if tracks else []
 
 

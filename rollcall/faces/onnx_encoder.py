@@ -61,7 +61,9 @@ class OnnxEncoder:
         side_px, encodings = self._description["input_size"], [np.empty((0, self.space.size))]
         for face in faces:
             encoding = self._run(align(pixels, face.landmarks, side_px))
-            encodings.append(encoding / max(float(np.linalg.norm(encoding)), 1e-12))
+            unit = encoding / max(float(np.linalg.norm(encoding)), 1e-12)
+            # In single precision, so that it can be stored without a loss.
+            encodings.append(unit.astype(np.float32).astype(np.float64))
         return np.vstack(encodings)
 
     def _run(self, chip: Pixels) -> Encodings:

@@ -7,17 +7,16 @@
 3. `SCAN=timeline` looks once a second; between two looks that show different people, it takes more
    looks until the moment of the change is known (`refiner.py`).
 4. Sightings of one face at several times are grouped, and together they vote for a name, or for
-   nobody (`core/voting.py`). The times of the sightings become intervals (`core/presence.py`).
+   nobody (`deciding.py`, `core/voting.py`). The times of the sightings become intervals
+   (`core/presence.py`).
 5. The result also contains the coverage: how thoroughly the video was searched.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from itertools import pairwise
 from typing import Protocol
 
 from rollcall.core.decision import DecisionRule
@@ -27,8 +26,8 @@ from rollcall.core.protocols import FaceEngine, Video, VideoFile
 from rollcall.core.sampling import Scan
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.tolerance import decision_for
-from rollcall.core.types import Coverage, Recognition
-from rollcall.core.voting import people
+from rollcall.core.types import Recognition
+from rollcall.recognition.deciding import SearchFacts, decide
 from rollcall.recognition.looker import Looker
 from rollcall.recognition.search import Search, SearchedTrack, SearchLimits
 
@@ -181,21 +180,14 @@ def _recognition(
     best: SearchedTrack, searched: Sequence[SearchedTrack], decision: DecisionRule
 ) -> Recognition:
     """Decide who is in the track `best`. The other searched tracks show nobody."""
-    sightings = best.sightings()
-    looks_s = [look.time_s for look in best.looks]
-    end_s = max([best.duration_s, *looks_s])  # the header's duration may be too short, or 0
-    gaps_s = (after - before for before, after in pairwise([*looks_s, end_s]))
-    coverage = Coverage(
+    facts = SearchFacts(
+        looks_s=tuple(look.time_s for look in best.looks),
+        cuts_s=tuple(look.cut_s for look in best.looks if look.cut_s is not None),
+        duration_s=best.duration_s,
+        frames=sum(len(track.looks) for track in searched),
         track=best.track,
         tracks=best.tracks,
         searched=len(searched),
-        looks=len(looks_s),
-        longest_gap_s=max(gaps_s, default=0.0),
-        faces=len(sightings),
-        not_judged=Counter(s.face.problem for s in sightings if s.face.problem),
         stopped_at_s=best.stopped_at_s,
     )
-    cuts_s = [look.cut_s for look in best.looks if look.cut_s is not None]
-    found = people(sightings, decision, looks_s, end_s, cuts_s)
-    frames = sum(len(track.looks) for track in searched)
-    return Recognition(found, sightings, frames, best.duration_s, coverage)
+    return decide(best.sightings(), decision, facts)

@@ -49,7 +49,7 @@ def stranger(time_s: float, x: float, distance: float = 0.7) -> Sighting:
 def found_in(sightings: Sequence[Sighting], decision: DecisionRule = RULE) -> tuple[Person, ...]:
     """The people in a video with a look at each sighting. The video ends at the last look."""
     looks_s = sorted({sighting.time_s for sighting in sightings})
-    return people(sightings, decision, looks_s, looks_s[-1] if looks_s else 0.0)
+    return people(sightings, decision, looks_s, looks_s[-1] if looks_s else 0.0).people
 
 
 def summary(sightings: Sequence[Sighting]) -> list[tuple[str, float, float, int]]:
