@@ -1,6 +1,6 @@
 """The tables of the pages: who appeared when, who changed what, and what waits to be corrected.
 
-`video`, `person`, `appearance`, `face_block` and `unknown_group` are the index. Nothing is lost if
+`video`, `person`, `appearance`, `face_block`, `unknown_group` and `unknown_face` are the index. Nothing is lost if
 they are: `rollcall index rebuild` fills them again from the reports and the stored faces. `change`
 and `dismissed` cannot be rebuilt.
 """
@@ -105,9 +105,14 @@ face_block = Table(
     text_column("space"),
     Column("numbers", LargeBinary, nullable=False),
     Column("encodings", LargeBinary, nullable=False),
+    number("rows"),
+    number("version"),
 )
 """The encodings of a video's faces, for searches: a few of each appearance. `numbers` are the
-appearances (little-endian uint16), `encodings` the rows (little-endian float16)."""
+appearances (little-endian uint16), `encodings` the rows (little-endian float16). Later changes have
+larger versions (`index.row_versions`)."""
+
+Index("face_block_version", face_block.c.version, face_block.c.space, face_block.c.rows)
 
 unknown_group = Table(
     "unknown_group",
@@ -118,12 +123,31 @@ unknown_group = Table(
     number("appearances"),
     time("first_seen_s"),
     time("last_seen_s"),
+    text_column("same"),
+    number("version"),
     sqlite_autoincrement=True,
 )
 """Unknown people of all videos, grouped by likeness. `centre` is the mean encoding (little-endian
-float32)."""
+float32). If somebody said that faces show one person, `same` has the digests of these verdicts, and
+`centre` has several rows. Later changes have larger versions (`index.row_versions`)."""
 
 Index("unknown_group_size", unknown_group.c.appearances, unknown_group.c.id)
+Index("unknown_group_version", unknown_group.c.version)
+Index("unknown_group_same", unknown_group.c.id, sqlite_where=text("same<>''"))
+
+unknown_face = Table(
+    "unknown_face",
+    metadata,
+    Column("video_id", ID, primary_key=True, autoincrement=False),
+    Column("number", ID, primary_key=True, autoincrement=False),
+    Column("group_id", ID, nullable=False),
+    time("uploaded_s"),
+    Column("encoding", LargeBinary, nullable=False),
+)
+"""The members of the groups: the unknown appearances whose encodings are kept. `encoding` is the
+mean of the appearance's encodings (little-endian float16)."""
+
+Index("unknown_face_group", unknown_face.c.group_id, unknown_face.c.uploaded_s)
 
 unindexed = Table(
     "unindexed",

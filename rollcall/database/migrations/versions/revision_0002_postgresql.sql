@@ -42,6 +42,8 @@ CREATE TABLE face_block (
 	space TEXT DEFAULT '' NOT NULL,
 	numbers BYTEA NOT NULL,
 	encodings BYTEA NOT NULL,
+	rows BIGINT DEFAULT 0 NOT NULL,
+	version BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (video_id)
 );
 
@@ -85,6 +87,15 @@ CREATE TABLE unindexed (
 	PRIMARY KEY (id)
 );
 
+CREATE TABLE unknown_face (
+	video_id BIGINT NOT NULL,
+	number BIGINT NOT NULL,
+	group_id BIGINT NOT NULL,
+	uploaded_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
+	encoding BYTEA NOT NULL,
+	PRIMARY KEY (video_id, number)
+);
+
 CREATE TABLE unknown_group (
 	id BIGSERIAL NOT NULL,
 	space TEXT DEFAULT '' NOT NULL,
@@ -92,6 +103,8 @@ CREATE TABLE unknown_group (
 	appearances BIGINT DEFAULT 0 NOT NULL,
 	first_seen_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
 	last_seen_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
+	same TEXT DEFAULT '' NOT NULL,
+	version BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (id)
 );
 
@@ -127,6 +140,8 @@ CREATE INDEX change_at ON change (at_s, id);
 
 CREATE INDEX change_name ON change (name);
 
+CREATE INDEX face_block_version ON face_block (version, space, rows);
+
 CREATE INDEX person_folded ON person (folded);
 
 CREATE INDEX person_last_seen ON person (last_seen_s, id);
@@ -137,7 +152,13 @@ CREATE UNIQUE INDEX rematch_object ON rematch (bucket, key);
 
 CREATE UNIQUE INDEX skipped_upload_object ON skipped_upload (bucket, key);
 
+CREATE INDEX unknown_face_group ON unknown_face (group_id, uploaded_s);
+
+CREATE INDEX unknown_group_same ON unknown_group (id) WHERE same<>'';
+
 CREATE INDEX unknown_group_size ON unknown_group (appearances, id);
+
+CREATE INDEX unknown_group_version ON unknown_group (version);
 
 CREATE INDEX video_finished ON video (finished_s, id);
 

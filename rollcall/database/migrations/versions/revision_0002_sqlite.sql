@@ -41,6 +41,8 @@ CREATE TABLE face_block (
 	space TEXT DEFAULT '' NOT NULL,
 	numbers BLOB NOT NULL,
 	encodings BLOB NOT NULL,
+	rows BIGINT DEFAULT 0 NOT NULL,
+	version BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (video_id)
 );
 
@@ -80,13 +82,24 @@ CREATE TABLE unindexed (
 	created_s REAL DEFAULT 0 NOT NULL
 );
 
+CREATE TABLE unknown_face (
+	video_id INTEGER NOT NULL,
+	number INTEGER NOT NULL,
+	group_id INTEGER NOT NULL,
+	uploaded_s REAL DEFAULT 0 NOT NULL,
+	encoding BLOB NOT NULL,
+	PRIMARY KEY (video_id, number)
+);
+
 CREATE TABLE unknown_group (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	space TEXT DEFAULT '' NOT NULL,
 	centre BLOB NOT NULL,
 	appearances BIGINT DEFAULT 0 NOT NULL,
 	first_seen_s REAL DEFAULT 0 NOT NULL,
-	last_seen_s REAL DEFAULT 0 NOT NULL
+	last_seen_s REAL DEFAULT 0 NOT NULL,
+	same TEXT DEFAULT '' NOT NULL,
+	version BIGINT DEFAULT 0 NOT NULL
 );
 
 CREATE TABLE video (
@@ -120,6 +133,8 @@ CREATE INDEX change_at ON change (at_s, id);
 
 CREATE INDEX change_name ON change (name);
 
+CREATE INDEX face_block_version ON face_block (version, space, rows);
+
 CREATE INDEX person_folded ON person (folded);
 
 CREATE INDEX person_last_seen ON person (last_seen_s, id);
@@ -130,7 +145,13 @@ CREATE UNIQUE INDEX rematch_object ON rematch (bucket, "key");
 
 CREATE UNIQUE INDEX skipped_upload_object ON skipped_upload (bucket, "key");
 
+CREATE INDEX unknown_face_group ON unknown_face (group_id, uploaded_s);
+
+CREATE INDEX unknown_group_same ON unknown_group (id) WHERE same<>'';
+
 CREATE INDEX unknown_group_size ON unknown_group (appearances, id);
+
+CREATE INDEX unknown_group_version ON unknown_group (version);
 
 CREATE INDEX video_finished ON video (finished_s, id);
 

@@ -1,0 +1,123 @@
+"""Searches the stored encodings of all videos in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, delete, func, insert, select
+
+from rollcall.core.encoding_space import MAX_SIZE
+from rollcall.core.types import Encodings
+from rollcall.core.web_protocols import FoundFace
+from rollcall.database.database import Database
+from rollcall.database.index_tables import face_block as table
+from rollcall.index.nearest_faces import NearestFaces
+from rollcall.index.row_versions import lock_versions
+
+BLOCKS_AT_ONCE = 1000
+"""Videos that are read in one query. A video has tens of encodings, rarely thousands."""
+
+MAX_FOUND = 10_000
+"""Largest limit of a search."""
+
+
+class FaceBlock(NamedTuple):
+    """The encodings of a video's faces."""
+
+    video_id: int
+    space: str
+    numbers: Sequence[int]
+    """The appearance of each encoding."""
+    encodings: Encodings
+    """Shape (n, size)."""
+
+
+class SqlFaceSearch:
+    """A FaceSearch in the table `face_block`. The caller closes the database.
+
+    A search reads the whole table in parts, so it takes little memory. For many searches, a
+    `CachedFaceSearch` is faster.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, video_id: int, space: str, numbers: Sequence[int], encodings: Encodings) -> None:
+        self.put_all([FaceBlock(video_id, space, numbers, encodings)])
+
+    def put_all(self, blocks: Sequence[FaceBlock]) -> None:
+        """Store the blocks of several videos in one transaction. The last one of a video counts."""
+        newest = {block.video_id: block for block in blocks}
+        rows = [_row(block) for block in newest.values() if len(block.encodings)]
+
+        def change(connection: Connection) -> None:
+            version = lock_versions(self._database, connection, table)
+            connection.execute(delete(table).where(table.c.video_id.in_(list(newest))))
+            if rows:
+                connection.execute(insert(table), [row | {"version": version} for row in rows])
+
+        if newest:
+            self._database.run(change)
+
+    def find(
+        self, encodings: Encodings, space: str, max_distance: float, limit: int
+    ) -> list[FoundFace]:
+        nearest = NearestFaces(encodings, max_distance, min(limit, MAX_FOUND))
+        size = encodings.shape[1]
+        last_id = -1
+        while blocks := self._read(space, last_id):
+            last_id = blocks[-1][0]
+            nearest.look(*unpacked(blocks, size))
+        return nearest.result()
+
+    def count(self) -> int:
+        with self._database.reading() as connection:
+            return int(connection.execute(select(func.sum(table.c.rows))).scalar_one() or 0)
+
+    def clear(self) -> None:
+        """Remove all encodings."""
+        self._database.run(lambda connection: connection.execute(delete(table)).rowcount)
+
+    def _read(self, space: str, after_id: int) -> Sequence[Any]:
+        columns = (table.c.video_id, table.c.numbers, table.c.encodings)
+        query = (
+            select(*columns)
+            .where(table.c.video_id > after_id, table.c.space == space)
+            .order_by(table.c.video_id)
+            .limit(BLOCKS_AT_ONCE)
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
+
+
+def unpacked(
+    blocks: Sequence[Any], size: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.float16]]:
+    """The video, the appearance and the encoding of each row of the blocks.
+
+    A block is a row of the table: id of the video, numbers, encodings. Blocks with encodings of
+    another size are left out.
+    """
+    blocks = [block for block in blocks if len(block[2]) == len(block[1]) * size]
+    numbers = np.frombuffer(b"".join([block[1] for block in blocks]), "<u2")
+    rows = np.frombuffer(b"".join([block[2] for block in blocks]), "<f2").reshape(-1, size)
+    counts = [len(block[1]) // 2 for block in blocks]
+    video_ids = np.repeat(np.array([block[0] for block in blocks], np.int64), counts)
+    return video_ids, numbers, rows
+
+
+def _row(block: FaceBlock) -> dict[str, Any]:
+    rows = np.asarray(block.encodings, "<f2")
+    numbers = np.asarray(block.numbers, "<u2")
+    if rows.ndim != 2 or not 0 < rows.shape[1] <= MAX_SIZE or len(numbers) != len(rows):
+        raise ValueError(f"{len(numbers)} numbers do not fit encodings of shape {rows.shape}")
+    return {
+        "video_id": block.video_id,
+        "space": block.space,
+        "numbers": numbers.tobytes(),
+        "encodings": rows.tobytes(),
+        "rows": len(rows),
+    }
