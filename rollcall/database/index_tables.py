@@ -1,8 +1,8 @@
 """The tables of the pages: who appeared when, who changed what, and what waits to be corrected.
 
-`video`, `person`, `appearance`, `face_block`, `unknown_group` and `unknown_face` are the index. Nothing is lost if
-they are: `rollcall index rebuild` fills them again from the reports and the stored faces. `change`
-and `dismissed` cannot be rebuilt.
+`video`, `person`, `appearance`, `face_block`, `unknown_group` and `unknown_face` are the index.
+Nothing is lost if they are: `rollcall index rebuild` fills them again from the reports and the
+stored faces. `change` and `dismissed` cannot be rebuilt.
 """
 
 from __future__ import annotations

@@ -24,4 +24,6 @@ def lock_versions(database: Database, connection: Connection, table: Table) -> i
     """
     if database.shared:
         connection.execute(_LOCK, {"key": LOCKS[table.name]})
-    return (connection.execute(select(func.max(table.c.version))).scalar_one() or 0) + 1
+    newest = connection.execute(select(func.max(table.c.version))).scalar_one() or 0
+    # The time makes versions grow even after the table was emptied.
+    return max(newest + 1, int(database.now_s(connection) * 1e6))

@@ -1,0 +1,264 @@
+"""Decides which unknown faces are one person (docs/decisions/0135).
+
+1. A face joins the nearest group within the join distance. Otherwise it starts a new group.
+2. The centre of a group is the mean of its faces, so it moves when faces come and go.
+3. Two groups whose centres come within the merge distance become one. So it hardly matters in which
+   order the faces arrive.
+4. If somebody said that faces show one person, the groups of these faces become one. This group
+   keeps all their centres, because the mean of two views of a person may be like other people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollcall.index.centres import Centres, Rows
+
+FACES_AT_ONCE = 256
+"""Faces whose distances to all centres are computed in one matrix product."""
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """A group that a transaction reads or changes."""
+
+    id: int
+    """0 for a new group."""
+    rows: Rows
+    """The centre, shape (1, size); more rows if `same` is not empty."""
+    count: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
+    same: frozenset[str] = frozenset()
+    """Digests of the verdicts that joined faces."""
+    changed: bool = False
+    shrunk: bool = False
+    """Whether a face has left, so that the times have to be read again."""
+    into: Group | None = None
+    """The group that this one has become a part of."""
+    places: list[int] = field(default_factory=list)
+    """Where the rows are in the matrix of the open groups."""
+
+    def current(self) -> Group:
+        group = self
+        while group.into is not None:
+            group = group.into
+        return group
+
+    def add(self, encoding: Rows, uploaded_s: float) -> None:
+        if not self.same:
+            self.rows = (self.rows * self.count + encoding) / np.float32(self.count + 1)
+        first = self.count == 0
+        self.first_s = uploaded_s if first else min(self.first_s, uploaded_s)
+        self.last_s = uploaded_s if first else max(self.last_s, uploaded_s)
+        self.count += 1
+        self.changed = True
+
+    def remove(self, encoding: Rows) -> None:
+        """Take a face out. The last one leaves its encoding as the centre, because it may come
+        back in the same transaction."""
+        if self.count > 1 and not self.same:
+            self.rows = (self.rows * self.count - encoding) / np.float32(self.count - 1)
+        self.count -= 1
+        self.changed = self.shrunk = True
+
+    def absorb(self, other: Group, *, keep_centres: bool) -> None:
+        """Make all faces of the other group faces of this group."""
+        total = self.count + other.count
+        if keep_centres or (self.same and other.same):
+            self.rows = np.concatenate([self.rows, other.rows])
+        elif other.same:
+            self.rows = other.rows
+        elif not self.same and total:
+            self.rows = (self.rows * self.count + other.rows * other.count) / np.float32(total)
+        if other.count:
+            both = self.count > 0
+            self.first_s = min(self.first_s, other.first_s) if both else other.first_s
+            self.last_s = max(self.last_s, other.last_s) if both else other.last_s
+        self.count = total
+        self.same |= other.same
+        self.shrunk |= other.shrunk
+        self.changed = True
+        other.into = self
+
+
+class Grouping:
+    """The groups during one transaction.
+
+    `centres` are those of all groups, as they were at its start. `load` reads groups by their ids;
+    it leaves out those that are gone. A group is *open* once it was read or made. Only open groups
+    can change.
+    """
+
+    def __init__(
+        self,
+        centres: Centres,
+        load: Callable[[Sequence[int]], list[Group]],
+        join_distance: float,
+        merge_distance: float,
+    ) -> None:
+        self._centres = centres
+        self._load = load
+        self._join_distance = join_distance
+        self._merge_distance = merge_distance
+        self._squares = np.einsum("ij,ij->i", centres.rows, centres.rows)
+        self._closed = np.ones(len(centres.ids), bool)
+        """Which rows of `centres` belong to groups that are not open."""
+        self._opened: dict[int, Group] = {}
+        self._made: list[Group] = []
+        self._rows = np.empty((64, centres.rows.shape[1]), np.float32)
+        self._owners: list[Group] = []
+        """The open group of each row of `_rows`."""
+        self._usable = np.zeros(64, bool)
+        """Which rows of `_rows` are still the centre of their group."""
+
+    def groups(self) -> list[Group]:
+        """All open groups, also those that were merged into others."""
+        return [*self._opened.values(), *self._made]
+
+    def open(self, ids: Iterable[int]) -> list[Group]:
+        """Return the groups with these ids, without those that are gone."""
+        wanted = list(dict.fromkeys(ids))
+        missing = sorted(set(wanted) - self._opened.keys())
+        if missing:
+            for group in self._load(missing):
+                self._opened[group.id] = group
+                self._place(group)
+            self._closed &= ~np.isin(self._centres.ids, missing)
+        groups = (self._opened[i].current() for i in wanted if i in self._opened)
+        return list(dict.fromkeys(groups))
+
+    def add(self, encodings: Rows, uploaded_s: Sequence[float]) -> list[Group]:
+        """Put faces into groups, and return the group of each face."""
+        chosen: list[Group] = []
+        for start in range(0, len(encodings), FACES_AT_ONCE):
+            part = encodings[start : start + FACES_AT_ONCE]
+            squared = self._to_closed(part)
+            self._open_nearest(squared, self._join_distance)
+            for index, encoding in enumerate(part):
+                group = self._nearest(encoding, squared[index], self._join_distance)
+                group = group or self._new(encoding)
+                group.add(encoding[None], uploaded_s[start + index])
+                self._place(group)
+                chosen.append(group)
+        return chosen
+
+    def remove(self, group: Group, encoding: Rows) -> None:
+        """Take a face out of an open group."""
+        group.remove(encoding[None])
+        self._place(group)
+
+    def join(self, encodings: Rows, digest: str) -> None:
+        """Make one group of the groups of these faces, which show one person."""
+        pairs = zip(encodings, self._to_closed(encodings), strict=True)
+        near = [self._nearest(*pair, self._join_distance) for pair in pairs]
+        groups = sorted({group for group in near if group is not None}, key=_rank)
+        kept = groups[0] if groups else self._new(encodings[0])
+        for other in groups[1:]:
+            self._merge(kept, other, keep_centres=True)
+        kept.rows = np.concatenate([kept.rows, encodings])
+        kept.same |= {digest}
+        kept.changed = True
+        self._place(kept)
+
+    def dissolve(self, group: Group) -> None:
+        """Empty a group, whose faces the caller adds again."""
+        group.count, group.same, group.changed = 0, frozenset(), True
+        group.rows = group.rows[:0]
+        self._place(group)
+
+    def merge_near(self) -> None:
+        """Merge groups that have come near each other. Only changed groups can have."""
+        waiting = [group for group in self.groups() if group.changed and group.count]
+        while waiting:
+            waiting = [group for group in waiting if group.into is None]
+            part, waiting = waiting[:FACES_AT_ONCE], waiting[FACES_AT_ONCE:]
+            if not part:
+                break
+            owners = [group for group in part for _ in group.rows]
+            rows = np.concatenate([group.rows for group in part])
+            squared = self._to_closed(rows)
+            self._open_nearest(squared, self._merge_distance)
+            for group, row, each in zip(owners, rows, squared, strict=True):
+                if group.into is not None:
+                    continue
+                other = self._nearest(row, each, self._merge_distance, group)
+                if other is not None:
+                    kept, lost = sorted((group, other), key=_rank)
+                    self._merge(kept, lost, keep_centres=False)
+                    waiting.append(kept)
+
+    def _open_nearest(self, squared: NDArray[np.float32], limit: float) -> None:
+        """Open the nearest group of each row of distances at once, to save queries."""
+        if squared.size:
+            best = squared.argmin(axis=1)
+            near = squared[np.arange(len(best)), best] <= limit**2
+            self.open(self._centres.ids[best[near]].tolist())
+
+    def _nearest(
+        self,
+        encoding: Rows,
+        squared: NDArray[np.float32],
+        limit: float,
+        group: Group | None = None,
+    ) -> Group | None:
+        """The nearest group within the limit. `squared` are the squared distances to `centres`.
+
+        With `group`, the nearest other one that has faces.
+        """
+        while squared.size:
+            closed = np.where(self._closed, squared, np.inf)
+            best = int(closed.argmin())
+            if closed[best] > limit**2 or self.open([int(self._centres.ids[best])]):
+                break
+        count = len(self._owners)
+        if not count:
+            return None
+        usable = self._usable[:count]
+        if group is not None:
+            others = (owner is not group and owner.count > 0 for owner in self._owners)
+            usable = usable & np.fromiter(others, bool, count)
+        distances = np.linalg.norm(self._rows[:count] - encoding, axis=1)
+        distances[~usable] = np.inf
+        best = int(distances.argmin())
+        return self._owners[best] if distances[best] <= limit else None
+
+    def _to_closed(self, encodings: Rows) -> NDArray[np.float32]:
+        """Squared distances to all centres, shape (n, number of centres)."""
+        squared: NDArray[np.float32] = encodings @ self._centres.rows.T
+        squared *= -2
+        squared += np.einsum("ij,ij->i", encodings, encodings)[:, None]
+        squared += self._squares
+        return squared
+
+    def _new(self, encoding: Rows) -> Group:
+        group = Group(0, np.array(encoding, np.float32)[None])
+        self._made.append(group)
+        return group
+
+    def _merge(self, kept: Group, lost: Group, *, keep_centres: bool) -> None:
+        kept.absorb(lost, keep_centres=keep_centres)
+        self._usable[lost.places] = False
+        self._place(kept)
+
+    def _place(self, group: Group) -> None:
+        """Write the rows of a group into the matrix of the open groups."""
+        if len(group.places) != len(group.rows):
+            self._usable[group.places] = False
+            start = len(self._owners)
+            group.places = list(range(start, start + len(group.rows)))
+            self._owners += [group] * len(group.rows)
+            while len(self._owners) > len(self._rows):
+                self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+                self._usable = np.concatenate([self._usable, np.zeros_like(self._usable)])
+            self._usable[group.places] = True
+        self._rows[group.places] = group.rows
+
+
+def _rank(group: Group) -> tuple[bool, int, float]:
+    """Sort key: the oldest stored group first."""
+    return group.id == 0, group.id, group.first_s

@@ -1,0 +1,247 @@
+"""Groups of likeness of the unknown faces of all videos, in the database."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sqlalchemy import Connection, Select, delete, func, select, text, update
+
+from rollcall.core.encoding_space import DLIB, EncodingSpace
+from rollcall.core.index_types import FaceRef
+from rollcall.core.types import Encodings
+from rollcall.core.web_protocols import UnknownGroup
+from rollcall.database.database import Database
+from rollcall.database.index_tables import appearance
+from rollcall.database.index_tables import unknown_face as faces
+from rollcall.database.index_tables import unknown_group as table
+from rollcall.index.centres import Centres, as_rows
+from rollcall.index.group_rows import (
+    Member,
+    load_groups,
+    take_members,
+    write_groups,
+    write_members,
+    write_times,
+)
+from rollcall.index.grouping import Group, Grouping
+from rollcall.index.row_versions import lock_versions
+
+JOIN_PART = 0.75
+"""The join distance divided by the tolerance of the encoding space: 0.45 for dlib's space."""
+
+MERGE_PART = 0.65
+"""The merge distance divided by the tolerance: 0.39 for dlib's space (docs/decisions/0135)."""
+
+SHOWN_FACES = 5
+"""How many faces `largest` and `get` return of a group."""
+
+RANKED_FACES = 100
+"""How many of a group's newest faces are compared with its centre, to find those to show."""
+
+
+class UnknownFaces(NamedTuple):
+    """The unknown appearances of a video."""
+
+    video_id: int
+    space: str
+    numbers: Sequence[int]
+    """The appearance of each encoding."""
+    encodings: Encodings
+    """Shape (n, size)."""
+    uploaded_s: float
+
+
+class SqlUnknownGroups:
+    """UnknownGroups in the tables `unknown_group` and `unknown_face`, for one encoding space.
+
+    The caller closes the database. Several threads and processes may use the same tables.
+    """
+
+    def __init__(self, database: Database, space: EncodingSpace = DLIB) -> None:
+        self._database = database
+        self._space = space
+        self._centres = Centres(space.name, space.size)
+        self._lock = threading.Lock()
+
+    def put(
+        self,
+        video_id: int,
+        space: str,
+        numbers: Sequence[int],
+        encodings: Encodings,
+        uploaded_s: float,
+    ) -> None:
+        """Put the unknown appearances of a video into groups, in place of earlier ones.
+
+        Call this after the index was written, with no rows if nobody in the video is unknown or the
+        video was removed. Encodings of another space count as none.
+        """
+        self.put_all([UnknownFaces(video_id, space, numbers, encodings, uploaded_s)])
+
+    def put_all(self, videos: Sequence[UnknownFaces]) -> None:
+        """Do the same for several videos in one transaction. The last entry of a video counts."""
+        newest = {video.video_id: video for video in videos}
+        own = [video for video in newest.values() if video.space == self._space.name]
+        added = [member for video in own for member in _members(video, self._space.size)]
+
+        def change(connection: Connection, grouping: Grouping) -> tuple[list[Member], list[Group]]:
+            for start in range(0, len(newest), 500):
+                self._take_out(connection, grouping, list(newest)[start : start + 500])
+            return added, self._add(grouping, added)
+
+        if newest:
+            self._change(change)
+
+    def set_same(self, verdicts: Sequence[Encodings]) -> None:
+        """Join the groups of faces that show one person, by the verdicts of kind `same`.
+
+        `verdicts` are the encodings of all such verdicts of the gallery. Groups that were joined by
+        other verdicts are taken apart. Call this after such a verdict was added or undone, and
+        after the index was rebuilt.
+        """
+        size = self._space.size
+        rows = (np.asarray(v, np.float32) for v in verdicts if v.ndim == 2 and v.shape[1] == size)
+        wanted = {hashlib.sha256(each.tobytes()).hexdigest()[:16]: each for each in rows}
+
+        def change(connection: Connection, grouping: Grouping) -> tuple[list[Member], list[Group]]:
+            joined = text("same<>''")
+            query = select(table.c.id).where(joined, table.c.space == self._space.name)
+            groups = grouping.open(connection.execute(query).scalars().all())
+            wrong = [group for group in groups if not group.same <= wanted.keys()]
+            members = take_members(connection, "group_id", [group.id for group in wrong])
+            right = {digest for group in groups if group not in wrong for digest in group.same}
+            for group in wrong:
+                grouping.dissolve(group)
+            chosen = self._add(grouping, members)
+            for digest in sorted(wanted.keys() - right):
+                grouping.join(wanted[digest], digest)
+            return members, chosen
+
+        self._change(change)
+
+    def clear(self) -> None:
+        """Remove all groups, before the index is rebuilt."""
+
+        def change(connection: Connection) -> None:
+            lock_versions(self._database, connection, table)
+            connection.execute(delete(faces))
+            connection.execute(delete(table))
+            joined = text("group_id IS NOT NULL")
+            connection.execute(update(appearance).where(joined).values(group_id=None))
+
+        self._database.run(change)
+
+    def largest(self, limit: int, offset: int = 0) -> list[UnknownGroup]:
+        order = (table.c.appearances.desc(), table.c.id.desc())
+        query = select(table).where(table.c.appearances > 0).order_by(*order)
+        return self._read(query.limit(limit).offset(offset))
+
+    def count(self) -> int:
+        query = select(func.count()).select_from(table).where(table.c.appearances > 0)
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def get(self, group_id: int) -> UnknownGroup | None:
+        query = select(table).where(table.c.id == group_id, table.c.appearances > 0)
+        return next(iter(self._read(query)), None)
+
+    def faces(self, group_id: int, limit: int) -> list[FaceRef]:
+        query = _newest(group_id, limit).with_only_columns(faces.c.video_id, faces.c.number)
+        with self._database.reading() as connection:
+            return [FaceRef(*row) for row in connection.execute(query)]
+
+    def _change(
+        self,
+        change: Callable[[Connection, Grouping], tuple[list[Member], list[Group]]],
+    ) -> None:
+        """Run `change`, which returns members to store and their groups, in a transaction."""
+        space = self._space
+
+        def run(connection: Connection) -> None:
+            version = lock_versions(self._database, connection, table)
+            self._centres.follow(connection)
+            grouping = Grouping(
+                self._centres,
+                lambda ids: load_groups(connection, ids, space.size),
+                JOIN_PART * space.tolerance,
+                MERGE_PART * space.tolerance,
+            )
+            members, chosen = change(connection, grouping)
+            grouping.merge_near()
+            write_groups(connection, space.name, grouping.groups(), version)
+            write_members(connection, members, chosen)
+            write_times(connection, grouping.groups())
+
+        with self._lock:
+            self._database.run(run)
+
+    def _take_out(
+        self, connection: Connection, grouping: Grouping, video_ids: Sequence[int]
+    ) -> None:
+        members = take_members(connection, "video_id", video_ids)
+        left = appearance.c.video_id.in_(video_ids), text("group_id IS NOT NULL")
+        connection.execute(update(appearance).where(*left).values(group_id=None))
+        grouping.open(member.group_id for member in members)
+        for member in members:
+            for group in grouping.open([member.group_id]):
+                grouping.remove(group, member.encoding)
+
+    def _add(self, grouping: Grouping, members: Sequence[Member]) -> list[Group]:
+        if not members:
+            return []
+        encodings = np.array([member.encoding for member in members])
+        return grouping.add(encodings, [member.uploaded_s for member in members])
+
+    def _read(self, query: Select[Any]) -> list[UnknownGroup]:
+        with self._database.reading() as connection:
+            return [
+                UnknownGroup(
+                    row.id,
+                    row.appearances,
+                    row.first_seen_s,
+                    row.last_seen_s,
+                    self._shown(connection, row),
+                )
+                for row in connection.execute(query).all()
+            ]
+
+    def _shown(self, connection: Connection, row: Any) -> tuple[FaceRef, ...]:
+        """Some faces of a group, the nearest to its centre first."""
+        members = connection.execute(_newest(row.id, RANKED_FACES)).all()
+        encodings = [np.frombuffer(member.encoding, "<f2") for member in members]
+        sizes = {len(encoding) for encoding in encodings}
+        if len(sizes) != 1:
+            return ()
+        centres = as_rows(row.centre, sizes.pop())
+        matrix = np.array(encodings, np.float32)
+        distances = [np.linalg.norm(matrix - centre, axis=1) for centre in centres]
+        order = np.min(distances, axis=0).argsort(kind="stable")[:SHOWN_FACES]
+        return tuple(FaceRef(members[i].video_id, members[i].number) for i in order.tolist())
+
+
+def _newest(group_id: int, limit: int) -> Select[Any]:
+    order = (faces.c.uploaded_s.desc(), faces.c.video_id.desc(), faces.c.number)
+    return select(faces).where(faces.c.group_id == group_id).order_by(*order).limit(limit)
+
+
+def _members(video: UnknownFaces, size: int) -> list[Member]:
+    """The appearances of a video, each with the mean of its encodings."""
+    numbers = np.asarray(video.numbers, np.int64)
+    rows = np.asarray(video.encodings, np.float64)
+    if not len(numbers):
+        return []
+    if rows.shape != (len(numbers), size):
+        raise ValueError(f"{len(numbers)} numbers do not fit encodings of shape {rows.shape}")
+    return [
+        Member(
+            video.video_id,
+            number,
+            video.uploaded_s,
+            rows[numbers == number].mean(axis=0).astype(np.float16).astype(np.float32),
+        )
+        for number in np.unique(numbers).tolist()
+    ]
