@@ -53,6 +53,14 @@ def decode_text(body: bytes, name: str) -> str:
     return text
 
 
+def storable(text: str) -> str:
+    """The text, with the characters replaced that PostgreSQL cannot store.
+
+    These are NUL and halves of surrogate pairs (`"\\ud800"` in JSON).
+    """
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
+
+
 def nfc(text: str) -> str:
     """The text in Unicode's composed form. Names from macOS often come in the decomposed form."""
     return unicodedata.normalize("NFC", text)

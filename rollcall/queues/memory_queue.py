@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.queue_protocols import no_notice
+from rollcall.core.texts import storable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import WORK_STATES, BadEventRecord, Notice, Work
 from rollcall.database.steady_clock import SteadyClock
@@ -40,7 +41,6 @@ from rollcall.queues.queue_rules import (
     is_of_upload,
     is_storable,
     same_upload_times,
-    storable,
     work_again,
     work_for_event,
     work_for_object,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from uuid import uuid4
 
 from rollcall.core.errors import BadEvent
+from rollcall.core.texts import storable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import Work
 
@@ -76,14 +77,6 @@ def work_again(work: Work) -> NewWork:
 def is_storable(text: str) -> bool:
     """Whether PostgreSQL can store the text."""
     return "\x00" not in text and storable(text) == text
-
-
-def storable(text: str) -> str:
-    """The text, with the characters replaced that PostgreSQL cannot store.
-
-    These are NUL and halves of surrogate pairs (`"\\ud800"` in JSON).
-    """
-    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def indexable(text: str) -> str:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from rollcall.core.texts import storable
 from rollcall.core.work import Notice, Work
-from rollcall.queues.queue_rules import storable
+from rollcall.database.json_rows import as_rows
 from rollcall.queues.sql_outbox import insert_notices
-from rollcall.queues.sql_statements import Statements, as_rows
+from rollcall.queues.sql_statements import Statements
 
 Changes = Counter[tuple[str, str]]
 """How the counts of `tally` change, by state and code."""

@@ -15,7 +15,9 @@ from typing import Any
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
+from rollcall.core.texts import storable
 from rollcall.core.work import Work
+from rollcall.database.json_rows import as_rows
 from rollcall.queues.queue_order import (
     BEHIND,
     IN_LINE,
@@ -25,8 +27,8 @@ from rollcall.queues.queue_order import (
     next_turn,
     prefix_of,
 )
-from rollcall.queues.queue_rules import NewWork, indexable, same_upload_times, storable
-from rollcall.queues.sql_statements import Statements, as_rows
+from rollcall.queues.queue_rules import NewWork, indexable, same_upload_times
+from rollcall.queues.sql_statements import Statements
 
 MAX_DUE = 500
 """How many due retries join the line in one transaction. The rest join at the next claims."""

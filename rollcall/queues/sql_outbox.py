@@ -20,11 +20,12 @@ from sqlalchemy import (
 )
 
 from rollcall.core.notices import KEEP_S, StoredNotice
+from rollcall.core.texts import storable
 from rollcall.core.work import Notice
 from rollcall.database.database import Database
+from rollcall.database.json_rows import as_rows
 from rollcall.database.tables import notice as table
-from rollcall.queues.queue_rules import storable
-from rollcall.queues.sql_statements import STATEMENTS, Statements, as_rows
+from rollcall.queues.sql_statements import STATEMENTS, Statements
 
 MAX_COUNTED = 10_000
 """Largest number that `counts` reports, because counting a million messages would take too long for

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, text
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.queue_protocols import no_notice
+from rollcall.core.texts import storable
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import BadEventRecord, Notice, Work
 from rollcall.database.database import Database
@@ -32,7 +33,6 @@ from rollcall.queues.queue_rules import (
     KEEP_DONE_S,
     NewWork,
     is_storable,
-    storable,
     work_for_event,
     work_for_object,
 )

@@ -1,20 +1,19 @@
 """The SQL of the work queue, for SQLite and PostgreSQL.
 
-A statement gets any number of rows in one parameter, as JSON. So it is prepared once, and a batch
-costs as many statements as a single row. SQLite gets the name of an index with INDEXED BY, because
-its planner would often choose a larger one. The cost of a statement must depend neither on the
-amount of finished work nor on that of waiting work (tests/unit/test_sql_queue.py measures it).
+A statement gets any number of rows in one parameter (`database.json_rows`). SQLite gets the name of
+an index with INDEXED BY, because its planner would often choose a larger one. The cost of a
+statement must depend neither on the amount of finished work nor on that of waiting work
+(tests/unit/test_sql_queue.py measures it).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from sqlalchemy import TextClause, text
 
 from rollcall.core.work import Work
+from rollcall.database.json_rows import ids_sql, ids_value, rows_sql
 from rollcall.database.tables import finished
 
 NEW = "state='queued' AND stage=1 AND attempts=0"
@@ -28,12 +27,6 @@ FACTS = ", ".join(column.name for column in finished.columns)
 
 _MARKS = "identity text, bucket text, key text, version_id text, etag text, event_name text"
 _MAX_TURN = 2**63 - 1
-_PG_TYPES = {"int": "bigint", "real": "double precision"}
-
-
-def as_rows(rows: Iterable[Mapping[str, Any]]) -> str:
-    """The value of a parameter `rows`."""
-    return json.dumps(list(rows))
 
 
 class Statements:
@@ -262,21 +255,14 @@ class Statements:
 
     def ids(self, ids: Iterable[int]) -> object:
         """The value of a parameter `ids`."""
-        return list(ids) if self.shared else json.dumps(list(ids))
+        return ids_value(self.shared, ids)
 
     def _ids(self) -> str:
-        if self.shared:
-            return "(SELECT unnest(CAST(:ids AS bigint[])))"
-        return "(SELECT value FROM json_each(:ids))"
+        return ids_sql(self.shared)
 
     def _rows(self, columns: str, name: str = "rows", table: str = "r") -> str:
         """The rows of a parameter as a table with these columns."""
-        pairs = [column.split() for column in columns.split(", ")]
-        if self.shared:
-            typed = ", ".join(f"{column} {_PG_TYPES.get(kind, kind)}" for column, kind in pairs)
-            return f"json_to_recordset(CAST(:{name} AS json)) AS {table}({typed})"
-        picked = ", ".join(f"json_extract(value, '$.{column}') AS {column}" for column, _ in pairs)
-        return f"(SELECT {picked} FROM json_each(:{name})) AS {table}"
+        return rows_sql(self.shared, columns, name, table)
 
     def _by(self, index: str) -> str:
         return "" if self.shared else f"INDEXED BY {index}"
