@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import insert, select, text
 from support.databases import open_tables
 from support.index_samples import BUCKET, DAY_S, T0, appearance, indexed, samples
 
+from benchmarks.big_index import BigIndex, fill
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.index_types import IndexedVideo
 from rollcall.database.database import Database
@@ -249,3 +251,23 @@ def test_a_closed_database_is_an_error_that_names_it(index: SqlIndex, database: 
 
 def test_names_are_folded_for_searches() -> None:
     assert folded("Zoë MÜLLER-Strauß") == "zoe muller-strauss"
+
+
+def test_the_generator_of_a_large_index_writes_what_the_index_would(
+    index: SqlIndex, database: Database
+) -> None:
+    fill(database, BigIndex(videos=60, people=9, appearances=300), faces=True)
+    assert count(database, "video") == 60
+    assert people(database) == true_people(database)
+    with database.reading() as connection:
+        ids = connection.execute(select(video.c.id)).scalars().all()
+        faces = connection.execute(select(face_block)).all()
+    found = [each for each in map(index.get, ids) if each is not None]
+    assert sum(len(each.people) for each in found) == 300
+    index.put([replace(each, finished_s=each.finished_s + 1) for each in found])
+    assert [index.get(id_) for id_ in ids] == [
+        replace(each, finished_s=each.finished_s + 1) for each in found
+    ]
+    assert people(database) == true_people(database)
+    assert count(database, "unknown_group") == 0
+    assert sum(len(each.encodings) for each in faces) == 300 * 128 * 2
