@@ -1,14 +1,19 @@
-"""How the pages write times, durations and certainties (Jinja filters)."""
+"""How the pages write times, people and certainties (Jinja filters)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
+from zlib import crc32
 
 from markupsafe import Markup
 
-CERTAINTY_TEXTS = {"clear": "clear", "likely": "likely", "doubtful": "doubtful", "": "unknown"}
+from rollcall.web.strips import strip_text, ticks
+
+LANES = 8
+"""Number of lane colours in `static/style.css`."""
 
 
 def clock(seconds: float) -> str:
@@ -18,11 +23,38 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def when(unix_s: float) -> Markup:
-    """A <time> element in UTC, which `app.js` rewrites as "40 s ago" in the browser's language."""
-    moment = datetime.fromtimestamp(unix_s, UTC)
+def when(unix_s: float, exact: bool = False) -> Markup:
+    """A <time> element in UTC, which `app.js` rewrites as "40 s ago" in the browser's language.
+
+    With `exact`, the browser shows the date and the time instead.
+    """
+    moment = datetime.fromtimestamp(unix_s, UTC).replace(microsecond=0)
     text = moment.strftime("%Y-%m-%d %H:%M UTC")
-    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), text)
+    mark = Markup(" data-exact") if exact else ""
+    return Markup('<time datetime="{}"{}>{}</time>').format(moment.isoformat(), mark, text)
 
 
-FILTERS: Mapping[str, Callable[..., Any]] = {"clock": clock, "when": when}
+def lane(name: str) -> str:
+    """The lane colour of a person: the same in all videos. `x` is that of unknown people."""
+    return str(crc32(name.encode("utf-8", "surrogatepass")) % LANES) if name else "x"
+
+
+def person_url(name: str) -> str:
+    """The page of a person."""
+    return "/people/by-name/" + quote(name, safe="", errors="surrogatepass")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, for example `1 video` or `7 videos`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+FILTERS: Mapping[str, Callable[..., Any]] = {
+    "clock": clock,
+    "counted": counted,
+    "lane": lane,
+    "person_url": person_url,
+    "strip_text": strip_text,
+    "ticks": lambda video: ticks(video, lane),
+    "when": when,
+}

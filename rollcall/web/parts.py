@@ -9,18 +9,33 @@ from flask import current_app
 from rollcall.core.protocols import GalleryLocation, ObjectStore
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
+from rollcall.core.web_protocols import (
+    ChangeLog,
+    Corrections,
+    FaceSearch,
+    UnknownGroups,
+    VideoIndex,
+)
 from rollcall.database.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class WebParts:
-    """Everything that the pages read and change. All parts are safe to share between threads."""
+    """Everything that the pages read and change. All parts are safe to share between threads.
+
+    `web_service.sql_parts` builds those that are in the database.
+    """
 
     settings: Settings
     database: Database
     queue: WorkQueue
     store: ObjectStore
     gallery: GalleryLocation
+    index: VideoIndex
+    faces: FaceSearch
+    groups: UnknownGroups
+    changes: ChangeLog
+    corrections: Corrections
 
 
 def parts() -> WebParts:

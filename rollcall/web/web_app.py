@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, render_template, send_file
+from flask import Flask, Response, send_file
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
-from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from rollcall.core.errors import PermanentError, TransientError
 from rollcall.core.key_rotation import secrets_in
 from rollcall.core.printable import printable
 from rollcall.web import formats, now
-from rollcall.web.parts import WebParts
+from rollcall.web.error_pages import add_error_pages
+from rollcall.web.foot import foot_line
+from rollcall.web.navigation import navigation
+from rollcall.web.parts import WebParts, parts
 from rollcall.web.sign_in import add_sign_in, build_gate
 from rollcall.web.users import current_user
-
-log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 64 << 20
 """Longest request. Photos for the enrolment are the longest."""
@@ -43,6 +41,8 @@ def create_app(web_parts: WebParts) -> Flask:
         SESSION_COOKIE_NAME="rollcall",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
+        # A page may stay open for days; its tokens are valid as long as the session.
+        WTF_CSRF_TIME_LIMIT=None,
     )
     app.extensions["rollcall"] = web_parts
     add_sign_in(app, build_gate(web_parts.settings))
@@ -50,39 +50,29 @@ def create_app(web_parts: WebParts) -> Flask:
     for pages in PAGES:
         app.register_blueprint(pages)
     app.add_url_rule("/static/htmx.js", "htmx", _htmx)
-    app.context_processor(lambda: {"user": current_user()})
+    app.context_processor(_common_values)
     app.jinja_env.filters.update(formats.FILTERS)
     # HTML escaping leaves control characters in a text, also those that reverse its direction.
     app.jinja_env.finalize = _escape_control_characters
     app.after_request(_add_security_headers)
-    app.register_error_handler(PermanentError, _refused)
-    app.register_error_handler(TransientError, _unavailable)
-    app.register_error_handler(Exception, _unexpected)
+    add_error_pages(app)
     return app
+
+
+def _common_values() -> dict[str, Any]:
+    """What `base.html` and most templates use."""
+    return {
+        "user": current_user(),
+        "blur_faces": parts().settings.blur_faces == "yes",
+        "navigation": navigation,
+        "foot_line": foot_line,
+    }
 
 
 def _htmx() -> Response:
     # The wheel of django-htmx contains htmx; Django itself is not needed.
     path = Path(str(files("django_htmx"))) / "static" / "django_htmx" / "htmx-2.min.js"
     return send_file(path, mimetype="text/javascript", max_age=3600)
-
-
-def _refused(error: PermanentError) -> tuple[str, int]:
-    return render_template("error.html", message=str(error)), error.status
-
-
-def _unavailable(error: TransientError) -> tuple[str, int]:
-    log.error("%s", error)
-    return render_template("error.html", message=str(error)), error.status
-
-
-def _unexpected(error: Exception) -> tuple[str, int]:
-    if isinstance(error, HTTPException):
-        message = error.description or error.name
-        return render_template("error.html", message=message), error.code or 500
-    log.exception("unexpected error on a page")
-    message = "Unexpected error; the log of `rollcall web` says more."
-    return render_template("error.html", message=message), 500
 
 
 def _escape_control_characters(value: Any) -> Any:

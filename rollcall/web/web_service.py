@@ -6,10 +6,11 @@ from typing import Any
 
 from waitress.server import create_server
 
-from rollcall.core.errors import SettingsError
-from rollcall.core.protocols import GalleryLocation
+from rollcall.core.errors import SettingsError, UnexpectedError
+from rollcall.core.protocols import GalleryLocation, ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
+from rollcall.index.change_log import SqlChangeLog
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.boto import public_s3_client, s3_client
 from rollcall.stores.s3 import S3Store
@@ -23,7 +24,35 @@ THREADS = 8
 def build_parts(settings: Settings, database: Database, gallery: GalleryLocation) -> WebParts:
     """The parts with the real store and the database that the trigger uses."""
     store = S3Store(s3_client(settings), public_s3_client(settings))
-    return WebParts(settings, database, SqlQueue(database), store, gallery)
+    return sql_parts(settings, database, store, gallery)
+
+
+def sql_parts(
+    settings: Settings, database: Database, store: ObjectStore, gallery: GalleryLocation
+) -> WebParts:
+    """The parts whose data is in the database."""
+    return WebParts(
+        settings,
+        database,
+        SqlQueue(database),
+        store,
+        gallery,
+        index=_Absent("rollcall.index.sql_index"),
+        faces=_Absent("rollcall.index.face_search"),
+        groups=_Absent("rollcall.index.unknown_groups"),
+        changes=SqlChangeLog(database),
+        corrections=_Absent("rollcall.corrections.corrections"),
+    )
+
+
+class _Absent:
+    """Stands for a part until its module exists."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnexpectedError(f"{self._module} does not exist yet, so {name!r} cannot be called")
 
 
 def listen(settings: Settings, web_parts: WebParts) -> Any:

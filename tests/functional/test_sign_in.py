@@ -16,14 +16,13 @@ from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import prepare
 from rollcall.gallery.gallery_locations import GalleryFile
-from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
-from rollcall.web.parts import WebParts
 from rollcall.web.sign_in import build_gate
 from rollcall.web.sign_in_limit import FREE_FAILURES, MAX_PAUSE_S, SignInLimit
 from rollcall.web.user_file import UserFile, UserRefused
 from rollcall.web.users import editors_only
 from rollcall.web.web_app import create_app
+from rollcall.web.web_service import sql_parts
 
 PASSWORD = "three quiet words"
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
@@ -47,7 +46,7 @@ def database() -> Iterator[Database]:
 
 def app_for(settings: Settings, database: Database, folder: Path) -> Flask:
     gallery = GalleryFile(folder / "gallery.npz")
-    app = create_app(WebParts(settings, database, SqlQueue(database), MemoryStore(), gallery))
+    app = create_app(sql_parts(settings, database, MemoryStore(), gallery))
 
     @app.post("/change")
     @editors_only

@@ -1,0 +1,103 @@
+"""What is wrong with single videos, events, uploads and messages, and what somebody has dismissed.
+
+A row in `dismissed` dismisses a problem. If the problem happens again later, for example because a
+dead letter was tried again and failed again, that row does not count any more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, FromClause, and_, exists, func, select
+
+from rollcall.core.queue_protocols import WorkQueue
+from rollcall.database.database import Database
+from rollcall.database.index_tables import dismissed, skipped_upload
+from rollcall.database.tables import bad_event, finished, notice
+
+Kind = Literal["dead", "bad", "skipped", "message"]
+
+MAX_SKIPPED = 1000
+"""Rows of `skipped_upload` that are counted. The reconciler writes no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Problems with one cause. `code` is that of dead letters, and empty for the other kinds."""
+
+    kind: Kind
+    code: str
+    count: int
+
+
+_ROWS: dict[Kind, FromClause] = {
+    "dead": finished,
+    "bad": bad_event,
+    "skipped": skipped_upload,
+    "message": notice,
+}
+_TIMES = {
+    "dead": finished.c.changed_s,
+    "bad": bad_event.c.received_s,
+    "skipped": skipped_upload.c.uploaded_s,
+    "message": notice.c.changed_s,
+}
+
+
+def is_dismissed(kind: Kind) -> ColumnElement[bool]:
+    """Whether somebody has dismissed a row of the kind's table since the problem arose."""
+    row = _ROWS[kind]
+    return exists(
+        select(dismissed.c.number).where(
+            dismissed.c.kind == kind,
+            dismissed.c.number == row.c.id,
+            dismissed.c.at_s >= _TIMES[kind],
+        )
+    )
+
+
+def causes(queue: WorkQueue, database: Database) -> list[Cause]:
+    """What is wrong and not dismissed, the cause with most dead letters first."""
+    hidden = _dismissed(database)
+    dead = Counter(
+        {code: count for (state, code), count in queue.codes().items() if state == "dead"}
+    )
+    found = [
+        Cause("dead", code, count - hidden["dead", code]) for code, count in dead.most_common()
+    ]
+    others: dict[Kind, int] = {
+        "message": queue.outbox.counts().get("dead", 0),
+        "bad": queue.counts().get("bad", 0),
+        "skipped": _skipped(database),
+    }
+    found += [Cause(kind, "", count - hidden[kind, ""]) for kind, count in others.items()]
+    return [cause for cause in found if cause.count > 0]
+
+
+def _dismissed(database: Database) -> Counter[tuple[str, str]]:
+    """The number of dismissed problems of each cause."""
+    found: Counter[tuple[str, str]] = Counter()
+    with database.reading() as connection:
+        for kind, row in _ROWS.items():
+            is_row = and_(dismissed.c.kind == kind, dismissed.c.number == row.c.id)
+            current = dismissed.c.at_s >= _TIMES[kind]
+            if kind == "dead":
+                query = select(finished.c.code, func.count()).where(finished.c.state == "dead")
+            else:
+                query = select(func.min(""), func.count())
+            if kind == "message":
+                query = query.where(notice.c.state == "dead")
+            query = query.select_from(dismissed).join(row, is_row).where(current)
+            if kind == "dead":
+                query = query.group_by(finished.c.code)
+            for code, count in connection.execute(query):
+                found[kind, code or ""] += count
+    return found
+
+
+def _skipped(database: Database) -> int:
+    some = select(skipped_upload.c.id).limit(MAX_SKIPPED).subquery()
+    with database.reading() as connection:
+        return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

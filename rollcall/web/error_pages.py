@@ -1,0 +1,90 @@
+"""The pages for errors: what happened, and the way out."""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from flask import Flask, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from rollcall.core.errors import PermanentError, TransientError
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[str, int]
+
+TITLES = {
+    400: "That cannot be done",
+    403: "You may not do that",
+    404: "There is nothing here",
+    405: "That cannot be done",
+    413: "That is too much",
+}
+MESSAGES = {
+    404: "The address is wrong, or what was here has been deleted.",
+    405: "This address is for a button of a page, and cannot be opened.",
+    413: "The browser sent more than these pages accept.",
+}
+
+
+class WayOut(NamedTuple):
+    """The button of an error page."""
+
+    url: str
+    label: str
+
+
+def add_error_pages(app: Flask) -> None:
+    """Answer every error with a page."""
+    app.register_error_handler(CSRFError, _expired)
+    app.register_error_handler(PermanentError, _refused)
+    app.register_error_handler(TransientError, _unavailable)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _expired(error: CSRFError) -> Answer:
+    message = (
+        "Nothing was changed, because the session of this page has ended. Open the page again, and"
+        " repeat the change."
+    )
+    return _page("This page is out of date", message, 400)
+
+
+def _refused(error: PermanentError) -> Answer:
+    return _page(TITLES.get(error.status, TITLES[400]), str(error), error.status)
+
+
+def _unavailable(error: TransientError) -> Answer:
+    log.error("%s", error)
+    return _page("That does not work at the moment", str(error), error.status)
+
+
+def _unexpected(error: Exception) -> Answer:
+    if isinstance(error, HTTPException):
+        status = error.code or 500
+        message = MESSAGES.get(status) or error.description or error.name
+        return _page(TITLES.get(status, "That did not work"), message, status)
+    log.exception("unexpected error on a page")
+    message = "An unexpected error happened; the log of `rollcall web` says more."
+    return _page("That did not work", message, 500)
+
+
+def _page(title: str, message: str, status: int) -> Answer:
+    page = render_template("error.html", title=title, message=message, way_out=_way_out())
+    return page, status
+
+
+def _way_out() -> WayOut:
+    """Back to the page that sent the request; otherwise to the first page."""
+    came_from = urlsplit(request.referrer or "")
+    path = came_from.path + (f"?{came_from.query}" if came_from.query else "")
+    here = request.full_path.rstrip("?")
+    usable = came_from.netloc == request.host and path.startswith("/") and path != here
+    if usable and not path.startswith("//"):
+        return WayOut(path, "Back")
+    if request.path == "/":
+        return WayOut("/", "Try again")
+    return WayOut("/", "To the first page")

@@ -1,0 +1,22 @@
+"""Answers for the parts of pages that the browser asks for again and again."""
+
+from __future__ import annotations
+
+import hashlib
+
+from flask import Response, make_response, request
+from flask_wtf.csrf import generate_csrf
+
+
+def polled(body: str, status: int = 200) -> Response:
+    """The rendered part with an ETag, or 304 if the browser has this part already.
+
+    `app.js` sends the ETag of the last answer, and leaves the page as it is after a 304.
+    """
+    # The token of forms differs in each answer, although older ones stay valid.
+    text = body.replace(generate_csrf(), "")
+    response = make_response(body, status)
+    response.set_etag(hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+    if status == 200:
+        response.make_conditional(request)
+    return response

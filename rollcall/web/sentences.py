@@ -1,0 +1,65 @@
+"""Sentences about what somebody changed, for the log and for the line at the foot of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rollcall.core.web_protocols import Change
+from rollcall.web.formats import counted
+
+SOMEBODY = "a person who was forgotten"
+"""Stands for the name of a person who was removed everywhere, also from the log."""
+
+
+def _number(change: Change, name: str, default: int = 1) -> int:
+    value = change.details.get(name, default)
+    return value if isinstance(value, int) else len(value) if isinstance(value, list) else default
+
+
+def _text(change: Change, name: str) -> str:
+    value = change.details.get(name)
+    return value if isinstance(value, str) and value else SOMEBODY
+
+
+def _faces(change: Change) -> str:
+    return counted(_number(change, "faces"), "face")
+
+
+def _name(change: Change) -> str:
+    return change.name or SOMEBODY
+
+
+_DID: Mapping[str, Callable[[Change], str]] = {
+    "is": lambda change: f"named {_faces(change)} {_name(change)}",
+    "not": lambda change: f"said that {_faces(change)} did not show {_name(change)}",
+    "same": lambda change: f"said that {_faces(change)} showed one person",
+    "ignore": lambda change: f"ignored {_faces(change)}",
+    "rename": lambda change: f"renamed {_name(change)} to {_text(change, 'new_name')}",
+    "merge": lambda change: f"merged {_name(change)} into {_text(change, 'into')}",
+    "forget": lambda change: f"removed {_name(change)} everywhere",
+    "enrol": lambda change: f"enrolled {_name(change)}",
+    "remove_photo": lambda change: f"removed a photo of {_name(change)}",
+    "rerun": lambda change: f"queued {_name(change)} again",
+    "retry": lambda change: (
+        f"queued {counted(_number(change, 'count'), 'problem')} again ({_text(change, 'cause')})"
+    ),
+    "dismiss": lambda change: (
+        f"dismissed {counted(_number(change, 'count'), 'problem')} ({_text(change, 'cause')})"
+    ),
+    "undo": lambda change: "undid a change",
+    "view": lambda change: f"looked at {_name(change)}",
+    "sign_in": lambda change: "signed in",
+}
+
+
+def predicate(change: Change) -> str:
+    """What was done, to be written after the name of the user."""
+    found = _DID.get(change.action)
+    return found(change) if found else change.action
+
+
+def foot_sentence(change: Change) -> str:
+    """What was just done, and how many videos have changed."""
+    text = predicate(change)
+    videos = f" {counted(change.videos, 'video')} changed." if change.videos else ""
+    return f"{text[0].upper()}{text[1:]}.{videos}"

@@ -1,0 +1,71 @@
+"""The pages with a database in a file and a store in memory: served, or by a test client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask.testing import FlaskClient
+
+from rollcall.core.settings import Settings
+from rollcall.database.database import Database
+from rollcall.gallery.gallery_locations import GalleryFile
+from rollcall.stores.memory import MemoryStore
+from rollcall.web.parts import WebParts
+from rollcall.web.web_app import create_app
+from rollcall.web.web_service import sql_parts
+from support.databases import open_file
+from support.servers import serve_wsgi
+
+
+def make_parts(database: Database, folder: Path, **others: Any) -> WebParts:
+    """The real parts with an in-memory store and a gallery in the folder.
+
+    `others` replace parts by the names of their fields, and settings by the names of settings.
+    """
+    names = set(WebParts.__slots__)
+    settings = Settings(**{name: value for name, value in others.items() if name not in names})
+    parts = sql_parts(settings, database, MemoryStore(), GalleryFile(folder / "gallery.npz"))
+    return replace(parts, **{name: value for name, value in others.items() if name in names})
+
+
+@contextmanager
+def web_parts(folder: Path, **others: Any) -> Iterator[WebParts]:
+    """Parts with a database in the folder. `others` as in `make_parts`."""
+    with closing(open_file(folder / "inbox.sqlite3")) as database:
+        yield make_parts(database, folder, **others)
+
+
+@contextmanager
+def serve_pages(parts: WebParts) -> Iterator[str]:
+    """Serve the pages on a free port, and yield their URL."""
+    with serve_wsgi(create_app(parts)) as url:
+        yield url
+
+
+def pages_client(parts: WebParts) -> FlaskClient:
+    """A test client of the pages."""
+    app = create_app(parts)
+    app.testing = True
+    return app.test_client()
+
+
+def csrf_token(client: FlaskClient) -> str:
+    """The token that the session of the client needs for changes."""
+    page = client.get("/").get_data(as_text=True)
+    return page.partition('name="csrf-token" content="')[2].partition('"')[0]
+
+
+def post(client: FlaskClient, path: str, values: Mapping[str, Any] | None = None) -> Any:
+    """Send a form, as a page would."""
+    form = {**(values or {}), "csrf_token": csrf_token(client)}
+    return client.post(path, data=form)
+
+
+def local_path(location: str) -> str:
+    """The path of a redirect."""
+    return urlsplit(location).path
