@@ -355,7 +355,9 @@ class Settings:
         _header,
     )
     web_proxies: str = _setting(
-        "", "addresses or networks of these reverse proxies, comma-separated"
+        "",
+        "addresses or networks of the reverse proxies in front of the pages, comma-separated; their"
+        " `X-Forwarded-Proto` and `X-Forwarded-For` are believed",
     )
     web_store_url: str = _setting(
         "", "URL of the store as browsers reach it; empty: `S3_ENDPOINT_URL`", _url

@@ -46,7 +46,7 @@ SESSION_S = 12 * 3600
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_ENDPOINTS = frozenset(
-    {"sign_in.form", "sign_in.sign_in", "sign_in.sign_out", "static", "htmx"}
+    {"sign_in.form", "sign_in.sign_in", "sign_in.sign_out", "static", "htmx", "health"}
 )
 """What can be requested without signing in."""
 
@@ -193,7 +193,7 @@ def sign_in() -> Any:
             "Sign in over HTTPS. Put a reverse proxy with a certificate in front of"
             " these pages, or open them on this machine.",
         )
-    address = request.remote_addr or ""
+    address = _client_address(gate)
     if wait_s := gate.limit.wait_s(name, address):
         page, status = _form(429, f"Too many wrong passwords. Try again in {wait_s:.0f} s.")
         return page, status, {"Retry-After": str(round(wait_s) + 1)}
@@ -223,10 +223,25 @@ def _form(status: int, problem: str = "") -> tuple[str, int]:
 
 def _reaches_us_safely(gate: Gate) -> bool:
     """Whether the password came over HTTPS, or did not leave this machine."""
-    if request.is_secure or _is_loopback(request.remote_addr or ""):
-        return True
-    forwarded = request.headers.get("X-Forwarded-Proto") == "https"
-    return forwarded and gate.is_proxy(request.remote_addr)
+    forwarded = request.headers.get("X-Forwarded-Proto")
+    if forwarded and gate.is_proxy(request.remote_addr):
+        return forwarded == "https"
+    # A header from a proxy that is not trusted shows at least that the request came from elsewhere.
+    return request.is_secure or (not forwarded and _is_loopback(request.remote_addr or ""))
+
+
+def _client_address(gate: Gate) -> str:
+    """The address that sent the request to the first trusted proxy, for the limit of attempts.
+
+    Each proxy appends the address that it got the request from, so everything before the last
+    address that is not a proxy may be made up.
+    """
+    address = request.remote_addr or ""
+    for text in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        if not gate.is_proxy(address):
+            break
+        address = text.strip() or address
+    return address[:64]
 
 
 def _gate() -> Gate:

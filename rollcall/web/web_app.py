@@ -50,6 +50,7 @@ def create_app(web_parts: WebParts) -> Flask:
     for pages in PAGES:
         app.register_blueprint(pages)
     app.add_url_rule("/static/htmx.js", "htmx", _htmx)
+    app.add_url_rule("/healthz", "health", lambda: {"status": "ok", "service": "rollcall-web"})
     app.context_processor(_common_values)
     app.jinja_env.filters.update(formats.FILTERS)
     # HTML escaping leaves control characters in a text, also those that reverse its direction.

@@ -249,6 +249,51 @@ def test_a_reverse_proxy_names_the_user(
     assert changed.status_code == 403
 
 
+def test_a_trusted_proxy_says_whether_the_browser_used_https(
+    users: UserFile, database: Database, tmp_path: Path
+) -> None:
+    settings = Settings(
+        web_users=str(users.path), web_listen="0.0.0.0:8091", web_proxies="192.0.2.7"
+    )
+    client = app_for(settings, database, tmp_path).test_client()
+
+    def status(protocol: str, address: str) -> int:
+        form = {"name": "ada", "password": PASSWORD, "csrf_token": token(client)}
+        headers = {"X-Forwarded-Proto": protocol}
+        environ = {"REMOTE_ADDR": address}
+        return client.post("/sign-in", data=form, headers=headers, environ_base=environ).status_code
+
+    assert status("http", "192.0.2.7") == 400
+    assert status("https", "198.51.100.1") == 400
+    assert status("http", "127.0.0.1") == 400
+    assert status("https", "192.0.2.7") == 302
+
+
+def test_attempts_are_counted_by_the_address_behind_the_proxies(
+    users: UserFile, database: Database, tmp_path: Path
+) -> None:
+    settings = Settings(
+        web_users=str(users.path), web_listen="0.0.0.0:8091", web_proxies="192.0.2.0/24"
+    )
+    client = app_for(settings, database, tmp_path).test_client()
+
+    def status(name: str, chain: str) -> int:
+        form = {"name": name, "password": "wrong", "csrf_token": token(client)}
+        headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": chain}
+        return client.post(
+            "/sign-in", data=form, headers=headers, environ_base=ELSEWHERE
+        ).status_code
+
+    for number in range(FREE_FAILURES):
+        assert status(f"user{number}", f"10.9.9.{number}, 198.51.100.1, 192.0.2.8") == 401
+    assert status("another", "198.51.100.1") == 429
+    assert status("another", "198.51.100.2") == 401
+
+
+def test_probes_need_no_user(client: FlaskClient) -> None:
+    assert client.get("/healthz").json == {"service": "rollcall-web", "status": "ok"}
+
+
 def test_without_users_only_this_machine_sees_the_pages(database: Database, tmp_path: Path) -> None:
     client = app_for(Settings(), database, tmp_path).test_client()
     for host in ("localhost:8091", "127.0.0.1:8091", "[::1]:8091"):

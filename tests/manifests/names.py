@@ -31,9 +31,12 @@ OTHER_SECRETS = {
     ("rollcall", "trigger-token"): frozenset({"trigger-token"}),
     ("rollcall", "function-hmac-key"): frozenset({"function-hmac-key"}),
     ("rollcall", "result-webhook"): frozenset({"url", "secret"}),
+    ("rollcall", "web-users"): frozenset({"users"}),
+    ("rollcall", "web-secret"): frozenset({"web-secret"}),
+    ("rollcall", "aws-key"): frozenset({"aws-access-key-id", "aws-secret-access-key"}),
     ("rook-ceph", "rook-ceph-mon"): frozenset({"ceph-username", "ceph-secret"}),
 }
-"""Keys of the other secrets. docs/deploy.md creates the first three, and Rook the last."""
+"""Keys of the other secrets. docs/deploy.md creates them all, except the last, which is Rook's."""
 
 
 class Manifests:

@@ -37,12 +37,17 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
         sources = [source for each in _policies(all_, deployment) for source in _sources(each)]
         if not any(_is_gateway(all_, source) for source, _ in sources):
             yield f"{deployment}: the gateways of the object store are not admitted"
+    for deployment in _pages(all_):
+        policies = _policies(all_, deployment)
+        sources = [str(source) for each in policies for source in _sources(each)]
+        if len(sources) != 1 or "ingress-nginx" not in sources[0]:
+            yield f"{deployment}: the ingress controller alone has to be admitted"
     for cluster in all_.of("Cluster"):
         yield from _database_problems(all_, cluster)
 
 
 def _database_problems(all_: Manifests, cluster: Document) -> Iterator[str]:
-    """Check that a database admits the trigger, its own servers and the operator, and no others."""
+    """Check that a database admits trigger, pages, its own servers and the operator, and no others."""
     own = {"cnpg.io/cluster": cluster.name}
     policies = [each for each in all_.of("NetworkPolicy") if selects(_selector(each), own)]
     if not policies:
@@ -50,7 +55,8 @@ def _database_problems(all_: Manifests, cluster: Document) -> Iterator[str]:
     found = [(str(source), ports) for policy in policies for source, ports in _sources(policy)]
     operator = "'app.kubernetes.io/name': 'cloudnative-pg'"
     trigger = "'app.kubernetes.io/name': 'rollcall-trigger'"
-    wanted = {str(own): {5432, 8000}, operator: {5432, 8000}, trigger: {5432}}
+    pages = "'app.kubernetes.io/name': 'rollcall-web'"
+    wanted = {str(own): {5432, 8000}, operator: {5432, 8000}, trigger: {5432}, pages: {5432}}
     for label, ports in wanted.items():
         if not any(label in source and ports <= given for source, given in found):
             yield f"{cluster}: {label} cannot reach {sorted(ports)}"
@@ -60,8 +66,11 @@ def _database_problems(all_: Manifests, cluster: Document) -> Iterator[str]:
 
 
 def egress_problems(all_: Manifests) -> Iterator[str]:
-    """Check that triggers can reach only DNS, the store, OpenFaaS' gateway and their database."""
-    for deployment in _triggers(all_):
+    """Check that triggers and pages can reach only what they need.
+
+    Both need DNS, the store and the database, triggers also OpenFaaS' gateway, and pages DynamoDB.
+    """
+    for deployment in (*_triggers(all_), *_pages(all_)):
         # Kubernetes ignores the egress rules of a policy without this type.
         policies = [
             policy
@@ -107,6 +116,8 @@ def _wanted_egress(all_: Manifests, deployment: Document) -> Egress:
                 parts = urlsplit(item["value"])
                 namespace = (parts.hostname or "").split(".")[1]
                 found[namespace, str({"app": "gateway"})] = {("TCP", parts.port or 80)}
+    if deployment.name == "rollcall-web":
+        found["anything", "{}"] = {("TCP", 443)}
     if database := database_of(deployment):
         found[deployment.namespace, str({"cnpg.io/cluster": database})] = {POSTGRESQL}
     return found
@@ -114,6 +125,10 @@ def _wanted_egress(all_: Manifests, deployment: Document) -> Egress:
 
 def _triggers(all_: Manifests) -> list[Document]:
     return [each for each in all_.of("Deployment") if each.name == "rollcall-trigger"]
+
+
+def _pages(all_: Manifests) -> list[Document]:
+    return [each for each in all_.of("Deployment") if each.name == "rollcall-web"]
 
 
 def _policies(all_: Manifests, deployment: Document) -> list[Document]:

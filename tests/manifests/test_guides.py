@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from manifests.checks import REPOSITORY, load
-from manifests.kustomize import DATABASE, MANY, MONITORING, build
+from manifests.kustomize import DATABASE, MANY, MONITORING, WEB_MANY, build
 from manifests.names import OTHER_SECRETS, Manifests, allowed_problems
 from manifests.stack import seconds
 
 from rollcall.core.settings import PLACEHOLDER
 
 GUIDES = [REPOSITORY / "ceph" / "README.md", REPOSITORY / "docs" / "deploy.md"]
-MANIFESTS = Manifests(load(REPOSITORY / "ceph") + build(MANY, DATABASE, MONITORING))
+MANIFESTS = Manifests(load(REPOSITORY / "ceph") + build(MANY, WEB_MANY, DATABASE, MONITORING))
 OF_OTHER_PROJECTS = frozenset(
     {
         "basic-auth",  # OpenFaaS' chart

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from manifests.checks import REPOSITORY, parse
-from manifests.kustomize import MANY, ONE, build
+from manifests.kustomize import MANY, ONE, WEB_MANY, WEB_ONE, build
 from manifests.stack import TELEMETRY
 
 DOCKERFILES = [
     REPOSITORY / "OpenFaas" / "project3" / "Dockerfile",
     REPOSITORY / "deploy" / "trigger" / "Dockerfile",
+    REPOSITORY / "deploy" / "web" / "Dockerfile",
 ]
 STACKS = ("project3.yml", "project3-fast.yml")
 SECRET = re.compile(r"(?i)(secret|token|password|hmac|_key)\w*\s*[=:]\s*\S")
@@ -99,24 +100,31 @@ def test_the_function_has_limits_for_cpu_and_memory(stack: str) -> None:
     assert {"cpu", "memory"} <= _function(stack)["limits"].keys()
 
 
-@pytest.mark.parametrize("overlay", [ONE, MANY], ids=lambda path: path.name)
-class TestTrigger:
+OVERLAYS = [ONE, MANY, WEB_ONE, WEB_MANY]
+
+
+@pytest.mark.parametrize(
+    "overlay", OVERLAYS, ids=lambda path: f"{path.parent.parent.name}-{path.name}"
+)
+class TestPod:
     def test_the_deployment_only_references_secrets(self, overlay: Path) -> None:
-        for item in _trigger(overlay)["env"]:
+        for item in _container(overlay)["env"]:
             if SECRET.search(f"{item['name']}=x"):
                 assert "secretKeyRef" in item["valueFrom"], item["name"]
             assert not re.search(r"://[^/]*@", item.get("value", "")), item["name"]
 
     def test_it_writes_only_to_volumes(self, overlay: Path) -> None:
-        container = _trigger(overlay)
+        container = _container(overlay)
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         writable = {
             each["mountPath"] for each in container["volumeMounts"] if not each.get("readOnly")
         }
-        assert writable == {"/tmp"} | ({"/var/lib/rollcall"} if overlay == ONE else set())
+        assert writable == {"/tmp"} | (
+            {"/var/lib/rollcall"} if overlay in (ONE, WEB_ONE) else set()
+        )
 
     def test_it_is_probed_and_stopped_without_a_shell(self, overlay: Path) -> None:
-        container = _trigger(overlay)
+        container = _container(overlay)
         hooks = container.get("lifecycle", {})
         for name in ("startupProbe", "readinessProbe", "livenessProbe"):
             assert "httpGet" in container[name]
@@ -131,7 +139,7 @@ def _function(stack: str) -> dict[str, Any]:
     return dict(function)
 
 
-def _trigger(overlay: Path) -> dict[str, Any]:
+def _container(overlay: Path) -> dict[str, Any]:
     (deployment,) = (each for each in build(overlay) if each.kind == "Deployment")
     (container,) = deployment.spec["template"]["spec"]["containers"]
     return dict(container)

@@ -18,15 +18,26 @@ from manifests.checks import (
     load,
     rook_problems,
 )
-from manifests.kustomize import DATABASE, DEPLOY, MANY, MONITORING, ONE, build, unlisted_files
+from manifests.kustomize import (
+    DATABASE,
+    DEPLOY,
+    MANY,
+    MONITORING,
+    ONE,
+    WEB_MANY,
+    WEB_ONE,
+    build,
+    unlisted_files,
+)
 from manifests.names import Manifests
 from manifests.operators import is_operators, operator_problems
 from manifests.trigger import trigger_problems
+from manifests.web import web_problems
 
 CEPH = load(REPOSITORY / "ceph")
 ROOK = [document for document in CEPH if is_rook(document)]
 KUSTOMIZATIONS = [each for each in load(DEPLOY) if is_kustomization(each)]
-BUILT = {"one": [ONE], "many": [MANY, DATABASE], "monitoring": [MONITORING]}
+BUILT = {"one": [ONE, WEB_ONE], "many": [MANY, WEB_MANY, DATABASE], "monitoring": [MONITORING]}
 
 
 @pytest.fixture(params=["one", "many"])
@@ -89,12 +100,16 @@ def test_claims_contain_the_lifecycle_rules() -> None:
 
 
 def test_the_settings_of_the_trigger_agree_with_the_manifests(manifests: Manifests) -> None:
-    assert list(trigger_problems(manifests, _trigger(manifests))) == []
+    assert list(trigger_problems(manifests, _deployment(manifests, "rollcall-trigger"))) == []
 
 
-def test_the_pod_of_the_trigger_has_no_privileges(manifests: Manifests) -> None:
-    trigger = _trigger(manifests)
-    pod = trigger.spec["template"]["spec"]
+def test_the_settings_of_the_pages_agree_with_the_manifests(manifests: Manifests) -> None:
+    assert list(web_problems(manifests, _deployment(manifests, "rollcall-web"))) == []
+
+
+@pytest.mark.parametrize("name", ["rollcall-trigger", "rollcall-web"])
+def test_the_pods_have_no_privileges(manifests: Manifests, name: str) -> None:
+    pod = _deployment(manifests, name).spec["template"]["spec"]
     (container,) = pod["containers"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -123,12 +138,15 @@ def test_the_first_comment_of_a_file_has_the_command_that_builds_it(path: Path) 
     assert comment is not None
     folders = re.findall(r"^#   kubectl apply -k (\S+)", comment[0], re.M)
     assert folders
-    base = path.parent == DEPLOY / "trigger" / "base"
-    wanted = {ONE, MANY} if base else {path.parent}
+    bases = {
+        DEPLOY / "trigger" / "base": {ONE, MANY},
+        DEPLOY / "web" / "base": {WEB_ONE, WEB_MANY},
+    }
+    wanted = bases.get(path.parent, {path.parent})
     assert {REPOSITORY / folder for folder in folders} <= wanted
 
 
-def _trigger(manifests: Manifests) -> Document:
-    found = manifests.find("Deployment", "rollcall", "rollcall-trigger")
+def _deployment(manifests: Manifests, name: str) -> Document:
+    found = manifests.find("Deployment", "rollcall", name)
     assert found is not None
     return found
