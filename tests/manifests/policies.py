@@ -47,7 +47,7 @@ def policy_problems(all_: Manifests) -> Iterator[str]:
 
 
 def _database_problems(all_: Manifests, cluster: Document) -> Iterator[str]:
-    """Check that a database admits trigger, pages, its own servers and the operator, and no others."""
+    """Check that only trigger, pages, the operator and its own servers reach a database."""
     own = {"cnpg.io/cluster": cluster.name}
     policies = [each for each in all_.of("NetworkPolicy") if selects(_selector(each), own)]
     if not policies:
