@@ -66,6 +66,19 @@ class Look(NamedTuple):
     quality: FaceQuality
 
 
+class Decision(NamedTuple):
+    """Who a face is."""
+
+    name: str
+    """Empty for an unknown person, and for an ignored one."""
+    certainty: Certainty
+    ignored: bool = False
+    """Whether the face is one that nobody needs to know (an *ignore* verdict)."""
+
+
+NOBODY = Decision("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
     """The rule that turns looks into a name. `tolerance` is that of the gallery or the setting."""
@@ -94,11 +107,11 @@ class DecisionRule:
         limit = self.accepted_distance(look.quality) - CLEAR_RESERVE * self.space.clear_margin
         return _is_match(look, limit, self.space.clear_margin)
 
-    def decide(self, looks: Sequence[Look]) -> tuple[str, Certainty]:
-        """The name of the person in several looks at one face, and how sure the name is.
+    def decide(self, looks: Sequence[Look]) -> Decision:
+        """The person in several looks at one face, and how sure the name is.
 
-        The name is empty for an unknown person. A look votes for the nearest person. It has no vote
-        if that person is beyond the tolerance, or if another person is equally near.
+        A look votes for the nearest person. It has no vote if that person is beyond the tolerance,
+        or if another person is equally near. Ignored faces are voted for like a person.
 
         - *clear*: at least one look is clear, and no look votes for anybody else.
         - *likely*: at least one look alone is enough to name the person.
@@ -106,19 +119,19 @@ class DecisionRule:
         """
         min_margin = self.space.min_margin
         votes = [look for look in looks if _is_match(look, self.tolerance, min_margin)]
-        name = _winner(votes)
-        agreeing = [look for look in votes if look.match and look.match.name == name]
+        winner = _winner(votes)
+        agreeing = [look for look in votes if look.match and look.match.name == winner.name]
         enough = 2 * len(agreeing) >= len(looks)  # a look without a vote counts against the name
         clear = any(self.is_clear(look) for look in agreeing)
         if not agreeing or not (enough or clear):
-            return "", ""
+            return NOBODY
         if not enough:
-            return name, "doubtful"
+            return winner._replace(certainty="doubtful")
         if clear and len(agreeing) == len(votes):
-            return name, "clear"
+            return winner._replace(certainty="clear")
         if any(self.accepts(look) for look in agreeing):
-            return name, "likely"
-        return (name, "doubtful") if self._agree_on_name(agreeing) else ("", "")
+            return winner._replace(certainty="likely")
+        return winner._replace(certainty="doubtful") if self._agree_on_name(agreeing) else NOBODY
 
     def _agree_on_name(self, looks: Sequence[Look]) -> bool:
         """Whether looks that vote for one person are enough together, though none is alone."""
@@ -133,9 +146,9 @@ def _is_match(look: Look, max_distance: float, min_margin: float) -> bool:
     return match is not None and match.distance <= max_distance and match.margin >= min_margin
 
 
-def _winner(votes: Sequence[Look]) -> str:
-    """The name with the most votes, and in a tie the nearest one; empty without votes."""
+def _winner(votes: Sequence[Look]) -> Decision:
+    """The person with the most votes, and in a tie the nearest one; nobody without votes."""
     matches = [look.match for look in votes if look.match]
     counts = Counter(match.name for match in matches)
     best = min(matches, key=lambda match: (-counts[match.name], match.distance), default=None)
-    return best.name if best else ""
+    return Decision(best.name, "", best.ignored) if best else NOBODY

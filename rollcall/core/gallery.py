@@ -1,38 +1,34 @@
-"""The gallery of known people, and the search for the person nearest to a face."""
+"""The gallery of known people: their encodings, and what people said about faces (verdicts)."""
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rollcall.core.encoding_space import DLIB, MAX_SIZE, NAME_FORM, EncodingSpace
-from rollcall.core.errors import GalleryError, NameRefused
-from rollcall.core.names import checked_name, normalise_name
+from rollcall.core.encoding_space import DLIB, EncodingSpace
+from rollcall.core.errors import GalleryError
+from rollcall.core.gallery_checks import (
+    check_encodings,
+    checked_examples,
+    checked_names,
+    checked_verdicts,
+    frozen,
+)
+from rollcall.core.matching import Matcher
+from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.types import Encodings, Match
-
-MAX_COMPONENT = 100.0
-"""Largest absolute value of a number in an encoding. The numbers of real encodings are below 1, or
-slightly above. With much larger ones, distances in single precision would be too inaccurate."""
-
-ROWS_AT_ONCE = 4096
-"""Number of encodings that are converted to single precision at once. With dlib's encodings, the
-copy of so many rows takes 4 MiB."""
-
-ROUNDING_ERROR = 2 * float(np.finfo(np.float32).eps)
-"""Bounds the rounding error of a dot product in single precision. For vectors a and b with n
-numbers, the error is at most n (|a|^2 + |b|^2) times this constant (Higham, Accuracy and Stability
-of Numerical Algorithms, 3.1)."""
+from rollcall.core.verdicts import Example, Verdict, new_id, verdict_examples
 
 
 class Gallery:
-    """The known people: n encodings of shape (n, size), and a name for each.
+    """The known people: n encodings of shape (n, size), and a name and an `Example` for each.
 
-    A person may have several encodings. A gallery never changes; `with_encoding` and `without`
-    return a new one. `version` is a digest of names and encodings.
+    A person may have several encodings. A gallery never changes; `with_encoding`, `with_verdict`
+    and the like return a new one. `version` is a digest of all that decides who a face is: names,
+    encodings and verdicts.
     """
 
     def __init__(
@@ -42,166 +38,200 @@ class Gallery:
         space: str = DLIB.name,
         *,
         fixed_tolerance: float | None = None,
+        examples: Sequence[Example] = (),
+        verdicts: Sequence[Verdict] = (),
     ) -> None:
-        """Raises GalleryError for names or encodings that do not match or cannot be used.
+        """Raises GalleryError for names, encodings or verdicts that do not match or cannot be used.
 
         `space` is the name of the encoding space that all encodings belong to. `fixed_tolerance` is
         used instead of a tolerance that is computed from the encodings. It is not copied to
-        galleries that are made from this one.
+        galleries that are made from this one. `verdicts` are in the order in which they were given.
+        The encodings of *is* verdicts are among `encodings`, with the verdict's id in `examples`.
         """
-        _check(names, encodings, space)
+        check_encodings(len(names), encodings, space)
         self.space = space
         self.fixed_tolerance = fixed_tolerance
-        self.names = _checked_names(names)
-        self.encodings = _frozen(encodings)
+        self.names = checked_names(names)
+        self.encodings = frozen(encodings)
+        self.examples = checked_examples(examples, len(names))
+        self.verdicts = checked_verdicts(verdicts, self.names, self.encodings, self.examples)
         self.people = tuple(sorted(set(self.names)))
-        # For `nearest`: the encodings sorted by name, in single precision, and their squared
-        # lengths.
-        self._order = np.argsort(np.array(self.names, dtype=object), kind="stable")
-        self._sorted_names = [self.names[index] for index in self._order]
-        self._starts = _starts(self._sorted_names)
-        self._single = _in_single_precision(self.encodings, self._order)
-        self._squared_lengths = np.einsum("ij,ij->i", self._single, self._single)
-        self._max_squared_length = float(self._squared_lengths.max(initial=0.0))
+        self._matcher = Matcher(self.names, self.encodings, self.verdicts)
         self.version = self._version()
 
     def __len__(self) -> int:
         return len(self.names)
 
     def nearest(self, encodings: Encodings) -> list[Match | None]:
-        """The nearest person to each of k encodings, shape (k, size); None in an empty gallery.
+        """The nearest person to each of k encodings, shape (k, size).
 
-        The distance to a person is the distance to the nearest of that person's encodings.
+        None if nobody can be this person, for example in an empty gallery. The distance to a person
+        is the distance to the nearest of that person's encodings.
         """
-        if not self.people or not len(encodings):
-            return [None] * len(encodings)
-        # By |a - b|^2 = |a|^2 + |b|^2 - 2ab, one matrix product gives all distances. Single
-        # precision halves the memory that is read; `_match` computes the distances of the few
-        # candidates again in double precision.
-        single = encodings.astype(np.float32)
-        reduced = (-2.0 * single) @ self._single.T
-        reduced += self._squared_lengths
-        pairs = zip(encodings, reduced, strict=True)
-        return [self._match(encoding, row) for encoding, row in pairs]
-
-    def with_encoding(self, name: str, encoding: Encodings) -> Gallery:
-        """A new gallery with one more encoding, of shape (size,)."""
-        encodings = np.vstack([self.encodings, encoding[None]])
-        return Gallery((*self.names, name), encodings, self.space)
+        return self._matcher.nearest(encodings)
 
     def encodings_of(self, name: str) -> Encodings:
         """The encodings of one person, shape (n, size)."""
-        normalised = normalise_name(name)
-        return self.encodings[[other == normalised for other in self.names]]
+        return self.encodings[self._rows_of(name)]
+
+    def examples_of(self, name: str) -> tuple[Example, ...]:
+        """The facts about one person's encodings, parallel to `encodings_of`."""
+        return tuple(self.examples[row] for row in self._rows_of(name))
+
+    def with_encoding(
+        self, name: str, encoding: Encodings, example: Example | None = None
+    ) -> Gallery:
+        """A new gallery with one more encoding, of shape (size,)."""
+        return self.with_encodings(name, encoding[None], [example or Example(new_id())])
+
+    def with_encodings(
+        self, name: str, encodings: Encodings, examples: Sequence[Example]
+    ) -> Gallery:
+        """A new gallery with more encodings of one person, shape (n, size)."""
+        return self._changed(
+            (*self.names, *[name] * len(encodings)),
+            self._joined(encodings),
+            (*self._examples_with_ids(), *examples),
+            self.verdicts,
+        )
+
+    def with_verdict(self, verdict: Verdict) -> Gallery:
+        """A new gallery with one more verdict. Raises GalleryError if its id is already taken."""
+        added = verdict_examples(verdict)
+        return self._changed(
+            (*self.names, *[verdict.name] * len(added)),
+            self._joined(verdict.encodings[: len(added)]),
+            (*self._examples_with_ids(), *added),
+            (*self.verdicts, verdict),
+        )
+
+    def without_verdict(self, verdict_id: str) -> Gallery:
+        """A new gallery without this verdict and the encodings that it added, if it has it."""
+        rows = [
+            row
+            for row, each in enumerate(self.examples)
+            if not each.verdict or each.verdict != verdict_id
+        ]
+        return self._with_rows(rows, [each for each in self.verdicts if each.id != verdict_id])
+
+    def without_example(self, example_id: str) -> Gallery:
+        """A new gallery without this encoding, if it has it.
+
+        If a verdict added the encoding, it also leaves the verdict, and a verdict without encodings
+        is removed.
+        """
+        found = [
+            row for row, each in enumerate(self.examples) if example_id and each.id == example_id
+        ]
+        verdict_id = self.examples[found[0]].verdict if found else ""
+        rows = [row for row in range(len(self)) if row not in found]
+        verdicts = [
+            self._without_row(each, found[0]) if verdict_id and each.id == verdict_id else each
+            for each in self.verdicts
+        ]
+        return self._with_rows(rows, [each for each in verdicts if len(each.sources)])
 
     def without(self, name: str) -> Gallery:
-        """A new gallery without the encodings of this person."""
+        """A new gallery without this person: encodings, and verdicts that name the person."""
         removed = normalise_name(name)
-        rest = [index for index, other in enumerate(self.names) if other != removed]
-        return Gallery([self.names[index] for index in rest], self.encodings[rest], self.space)
+        rows = [row for row, other in enumerate(self.names) if other != removed]
+        return self._with_rows(rows, [each for each in self.verdicts if each.name != removed])
 
-    def _match(self, encoding: Encodings, reduced: NDArray[np.float32]) -> Match:
-        """The nearest person to one encoding.
+    def renamed(self, name: str, new_name: str) -> Gallery:
+        """A new gallery in which a person has another name.
 
-        `reduced` are the squared distances to the gallery's encodings, minus |encoding|^2. That
-        term is the same for all of them, so it does not change their order.
+        Raises GalleryError if there is no such person, or if the new name is not allowed, is taken,
+        or looks like somebody else's.
         """
-        near = np.flatnonzero(reduced <= self._candidate_limit(encoding, reduced))
-        distances = np.linalg.norm(self.encodings[self._order[near]] - encoding, axis=1)
-        best = int(distances.argmin())
-        name, distance = self._sorted_names[near[best]], float(distances[best])
-        others = [
-            float(other)
-            for row, other in zip(near, distances, strict=True)
-            if self._sorted_names[row] != name
-        ]
-        return Match(name, distance, min(others, default=math.inf) - distance)
+        old = normalise_name(name)
+        if old not in self.people:
+            raise GalleryError(f"{name!r} is not in the gallery")
+        others = [other for other in self.people if other != old]
+        new = checked_new_name(new_name, others)
+        if new in others:
+            raise GalleryError(f"{new!r} is already in the gallery; merge the two people instead")
+        return self._changed(
+            [new if each == old else each for each in self.names],
+            self.encodings,
+            self._examples_with_ids(),
+            [replace(each, name=new) if each.name == old else each for each in self.verdicts],
+        )
 
-    def _candidate_limit(self, encoding: Encodings, reduced: NDArray[np.float32]) -> float:
-        """The largest value in `reduced` that may belong to one of the two nearest people.
+    def reassigned(
+        self, example_ids: Collection[str], verdict_ids: Collection[str], name: str
+    ) -> Gallery:
+        """A new gallery in which these examples and verdicts belong to the person `name`.
 
-        This is the value of the second-nearest person plus the largest possible rounding error of
-        two values.
+        The encodings of an *is* verdict move with the verdict, and only with it. Ids that the
+        gallery does not have, and verdicts without a name, are left out.
         """
-        by_person = np.minimum.reduceat(reduced, self._starts)
-        rank = min(1, len(by_person) - 1)
-        second = float(np.partition(by_person, rank)[rank])
-        largest = float(encoding @ encoding) + self._max_squared_length
-        return second + 2 * ROUNDING_ERROR * len(encoding) * largest
+        examples, verdicts = set(example_ids) - {""}, set(verdict_ids)
+        return self._changed(
+            [
+                name if (each.verdict in verdicts if each.verdict else each.id in examples) else own
+                for own, each in zip(self.names, self.examples, strict=True)
+            ],
+            self.encodings,
+            self._examples_with_ids(),
+            [
+                replace(each, name=name) if each.name and each.id in verdicts else each
+                for each in self.verdicts
+            ],
+        )
+
+    def _rows_of(self, name: str) -> list[int]:
+        normalised = normalise_name(name)
+        return [row for row, other in enumerate(self.names) if other == normalised]
+
+    def _without_row(self, verdict: Verdict, removed: int) -> Verdict:
+        """An *is* verdict without one of its encodings, given by its row in the gallery."""
+        rows = [row for row, each in enumerate(self.examples) if each.verdict == verdict.id]
+        kept = [number for number, row in enumerate(rows) if row != removed]
+        sources = tuple(verdict.sources[number] for number in kept)
+        return replace(verdict, encodings=verdict.encodings[kept], sources=sources)
+
+    def _joined(self, encodings: Encodings) -> Encodings:
+        """The gallery's encodings, and these after them."""
+        if encodings.shape[1:] != self.encodings.shape[1:]:
+            raise GalleryError(
+                f"the gallery's encodings have {self.encodings.shape[1]} numbers, and the new ones"
+                f" have shape {encodings.shape}; they were made by different engines"
+            )
+        return np.vstack([self.encodings, encodings])
+
+    def _with_rows(self, rows: Sequence[int], verdicts: Sequence[Verdict]) -> Gallery:
+        """A new gallery with some of the encodings."""
+        examples = self._examples_with_ids()
+        return self._changed(
+            [self.names[row] for row in rows],
+            self.encodings[rows],
+            [examples[row] for row in rows],
+            verdicts,
+        )
+
+    def _changed(
+        self,
+        names: Sequence[str],
+        encodings: Encodings,
+        examples: Sequence[Example],
+        verdicts: Sequence[Verdict],
+    ) -> Gallery:
+        return Gallery(names, encodings, self.space, examples=examples, verdicts=verdicts)
+
+    def _examples_with_ids(self) -> Sequence[Example]:
+        """The examples; those of older galleries get ids, so that each can be removed."""
+        return [each if each.id else replace(each, id=new_id()) for each in self.examples]
 
     def _version(self) -> str:
         digest = hashlib.sha256("\x00".join(self.names).encode())
         digest.update(np.ascontiguousarray(self.encodings).data)
+        for verdict in self.verdicts:
+            facts = (verdict.id, verdict.kind, verdict.name, str(len(verdict.encodings)))
+            digest.update("\x00".join(("", *facts, "")).encode())
+            digest.update(np.ascontiguousarray(verdict.encodings).data)
         return digest.hexdigest()[:16]
-
-
-def _frozen(encodings: Encodings) -> Encodings:
-    """The encodings as a read-only array, copied only if the caller could change them."""
-    usable = encodings.dtype == np.float64 and encodings.flags.c_contiguous
-    if usable and not encodings.flags.writeable:
-        return encodings
-    copy = np.array(encodings, dtype=np.float64)
-    copy.setflags(write=False)
-    return copy
-
-
-def _in_single_precision(encodings: Encodings, order: NDArray[np.intp]) -> NDArray[np.float32]:
-    """The encodings in this order and in single precision."""
-    single = np.empty(encodings.shape, np.float32)
-    # Block by block, because `encodings[order]` would need memory for another copy of the gallery.
-    for start in range(0, len(order), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        single[rows] = encodings[order[rows]]
-    return single
-
-
-def _has_usable_numbers(encodings: Encodings) -> bool:
-    """Whether every number is finite and between -MAX_COMPONENT and MAX_COMPONENT."""
-    if not encodings.size:
-        return True
-    # If one number is NaN, `min` and `max` return NaN, and both comparisons are false.
-    return bool(encodings.min() >= -MAX_COMPONENT and encodings.max() <= MAX_COMPONENT)
-
-
-def _starts(sorted_names: Sequence[str]) -> NDArray[np.intp]:
-    """The index at which each person's encodings begin."""
-    pairs = enumerate(zip(["", *sorted_names], sorted_names, strict=False))
-    return np.array([i for i, (before, name) in pairs if before != name], dtype=np.intp)
 
 
 def empty_gallery(space: EncodingSpace = DLIB) -> Gallery:
     """A gallery without people."""
     return Gallery((), np.empty((0, space.size)), space.name)
-
-
-def _checked_names(names: Sequence[str]) -> tuple[str, ...]:
-    """The normalised names. Raises GalleryError for a name that nobody can be enrolled under."""
-    checked: dict[str, str] = {}  # a name with many encodings is checked only once
-    for number, name in enumerate(names, 1):
-        if not isinstance(name, str) or name not in checked:
-            try:
-                checked[name] = checked_name(name)
-            except NameRefused as error:
-                # This message may be logged, so only its cause, `error`, quotes the name.
-                raise GalleryError(
-                    f"name {number} of the gallery cannot be used; `rollcall gallery` shows why"
-                ) from error
-    return tuple(checked[name] for name in names)
-
-
-def _check(names: Sequence[str], encodings: Encodings, space: str) -> None:
-    if not NAME_FORM.fullmatch(space):
-        raise GalleryError(
-            "the name of the gallery's encoding space is not valid; enrol the people again"
-        )
-    size = DLIB.size if space == DLIB.name else encodings.shape[-1] if encodings.ndim else 0
-    if encodings.shape != (len(names), size) or not 0 < size <= MAX_SIZE:
-        raise GalleryError(
-            f"{len(names)} names need encodings of shape ({len(names)}, {size or 'size'}),"
-            f" not {encodings.shape}"
-        )
-    if encodings.dtype.kind != "f" or not _has_usable_numbers(encodings):
-        raise GalleryError(
-            "encodings have to be finite floating-point numbers from"
-            f" {-MAX_COMPONENT:g} to {MAX_COMPONENT:g}; enrol the person again"
-        )

@@ -70,6 +70,7 @@ def coverage_document(coverage: Coverage) -> dict[str, Any]:
         "stopped_at_s": None if coverage.stopped_at_s is None else round(coverage.stopped_at_s, 2),
         "faces": coverage.faces,
         "not_judged": {problem: coverage.not_judged.get(problem, 0) for problem in PROBLEMS},
+        "ignored": coverage.ignored,
         "video_track": coverage.track,
         "video_tracks": coverage.tracks,
         "video_tracks_searched": coverage.searched,
@@ -91,6 +92,8 @@ def limits_of(coverage: Coverage) -> list[str]:
         if count := coverage.not_judged.get(problem, 0):
             faces, were = ("face", "was") if count == 1 else ("faces", "were")
             limits.append(f"{count} {faces} {NOT_JUDGED_TEXTS[problem]} {were} not judged")
+    if count := coverage.ignored:
+        limits.append(f"left out {count} ignored {'person' if count == 1 else 'people'}")
     return limits
 
 
@@ -177,6 +180,6 @@ def _face_document(sighting: Sighting) -> dict[str, Any]:
         "time_s": round(sighting.time_s, 3),
         "box_px": sighting.face.box._asdict(),
         "not_judged": sighting.face.problem or None,
-        "nearest": match.name if match else None,
+        "nearest": (match.name or None) if match else None,
         "distance": round(match.distance, 3) if match else None,
     }

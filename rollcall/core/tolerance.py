@@ -27,6 +27,9 @@ measured with 60 people and 1,155 looks; `benchmarks/strangers.py` prints more.
 | model F(d), one photo | 0.0000 | 0.0004 | 0.0013 | 0.0025 | 0.013 | 0.049 |
 | model F(d), four photos | 0.0001 | 0.0011 | 0.0036 | 0.0065 | 0.029 | 0.090 |
 
+Faces that a verdict added count only for people without enrolled photos, so a verdict about one
+person does not change the tolerance for all others (docs/decisions/0120).
+
 docs/decisions/0086 has the reasons and the results.
 """
 
@@ -138,6 +141,7 @@ def decision_for(gallery: Gallery, tolerance: float | None, space: EncodingSpace
 
 def _compute(gallery: Gallery, space: EncodingSpace, tolerance: float | None) -> GalleryTolerance:
     chosen = tolerance or gallery.fixed_tolerance
+    gallery = _enrolled(gallery)
     grid = np.linspace(0, max(space.tolerance, chosen or 0.0), STEPS + 1)
     rates = _false_name_rates(gallery, space, grid)
     if chosen is None:
@@ -145,6 +149,21 @@ def _compute(gallery: Gallery, space: EncodingSpace, tolerance: float | None) ->
         chosen = float(grid[np.flatnonzero(rates <= MAX_FALSE_NAME_RATE)[-1]])
     rate = float(np.interp(chosen, grid, rates))
     return GalleryTolerance(chosen, rate, _missed_rate(gallery, space, chosen))
+
+
+def _enrolled(gallery: Gallery) -> Gallery:
+    """The gallery without the faces that verdicts added to people with enrolled photos."""
+    rows = list(zip(gallery.names, gallery.examples, strict=True))
+    with_photos = {name for name, example in rows if not example.verdict}
+    kept = [
+        row
+        for row, (name, example) in enumerate(rows)
+        if not example.verdict or name not in with_photos
+    ]
+    if len(kept) == len(gallery):
+        return gallery
+    names = [gallery.names[row] for row in kept]
+    return Gallery(names, gallery.encodings[kept], gallery.space)
 
 
 def _false_name_rates(gallery: Gallery, space: EncodingSpace, grid: Values) -> Values:

@@ -165,9 +165,12 @@ class Match:
     """The person of the gallery who is nearest to a face."""
 
     name: str
+    """Empty if the nearest encoding is one that somebody ignored."""
     distance: float
     margin: float
     """Distance to the second-nearest person minus `distance`; infinite if there is only one."""
+    ignored: bool = False
+    """Whether somebody decided that nobody needs to know who this is (`core/verdicts.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ class Sighting:
     time_s: float
     face: Face
     match: Match | None
-    """None if the face cannot be judged, or the gallery is empty."""
+    """None if the face cannot be judged, or if nobody in the gallery can be this person."""
     followed: bool = False
     """Whether encoding and match were taken from an earlier look, because the face hardly moved."""
 
@@ -222,6 +225,8 @@ class Coverage:
     """Number of faces found in all looks. A person who is seen in ten looks counts ten times."""
     not_judged: Mapping[str, int] = field(default_factory=dict)
     """Number of faces that could not be judged, by `Face.problem`."""
+    ignored: int = 0
+    """Number of people who are left out of the result, because somebody ignored their faces."""
     stopped_at_s: float | None = None
     """Time at which the search stopped early, because every face there was clear; None if it did
     not stop early."""

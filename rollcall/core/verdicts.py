@@ -6,14 +6,38 @@ for every later video, and they survive when the index is rebuilt.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from rollcall.core.errors import GalleryError
 
 if TYPE_CHECKING:
     from rollcall.core.types import Encodings, FaceQuality
 
 VerdictKind = Literal["is", "not", "same", "ignore"]
 VERDICT_KINDS: tuple[VerdictKind, ...] = ("is", "not", "same", "ignore")
+NAMING_KINDS: tuple[VerdictKind, ...] = ("is", "not")
+"""The kinds that are about a person with a name."""
+
+ID_FORM = re.compile(r"[0-9A-Za-z_-]{1,64}")
+"""Ids are used in names of files and objects."""
+
+MAX_TEXT_CHARS = 1024
+"""Longest text among the facts about a face. The key of an object has at most 1024 bytes."""
+
+
+def _check_lengths(*texts: str) -> None:
+    """Refuse texts that could be written to a gallery, but not read again."""
+    if any(len(text) > MAX_TEXT_CHARS for text in texts):
+        raise GalleryError(f"a text about a face has more than {MAX_TEXT_CHARS} characters")
+
+
+def new_id() -> str:
+    """A random id for an example or a verdict."""
+    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +52,9 @@ class FaceSource:
     time_s: float = 0.0
     """Time of the frame in the video, in seconds."""
 
+    def __post_init__(self) -> None:
+        _check_lengths(self.photo, self.bucket, self.key, self.etag)
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -41,6 +68,9 @@ class Example:
     quality: FaceQuality | None = None
     verdict: str = ""
     """Id of the verdict that added the encoding; empty for an enrolled photo."""
+
+    def __post_init__(self) -> None:
+        _check_lengths(self.added_by)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,3 +93,26 @@ class Verdict:
     """One for each encoding."""
     who: str = ""
     at_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_lengths(self.who)
+
+
+def verdict_examples(verdict: Verdict) -> list[Example]:
+    """The examples that a verdict adds to a person: one for each face of an *is* verdict.
+
+    Their ids follow from the verdict's id, so they are the same whenever the verdict is added.
+    """
+    if verdict.kind != "is":
+        return []
+    ids = (f"{verdict.id}/{number}" for number in range(len(verdict.sources)))
+    return [
+        Example(
+            hashlib.sha256(text.encode()).hexdigest()[:16],
+            source,
+            verdict.at_s,
+            verdict.who,
+            verdict=verdict.id,
+        )
+        for text, source in zip(ids, verdict.sources, strict=True)
+    ]

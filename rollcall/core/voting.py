@@ -10,6 +10,7 @@ A *sighting* is a face in one frame.
    picture.
 4. *Groups*: tracks with the same name are one person. A track without a name joins another track if
    they are near enough and never in the same frame: then it is the same person, seen badly.
+5. *Ignored people*: a group with a face that somebody ignored is left out of the result.
 
 docs/decisions/0004 has the reasons.
 """
@@ -45,6 +46,8 @@ class Found(NamedTuple):
     judged."""
     tracks: tuple[int | None, ...]
     """For each sighting, the number of its track; None for a face that cannot be judged."""
+    ignored: int
+    """Number of people who are left out, because somebody ignored their faces."""
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Track:
     """Sum of the sightings' encodings."""
     name: str = ""
     certainty: Certainty = ""
+    ignored: bool = False
 
     def add(self, place: int, sighting: Sighting, encoding: Encodings) -> None:
         self.total = self.total + encoding if self.sightings else encoding
@@ -98,15 +102,17 @@ def people(
     for track in tracks:
         # A followed face has the encoding of an earlier look, which must not vote twice.
         looks = [Look(s.match, s.face.quality) for s in track.sightings if not s.followed]
-        track.name, track.certainty = decision.decide(looks)
+        track.name, track.certainty, track.ignored = decision.decide(looks)
     _separate_lookalikes(tracks, decision.tolerance - decision.space.clear_margin)
     groups = _groups(tracks, decision.space.tolerance)
-    persons = [(_person(group, looks_s, end_s, cuts_s), group) for group in groups]
+    shown = [group for group in groups if not _is_ignored(group)]
+    persons = [(_person(group, looks_s, end_s, cuts_s), group) for group in shown]
     persons.sort(key=lambda pair: _rank(pair[0]))
     return Found(
         tuple(person for person, _ in persons),
         _numbers(len(sightings), (group for _, group in persons)),
         _numbers(len(sightings), ([track] for track in tracks)),
+        len(groups) - len(shown),
     )
 
 
@@ -217,9 +223,20 @@ def _near_pairs(tracks: Sequence[Track], tolerance: float) -> list[tuple[Track, 
 
 
 def _may_be_one_person(left: Sequence[Track], right: Sequence[Track]) -> bool:
-    """Whether at most one of the groups has a name, and they are never in the same frame."""
-    named = [any(track.name for track in group) for group in (left, right)]
-    return not all(named) and not _times(left) & _times(right)
+    """Whether the groups can be one person: they are never in the same frame, and at most one has a
+    name, or neither has one and both are ignored."""
+    groups = (left, right)
+    named = [any(track.name for track in group) for group in groups]
+    decided = [has_name or _is_ignored(each) for has_name, each in zip(named, groups, strict=True)]
+    return not (any(named) and all(decided)) and not _times(left) & _times(right)
+
+
+def _is_ignored(tracks: Iterable[Track]) -> bool:
+    return any(track.ignored for track in tracks)
+
+
+def _sightings(tracks: Iterable[Track]) -> tuple[Sighting, ...]:
+    return tuple(sighting for track in tracks for sighting in track.sightings)
 
 
 def _times(tracks: Iterable[Track]) -> set[float]:
@@ -230,7 +247,7 @@ def _person(
     tracks: Sequence[Track], looks_s: Sequence[float], end_s: float, cuts_s: Sequence[float]
 ) -> Person:
     """The person whom a group of tracks shows. The name is as sure as in the surest track."""
-    sightings = [sighting for track in tracks for sighting in track.sightings]
+    sightings = _sightings(tracks)
     times = {sighting.time_s for sighting in sightings}
     name = max(track.name for track in tracks)  # a group has at most one name that is not empty
     distances = [s.match.distance for s in sightings if s.match and name in ("", s.match.name)]

@@ -1,8 +1,10 @@
 """Turns bytes into galleries, and galleries into bytes.
 
-The native format is `.npz`. Pickles, which many tutorials use, are only read. A gallery may come
-from somebody else, so no memory is allocated before the sizes that the file claims (in the ZIP
-directory and in each array's header) were compared with the size of the file.
+The native format is `.npz`. Pickles, which many tutorials use, are only read. Facts about the
+encodings and about verdicts are JSON text (`gallery_lines.py`), one object a line.
+
+A gallery may come from somebody else, so no memory is allocated before the sizes that the file
+claims (in the ZIP directory and in each array's header) were compared with the size of the file.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from typing import IO, Any
 
 import numpy as np
@@ -19,9 +22,25 @@ from numpy.typing import NDArray
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
+from rollcall.core.gallery_checks import MAX_VERDICTS
+from rollcall.core.verdicts import Example, Verdict
+from rollcall.gallery.gallery_lines import (
+    VerdictHead,
+    example_document,
+    example_of,
+    head_document,
+    parse_lines,
+    render_lines,
+    source_document,
+    source_of,
+)
 from rollcall.gallery.gallery_pickle import parse_pickle
 
 FORMAT = "rollcall-gallery-1"
+FORMAT_WITH_VERDICTS = "rollcall-gallery-2"
+"""Versions of Rollcall without verdicts refuse this format. They would write wrong names, and
+enrolling with them would lose the verdicts."""
+
 MAX_GALLERY_BYTES = 1 << 30
 """A gallery of a million encodings is just below this size."""
 
@@ -29,6 +48,13 @@ MEMBERS = ("format", "names", "encodings")
 SPACE = "space"
 """The member that names the encoding space. Galleries of older versions lack this member; their
 encodings are dlib's."""
+
+EXAMPLES = "examples"
+"""The facts about each encoding. Galleries of older versions lack this member."""
+
+VERDICTS, FACES, FACE_ENCODINGS = "verdicts", "verdict_faces", "verdict_encodings"
+"""The verdicts; and where the faces come from that they are about, with their encodings. The faces
+of *is* verdicts are not among them, but among the examples."""
 
 MAX_RATIO = 8
 """Limit for the unpacked size as a multiple of the packed size, against ZIP bombs. Encodings look
@@ -41,7 +67,7 @@ CHUNK_BYTES = 1 << 20
 """How much is unpacked at once."""
 
 MAX_DIRECTORY_BYTES = 4096
-"""Limit for the ZIP directory. The four members of a gallery need 225 bytes."""
+"""Limit for the ZIP directory. The eight members of a gallery need less than 500 bytes."""
 
 
 def parse_gallery(body: bytes) -> Gallery:
@@ -59,14 +85,31 @@ def is_native(body: bytes) -> bool:
 
 
 def render_gallery(gallery: Gallery) -> bytes:
-    """Write the native format: arrays `names`, `encodings`, `space` and `format`, without a pickle.
+    """Write the native format, a few named arrays without a pickle.
 
-    `names` has the dtype `U`: an array of Python objects would be stored as a pickle.
+    Without verdicts, the file has the arrays of older versions, and `examples`, which older
+    versions skip. `names` has the dtype `U`: an array of Python objects would be stored as a
+    pickle.
     """
     out = io.BytesIO()
-    names = np.array(gallery.names, dtype=np.str_) if len(gallery) else np.empty(0, "U1")
-    space, format_name = np.array(gallery.space), np.array(FORMAT)
-    np.savez(out, format=format_name, space=space, names=names, encodings=gallery.encodings)
+    members: dict[str, NDArray[Any]] = {
+        "format": np.array(FORMAT_WITH_VERDICTS if gallery.verdicts else FORMAT),
+        SPACE: np.array(gallery.space),
+        "names": np.array(gallery.names, dtype=np.str_) if len(gallery) else np.empty(0, "U1"),
+        "encodings": gallery.encodings,
+    }
+    if any(example.id for example in gallery.examples):
+        members[EXAMPLES] = render_lines(map(example_document, gallery.examples))
+    if gallery.verdicts:
+        others = [verdict for verdict in gallery.verdicts if verdict.kind != "is"]
+        sources = (source for verdict in others for source in verdict.sources)
+        none = gallery.encodings[:0]
+        members |= {
+            VERDICTS: render_lines(map(head_document, gallery.verdicts)),
+            FACES: render_lines(map(source_document, sources)),
+            FACE_ENCODINGS: np.vstack([none, *(verdict.encodings for verdict in others)]),
+        }
+    np.savez(out, **members)  # type: ignore[arg-type]
     return out.getvalue()
 
 
@@ -76,17 +119,58 @@ def _parse_npz(body: bytes) -> Gallery:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             _check_unpacked_size(archive, len(body))
             format_name, names, encodings = (_read_array(archive, name) for name in MEMBERS)
-            has_space = f"{SPACE}.npy" in archive.namelist()
-            space = str(_read_array(archive, SPACE)) if has_space else DLIB.name
+            optional = {
+                name: _read_array(archive, name)
+                for name in (SPACE, EXAMPLES, VERDICTS, FACES, FACE_ENCODINGS)
+                if f"{name}.npy" in archive.namelist()
+            }
     except GalleryError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise a dozen different classes
         raise GalleryError(
             f"the gallery is not an .npz file of Rollcall's ({type(error).__name__})"
         ) from None
-    if str(format_name) != FORMAT or names.ndim != 1 or names.dtype.kind != "U":
-        raise GalleryError(f"the gallery's format is not {FORMAT}")
-    return Gallery([str(name) for name in names], encodings, space)
+    known = str(format_name) in (FORMAT, FORMAT_WITH_VERDICTS)
+    if not known or names.ndim != 1 or names.dtype.kind != "U":
+        raise GalleryError(
+            f"the gallery's format is neither {FORMAT} nor {FORMAT_WITH_VERDICTS}; if a newer"
+            " version of Rollcall wrote it, update this one"
+        )
+    space = str(optional.get(SPACE, DLIB.name))
+    examples, verdicts = _facts(encodings, optional)
+    return Gallery(
+        [str(name) for name in names], encodings, space, examples=examples, verdicts=verdicts
+    )
+
+
+def _facts(
+    encodings: NDArray[Any], members: Mapping[str, NDArray[Any]]
+) -> tuple[list[Example], list[Verdict]]:
+    """The examples, and the verdicts with their encodings."""
+    nothing = np.empty(0, np.uint8)
+    count = encodings.shape[0] if encodings.ndim else 0
+    examples = parse_lines(members.get(EXAMPLES, nothing), EXAMPLES, count, example_of)
+    heads = parse_lines(members.get(VERDICTS, nothing), VERDICTS, MAX_VERDICTS, VerdictHead)
+    if not heads:
+        return examples, []
+    face_encodings = members.get(FACE_ENCODINGS, encodings[:0])
+    max_faces = face_encodings.shape[0] if face_encodings.ndim else 0
+    sources = parse_lines(members.get(FACES, nothing), "faces of verdicts", max_faces, source_of)
+    rows: dict[str, list[int]] = {}
+    for row, example in enumerate(examples):
+        rows.setdefault(example.verdict, []).append(row)
+    verdicts, start = [], 0
+    for head in heads:
+        if head.kind == "is":
+            own = rows.get(head.id, [])
+            verdicts.append(head.verdict(encodings[own], [examples[row].source for row in own]))
+            continue
+        end = start + head.faces
+        verdicts.append(head.verdict(face_encodings[start:end], sources[start:end]))
+        start = end
+    if not start == len(sources) == max_faces:
+        raise GalleryError("the verdicts of the gallery do not match their encodings")
+    return examples, verdicts
 
 
 def _check_directory(body: bytes) -> None:

@@ -211,7 +211,7 @@ def check_space(location: GalleryLocation, gallery: Gallery, space: EncodingSpac
     An empty gallery fits every space, and becomes an empty gallery of that space. Raises
     GalleryError otherwise, because a distance between encodings of two spaces means nothing.
     """
-    if not len(gallery):
+    if not len(gallery) and not gallery.verdicts:
         return empty_gallery(space)
     if (gallery.space, gallery.encodings.shape[1]) != (space.name, space.size):
         raise GalleryError(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.gallery import ROUNDING_ERROR
 from rollcall.core.index_types import FaceRef
+from rollcall.core.matching import ROUNDING_ERROR
 from rollcall.core.types import Encodings
 from rollcall.core.web_protocols import FoundFace
 

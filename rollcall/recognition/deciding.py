@@ -35,6 +35,7 @@ def decide(
 ) -> Recognition:
     """Who is in a video with these sightings, which are in order of time. Raises TooManyFaces."""
     end_s = max([facts.duration_s, *facts.looks_s])  # the header's duration may be too short, or 0
+    found = people(sightings, decision, facts.looks_s, end_s, facts.cuts_s)
     coverage = Coverage(
         track=facts.track,
         tracks=facts.tracks,
@@ -43,9 +44,9 @@ def decide(
         longest_gap_s=_longest_gap_s(facts.looks_s, end_s),
         faces=len(sightings),
         not_judged=Counter(s.face.problem for s in sightings if s.face.problem),
+        ignored=found.ignored,
         stopped_at_s=facts.stopped_at_s,
     )
-    found = people(sightings, decision, facts.looks_s, end_s, facts.cuts_s)
     return Recognition(
         found.people,
         sightings,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollcall.core.encoding_space import EncodingSpace
-from rollcall.core.gallery import MAX_COMPONENT
+from rollcall.core.gallery_checks import MAX_COMPONENT
 from rollcall.core.types import Box, Encodings, Face, FaceQuality, Match, Recognition, Sighting
 from rollcall.recognition.deciding import SearchFacts
 from rollcall.recognition.picture_choice import worth

@@ -46,6 +46,7 @@ _COVERAGE = (
     "longest_gap_s",
     "stopped_at_s",
     "faces",
+    "ignored",
     "video_track",
     "video_tracks",
     "video_tracks_searched",

@@ -55,6 +55,7 @@ COVERAGE = {
     "longest_gap_s": 1.0,
     "stopped_at_s": None,
     "faces": 9,
+    "ignored": 0,
     "not_judged": {"too small": 1, "blurred": 0, "turned": 0},
     "video_track": 1,
     "video_tracks": 1,

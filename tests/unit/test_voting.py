@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -286,3 +287,37 @@ def test_a_stricter_tolerance_names_fewer_people() -> None:
     sightings = [seen(0, 0, "alice", 0.55), seen(0, FAR, "bob", 0.45)]
     strict = found_in(sightings, DecisionRule(DLIB, 0.5))
     assert [person.name for person in strict] == ["bob", ""]
+
+
+# --- ignored people
+
+
+def ignored(time_s: float, x: float, distance: float = 0.1) -> Sighting:
+    """A face that is nearest to one that somebody ignored."""
+    sighting = seen(time_s, x)
+    return replace(sighting, match=Match("", distance, 0.3, ignored=True))
+
+
+def test_ignored_people_are_left_out_and_counted() -> None:
+    sightings = [seen(0, 0, "alice"), ignored(0, 5), ignored(1, 5), ignored(1, 9)]
+    found = people(sightings, RULE, [0, 1], 1)
+    assert [person.name for person in found.people] == ["alice"]
+    assert found.persons == (0, None, None, None)
+    assert found.ignored == 2
+
+
+def test_a_face_beyond_the_tolerance_of_an_ignored_one_is_unknown() -> None:
+    found = people([ignored(0, 0, distance=0.7)], RULE, [0], 0)
+    assert [person.name for person in found.people] == [""]
+    assert found.ignored == 0
+
+
+def test_a_bad_look_at_an_ignored_person_is_ignored_too() -> None:
+    bad = stranger(1, 0.55)
+    found = people([ignored(0, 0), bad], RULE, [0, 1], 1)
+    assert found.people == ()
+    assert found.ignored == 1
+
+
+def test_an_ignored_track_never_joins_a_named_one() -> None:
+    assert names(seen(0, 0, "alice", 0.5), ignored(1, 0.55)) == ["alice"]

@@ -1,0 +1,205 @@
+"""The search for the person nearest to a face.
+
+Three kinds of encodings compete:
+
+- Those of a person: enrolled photos, and faces of which somebody said that they show the person.
+- Those that somebody ignored. They compete like one more person. If they win, `Match.ignored` is
+  true.
+- Those of which somebody said that they do *not* show a person. A face that is nearer to one of
+  them than to all of the person's own encodings is not this person. The next person wins then.
+
+If two verdicts contradict each other about the same encoding, only the later one counts.
+docs/decisions/0120 has the reasons and measurements.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rollcall.core.types import Encodings, Match
+from rollcall.core.verdicts import Verdict
+
+ROWS_AT_ONCE = 4096
+"""Number of encodings that are converted to single precision at once. With dlib's encodings, the
+copy of so many rows takes 4 MiB."""
+
+ROUNDING_ERROR = 2 * float(np.finfo(np.float32).eps)
+"""Bounds the rounding error of a dot product in single precision. For vectors a and b with n
+numbers, the error is at most n (|a|^2 + |b|^2) times this constant (Higham, Accuracy and Stability
+of Numerical Algorithms, 3.1)."""
+
+IGNORED = ""
+"""Stands for ignored faces in the list of names. No person can have an empty name."""
+
+
+class Matcher:
+    """Finds the nearest person. It never changes."""
+
+    def __init__(
+        self, names: Sequence[str], encodings: Encodings, verdicts: Sequence[Verdict]
+    ) -> None:
+        """`encodings`, shape (n, size), are those of the people `names`; all are checked."""
+        names, encodings, negatives = _competing(names, encodings, verdicts)
+        # The encodings sorted by name, in single precision, and their squared lengths.
+        self._encodings = encodings
+        self._order = np.argsort(np.array(names, dtype=object), kind="stable")
+        self._sorted_names = [names[index] for index in self._order]
+        self._starts = _starts(self._sorted_names)
+        self._single = _in_single_precision(encodings, self._order)
+        self._squared_lengths = np.einsum("ij,ij->i", self._single, self._single)
+        self._max_squared_length = float(self._squared_lengths.max(initial=0.0))
+        self._refusals = _refusals(negatives, self._sorted_names)
+
+    def nearest(self, encodings: Encodings) -> list[Match | None]:
+        """The nearest person to each of k encodings, shape (k, size); None without candidates."""
+        if not self._sorted_names or not len(encodings):
+            return [None] * len(encodings)
+        # By |a - b|^2 = |a|^2 + |b|^2 - 2ab, one matrix product gives all distances. Single
+        # precision halves the memory that is read; `_match` computes the distances of the few
+        # candidates again in double precision.
+        single = encodings.astype(np.float32)
+        reduced = (-2.0 * single) @ self._single.T
+        reduced += self._squared_lengths
+        pairs = zip(encodings, reduced, strict=True)
+        return [self._match(encoding, row) for encoding, row in pairs]
+
+    def _match(self, encoding: Encodings, reduced: NDArray[np.float32]) -> Match | None:
+        """The nearest person to one encoding.
+
+        `reduced` are the squared distances to the gallery's encodings, minus |encoding|^2. That
+        term is the same for all of them, so it does not change their order.
+        """
+        near = self._candidates(encoding, reduced)
+        if self._refusals and any(self._sorted_names[row] in self._refusals for row in near):
+            self._exclude(encoding, reduced)
+            near = self._candidates(encoding, reduced)
+            if not len(near):
+                return None
+        distances = np.linalg.norm(self._encodings[self._order[near]] - encoding, axis=1)
+        best = int(distances.argmin())
+        name, distance = self._sorted_names[near[best]], float(distances[best])
+        others = [
+            float(other)
+            for row, other in zip(near, distances, strict=True)
+            if self._sorted_names[row] != name
+        ]
+        margin = min(others, default=math.inf) - distance
+        return Match(name, distance, margin, ignored=name == IGNORED)
+
+    def _candidates(self, encoding: Encodings, reduced: NDArray[np.float32]) -> NDArray[np.intp]:
+        """The rows that may belong to one of the two nearest people.
+
+        The limit is the value of the second-nearest person plus the largest possible rounding error
+        of two values. Excluded people have infinite values.
+        """
+        by_person = np.minimum.reduceat(reduced, self._starts)
+        rank = min(1, len(by_person) - 1)
+        second = float(np.partition(by_person, rank)[rank])
+        largest = float(encoding @ encoding) + self._max_squared_length
+        limit = second + 2 * ROUNDING_ERROR * len(encoding) * largest
+        if math.isinf(limit):  # at most one person is left
+            return np.flatnonzero(np.isfinite(reduced))
+        return np.flatnonzero(reduced <= limit)
+
+    def _exclude(self, encoding: Encodings, reduced: NDArray[np.float32]) -> None:
+        """Set the values of the people to infinity who are excluded by a *not* verdict."""
+        for start, end, negatives in self._refusals.values():
+            own = self._encodings[self._order[start:end]]
+            if _smallest_distance(negatives, encoding) < _smallest_distance(own, encoding):
+                reduced[start:end] = np.inf
+
+
+class _Refusal(NamedTuple):
+    """The negative examples of a person, and the person's rows from `start` to before `end`."""
+
+    start: int
+    end: int
+    negatives: Encodings
+
+
+def _refusals(
+    negatives: Mapping[str, Sequence[Encodings]], sorted_names: Sequence[str]
+) -> dict[str, _Refusal]:
+    """The negative examples of the people who have encodings."""
+    return {
+        name: _Refusal(start, bisect_right(sorted_names, name), np.array(examples))
+        for name, examples in negatives.items()
+        if (start := bisect_left(sorted_names, name)) < len(sorted_names)
+        and sorted_names[start] == name
+    }
+
+
+def _competing(
+    names: Sequence[str], encodings: Encodings, verdicts: Sequence[Verdict]
+) -> tuple[Sequence[str], Encodings, dict[str, list[Encodings]]]:
+    """The encodings that compete, with their names, and the negative examples of each person."""
+    overruled, ignored, negatives = _weighed(verdicts)
+    if overruled:
+        pairs = enumerate(zip(names, encodings, strict=True))
+        kept = [row for row, (name, one) in pairs if (name, one.tobytes()) not in overruled]
+        names, encodings = [names[row] for row in kept], encodings[kept]
+    if ignored:
+        names, encodings = [*names, *[IGNORED] * len(ignored)], np.vstack([encodings, *ignored])
+    return names, encodings, negatives
+
+
+def _weighed(
+    verdicts: Sequence[Verdict],
+) -> tuple[set[tuple[str, bytes]], list[Encodings], dict[str, list[Encodings]]]:
+    """The pairs of person and encoding that a later verdict contradicts, the ignored encodings, and
+    the negative examples."""
+    decided: set[bytes] = set()
+    """Encodings that a later *is* or *ignore* verdict is about."""
+    refused: set[tuple[str, bytes]] = set()
+    """Pairs that a later *not* verdict is about."""
+    overruled: set[tuple[str, bytes]] = set()
+    ignored: list[Encodings] = []
+    negatives: dict[str, list[Encodings]] = {}
+    named: set[tuple[str, bytes]] = set()
+    for verdict in reversed(verdicts):
+        for encoding in verdict.encodings:
+            face = encoding.tobytes()
+            pair = (verdict.name, face)
+            if verdict.kind == "not":
+                if pair not in named:
+                    negatives.setdefault(verdict.name, []).append(encoding)
+                    refused.add(pair)
+            elif verdict.kind == "ignore":
+                if face not in decided:
+                    ignored.append(encoding)
+                    decided.add(face)
+            elif verdict.kind == "is":
+                if pair in named:
+                    continue
+                if face in decided or pair in refused:
+                    overruled.add(pair)
+                else:
+                    named.add(pair)
+                    decided.add(face)
+    return overruled, ignored, negatives
+
+
+def _smallest_distance(rows: Encodings, encoding: Encodings) -> float:
+    return float(np.linalg.norm(rows - encoding, axis=1).min())
+
+
+def _in_single_precision(encodings: Encodings, order: NDArray[np.intp]) -> NDArray[np.float32]:
+    """The encodings in this order and in single precision."""
+    single = np.empty(encodings.shape, np.float32)
+    # Block by block, because `encodings[order]` would need memory for another copy of the gallery.
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        single[rows] = encodings[order[rows]]
+    return single
+
+
+def _starts(sorted_names: Sequence[str]) -> NDArray[np.intp]:
+    """The index at which each person's encodings begin."""
+    pairs = enumerate(zip([None, *sorted_names], sorted_names, strict=False))
+    return np.array([i for i, (before, name) in pairs if before != name], dtype=np.intp)
