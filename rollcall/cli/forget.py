@@ -29,7 +29,7 @@ MAX_SUGGESTIONS = 3
 """How many similar names are suggested if nobody has the given name."""
 # The unit of `Mention.count` for each kind, in singular and plural. The location follows it.
 _UNITS = {
-    "gallery": ("encoding of the gallery", "encodings of the gallery"),
+    "gallery": ("entry of the gallery", "entries of the gallery"),
     "result": ("row of", "rows of"),
     "report": ("entry of", "entries of"),
     "record": ("record of", "records of"),

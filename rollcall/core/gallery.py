@@ -78,6 +78,12 @@ class Gallery:
         """The facts about one person's encodings, parallel to `encodings_of`."""
         return tuple(self.examples[row] for row in self._rows_of(name))
 
+    def mentions(self, name: str) -> int:
+        """Number of entries that name the person: encodings, and faces of *not* verdicts."""
+        normalised = normalise_name(name)
+        refused = (each for each in self.verdicts if (each.kind, each.name) == ("not", normalised))
+        return self.names.count(normalised) + sum(len(each.sources) for each in refused)
+
     def with_encoding(
         self, name: str, encoding: Encodings, example: Example | None = None
     ) -> Gallery:

@@ -83,28 +83,28 @@ class PersonRemoval:
         object.__setattr__(self, "name", checked_name(self.name))
 
     def remove_from_gallery(self, location: GalleryLocation) -> Iterator[Mention]:
-        """Remove the person's encodings, and the old versions of the gallery that hold them.
+        """Remove the person's encodings and verdicts, and old versions of the gallery with them.
 
         Raises GalleryError, also if there is no gallery.
         """
-        if count := self._remove_encodings(location):
+        if count := self._remove_entries(location):
             yield Mention("gallery", str(location), count)
         # The old versions are listed last, so that they include the one that was just replaced.
         if isinstance(location, GalleryObject):
             listed = location.store.old_versions(location.bucket, location.key)
             old = (info for info in listed if info.key == location.key)
-            yield from self._delete_old_versions(location.store, "gallery", old, _count_encodings)
+            yield from self._delete_old_versions(location.store, "gallery", old, _count_mentions)
 
-    def _remove_encodings(self, location: GalleryLocation) -> int:
-        """Return how many encodings were removed, or would be in a dry run."""
+    def _remove_entries(self, location: GalleryLocation) -> int:
+        """Return how many encodings and negative examples were removed, or would be."""
         if self.dry_run:
-            return read_gallery(location).names.count(self.name)
+            return read_gallery(location).mentions(self.name)
         counts = [0]
 
         def change(body: bytes | None) -> bytes | None:
             # If the body is None, there is no gallery, and `load` raises GalleryMissing.
             gallery = parse_gallery_at(location, location.load() if body is None else body)
-            counts.append(gallery.names.count(self.name))
+            counts.append(gallery.mentions(self.name))
             return render_gallery(gallery.without(self.name)) if counts[-1] else None
 
         location.update(change)
@@ -206,6 +206,6 @@ class PersonRemoval:
         return (info, replace(mention, count=count)) if count else None
 
 
-def _count_encodings(body: bytes, name: str) -> tuple[bytes, int]:
+def _count_mentions(body: bytes, name: str) -> tuple[bytes, int]:
     """Count without rewriting: an old version of a gallery is deleted as a whole."""
-    return body, parse_gallery(body).names.count(name)
+    return body, parse_gallery(body).mentions(name)

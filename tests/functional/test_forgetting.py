@@ -22,6 +22,7 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.results import parse_csv, render_csv, render_error, text_file_without
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import ObjectInfo, Person
+from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
 from rollcall.gallery.forgetting import MAX_RESULT_BYTES, PersonRemoval, results_in
 from rollcall.gallery.gallery_formats import is_native, parse_gallery, render_gallery
 from rollcall.queues.memory_queue import MemoryQueue
@@ -113,6 +114,30 @@ class Stores:
 def stores(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stores]:
     monkeypatch.chdir(tmp_path)
     return Stores(moto_url)
+
+
+def test_verdicts_about_the_person_are_removed_too(stores: Stores) -> None:
+    known = painted_gallery(alice="red", bob="blue")
+    face = known.encodings_of("bob") + 0.01
+    sources = (FaceSource(bucket=stores.input, key="a.mp4"),)
+    kinds: list[tuple[VerdictKind, str]] = [("is", "alice"), ("not", "alice"), ("not", "bob")]
+    for number, (kind, name) in enumerate(kinds):
+        known = known.with_verdict(Verdict(f"v{number}", kind, name, face + number, sources))
+    stores.write_gallery(known)
+    result = stores.remove("alice", "--json", "--yes")
+    assert [each["count"] for each in documents(result) if each["kind"] == "gallery"] == [3]
+    left = parse_gallery(stores.store.read(stores.galleries, "gallery.npz", 1 << 20))
+    assert (left.people, [each.id for each in left.verdicts]) == (("bob",), ["v2"])
+    assert b"alice" not in stores.store.read(stores.galleries, "gallery.npz", 1 << 20)
+
+
+def test_somebody_who_is_only_in_verdicts_can_be_removed(stores: Stores) -> None:
+    known = painted_gallery(bob="blue")
+    said = Verdict("v", "not", "alice", known.encodings + 0.5, (FaceSource(),))
+    stores.write_gallery(known.with_verdict(said))
+    assert stores.remove("alice", "--yes").exit_code == 0
+    left = parse_gallery(stores.store.read(stores.galleries, "gallery.npz", 1 << 20))
+    assert (left.people, left.verdicts) == (("bob",), ())
 
 
 def documents(result: Result) -> list[dict[str, Any]]:

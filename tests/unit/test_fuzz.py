@@ -20,6 +20,7 @@ from support.needs import REPOSITORY, need
 
 from rollcall.core.events import parse_events
 from rollcall.core.gallery import Gallery
+from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.gallery.gallery_formats import render_gallery
 
 RUNS = 60_000
@@ -104,6 +105,8 @@ def write_corpus(folder: Path) -> None:
     document = {"name": ["a"], "encoding": list(points)}
     examples += [b"\2" + pickle.dumps(document, protocol) for protocol in range(6)]
     examples += [b"\2" + render_gallery(Gallery(["a"], points))]
+    verdict = Verdict("v", "not", "a", points + 1, (FaceSource(bucket="b", key="k"),))
+    examples += [b"\2" + render_gallery(Gallery(["a"], points).with_verdict(verdict))]
     examples += [
         b"\3name,major,year,first_seen_s,last_seen_s,frames,distance\r\nalice,,,0,0,1,\r\n"
     ]

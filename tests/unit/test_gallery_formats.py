@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import subprocess
@@ -21,8 +22,16 @@ from support.needs import classroom_folder
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery, empty_gallery
+from rollcall.core.types import FaceQuality
+from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.gallery import gallery_formats, restricted_pickle
-from rollcall.gallery.gallery_formats import FORMAT, is_native, parse_gallery, render_gallery
+from rollcall.gallery.gallery_formats import (
+    FORMAT,
+    FORMAT_WITH_VERDICTS,
+    is_native,
+    parse_gallery,
+    render_gallery,
+)
 
 PEOPLE = ["alice", "bob", "alice"]
 POINTS = np.random.default_rng(7).normal(0, 0.12, (3, 128))
@@ -97,6 +106,101 @@ def npz(**replaced: object) -> bytes:
     arrays: dict[str, Any] = {name: part for name, part in members.items() if part is not None}
     np.savez(out, **arrays)
     return out.getvalue()
+
+
+def lines(*documents: object) -> np.ndarray:
+    text = "".join(json.dumps(document) + "\n" for document in documents)
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+IS = {"id": "v", "kind": "is", "name": "bob"}
+IGNORE = {"id": "v", "kind": "ignore", "faces": 1}
+BAD_FACTS: dict[str, dict[str, object]] = {
+    "examples that are numbers": {"examples": np.zeros(3)},
+    "examples in two dimensions": {"examples": lines(*[{}] * 3)[None]},
+    "one example too few": {"examples": lines({}, {})},
+    "one example too many": {"examples": lines({}, {}, {}, {})},
+    "an example that is a list": {"examples": lines({}, {}, [])},
+    "no JSON": {"examples": np.frombuffer(b"{}\n{}\n{\n", np.uint8)},
+    "no UTF-8": {"examples": np.frombuffer(b'{}\n{}\n{"id": "\xff"}\n', np.uint8)},
+    "an id that is a number": {"examples": lines({}, {}, {"id": 7})},
+    "an id that is a path": {"examples": lines({}, {}, {"id": "../x"})},
+    "an id twice": {"examples": lines({}, {"id": "a"}, {"id": "a"})},
+    "a time that is not finite": {"examples": lines({}, {}, {"added_s": float("nan")})},
+    "a time that is text": {"examples": lines({}, {}, {"added_s": "now"})},
+    "a time that is a truth": {"examples": lines({}, {}, {"added_s": True})},
+    "a quality of three numbers": {"examples": lines({}, {}, {"quality": [100, 0.1, 0.1]})},
+    "a long text": {"examples": lines({}, {}, {"key": "k" * 2000})},
+    "an example of no verdict": {"examples": lines({}, {}, {"verdict": "v"})},
+    "a verdict without examples": {"verdicts": lines(IS)},
+    "a verdict about somebody else's example": {
+        "examples": lines({"verdict": "v"}, {}, {}),
+        "verdicts": lines(IS),
+    },
+    "a verdict twice": {"examples": lines({}, {"verdict": "v"}, {}), "verdicts": lines(IS, IS)},
+    "an unknown kind": {"verdicts": lines({"id": "v", "kind": "maybe"})},
+    "faces without encodings": {"verdicts": lines(IGNORE), "verdict_faces": lines({})},
+    "encodings without faces": {"verdicts": lines(IGNORE), "verdict_encodings": POINTS[:1]},
+    "more faces than the verdicts have": {
+        "verdicts": lines(IGNORE),
+        "verdict_faces": lines({}, {}),
+        "verdict_encodings": POINTS[:2],
+    },
+    "a negative number of faces": {
+        "verdicts": lines({"id": "v", "kind": "same", "faces": -1}),
+        "verdict_faces": lines({}),
+        "verdict_encodings": POINTS[:1],
+    },
+    "a verdict with encodings of another size": {
+        "verdicts": lines(IGNORE),
+        "verdict_faces": lines({}),
+        "verdict_encodings": POINTS[:1, :9],
+    },
+    "a verdict with NaN": {
+        "verdicts": lines(IGNORE),
+        "verdict_faces": lines({}),
+        "verdict_encodings": POINTS[:1] * np.nan,
+    },
+    "encodings of verdicts that are no matrix": {
+        "verdicts": lines(IGNORE),
+        "verdict_faces": lines({}),
+        "verdict_encodings": POINTS[0],
+    },
+}
+
+
+@pytest.mark.parametrize("members", BAD_FACTS.values(), ids=BAD_FACTS)
+def test_bad_facts_are_refused(members: dict[str, object]) -> None:
+    refused(npz(**members))
+
+
+def test_good_facts_are_read() -> None:
+    parsed = parse_gallery(
+        npz(
+            examples=lines({}, {"id": "a", "quality": [90, 0.1, 0, 0.9]}, {"verdict": "w"}),
+            verdicts=lines(IGNORE, {"id": "w", "kind": "is", "name": "alice", "who": "eve"}),
+            verdict_faces=lines({"key": "a.mp4"}),
+            verdict_encodings=POINTS[:1],
+        )
+    )
+    assert [each.id for each in parsed.examples] == ["", "a", ""]
+    assert parsed.examples[1].quality == FaceQuality(90, 0.1, 0.0, 0.9)
+    assert [(each.kind, each.sources[0].key) for each in parsed.verdicts] == [
+        ("ignore", "a.mp4"),
+        ("is", ""),
+    ]
+    assert np.array_equal(parsed.verdicts[1].encodings, POINTS[2:])
+
+
+def test_only_a_gallery_with_verdicts_is_refused_by_older_versions() -> None:
+    """Older versions read the format 1, and skip members that they do not know."""
+    plain = Gallery(PEOPLE, POINTS).with_encoding("ada", POINTS[0])
+    said = Verdict("v", "same", "", POINTS[:1], (FaceSource(),))
+    for gallery, expected in ((plain, FORMAT), (plain.with_verdict(said), FORMAT_WITH_VERDICTS)):
+        with np.load(io.BytesIO(render_gallery(gallery)), allow_pickle=False) as parts:
+            assert str(parts["format"]) == expected
+            assert parts["names"].tolist() == [*PEOPLE, "ada"]
+            assert "O" not in {parts[name].dtype.kind for name in parts}
 
 
 BAD_MEMBERS: dict[str, dict[str, object]] = {

@@ -21,6 +21,7 @@ import pytest
 from support.needs import REPOSITORY
 
 from rollcall.core.gallery import Gallery
+from rollcall.core.verdicts import NAMING_KINDS, VERDICT_KINDS, FaceSource, Verdict
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_pickle import MAX_PICKLE_BYTES, parse_pickle
 
@@ -28,6 +29,7 @@ MB = 1 << 20
 RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 ENCODE = b"c_codecs\nencode\n"
 MUTATIONS = 600
+POINT = np.zeros((1, 128))
 
 
 def read_all(folder: Path, bodies: Iterable[bytes]) -> list[str]:
@@ -131,6 +133,28 @@ def zip_bomb() -> bytes:
     return zipped(**{"encodings.npy": npy + bytes(200 * MB)})
 
 
+def facts(format_name: str = "rollcall-gallery-1", **members: np.ndarray) -> bytes:
+    """A native gallery of one encoding with these further members."""
+    out = io.BytesIO()
+    known = {"format": np.array(format_name), "names": np.array(["a"]), "encodings": POINT}
+    np.savez(out, **{**known, **members})  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def text_of(body: bytes) -> np.ndarray:
+    return np.frombuffer(body, np.uint8)
+
+
+def many_faces_of_one_verdict() -> bytes:
+    """A verdict that claims a billion faces."""
+    head = b'{"id": "v", "kind": "ignore", "faces": 1e9}\n'
+    return facts("rollcall-gallery-2", verdicts=text_of(head))
+
+
+def millions_of_verdicts() -> bytes:
+    return facts("rollcall-gallery-2", verdicts=text_of(b"{}\n" * (8 * MB)))
+
+
 def with_64_bit_directory() -> bytes:
     """Return an archive with a ZIP64 locator, by which the directory could have any size."""
     body = zipped(readme=b"hello")
@@ -163,6 +187,14 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a zip bomb": (zip_bomb, "unpacks to"),
     "thousands of members": (lambda: zipped(**{f"{n}": b"" for n in range(5000)}), "many members"),
     "a directory of 64 bits": (with_64_bit_directory, "missing or damaged"),
+    "millions of facts": (lambda: facts(examples=text_of(b"[]\n" * (20 * MB))), "more than 1"),
+    "one endless line": (lambda: facts(examples=text_of(b"[]," * (20 * MB))), "too long"),
+    "deep lists in a line": (lambda: facts(examples=text_of(b"[" * 60_000 + b"\n")), "line 1"),
+    "a number of many digits": (
+        lambda: facts(examples=text_of(b'{"added_s": ' + b"9" * 60_000 + b"}\n")), "line 1"
+    ),
+    "millions of verdicts": (millions_of_verdicts, "more than 100000"),
+    "a verdict about a billion faces": (many_faces_of_one_verdict, "line 1"),
 }  # fmt: skip
 
 
@@ -191,6 +223,34 @@ def test_a_harmless_gallery_of_thousands_fits_the_limits(tmp_path: Path) -> None
     bodies = [pickle.dumps(document, protocol) for protocol in (2, 5)]
     bodies += [pickle.dumps(as_lists), render_gallery(Gallery(names, points)), packed.getvalue()]
     assert read_all(tmp_path, bodies) == ["12000 encodings"] * 5
+
+
+def with_verdicts(gallery: Gallery) -> Gallery:
+    """The gallery with a verdict of each kind."""
+    source = FaceSource(bucket="b", key="a.mp4", etag="e", time_s=1.5)
+    for number, kind in enumerate(VERDICT_KINDS):
+        name = "bob" if kind in NAMING_KINDS else ""
+        faces = np.full((2, 128), 0.01 * number)
+        gallery = gallery.with_verdict(Verdict(f"v{number}", kind, name, faces, (source, source)))
+    return gallery
+
+
+def test_every_kind_of_damage_to_the_facts_is_found(tmp_path: Path) -> None:
+    """Most bytes of a gallery are numbers, so this test damages only the text."""
+    chance = random.Random(5)
+    body = render_gallery(with_verdicts(Gallery(["alice", "bob"], np.ones((2, 128)))))
+    with np.load(io.BytesIO(body)) as arrays:
+        whole = {name: arrays[name] for name in arrays.files}
+    bodies = []
+    for number in range(MUTATIONS // 2):
+        name = ("examples", "verdicts", "verdict_faces")[number % 3]
+        text = np.frombuffer(damaged(whole[name].tobytes(), chance), np.uint8)
+        out = io.BytesIO()
+        np.savez(out, **{**whole, name: text})
+        bodies.append(out.getvalue())
+    lines = read_all(tmp_path, bodies)
+    assert all(line.isprintable() for line in lines)
+    assert sum(line.startswith("refused") for line in lines) > len(lines) // 2
 
 
 def damaged(body: bytes, chance: random.Random) -> bytes:
@@ -228,6 +288,7 @@ def test_hundreds_of_damaged_galleries_are_read_or_refused(tmp_path: Path) -> No
         *(pickle.dumps({"name": people, "encoding": list(points)}, n) for n in range(6)),
         pickle.dumps({"name": people, "encoding": points.tolist()}),
         render_gallery(Gallery(people, points)),
+        render_gallery(with_verdicts(Gallery(people, points))),
     ]
     bodies = [damaged(whole[number % len(whole)], chance) for number in range(MUTATIONS)]
     # Most bytes of a pickle are numbers. Half of the files are damaged at the start instead, where

@@ -263,6 +263,7 @@ def test_forgetting_a_person_drops_the_verdicts_that_name_the_person() -> None:
     left = gallery.without(" ada ")
     assert left.people == ("ben",)
     assert [each.id for each in left.verdicts] == ["v2", "v3", "v4"]
+    assert (gallery.mentions("ada"), left.mentions("ada"), gallery.mentions("ben")) == (4, 0, 2)
     assert [each.id for each in gallery.without("ben").verdicts] == ["v1", "v3", "v4", "v5"]
 
 
