@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,16 @@ from rollcall.core.errors import (
     ObjectChanged,
     ObjectNotFound,
     PermanentError,
-    RollcallError,
     ScratchUnavailable,
     VideoTooLarge,
 )
 from rollcall.core.gallery import Gallery
-from rollcall.core.keys import report_key, result_key
+from rollcall.core.keys import faces_key, report_key, result_key
 from rollcall.core.protocols import GallerySource, ObjectStore, ResultQueue, StudentStore, VideoFile
 from rollcall.core.reports import (
-    coverage_document,
+    AnswerFacts,
+    answer_document,
     error_document,
-    person_document,
     report_document,
 )
 from rollcall.core.result_messages import failure_message, result_message
@@ -34,6 +32,7 @@ from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import ObjectInfo, Recognition, Student, VideoRef
 from rollcall.recognition.recogniser import Recogniser
+from rollcall.report_bucket import ReportBucket
 from rollcall.video.video_files import ObjectFile, WholeFile
 from rollcall.video.video_folder import video_folder
 
@@ -66,7 +65,7 @@ class Pipeline:
         try:
             return self._run(video)
         except PermanentError as error:
-            self._write_report(video, error_document(video, error))
+            self._report_error(video, error)
             self._send_message(failure_message(video, error))
             raise
 
@@ -75,6 +74,8 @@ class Pipeline:
         self._check_bucket(video)
         output = result_key(video.key)
         report_key(video.key)  # raises KeyNotUsable before the work instead of after it
+        if self.settings.keep_faces != "none":
+            faces_key(video.key)
         with watch.stage("head"):
             info = self._look_up_video(video)
         if info is None:
@@ -88,16 +89,20 @@ class Pipeline:
         with watch.stage("write"):
             body = render_csv(recognition.people, students)
             self._write_result(output, body, info, gallery, video.work_id)
-        answer = {
-            "status": recognition.status,
-            "work_id": video.work_id,
-            "video": {"bucket": info.bucket, "key": info.key, "etag": info.etag},
-            "people": [person_document(person, students) for person in recognition.people],
-            "coverage": coverage_document(recognition.coverage),
-            "output": {"bucket": self.settings.output_bucket, "key": output},
-            "timings_ms": watch.ms(),
-        }
-        self._write_report(video, report_document(answer, recognition, video))
+            # The faces come before the report, so that no report promises faces that are missing.
+            kept = self._reports.write_faces(info, recognition, self.recogniser.engine.space)
+        facts = AnswerFacts(
+            video.work_id,
+            info,
+            self.settings.output_bucket,
+            output,
+            recognised_s=time.time(),
+            gallery=gallery.version,
+            engine=self.recogniser.engine.name,
+            kept=kept,
+        )
+        answer = answer_document(recognition, students, facts) | {"timings_ms": watch.ms()}
+        self._reports.write_report(info.key, report_document(answer, recognition, video))
         self._send_message(result_message(answer, body))
         return answer
 
@@ -199,14 +204,13 @@ class Pipeline:
         if self.results:
             self.results.send(message, {})
 
-    def _write_report(self, video: VideoRef, document: Mapping[str, Any]) -> None:
-        if not self.settings.report_bucket or video.bucket != self.settings.input_bucket:
-            return
-        body = json.dumps(document, indent=1).encode()
-        try:
-            bucket, key = self.settings.report_bucket, report_key(video.key)
-            self.store.write(bucket, key, body, "application/json", {})
-        except RollcallError as error:
-            # The result has already been written, or its error is about to be returned. The call
-            # must not fail because of the report.
-            log.error("cannot write the report of %r: %s", video.key, error)
+    @property
+    def _reports(self) -> ReportBucket:
+        settings = self.settings
+        return ReportBucket(self.store, settings.report_bucket, settings.keep_faces)
+
+    def _report_error(self, video: VideoRef, error: PermanentError) -> None:
+        """Replace what the report bucket holds about this key with the error."""
+        if video.bucket == self.settings.input_bucket:
+            self._reports.delete_faces(video.key)
+            self._reports.write_report(video.key, error_document(video, error, time.time()))

@@ -12,6 +12,7 @@ from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
 from rollcall.gallery.gallery_locations import CachedGallery, gallery_location
 from rollcall.pipeline import Pipeline
+from rollcall.recognition.picture_book import CutOut
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.stores.boto import dynamodb_client, s3_client, sqs_client
 from rollcall.stores.dynamodb import DynamoStudents
@@ -57,7 +58,9 @@ def space_of(settings: Settings) -> EncodingSpace:
     return build_engine(settings).space if settings.engine.startswith("onnx:") else DLIB
 
 
-def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
+def build_recogniser(
+    settings: Settings, engine: FaceEngine, cut_out: CutOut | None = None
+) -> Recogniser:
     limits = VideoLimits(settings.max_video_s, settings.max_video_px)
     return Recogniser(
         DecoderPool(limits).open,
@@ -65,7 +68,17 @@ def build_recogniser(settings: Settings, engine: FaceEngine) -> Recogniser:
         tolerance=settings.tolerance,
         scan=SCANS[settings.scan],
         max_s=settings.max_call_s,
+        cut_out=cut_out,
     )
+
+
+def _cut_out(settings: Settings) -> CutOut | None:
+    """What makes the pictures that KEEP_FACES=pictures stores."""
+    if settings.keep_faces != "pictures":
+        return None
+    from rollcall.faces.face_jpeg import face_jpeg  # OpenCV is slow to load
+
+    return face_jpeg
 
 
 def build_gallery_location(settings: Settings) -> GalleryLocation:
@@ -92,7 +105,7 @@ def build_pipeline(settings: Settings, processes: int = 1) -> Pipeline:
         settings,
         S3Store(s3_client(settings)),
         DynamoStudents(dynamodb_client(settings), settings.student_table),
-        build_recogniser(settings, engine),
+        build_recogniser(settings, engine, _cut_out(settings)),
         CachedGallery(
             build_gallery_location(settings),
             settings.encodings_refresh_s,

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rollcall.core.errors import RollcallError
+from rollcall.core.index_types import KeptFaces
 from rollcall.core.names import UNKNOWN, normalise_name
+from rollcall.core.report_faces import face_without, faces_document
 from rollcall.core.trace_context import trace_id_of, traceparent_of
 from rollcall.core.types import (
     MIN_JUDGED_PX,
     Coverage,
+    ObjectInfo,
     Person,
     Recognition,
-    Sighting,
     Student,
     VideoRef,
     recognition_status,
@@ -97,27 +100,86 @@ def limits_of(coverage: Coverage) -> list[str]:
     return limits
 
 
-def report_document(
-    answer: Mapping[str, Any], recognition: Recognition, video: VideoRef
+@dataclass(frozen=True, slots=True)
+class AnswerFacts:
+    """What an answer tells beside the people. Times are Unix times."""
+
+    work_id: str
+    video: ObjectInfo
+    output_bucket: str
+    output_key: str
+    recognised_s: float
+    gallery: str
+    """Version of the gallery."""
+    engine: str
+    kept: KeptFaces
+    """What is stored of the faces."""
+
+
+def answer_document(
+    recognition: Recognition, students: Mapping[str, Student], facts: AnswerFacts
 ) -> dict[str, Any]:
-    """The report: the answer, and every face with its time, box and nearest person."""
+    """The function's answer (contract 3.2), without the times of the stages."""
+    video = facts.video
     return {
-        **answer,
-        "trace_id": trace_id_of(traceparent_of(video)),
+        **_found(recognition, students),
+        "work_id": facts.work_id,
+        "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
+        "output": {"bucket": facts.output_bucket, "key": facts.output_key},
         "duration_s": round(recognition.duration_s, 2),
-        "frames": recognition.frames,
-        "faces": [_face_document(sighting) for sighting in recognition.sightings],
+        "uploaded_s": round(video.modified_s, 3),
+        "recognised_s": round(facts.recognised_s, 3),
+        "gallery": facts.gallery,
+        "engine": facts.engine,
+        "kept": facts.kept,
+        "corrected": False,
     }
 
 
-def error_document(video: VideoRef, error: RollcallError) -> dict[str, Any]:
-    """The report of a video that has no result."""
+def report_document(
+    answer: Mapping[str, Any], recognition: Recognition, video: VideoRef
+) -> dict[str, Any]:
+    """The report: the answer, and every face with its time, box, person and nearest person."""
+    return {
+        **answer,
+        "trace_id": trace_id_of(traceparent_of(video)),
+        "frames": recognition.frames,
+        "faces": faces_document(recognition),
+    }
+
+
+def corrected_report(
+    report: Mapping[str, Any],
+    recognition: Recognition,
+    students: Mapping[str, Student],
+    gallery: str,
+) -> dict[str, Any]:
+    """The report of the same video after its stored faces were compared with a gallery again.
+
+    `gallery` is the version. Everything that is not about the people stays as it is.
+    """
+    changed = {"gallery": gallery, "corrected": True, "faces": faces_document(recognition)}
+    return {**report, **_found(recognition, students), **changed}
+
+
+def error_document(video: VideoRef, error: RollcallError, failed_s: float = 0.0) -> dict[str, Any]:
+    """The report of a video that has no result. `failed_s` is a Unix time."""
     return {
         "status": "error",
         "work_id": video.work_id,
         "trace_id": trace_id_of(traceparent_of(video)),
         "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
+        "recognised_s": round(failed_s, 3),
         "error": describe_error(error),
+    }
+
+
+def _found(recognition: Recognition, students: Mapping[str, Student]) -> dict[str, Any]:
+    """Who was found, and what was searched: the parts that a correction may change."""
+    return {
+        "status": recognition.status,
+        "people": [person_document(person, students) for person in recognition.people],
+        "coverage": coverage_document(recognition.coverage),
     }
 
 
@@ -152,16 +214,19 @@ def describe_error(error: RollcallError) -> dict[str, Any]:
 def report_without(body: bytes, name: str) -> tuple[bytes, int]:
     """The report without a person, and the number of removed entries.
 
-    The removed entries are the person and the faces that are nearest to the person. If there are
-    none, the report is returned unchanged. Raises ValueError if the body is not a report.
+    The removed entries are the person, the person's faces, and the faces that are nearest to the
+    person. The other faces keep their persons, whose places in `people` may have changed. If there
+    is nothing to remove, the report is returned unchanged. Raises ValueError if the body is not a
+    report.
     """
     try:
         report = json.loads(body)
         people, faces = report.get("people", []), report.get("faces", [])
         removed = normalise_name(name)
-        report["people"] = [entry for entry in people if normalise_name(entry["name"]) != removed]
+        stays = [normalise_name(entry["name"]) != removed for entry in people]
+        report["people"] = [entry for entry, left in zip(people, stays, strict=True) if left]
         report["faces"] = [
-            entry for entry in faces if normalise_name(entry["nearest"] or "") != removed
+            face for entry in faces if (face := face_without(entry, removed, stays)) is not None
         ]
     except (AttributeError, KeyError, RecursionError, TypeError) as error:
         raise ValueError("not a report") from error
@@ -172,14 +237,3 @@ def report_without(body: bytes, name: str) -> tuple[bytes, int]:
     left = ["" if each["name"] == UNKNOWN else each["name"] for each in report["people"]]
     report["status"] = recognition_status(left)
     return json.dumps(report, indent=1).encode(), count
-
-
-def _face_document(sighting: Sighting) -> dict[str, Any]:
-    match = sighting.match
-    return {
-        "time_s": round(sighting.time_s, 3),
-        "box_px": sighting.face.box._asdict(),
-        "not_judged": sighting.face.problem or None,
-        "nearest": (match.name or None) if match else None,
-        "distance": round(match.distance, 3) if match else None,
-    }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from rollcall.core.errors import SettingsError
@@ -164,13 +164,19 @@ def _engine(value: str) -> str:
 
 
 def _setting(
-    default: Any, meaning: str, parse: Callable[[str], Any] = _text, *, secret: bool = False
+    default: Any,
+    meaning: str,
+    parse: Callable[[str], Any] = _text,
+    *,
+    secret: bool = False,
+    may_be_empty: bool = False,
 ) -> Any:
     """A field of `Settings`. `meaning` is the description in the README's table.
 
-    Secrets do not appear in the repr or in error messages.
+    Secrets do not appear in the repr or in error messages. With `may_be_empty`, an empty text is a
+    value of its own; for all other settings it leaves the default.
     """
-    metadata = {"meaning": meaning, "parse": parse, "secret": secret}
+    metadata = {"meaning": meaning, "parse": parse, "secret": secret, "may_be_empty": may_be_empty}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
@@ -329,7 +335,7 @@ class Settings:
         "", "CA certificate (PEM) for `RESULT_WEBHOOK_URL`; empty: the public CAs"
     )
     # Stored faces are biometric data, so nothing is stored unless somebody asks for it.
-    keep_faces: str = _setting(
+    keep_faces: Literal["none", "encodings", "pictures"] = _setting(
         "none",
         "what is stored of the faces in videos, beside their reports: `none`; `encodings`, with"
         " which results can be corrected and the past searched; `pictures`: small pictures too",
@@ -408,7 +414,7 @@ def changed_settings(settings: Settings) -> dict[str, str]:
 
 
 def parse_settings(values: Mapping[str, str]) -> Settings:
-    """Parse the texts of settings, by name. An empty text leaves the default.
+    """Parse the texts of settings, by name. An empty text usually leaves the default.
 
     Raises SettingsError for an unknown name, a placeholder, a malformed value, and for values that
     contradict each other. The message names the settings.
@@ -421,6 +427,8 @@ def parse_settings(values: Mapping[str, str]) -> Settings:
     for name, text in values.items():
         if text.strip():
             parsed[known[name].name] = _parse(name, text.strip(), known[name].metadata)
+        elif known[name].metadata["may_be_empty"]:
+            parsed[known[name].name] = ""
     settings = Settings(**parsed)
     _check_together(settings)
     return settings
@@ -462,6 +470,11 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(
             "RESULT_WEBHOOK_URL needs RESULT_WEBHOOK_SECRET, which signs the messages; make one"
             f' with: echo "{PREFIX}$(openssl rand -base64 32)"'
+        )
+    if settings.keep_faces != "none" and not settings.report_bucket:
+        raise SettingsError(
+            f"KEEP_FACES={settings.keep_faces} needs REPORT_BUCKET, because faces are stored beside"
+            " the reports; set REPORT_BUCKET=rollcall-reports, or KEEP_FACES=none"
         )
     check_gallery_place(settings)
     # The buckets differ, so that the output bucket contains only results, one for each video.

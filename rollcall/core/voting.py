@@ -43,7 +43,7 @@ class Found(NamedTuple):
     people: tuple[Person, ...]
     persons: tuple[int | None, ...]
     """For each sighting, the place of its person in `people`; None for a face that cannot be
-    judged."""
+    judged, or whose person is left out."""
     tracks: tuple[int | None, ...]
     """For each sighting, the number of its track; None for a face that cannot be judged."""
     ignored: int

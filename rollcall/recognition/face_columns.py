@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollcall.core.encoding_space import EncodingSpace
+from rollcall.core.face_worth import worth
 from rollcall.core.gallery_checks import MAX_COMPONENT
 from rollcall.core.types import Box, Encodings, Face, FaceQuality, Match, Recognition, Sighting
 from rollcall.recognition.deciding import SearchFacts
-from rollcall.recognition.picture_choice import worth
 
 MAX_ENCODINGS_PER_PERSON = 5
 """A search compares these encodings of a person in a video. More would find hardly more: one track

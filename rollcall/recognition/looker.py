@@ -19,6 +19,7 @@ from rollcall.core.protocols import FaceEngine
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import DetectedFace, Face, Frame, Pixels, Sighting
 from rollcall.core.voting import is_clear
+from rollcall.recognition.picture_book import PictureBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,23 @@ class Looker:
     """Looks at frames with one engine and one gallery. Not thread-safe."""
 
     def __init__(
-        self, engine: FaceEngine, gallery: Gallery, decision: DecisionRule, watch: Stopwatch
+        self,
+        engine: FaceEngine,
+        gallery: Gallery,
+        decision: DecisionRule,
+        watch: Stopwatch,
+        pictures: PictureBook | None = None,
     ) -> None:
+        """If `pictures` is given, it gets a picture of each face that is judged."""
         self._engine = engine
         self._gallery = gallery
         self.decision = decision
         self.watch = watch
+        self.pictures = pictures
 
     def with_watch(self, watch: Stopwatch) -> Looker:
         """Return a looker for another thread, with a stopwatch of its own."""
-        return Looker(self._engine, self._gallery, self.decision, watch)
+        return Looker(self._engine, self._gallery, self.decision, watch, self.pictures)
 
     def look(self, frame: Frame, others: Iterable[FrameLook] = ()) -> FrameLook:
         """Find and judge all faces of the frame.
@@ -107,7 +115,10 @@ class Looker:
             match = None
             if not face.problem:
                 face, match = replace(face, encoding=next(rows)), next(matches)
-            seen.append(SeenFace(Sighting(frame.time_s, face, match), patch))
+            sighting = Sighting(frame.time_s, face, match)
+            if self.pictures and not face.problem:
+                self.pictures.add(frame.pixels, sighting)
+            seen.append(SeenFace(sighting, patch))
         return seen
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import Protocol
 
 from rollcall.core.decision import DecisionRule
@@ -29,6 +30,7 @@ from rollcall.core.tolerance import decision_for
 from rollcall.core.types import Recognition
 from rollcall.recognition.deciding import SearchFacts, decide
 from rollcall.recognition.looker import Looker
+from rollcall.recognition.picture_book import CutOut, PictureBook
 from rollcall.recognition.search import Search, SearchedTrack, SearchLimits
 
 MIN_LEFT_S = 1.0
@@ -74,14 +76,16 @@ class Recogniser:
         tolerance: float | None,
         scan: Scan,
         max_s: float,
+        cut_out: CutOut | None = None,
     ) -> None:
         """If `tolerance` is None, the gallery's own tolerance is used. `max_s` limits the wall time
-        of one video, its download included."""
+        of one video, its download included. With `cut_out`, a recognition has small pictures."""
         self.engine = engine
         self._open_video = open_video
         self._tolerance = tolerance
         self._scan = scan
         self._max_s = max_s
+        self._cut_out = cut_out
 
     def recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """Search the video and decide who is in it.
@@ -102,7 +106,9 @@ class Recogniser:
     def _recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         decision = decision_for(gallery, self._tolerance, self.engine.space)
         limits = SearchLimits(watch, self._max_s, self._cpu_limit_s(file))
-        search = Search(self._scan, Looker(self.engine, gallery, decision, watch), limits)
+        pictures = self._picture_book()
+        looker = Looker(self.engine, gallery, decision, watch, pictures)
+        search = Search(self._scan, looker, limits)
         searched = self._search_tracks(file, search)
         best = next((track for track in searched if track.sightings()), searched[0])
         # If a part of the video could not be decoded, "nobody" would be a guess.
@@ -111,7 +117,15 @@ class Recogniser:
                 "the video is damaged, and what could be decoded shows nobody; upload it again"
             )
         with watch.stage("vote"):
-            return _recognition(best, searched, decision)
+            recognition = _recognition(best, searched, decision)
+            if pictures:
+                recognition = replace(recognition, pictures=pictures.chosen(recognition))
+            return recognition
+
+    def _picture_book(self) -> PictureBook | None:
+        if not self._cut_out:
+            return None
+        return PictureBook(self._cut_out, self.engine.space.same_face_distance)
 
     def _search_tracks(self, file: VideoFile, search: Search) -> list[SearchedTrack]:
         """Search the video tracks up to the first one with faces.

@@ -115,6 +115,8 @@ class Search:
 
         `length_s` is the length for which the looks are planned, in `Video.moving_s`.
         """
+        if self.looker.pictures:
+            self.looker.pictures.clear()  # what an earlier search found is not used
         if self.scan.walks and _is_worth_splitting(video):
             with open_again() as second:
                 return self._search_halves(video, second)

@@ -13,11 +13,14 @@ from devstack.stack import STACK_SETTINGS, LocalStack
 from rollcall.core.settings import Settings, changed_settings, parse_settings, setting_names
 
 OTHER_VALUES = {
+    "AUDIT_VIEWS": "yes",
     "AWS_REGION": "eu-central-1",
+    "BLUR_FACES": "yes",
     "DATABASE_URL": "postgresql://rollcall:password@elsewhere.example/rollcall",
     "ENGINE": "face_recognition",
     "FUNCTION_HMAC_KEY": "0123456789abcdef" * 2,
     "INPUT_BUCKET": "my-videos",
+    "KEEP_FACES": "encodings",
     "LAMBDA_FUNCTION": "my-function",
     "LOG_FORMAT": "json",
     "MODEL_CACHE": "/somewhere/models",
@@ -32,6 +35,8 @@ OTHER_VALUES = {
     "TOLERANCE": "0.55",
     "TRIGGER_LISTEN": "0.0.0.0:1234",
     "TRIGGER_TOKEN": "my-token-for-the-trigger",
+    "WEB_LISTEN": "0.0.0.0:1235",
+    "WEB_SECRET": "fedcba9876543210" * 2,
 }
 
 

@@ -10,6 +10,7 @@ from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings, parse_settings
 from rollcall.core.types import Student, VideoLimits
+from rollcall.faces.face_jpeg import face_jpeg
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.function.function_service import FunctionService
 from rollcall.pipeline import Pipeline
@@ -49,6 +50,7 @@ class Home:
             tolerance=settings.tolerance,
             scan=SCANS[settings.scan],
             max_s=settings.max_call_s,
+            cut_out=face_jpeg if settings.keep_faces == "pictures" else None,
         )
         gallery = FixedGallery(painted_gallery(alice="red", bob="blue"))
         self.pipeline = Pipeline(settings, self.store, self.students, self.recogniser, gallery)

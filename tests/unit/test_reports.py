@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from rollcall.core.errors import NotAVideo
-from rollcall.core.reports import error_document, report_without
-from rollcall.core.types import VideoRef
+from rollcall.core.reports import corrected_report, error_document, report_without
+from rollcall.core.types import Person, Recognition, Student, VideoRef
 
 
 def report(people: list[str], nearest: list[str | None]) -> bytes:
@@ -33,6 +33,46 @@ def test_only_people_and_faces_of_that_name_are_removed() -> None:
     assert document["people"] == [{"name": "bob", "frames": 3}]
     assert [face["nearest"] for face in document["faces"]] == ["bob", None]
     assert (document["status"], document["video"]) == ("recognised", {"key": "alice.mp4"})
+
+
+def test_the_other_faces_keep_their_persons() -> None:
+    people = [{"name": name} for name in ("bob", "alice", "unknown", "carol")]
+    persons = [0, 1, None, 2, 3, 1]
+    faces = [{"nearest": "dan", "person": person} for person in persons]
+    document, count = without(json.dumps({"people": people, "faces": faces}).encode())
+    assert count == 3
+    assert [entry["name"] for entry in document["people"]] == ["bob", "unknown", "carol"]
+    assert [face["person"] for face in document["faces"]] == [0, None, 1, 2]
+
+
+def test_persons_stay_right_after_a_face_that_was_only_near_to_somebody() -> None:
+    people = [{"name": "bob"}]
+    faces = [{"nearest": "alice", "person": 0}, {"nearest": "bob", "person": 0}]
+    document, count = without(json.dumps({"people": people, "faces": faces}).encode())
+    assert (count, document["faces"]) == (1, [{"nearest": "bob", "person": 0}])
+
+
+def test_a_correction_changes_only_what_is_about_people() -> None:
+    before = {
+        "work_id": "w",
+        "output": {"key": "a.csv"},
+        "kept": "encodings",
+        "corrected": False,
+        "gallery": "old",
+        "people": [{"name": "unknown"}],
+        "status": "unknown",
+        "faces": [1],
+    }
+    person = Person("alice", 1.0, 2.0, 3, 0.25, ((1.0, 2.0),), "clear")
+    recognition = Recognition((person,), (), 3, 9.0)
+    students = {"alice": Student("alice", "physics", "junior")}
+    after = corrected_report(before, recognition, students, "new")
+    assert (after["gallery"], after["corrected"], after["status"]) == ("new", True, "recognised")
+    assert (after["people"][0]["name"], after["people"][0]["major"]) == ("alice", "physics")
+    assert after["faces"] == []
+    assert {name: after[name] for name in ("work_id", "output", "kept")} == {
+        name: before[name] for name in ("work_id", "output", "kept")
+    }
 
 
 @pytest.mark.parametrize(
@@ -67,6 +107,8 @@ def test_the_report_of_an_error_names_nobody() -> None:
         b'{"people": [{}]}',
         b'{"people": {"alice": 1}}',
         b'{"faces": [{"near": 1}]}',
+        b'{"faces": [{"nearest": "bob", "person": 0}]}',
+        b'{"faces": [{"nearest": "bob", "person": "0"}], "people": [{"name": "bob"}]}',
     ],
 )
 def test_other_bodies_are_value_errors(body: bytes) -> None:

@@ -10,6 +10,7 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.settings import (
     PLACEHOLDER,
     Settings,
+    changed_settings,
     parse_settings,
     setting_names,
     settings_table,
@@ -74,7 +75,22 @@ def test_the_tolerance_is_a_number_or_auto() -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "\t\n"])
 def test_an_empty_text_means_the_default(text: str) -> None:
-    assert parse_settings(dict.fromkeys(setting_names(), text)) == Settings()
+    others = [name for name in setting_names() if name != "REPORT_BUCKET"]
+    assert parse_settings(dict.fromkeys(others, text)) == Settings()
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_report_bucket_switches_reports_off(text: str) -> None:
+    off = parse_settings({"REPORT_BUCKET": text})
+    assert off.report_bucket == ""
+    assert parse_settings(changed_settings(off)) == off
+
+
+@pytest.mark.parametrize("keep", ["encodings", "pictures"])
+def test_faces_are_kept_only_beside_reports(keep: str) -> None:
+    message = refused(KEEP_FACES=keep, REPORT_BUCKET="")
+    assert message.startswith(f"KEEP_FACES={keep} needs REPORT_BUCKET")
+    assert parse_settings({"KEEP_FACES": keep, "REPORT_BUCKET": "r" * 3}).keep_faces == keep
 
 
 def test_spaces_around_a_value_are_not_part_of_it() -> None:
@@ -269,6 +285,7 @@ def test_table_has_a_row_for_every_setting() -> None:
     assert all(row.count(" | ") == 2 for row in rows)
     assert "| `TOLERANCE` | `auto` |" in settings_table()
     assert "| `REPORT_BUCKET` |  |" in settings_table()
+    assert "| `RESULT_QUEUE_URL` |  |" in settings_table()
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "S3_AWS_SECRET_ACCESS_KEY"])
