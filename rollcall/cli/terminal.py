@@ -8,11 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from rollcall.core.printable import json_text, printable, printable_block
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TABLE_WIDTH = 110
 """Width in characters when the output is not a terminal but, for example, a log file."""
@@ -50,25 +53,71 @@ class Group(Command, click.Group):
     group_class = type
 
 
+class Bar(Protocol):
+    """A progress bar in the last line of the terminal."""
+
+    def hide(self) -> None: ...
+
+    def show(self) -> None: ...
+
+
+_bars: list[Bar] = []
+
+
+def keep_below(bar: Bar) -> None:
+    """Print all further lines above this bar."""
+    _bars.append(bar)
+
+
+def no_longer_below(bar: Bar) -> None:
+    _bars.remove(bar)
+
+
+def progress_console() -> Console | None:
+    """The console for progress bars, which is stderr; None if bars cannot be drawn there."""
+    if not sys.stderr.isatty():
+        return None  # checked first, because rich is slow to load
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return None if console.is_dumb_terminal else console
+
+
+@contextmanager
+def _above_bars() -> Iterator[None]:
+    for bar in _bars:
+        bar.hide()
+    try:
+        yield
+    finally:
+        for bar in _bars:
+            bar.show()
+
+
+def _echo(text: str, *, err: bool = False) -> None:
+    with _above_bars():
+        click.echo(text, err=err)
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print one line. A line break inside the text is printed as an escape sequence."""
-    click.echo(printable(text), err=err)
+    _echo(printable(text), err=err)
 
 
 def say_block(text: str, *, err: bool = False) -> None:
     """Print a text of several lines, with all lines but the first indented."""
-    click.echo(printable_block(text), err=err)
+    _echo(printable_block(text), err=err)
 
 
 def say_json(document: Any) -> None:
     """Print a JSON document on one line."""
-    click.echo(json_text(document))
+    _echo(json_text(document))
 
 
 def say_fact(text: str, right: bool) -> None:
     """Print one line after a green or red mark."""
     mark, colour = MARKS[right]
-    click.echo(f"{click.style(mark, colour)} {printable(text)}")
+    _echo(f"{click.style(mark, colour)} {printable(text)}")
 
 
 def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> None:
@@ -87,7 +136,8 @@ def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]
     console = Console()
     if not console.is_terminal:
         console = Console(width=TABLE_WIDTH)
-    console.print(table)
+    with _above_bars():
+        console.print(table)
 
 
 def stdin_is_terminal() -> bool:
@@ -97,4 +147,5 @@ def stdin_is_terminal() -> bool:
 
 def confirmed(question: str) -> bool:
     """Ask a yes-or-no question, with no as default. Ctrl-C and Ctrl-D raise click.Abort."""
-    return click.confirm(printable(question), err=True)
+    with _above_bars():
+        return click.confirm(printable(question), err=True)

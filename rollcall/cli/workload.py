@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
 from rollcall.cli.entry import command_errors, settings
+from rollcall.cli.progress import BYTES, progress
 from rollcall.cli.terminal import Command, confirmed, say, stdin_is_terminal
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import why_left_out
@@ -174,15 +174,13 @@ def main(folder: Path, clear: bool, yes: bool) -> None:
     if clear:
         _ask_and_clear(chosen, yes)
     total_bytes = sum(path.stat().st_size for path in videos.values())
-    count = TextColumn("{task.fields[done]} of {task.fields[videos]} videos")
-    with Progress(TextColumn("uploading"), BarColumn(), count, DownloadColumn()) as progress:
-        bar = progress.add_task("", total=total_bytes, done=0, videos=len(videos))
+    with progress("uploading", total_bytes, BYTES) as shown:
         sent = itertools.count(1)
         upload_videos(
             chosen,
             videos,
-            lambda n: progress.advance(bar, n),
-            lambda: progress.update(bar, done=next(sent)),
+            shown.advance,
+            lambda: shown.mention(f"{next(sent)} of {_count(len(videos), 'video')}"),
         )
     uploaded = "1 video is" if len(videos) == 1 else f"{len(videos)} videos are"
     say(f"{uploaded} in {chosen.input_bucket}")

@@ -1,0 +1,151 @@
+"""Progress bars on a terminal, and lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rollcall.cli.progress import (
+    BYTES,
+    LINE_EVERY_S,
+    _Lines,
+    amount_text,
+    duration_text,
+    rate_text,
+    size_text,
+    tracked,
+)
+
+SCRIPT = """
+import time
+from rollcall.cli import progress as module
+from rollcall.cli.terminal import say
+module.SHOWN_AFTER_S = {after}
+with module.progress("reading", 4, "videos") as shown:
+    for number in range(4):
+        time.sleep({step})
+        say(f"result {{number}}")
+        say(f"note {{number}}", err=True)
+        shown.mention(f"[bold]file {{number}}")
+        shown.advance()
+    time.sleep({step})
+"""
+RESULTS = b"".join(b"result %d\n" % number for number in range(4))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def lines(total: float | None, unit: str, steps: int, step_s: float) -> list[str]:
+    clock, shown = Clock(), list[str]()
+    with _Lines("reading", total, unit, clock, shown.append) as progress:
+        for _ in range(steps):
+            clock.now_s += step_s
+            progress.advance()
+    return shown
+
+
+def test_a_line_every_few_seconds() -> None:
+    shown = lines(20, "videos", 20, LINE_EVERY_S / 5)
+    assert shown == [
+        "reading: 5 of 20 videos, 1/s, 15 s left",
+        "reading: 10 of 20 videos, 1/s, 10 s left",
+        "reading: 15 of 20 videos, 1/s, 5 s left",
+        "reading: 20 of 20 videos, 1/s, 0 s left",
+        "reading: 20 of 20 videos in 20 s",
+    ]
+
+
+def test_no_line_for_quick_work() -> None:
+    assert lines(20, "videos", 20, LINE_EVERY_S / 21) == []
+
+
+def test_a_line_without_a_total_has_no_time_left() -> None:
+    assert lines(None, "photos", 1, 60) == [
+        "reading: 1 photos, 1/min",
+        "reading: 1 photos in 1 min 0 s",
+    ]
+
+
+def interrupted(clock: Clock, shown: list[str]) -> None:
+    with _Lines("x", 3, "videos", clock, shown.append) as progress:
+        clock.now_s = 10
+        progress.mention("3 of 9 files")
+        progress.advance()
+        raise KeyboardInterrupt
+
+
+def test_no_last_line_after_an_error() -> None:
+    shown = list[str]()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(Clock(), shown)
+    assert shown == ["x: 1 of 3 videos, 6/min, 20 s left, 3 of 9 files"]
+
+
+def test_texts() -> None:
+    assert [size_text(n) for n in (0, 999, 1500, 2.5e6, 3e9, 4e12)] == [
+        *("0 B", "999 B", "1.5 kB", "2.5 MB", "3 GB", "4 TB")
+    ]
+    assert amount_text(1e6, 2e9, BYTES) == "1 MB of 2 GB"
+    assert rate_text(2e6, BYTES) == "2 MB/s"
+    assert rate_text(0, "videos") == ""
+    assert [duration_text(s) for s in (0.4, 75, 3720)] == ["0 s", "1 min 15 s", "1 h 2 min"]
+
+
+def test_tracked_yields_every_item() -> None:
+    assert list(tracked("abc", "reading", 3, "letters")) == ["a", "b", "c"]
+
+
+def run_on_terminal(after: float, step: float, tmp_path: Path) -> tuple[bytes, bytes]:
+    """Run the script with a terminal as stderr; return its stdout and what the terminal got."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(after=after, step=step))
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        screen = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            screen += part
+        assert process.stdout
+        out = process.stdout.read()
+    os.close(ours)
+    assert process.returncode == 0, screen.decode()
+    return out, screen
+
+
+def test_a_terminal_gets_a_bar_and_stdout_does_not(tmp_path: Path) -> None:
+    out, screen = run_on_terminal(0.01, 0.15, tmp_path)
+    assert out == RESULTS
+    text = screen.decode()
+    assert "reading" in text
+    assert "of 4 videos" in text
+    assert "[bold]file" in text
+    # Each note stands on a line of its own.
+    assert [
+        line.strip("\r").rsplit("\x1b[2K", 1)[-1] for line in text.split("\n") if "note" in line
+    ] == [f"note {number}" for number in range(4)]
+
+
+def test_no_bar_for_quick_work(tmp_path: Path) -> None:
+    out, screen = run_on_terminal(60, 0, tmp_path)
+    assert out == RESULTS
+    assert screen.replace(b"\r", b"") == b"".join(b"note %d\n" % number for number in range(4))
