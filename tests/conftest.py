@@ -9,6 +9,8 @@ from pathlib import Path
 
 import botocore.session
 import pytest
+from playwright.sync_api import Browser, Page
+from support.browser import open_browser, open_page
 from support.needs import REPOSITORY, classroom_folder, need
 from support.one_at_a_time import one_at_a_time
 from support.postgres import QUICK, FreshDatabases, running_postgres
@@ -65,6 +67,20 @@ def postgres_url(postgres: FreshDatabases) -> Iterator[str]:
     """The URL of a fresh PostgreSQL database with Rollcall's tables."""
     with postgres.url() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium for all tests of this process."""
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page of the browser. The test fails if its scripts report errors."""
+    with open_page(browser) as opened:
+        yield opened
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

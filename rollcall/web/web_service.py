@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask import Flask
 from waitress.server import create_server
 
 from rollcall.core.errors import SettingsError, UnexpectedError
@@ -58,9 +59,13 @@ class _Absent:
 def listen(settings: Settings, web_parts: WebParts) -> Any:
     """Create a waitress server that listens on WEB_LISTEN. Raises SettingsError."""
     host, _, port = settings.web_listen.rpartition(":")
+    app = create_app(web_parts)
     try:
-        return create_server(
-            create_app(web_parts), host=host, port=int(port), threads=THREADS, ident="rollcall"
-        )
+        return serve(app, host, int(port))
     except OSError as error:
         raise SettingsError(f"WEB_LISTEN {settings.web_listen}: {error.strerror}") from error
+
+
+def serve(app: Flask, host: str, port: int) -> Any:
+    """Create a waitress server for the pages. Raises OSError if the address cannot be used."""
+    return create_server(app, host=host, port=port, threads=THREADS, ident="rollcall")

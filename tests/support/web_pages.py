@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask import Flask
 from flask.testing import FlaskClient
 
 from rollcall.core.settings import Settings
@@ -17,9 +19,8 @@ from rollcall.gallery.gallery_locations import GalleryFile
 from rollcall.stores.memory import MemoryStore
 from rollcall.web.parts import WebParts
 from rollcall.web.web_app import create_app
-from rollcall.web.web_service import sql_parts
+from rollcall.web.web_service import serve, sql_parts
 from support.databases import open_file
-from support.servers import serve_wsgi
 
 
 def make_parts(database: Database, folder: Path, **others: Any) -> WebParts:
@@ -41,10 +42,24 @@ def web_parts(folder: Path, **others: Any) -> Iterator[WebParts]:
 
 
 @contextmanager
-def serve_pages(parts: WebParts) -> Iterator[str]:
-    """Serve the pages on a free port, and yield their URL."""
-    with serve_wsgi(create_app(parts)) as url:
-        yield url
+def serve_pages(parts: WebParts, app: Flask | None = None) -> Iterator[str]:
+    """Serve the pages on a free port as `rollcall web` does, and yield their URL."""
+    server = serve(app or create_app(parts), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+
+    def close() -> None:
+        server.close()
+        for channel in list(server.active_channels.values()):  # browsers keep connections open
+            channel.handle_close()
+
+    try:
+        yield f"http://127.0.0.1:{server.effective_port}"
+    finally:
+        # First the answers in progress end, because each of them wakes the thread of the server.
+        server.task_dispatcher.shutdown()
+        server.trigger.pull_trigger(close)
+        thread.join(5)
 
 
 def pages_client(parts: WebParts) -> FlaskClient:

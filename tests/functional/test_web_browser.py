@@ -1,0 +1,173 @@
+"""The frame of the pages in a browser: themes, widths, keys, times and lists that update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask, render_template_string
+from markupsafe import Markup
+from playwright.sync_api import Page, expect
+from support.browser import check_page
+from support.web_pages import serve_pages, web_parts
+
+from rollcall.web.foot import show_change
+from rollcall.web.polling import polled
+from rollcall.web.web_app import create_app
+
+LIST = """
+{% extends "base.html" %}
+{% from "macros.html" import certainty, command, csrf, face with context %}
+{% block title %}List{% endblock %}
+{% block main %}
+<h1>List</h1>
+<p>{{ 0|when }}</p>
+<p class="row">{{ face(none, 0, "Ada") }}{{ certainty("likely", 0.43) }}</p>
+{{ command("make it") }}
+<form method="post" action="/save">{{ csrf() }}<button class="button">Save</button></form>
+<div class="live" data-live="row|rows" hx-get="/rows" hx-trigger="every 1s" id="list">
+{{ part }}
+</div>
+{% endblock %}
+"""
+ROWS = """
+<ul class="rows">
+{% for name, text in rows.items() %}
+<li data-row id="row-{{ name }}"><a href="/{{ name }}">{{ text }}</a></li>
+{% endfor %}
+</ul>
+"""
+
+
+@pytest.fixture
+def rows() -> dict[str, str]:
+    return {"one": "one: waiting", "two": "two: waiting"}
+
+
+@pytest.fixture
+def url(tmp_path: Path, rows: dict[str, str]) -> Iterator[str]:
+    with web_parts(tmp_path) as parts:
+        app: Flask = create_app(parts)
+
+        @app.get("/list")
+        def show() -> str:
+            return render_template_string(LIST, part=_part(rows))
+
+        @app.get("/rows")
+        def part():
+            return polled(_part(rows))
+
+        @app.post("/save")
+        def save():
+            show_change(parts.changes.record("ada", "enrol", "Ben", undo={"x": 1}))
+            return show()
+
+        with serve_pages(parts, app) as served:
+            yield served
+
+
+def _part(rows: dict[str, str]) -> Markup:
+    return Markup(render_template_string(ROWS, rows=rows))
+
+
+def test_the_frame_is_accessible_in_both_themes_and_widths(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#foot")).to_contain_text("Enrolled Ben.")
+    check_page(page, "frame")
+
+
+def test_an_error_page_is_accessible(page: Page, url: str) -> None:
+    page.goto(f"{url}/nothing")
+    expect(page.get_by_role("heading")).to_have_text("There is nothing here")
+    check_page(page, "error")
+
+
+def test_rows_change_in_place_and_new_ones_wait_while_the_pointer_is_there(
+    page: Page, url: str, rows: dict[str, str]
+) -> None:
+    page.goto(f"{url}/list")
+    page.locator("#row-one").hover()
+    first = page.locator("#row-one").bounding_box()
+    old = dict(rows)
+    rows.clear()
+    rows.update({"new": "new: waiting", **old, "one": "one: done"})
+    expect(page.locator("#row-one")).to_contain_text("one: done")
+    news = page.get_by_role("button", name="1 new row")
+    expect(news).to_be_visible()
+    assert page.locator("#row-new").count() == 0
+    assert page.locator("#row-one").bounding_box() == first
+    news.click()
+    expect(page.locator("#list li").first).to_contain_text("new: waiting")
+    expect(news).to_have_count(0)
+
+
+def test_new_rows_appear_at_once_if_the_pointer_is_elsewhere(
+    page: Page, url: str, rows: dict[str, str]
+) -> None:
+    page.goto(f"{url}/list")
+    page.get_by_role("heading", name="List").hover()
+    rows["new"] = "new: waiting"
+    expect(page.locator("#row-new")).to_be_visible()
+    expect(page.locator("#announcement")).to_have_text("1 new row")
+
+
+def test_an_unchanged_part_is_answered_304(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    with page.expect_response("**/rows") as first:
+        pass
+    assert first.value.status == 200
+    with page.expect_response("**/rows") as second:
+        pass
+    assert second.value.status == 304
+    expect(page.locator("#row-two")).to_be_visible()
+
+
+def test_keys_move_search_and_list_themselves(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(page.locator("#row-two a")).to_be_focused()
+    page.keyboard.press("k")
+    expect(page.locator("#row-one a")).to_be_focused()
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("j?")
+    expect(page.get_by_role("searchbox")).to_have_value("j?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{url}/one")
+
+
+def test_times_are_written_in_the_language_of_the_browser(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    expect(page.locator("time").first).to_contain_text("1 Jan 1970")
+
+
+def test_the_skip_link_is_the_first_stop(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#main")).to_be_focused()
+
+
+def test_the_foot_line_can_be_closed(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Close this line").click()
+    expect(page.locator("#foot")).to_be_empty()
+
+
+def test_a_command_can_be_copied(page: Page, url: str) -> None:
+    page.goto(f"{url}/list")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == "make it"
