@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from rollcall.core.errors import TransientError
+from rollcall.core.figures import Figures, FigureSource
 from rollcall.core.gallery_facts import GalleryFacts
-from rollcall.core.queue_protocols import WorkQueue
-from rollcall.core.retry import AttemptResult, metric_code
+from rollcall.core.retry import AttemptResult
 from rollcall.core.work import Work
 from rollcall.trigger.shared_call import SharedCall
 
@@ -38,61 +36,6 @@ RESULTS = ("recognised", "unknown", "no_face")
 
 QUERY_WAIT_S = 5.0
 """Longest wait for the database. Prometheus waits ten seconds for all metrics."""
-
-
-class OutboxFigures(Protocol):
-    """The part of the outbox that the metrics need. Both methods raise InboxUnavailable."""
-
-    def counts(self) -> dict[str, int]:
-        """The number of messages in each state."""
-        ...
-
-    def oldest_s(self) -> float:
-        """Seconds since the oldest undelivered message was written; 0 if there is none."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The numbers in the database, which are about all triggers together."""
-
-    work: Mapping[str, int]
-    """Number of pieces of work by state, and of bad events."""
-    codes: Mapping[tuple[str, str], int]
-    """Number of ended pieces of work by state and code."""
-    oldest_waiting_s: float
-    notices: Mapping[str, int] = field(default_factory=dict)
-    oldest_notice_s: float = 0.0
-    oldest_transaction_s: float | None = None
-    """None if the database has no such figure."""
-
-    def by_code(self, state: str) -> dict[str, int]:
-        """Number of pieces of work in this state, by a label from a fixed list."""
-        found: dict[str, int] = {}
-        for (each, code), count in self.codes.items():
-            if each == state:
-                found[metric_code(code)] = found.get(metric_code(code), 0) + count
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class FigureSource:
-    """Reads the figures. Each takes one query, whose cost does not grow with finished work."""
-
-    queue: WorkQueue
-    outbox: OutboxFigures | None = None
-    oldest_transaction_s: Callable[[], float] | None = None
-
-    def read(self) -> Figures:
-        """Raises InboxUnavailable."""
-        return Figures(
-            self.queue.counts(),
-            self.queue.codes(),
-            self.queue.oldest_waiting_s(),
-            self.outbox.counts() if self.outbox else {},
-            self.outbox.oldest_s() if self.outbox else 0.0,
-            self.oldest_transaction_s() if self.oldest_transaction_s else None,
-        )
 
 
 class Metrics:

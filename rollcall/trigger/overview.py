@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rollcall.core.figures import Figures, duration_text
 from rollcall.core.gallery_facts import GalleryFacts
-from rollcall.trigger.metrics import Figures
 from rollcall.trigger.readiness import PartState
-
-LONG_S = 300.0
-"""Waiting times and transactions from this age on are listed as a problem. Retries after an outage
-of a few minutes are normal."""
 
 MISSED_SCANS = 3
 SCAN_S = 1800.0
@@ -39,7 +35,7 @@ class Overview:
         """The problems that a person should look at, each in one or two sentences."""
         return [
             *(f"{_named(part)}: {part.error}." for part in self.parts if part.error),
-            *(_problems_of(self.figures) if self.figures else ()),
+            *(self.figures.problems() if self.figures else ()),
             *self._scan_problems(),
             *self._gallery_problems(),
         ]
@@ -88,34 +84,3 @@ class Overview:
 
 def _named(part: PartState) -> str:
     return f"The {part.name} cannot be reached (needed for {part.needed_for})"
-
-
-def _problems_of(figures: Figures) -> Iterator[str]:
-    if dead := figures.by_code("dead"):
-        count = sum(dead.values())
-        codes = ", ".join(f"{number} {code}" for code, number in sorted(dead.items()))
-        yield f"{count} {'video' if count == 1 else 'videos'} failed for good: {codes}."
-    if bad := figures.work.get("bad", 0):
-        yield f"{bad} {'event' if bad == 1 else 'events'} could not be read."
-    if figures.oldest_waiting_s >= LONG_S:
-        yield f"A video has been waiting for {duration_text(figures.oldest_waiting_s)}."
-    if lost := figures.notices.get("dead", 0):
-        were = "message about a result was" if lost == 1 else "messages about results were"
-        yield f"{lost} {were} given up; the log of the trigger says why."
-    if figures.oldest_notice_s >= LONG_S:
-        age = duration_text(figures.oldest_notice_s)
-        yield f"A message about a result has been waiting for {age}."
-    if (figures.oldest_transaction_s or 0.0) >= LONG_S:
-        age = duration_text(figures.oldest_transaction_s or 0.0)
-        yield (
-            f"A transaction in the database has been open for {age}. It makes the work queue slow;"
-            " find it in pg_stat_activity, and end it."
-        )
-
-
-def duration_text(seconds: float) -> str:
-    """A duration in the largest unit that it contains twice, for example `90 s` or `3 h`."""
-    for unit, unit_s in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * unit_s:
-            return f"{seconds / unit_s:.0f} {unit}"
-    return f"{seconds:.0f} s"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.figures import FigureSource
 from rollcall.core.protocols import ObjectStore
 from rollcall.core.queue_protocols import Listings, WorkQueue, no_notice
 from rollcall.core.retry import RetryPolicy
@@ -25,7 +26,7 @@ from rollcall.trigger.access import Access, checked_tokens
 from rollcall.trigger.app import TriggerParts, create_app
 from rollcall.trigger.caller import FunctionCaller
 from rollcall.trigger.dispatcher import Caller, build_dispatcher
-from rollcall.trigger.metrics import FigureSource, Metrics
+from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.notifications import confirm_subscription
 from rollcall.trigger.pages import DATABASE, FUNCTION, NEEDED_FOR, STORE, Health
 from rollcall.trigger.readiness import Check, FunctionCheck, Readiness, check_buckets

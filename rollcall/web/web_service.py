@@ -12,6 +12,9 @@ from rollcall.core.protocols import GalleryLocation, ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.index.change_log import SqlChangeLog
+from rollcall.index.face_search import SqlFaceSearch
+from rollcall.index.sql_index import SqlIndex
+from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.boto import public_s3_client, s3_client
 from rollcall.stores.s3 import S3Store
@@ -38,9 +41,9 @@ def sql_parts(
         SqlQueue(database),
         store,
         gallery,
-        index=_Absent("rollcall.index.sql_index"),
-        faces=_Absent("rollcall.index.face_search"),
-        groups=_Absent("rollcall.index.unknown_groups"),
+        index=SqlIndex(database),
+        faces=SqlFaceSearch(database),
+        groups=SqlUnknownGroups(database),
         changes=SqlChangeLog(database),
         corrections=_Absent("rollcall.corrections.corrections"),
     )

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.needs import REPOSITORY, need
 from support.postgres import FreshDatabases
 
+from rollcall.core.figures import FigureSource
 from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.core.retry import AttemptResult
 from rollcall.core.types import VideoRef
@@ -22,7 +23,7 @@ from rollcall.core.work import Work
 from rollcall.database.activity import oldest_transaction_s
 from rollcall.database.database import Database
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.trigger.metrics import FigureSource, Metrics
+from rollcall.trigger.metrics import Metrics
 
 NOW_S = 1_700_000_000.0
 

@@ -13,12 +13,13 @@ from support.servers import serve_wsgi
 from support.settings import embedded_settings
 
 from rollcall.core.errors import SettingsError
+from rollcall.core.figures import FigureSource
 from rollcall.core.settings import Settings
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.stores.boto import s3_client, topic_client
 from rollcall.trigger import advertised
 from rollcall.trigger import notifications as registration
-from rollcall.trigger.metrics import FigureSource, Metrics
+from rollcall.trigger.metrics import Metrics
 from rollcall.trigger.notifications import check, confirm_subscription, register, unregister
 from rollcall.trigger.receiver import Receiver
 from rollcall.trigger.sns import SnsGate

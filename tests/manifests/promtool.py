@@ -14,10 +14,11 @@ import yaml
 from manifests.kustomize import MONITORING, build
 from support.needs import need
 
+from rollcall.core.figures import FigureSource
 from rollcall.core.gallery_facts import GalleryFacts
 from rollcall.queues.memory_outbox import MemoryOutbox
 from rollcall.queues.memory_queue import MemoryQueue
-from rollcall.trigger.metrics import FigureSource, Metrics
+from rollcall.trigger.metrics import Metrics
 
 CASES = Path(__file__).with_name("alert_cases.yaml")
 METRIC = re.compile(r"\b(?:rollcall|ceph)_[a-z0-9_]+\b")

@@ -9,13 +9,14 @@ import pytest
 from support.waiting import wait_until
 from support.work_queues import video
 
+from rollcall.core.figures import FigureSource
 from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.work import Work
 from rollcall.queues.consumer import ConsumerWaits
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.trigger import dispatcher
 from rollcall.trigger.dispatcher import LEASE_SLACK_S, build_dispatcher
-from rollcall.trigger.metrics import FigureSource, Metrics
+from rollcall.trigger.metrics import Metrics
 
 TIMEOUT_S = 60.0
 WAITS = ConsumerWaits(idle_s=0.01, after_busy_s=0.01)

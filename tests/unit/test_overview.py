@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from rollcall.core.figures import Figures, duration_text
 from rollcall.core.gallery_facts import GalleryFacts, gallery_facts_in
-from rollcall.trigger.metrics import Figures
-from rollcall.trigger.overview import Overview, duration_text
+from rollcall.trigger.overview import Overview
 from rollcall.trigger.readiness import PartState
 
 WORK = {"queued": 0, "running": 0, "done": 5, "dead": 0, "bad": 0}
