@@ -20,15 +20,24 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Table
 
+from rollcall.core.encoding_space import DLIB
 from rollcall.core.settings import POSTGRESQL_URLS, SQLITE_URL
 from rollcall.database.database import Database
-from rollcall.database.index_tables import appearance, face_block, person, unknown_group, video
+from rollcall.database.index_tables import (
+    appearance,
+    face_block,
+    person,
+    unknown_face,
+    unknown_group,
+    video,
+)
 from rollcall.database.open_database import prepare
 from rollcall.index.sql_index import folded
 
 YEAR_S = 365 * 86400.0
 SIZE = 128
 """Numbers of an encoding."""
+SPACE = DLIB.name
 BUCKET = "input-bucket-video"
 UNKNOWN_SHARE = 0.15
 """Share of the appearances without a name."""
@@ -173,7 +182,8 @@ class BigIndex:
 
     def group_rows(self) -> Iterator[tuple[Any, ...]]:
         for id_, count, first_s, last_s in self._seen(self.group):
-            yield id_, "dlib", self._encodings(1).tobytes(), count, first_s, last_s
+            centre = self._encodings(1).tobytes()
+            yield id_, SPACE, centre, count, first_s, last_s, "", id_
 
     def face_rows(self) -> Iterator[tuple[Any, ...]]:
         """A block of one random encoding for each appearance."""
@@ -181,7 +191,15 @@ class BigIndex:
             count = int(np.searchsorted(self.video, [video_, video_ + 1]) @ [-1, 1])
             if count:
                 numbers = np.arange(count, dtype="<u2").tobytes()
-                yield video_ + 1, "dlib", numbers, self._encodings(count).astype("<f2").tobytes()
+                encodings = self._encodings(count).astype("<f2").tobytes()
+                yield video_ + 1, SPACE, numbers, encodings, count, video_ + 1
+
+    def unknown_face_rows(self) -> Iterator[tuple[Any, ...]]:
+        places = np.flatnonzero(self.group)
+        columns = (self.video[places] + 1, self.number[places], self.group[places])
+        uploaded_s = self.uploaded_s[self.video[places]]
+        for row in zip(*(each.tolist() for each in (*columns, uploaded_s)), strict=True):
+            yield *row, self._encodings(1).astype("<f2").tobytes()
 
     def _seen(self, ids: NDArray[np.int64]) -> Iterator[tuple[int, int, float, float]]:
         """Each id above 0 with the number, and the first and last upload, of its appearances."""
@@ -206,8 +224,11 @@ def fill(database: Database, index: BigIndex, *, faces: bool = False) -> None:
         (unknown_group, index.group_rows()),
         (appearance, index.appearance_rows()),
     ]
+    if faces:
+        tables.append((face_block, index.face_rows()))
+        tables.append((unknown_face, index.unknown_face_rows()))
     with database.transaction() as connection:
-        for table, rows in [*tables, *([(face_block, index.face_rows())] if faces else [])]:
+        for table, rows in tables:
             _insert(connection, table, rows, shared=database.shared)
     with database.transaction() as connection:
         connection.exec_driver_sql("ANALYZE")

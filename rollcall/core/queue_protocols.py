@@ -93,10 +93,14 @@ class WorkQueue(Protocol):
         """
         ...
 
-    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
+    def finish(
+        self, work: Work, code: str, notice: Notice | None = None, document: str = ""
+    ) -> None:
         """Mark claimed work as done, and put the notice into the outbox.
 
-        Ignored if the work has ended, or has been claimed again in the meantime.
+        `document` is the JSON text about the result that the index has to be filled with
+        (`core.index_documents`); empty if there is no result. Ignored if the work has ended, or has
+        been claimed again in the meantime.
         """
         ...
 
@@ -110,7 +114,7 @@ class WorkQueue(Protocol):
         ...
 
     def bury(self, work: Work, code: str, message: str, notice: Notice | None = None) -> None:
-        """Make claimed work a dead letter; otherwise as in `finish`."""
+        """Make claimed work a dead letter, which the index will show; otherwise as in `finish`."""
         ...
 
     def requeue_expired(self, *, everything: bool = False) -> int:
@@ -128,7 +132,8 @@ class WorkQueue(Protocol):
     def result_found(self, info: ObjectInfo) -> int:
         """Mark dead letters of exactly this upload as done, because its result exists.
 
-        The function finished, and only its answers were lost. Returns the number of dead letters.
+        The function finished, and only its answers were lost, so the index will be filled from the
+        report. Returns the number of dead letters.
         """
         ...
 

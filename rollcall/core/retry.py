@@ -88,6 +88,8 @@ class AttemptResult:
     """How long the attempt took."""
     answer: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The function's answer about a video that is done. It contains names, so it is not logged."""
+    text: str = field(default="", repr=False)
+    """The same answer as JSON text; empty if its encoding is not UTF-8."""
 
 
 STOPPING = AttemptResult("retry", "stopping", "the program is stopping", counts=False)
@@ -110,6 +112,7 @@ def read_answer(status: int, body: bytes, retry_after: str = "") -> AttemptResul
                 answer,
                 summary=outcome_text(document),
                 answer=document,
+                text=_utf8(body),
                 stage_s=_stage_seconds(document.get("timings_ms")),
             )
         message = "the answer 200 has no status of the function"
@@ -129,7 +132,14 @@ def read_answer(status: int, body: bytes, retry_after: str = "") -> AttemptResul
     return AttemptResult("retry", code, message, delay_s, unexpected=unexpected)
 
 
-def parse_json_object(body: bytes) -> dict[str, Any]:
+def _utf8(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return ""
+
+
+def parse_json_object(body: bytes | str) -> dict[str, Any]:
     """The JSON object in the body; empty if the body is anything else."""
     try:
         document = json.loads(body)

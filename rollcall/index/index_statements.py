@@ -20,10 +20,7 @@ _APPEARANCE = (
     "video_id int, number int, person_id int, uploaded_s real, first_s real, last_s real,"
     " seconds real, frames int, distance real, certainty text, intervals text"
 )
-_SEEN = (
-    "first_seen_s=COALESCE((SELECT min(a.uploaded_s) FROM appearance a WHERE a.{0}_id={1}.id), 0),"
-    " last_seen_s=COALESCE((SELECT max(a.uploaded_s) FROM appearance a WHERE a.{0}_id={1}.id), 0)"
-)
+_SEEN = "COALESCE((SELECT {}(a.uploaded_s) FROM appearance a WHERE a.person_id=person.id), 0)"
 
 
 def _names(columns: str) -> list[str]:
@@ -49,7 +46,8 @@ class IndexStatements:
         self.lock_video = text(f"SELECT id FROM video WHERE bucket=:bucket AND key=:key {lock}")
         self.drop_video = text("DELETE FROM video WHERE id=:id")
         self.drop_appearances = text(
-            f"DELETE FROM appearance WHERE video_id IN {ids} RETURNING person_id, group_id"
+            f"DELETE FROM appearance WHERE video_id IN {ids}"
+            " RETURNING video_id, person_id, group_id"
         )
         self.drop_faces = text(f"DELETE FROM face_block WHERE video_id IN {ids}")
         self.put_people = text(
@@ -70,18 +68,11 @@ class IndexStatements:
         # In PostgreSQL, writers that change the same people in the same order cannot deadlock.
         self.lock_people = text(f"SELECT id FROM person WHERE id IN {ids} ORDER BY name {lock}")
         self.take_from_people = text(
-            f"UPDATE person SET videos=person.videos - r.lost, {_SEEN.format('person', 'person')}"
+            "UPDATE person SET videos=person.videos - r.lost,"
+            f" first_seen_s={_SEEN.format('min')}, last_seen_s={_SEEN.format('max')}"
             f" FROM {lost} WHERE person.id=r.id"
         )
         self.drop_people = text(f"DELETE FROM person WHERE id IN {ids} AND videos <= 0")
-        self.lock_groups = text(
-            f"SELECT id FROM unknown_group WHERE id IN {ids} ORDER BY id {lock}"
-        )
-        self.take_from_groups = text(
-            "UPDATE unknown_group SET appearances=unknown_group.appearances - r.lost,"
-            f" {_SEEN.format('group', 'unknown_group')} FROM {lost} WHERE unknown_group.id=r.id"
-        )
-        self.drop_groups = text(f"DELETE FROM unknown_group WHERE id IN {ids} AND appearances <= 0")
 
 
 STATEMENTS = {shared: IndexStatements(shared) for shared in (False, True)}

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, select
 
@@ -32,6 +32,15 @@ def folded(name: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
+class Written(NamedTuple):
+    """What `put_in` has written."""
+
+    places: dict[int, int]
+    """The ids of the rows, each with the place of its video in the list."""
+    ungrouped: set[int]
+    """The videos that `ungroup` has to be called with."""
+
+
 class SqlIndex:
     """A VideoIndex in a database, whose tables exist already."""
 
@@ -42,11 +51,10 @@ class SqlIndex:
     def put(self, videos: Sequence[IndexedVideo]) -> None:
         for start in range(0, len(videos), MAX_PUT):
             batch = videos[start : start + MAX_PUT]
-            self._database.run(partial(self.put_in, videos=batch))
+            self.ungroup(self._database.run(partial(self.put_in, videos=batch)).ungrouped)
 
-    def put_in(self, connection: Connection, videos: Sequence[IndexedVideo]) -> dict[int, int]:
-        """`put` in the caller's transaction. Returns the ids of the rows that were written, each
-        with the place of its video in `videos`."""
+    def put_in(self, connection: Connection, videos: Sequence[IndexedVideo]) -> Written:
+        """`put` in the caller's transaction. The caller then has to call `ungroup`."""
         newest: dict[tuple[str, str], int] = {}
         for place, each in enumerate(videos):
             object_ = storable(each.bucket), storable(each.key)
@@ -54,14 +62,26 @@ class SqlIndex:
             if before is None or videos[before].finished_s <= each.finished_s:
                 newest[object_] = place
         if not newest:
-            return {}
+            return Written({}, set())
         rows = [_video_row(*object_, videos[place]) for object_, place in sorted(newest.items())]
         found = connection.execute(self._sql.put_videos, {"rows": as_rows(rows)})
         written = {id_: newest[bucket, key] for id_, bucket, key in found}
-        lost = self._drop_appearances(connection, written)
+        lost, ungrouped = self._drop_appearances(connection, written)
         self._put_appearances(connection, {id_: videos[n] for id_, n in written.items()})
-        self._settle(connection, *lost)
-        return written
+        self._settle(connection, lost)
+        return Written(written, ungrouped)
+
+    def ungroup(self, video_ids: Collection[int]) -> None:
+        """Take the unknown people that these videos had out of their groups of likeness."""
+        if video_ids:
+            # Imported here, because numpy is slow to load, and few videos have stored faces.
+            import numpy as np
+
+            from rollcall.index.unknown_groups import SqlUnknownGroups, UnknownFaces
+
+            none = np.zeros((0, 0))
+            gone = [UnknownFaces(id_, "", (), none, 0.0) for id_ in sorted(video_ids)]
+            SqlUnknownGroups(self._database).put_all(gone)
 
     def get(self, video_id: int) -> IndexedVideo | None:
         with self._database.reading() as connection:
@@ -82,37 +102,40 @@ class SqlIndex:
             return connection.execute(query).scalar_one_or_none()
 
     def remove(self, bucket: str, key: str) -> None:
-        self._database.run(lambda connection: self.remove_in(connection, bucket, key))
+        self.ungroup(self._database.run(partial(self._remove_in, bucket=bucket, key=key)))
 
-    def remove_in(self, connection: Connection, bucket: str, key: str) -> None:
-        """`remove` in the caller's transaction."""
+    def _remove_in(self, connection: Connection, bucket: str, key: str) -> set[int]:
         values = {"bucket": bucket, "key": key}
         id_ = connection.execute(self._sql.lock_video, values).scalar_one_or_none()
-        if id_ is not None:
-            lost = self._drop_appearances(connection, [id_])
-            connection.execute(self._sql.drop_video, {"id": id_})
-            self._settle(connection, *lost)
+        if id_ is None:
+            return set()
+        lost, ungrouped = self._drop_appearances(connection, [id_])
+        connection.execute(self._sql.drop_video, {"id": id_})
+        self._settle(connection, lost)
+        return ungrouped
 
     def _drop_appearances(
         self, connection: Connection, ids: Iterable[int]
-    ) -> tuple[Counter[int], Counter[int]]:
+    ) -> tuple[Counter[int], set[int]]:
         """Delete the appearances of videos, whose rows are locked, and their stored encodings.
 
-        Returns how many appearances each person and each group of unknown people has lost.
+        Returns how many appearances each person has lost, and the videos that had unknown people in
+        groups.
         """
         values = {"ids": ids_value(self._database.shared, ids)}
-        people, groups = Counter[int](), Counter[int]()
-        for person_id, group_id in connection.execute(self._sql.drop_appearances, values):
+        people, ungrouped = Counter[int](), set[int]()
+        found = connection.execute(self._sql.drop_appearances, values)
+        for video_id, person_id, group_id in found:
             if person_id is not None:
                 people[person_id] += 1
             if group_id is not None:
-                groups[group_id] += 1
+                ungrouped.add(video_id)
         # Encodings name appearances by their number, which may now be another one.
         connection.execute(self._sql.drop_faces, values)
         if people:
             values = {"ids": ids_value(self._database.shared, people)}
             connection.execute(self._sql.lock_people, values).all()
-        return people, groups
+        return people, ungrouped
 
     def _put_appearances(self, connection: Connection, videos: dict[int, IndexedVideo]) -> None:
         rows: list[dict[str, Any]] = []
@@ -132,21 +155,13 @@ class SqlIndex:
         if rows:
             connection.execute(self._sql.put_appearances, {"rows": as_rows(rows)})
 
-    def _settle(self, connection: Connection, people: Counter[int], groups: Counter[int]) -> None:
-        """Correct the rows of people and groups that have lost appearances. Delete empty ones."""
-        sql, shared = self._sql, self._database.shared
-        if people:
-            _take(connection, sql.take_from_people, people)
-            connection.execute(sql.drop_people, {"ids": ids_value(shared, people)})
-        if groups:
-            connection.execute(sql.lock_groups, {"ids": ids_value(shared, groups)}).all()
-            _take(connection, sql.take_from_groups, groups)
-            connection.execute(sql.drop_groups, {"ids": ids_value(shared, groups)})
-
-
-def _take(connection: Connection, statement: Any, lost: Counter[int]) -> None:
-    rows = as_rows({"id": id_, "lost": count} for id_, count in sorted(lost.items()))
-    connection.execute(statement, {"rows": rows})
+    def _settle(self, connection: Connection, lost: Counter[int]) -> None:
+        """Correct the rows of people who have lost appearances, and delete those without any."""
+        if lost:
+            rows = as_rows({"id": id_, "lost": count} for id_, count in lost.items())
+            connection.execute(self._sql.take_from_people, {"rows": rows})
+            ids = {"ids": ids_value(self._database.shared, lost)}
+            connection.execute(self._sql.drop_people, ids)
 
 
 def _add_appearance(people: dict[str, dict[str, Any]], name: str, uploaded_s: float) -> None:

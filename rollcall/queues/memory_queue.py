@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.index_documents import failed_document, pointer_document
 from rollcall.core.queue_protocols import no_notice
 from rollcall.core.texts import storable
 from rollcall.core.types import ObjectInfo, VideoRef
@@ -94,6 +95,8 @@ class MemoryQueue:
         self._identities: set[str] = set()
         self._found: list[_Found] = []
         self.outbox = MemoryOutbox(self._clock)
+        self.documents: list[str] = []
+        """Documents about results, which no index of a queue in memory takes."""
         self._bad_ids = count(1)
         self._bad_events: list[BadEventRecord] = []
 
@@ -146,6 +149,7 @@ class MemoryQueue:
                 item.work = replace(item.work, state="dead", code=NO_RESULT_CODE, message=NO_RESULT)
                 notice = write_notice(item.work)
                 self.outbox.add([notice] if notice else [])
+                self.documents.append(failed_document(item.work, NO_RESULT_CODE, NO_RESULT))
             else:
                 self._insert(work_for_object(info))
             return True
@@ -172,11 +176,14 @@ class MemoryQueue:
             chosen = self._order.choose_batch(self._front(limit), running, limit)
             return [self._lease(self._items[each.id], now_s + lease_s) for each in chosen]
 
-    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
-        self._end(work, notice, state="done", code=code, message="")
+    def finish(
+        self, work: Work, code: str, notice: Notice | None = None, document: str = ""
+    ) -> None:
+        self._end(work, notice, document, state="done", code=code, message="")
 
     def bury(self, work: Work, code: str, message: str, notice: Notice | None = None) -> None:
-        self._end(work, notice, state="dead", code=code, message=message)
+        document = failed_document(work, code, message)
+        self._end(work, notice, document, state="dead", code=code, message=message)
 
     def retry(
         self, work: Work, delay_s: float, code: str, message: str, *, counts: bool = True
@@ -218,6 +225,8 @@ class MemoryQueue:
             ]
             for item in found:
                 self._change(item, state="done", code="result_found", message="")
+            if found:
+                self.documents.append(pointer_document(info.bucket, info.key))
             return len(found)
 
     def replay(self, ids: Sequence[int] = ()) -> int:
@@ -357,11 +366,12 @@ class MemoryQueue:
         self._change(item, state="running", attempts=attempts, calls=calls)
         return item.work
 
-    def _end(self, work: Work, notice: Notice | None, **changes: Any) -> None:
+    def _end(self, work: Work, notice: Notice | None, document: str, **changes: Any) -> None:
         with self._access():
             if self._claimed_item(work):
                 self._end_call(work, **changes)
                 self.outbox.add([notice] if notice else [])
+                self.documents += [document] if document else []
 
     def _end_call(self, work: Work, **changes: Any) -> None:
         """Change claimed work, and let the next work for the same object proceed."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from rollcall.core.index_documents import failed_document
 from rollcall.core.texts import storable
 from rollcall.core.work import Notice, Work
 from rollcall.database.json_rows import as_rows
@@ -29,6 +30,7 @@ class End(NamedTuple):
     delay_s: float = 0.0
     counts: bool = True
     notice: Notice | None = None
+    document: str = ""
 
 
 def end_calls(
@@ -57,6 +59,7 @@ def end_calls(
                 changes[end.state, storable(end.code)] += 1
     if ended:
         insert_notices(connection, sql, [end.notice for end in ended if end.notice], now_s)
+        insert_documents(connection, sql, map(_document, ended), now_s)
         objects = sorted({(end.work.bucket, end.work.key) for end in ended})
         # A new statement has a new snapshot in PostgreSQL, so it sees every row that another
         # trigger has put behind these objects' rows before we could take them out of the line.
@@ -78,6 +81,21 @@ def bury_unclaimed(
     row = {"id": id_, "calls": 0, "identity": identity, "state": "dead"}
     end = {"code": code, "message": message, "delay_s": 0, "uncounted": 0}
     _end(connection, sql, now_s, [{**row, **end}])
+
+
+def insert_documents(
+    connection: Connection, sql: Statements, documents: Iterable[str], now_s: float | None
+) -> None:
+    """Put documents about results, other than empty ones, into the index later."""
+    rows = [{"document": document} for document in documents if document]
+    if rows:
+        connection.execute(sql.unindexed, {"rows": as_rows(rows), "now_s": now_s})
+
+
+def _document(end: End) -> str:
+    if end.state == "dead":
+        return failed_document(end.work, end.code, end.message)
+    return end.document
 
 
 def _call_of(end: End) -> tuple[int, int, str]:

@@ -135,8 +135,10 @@ class SqlQueue:
             works, tries = self._database.run(change), tries - 1
         return works
 
-    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
-        self._ends.submit(End(work, "done", code, notice=notice))
+    def finish(
+        self, work: Work, code: str, notice: Notice | None = None, document: str = ""
+    ) -> None:
+        self._ends.submit(End(work, "done", code, notice=notice, document=document))
 
     def bury(self, work: Work, code: str, message: str, notice: Notice | None = None) -> None:
         self._ends.submit(End(work, "dead", code, message, notice=notice))

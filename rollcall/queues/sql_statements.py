@@ -59,6 +59,10 @@ class Statements:
             f" SELECT r.message_id, r.body, 'queued', {self._now}, {self._now}, {self._now}"
             f" FROM {self._rows('message_id text, body text')} {self._or_nothing('(message_id)')}"
         )
+        self.unindexed = text(
+            f"INSERT INTO unindexed (document, created_s) SELECT r.document, {self._now}"
+            f" FROM {self._rows('document text')}"
+        )
 
     def _add_new(self) -> None:
         # An event is not new if the reconciler has found its upload before.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from sqlalchemy import Connection, bindparam, text
 
+from rollcall.core.index_documents import failed_document, pointer_document
 from rollcall.core.types import ObjectInfo
 from rollcall.core.work import Notice, Work
 from rollcall.queues import sql_line
@@ -18,7 +19,7 @@ from rollcall.queues.queue_rules import (
     indexable,
     work_again,
 )
-from rollcall.queues.sql_ends import Changes, bury_unclaimed
+from rollcall.queues.sql_ends import Changes, bury_unclaimed, insert_documents
 from rollcall.queues.sql_outbox import insert_notices
 from rollcall.queues.sql_statements import FIELDS, Statements
 
@@ -89,6 +90,8 @@ def add_missing(
         dead = Work(*connection.execute(_ENDED, {"id": id_}).one())
         notice = write_notice(dead)
         insert_notices(connection, sql, [notice] if notice else [], now_s)
+        document = failed_document(dead, NO_RESULT_CODE, NO_RESULT)
+        insert_documents(connection, sql, [document], now_s)
         changes["dead", NO_RESULT_CODE] += 1
     elif sql_line.insert_first(connection, sql, now_s, new):
         changes["queued", ""] += 1
@@ -115,6 +118,9 @@ def result_found(
             changes["dead", code] -= 1
             changes["done", "result_found"] += 1
             count += 1
+    if count:
+        pointer = pointer_document(info.bucket, info.key)
+        insert_documents(connection, sql, [pointer], now_s)
     return count
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from rollcall.core.index_documents import answer_document
 from rollcall.core.log_fields import about
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.retry import AttemptResult, RetryPolicy, metric_code
@@ -56,8 +57,13 @@ class DispatchSource:
         metrics: Metrics,
         call_timeout_s: float,
         webhook: ResultWebhook | None = None,
+        *,
+        has_reports: bool = False,
+        wake_indexer: Callable[[], None] = lambda: None,
     ) -> None:
         self._queue = queue
+        self._has_reports = has_reports
+        self._wake_indexer = wake_indexer
         self._metrics = metrics
         self._webhook = webhook
         self._lease_s = call_timeout_s + LEASE_SLACK_S
@@ -97,9 +103,10 @@ class DispatchSource:
 
     def finish(self, work: Work, result: AttemptResult) -> None:
         # The log has one line for each finished video, without names of people (docs/security.md).
-        self._queue.finish(work, result.code, self._notice(work, result))
+        document = answer_document(work, result, has_reports=self._has_reports)
+        self._queue.finish(work, result.code, self._notice(work, result), document)
         self._metrics.note_end(work, result)
-        self._wake_webhook()
+        self._wake_others()
         log.info(
             "finished %r: %s, %d ms, work %s",
             work.key,
@@ -117,7 +124,7 @@ class DispatchSource:
     def bury(self, work: Work, result: AttemptResult) -> None:
         self._queue.bury(work, result.code, result.message, self._notice(work, result))
         self._metrics.note_end(work, result)
-        self._wake_webhook()
+        self._wake_others()
         log.error(
             "dead letter %d: %r: %s, %d ms, work %s",
             work.id,
@@ -130,7 +137,8 @@ class DispatchSource:
     def _notice(self, work: Work, result: AttemptResult) -> Notice | None:
         return self._webhook.write(work, result) if self._webhook else None
 
-    def _wake_webhook(self) -> None:
+    def _wake_others(self) -> None:
+        self._wake_indexer()
         if self._webhook:
             self._webhook.wake()
 
@@ -150,13 +158,22 @@ def build_dispatcher(
     call_timeout_s: float,
     waits: ConsumerWaits = DEFAULT_WAITS,
     webhook: ResultWebhook | None = None,
+    has_reports: bool = False,
+    wake_indexer: Callable[[], None] = lambda: None,
 ) -> Consumer[Work]:
     """Build the consumer that makes up to `max_inflight` calls at once."""
 
     def count_result(result: AttemptResult) -> None:
         metrics.calls.labels(result.outcome, metric_code(result.code)).inc()
 
-    source = DispatchSource(queue, metrics, call_timeout_s, webhook)
+    source = DispatchSource(
+        queue,
+        metrics,
+        call_timeout_s,
+        webhook,
+        has_reports=has_reports,
+        wake_indexer=wake_indexer,
+    )
     return Consumer(
         source,
         _measured(source, caller, metrics),

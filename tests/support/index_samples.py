@@ -8,6 +8,7 @@ T0 = 1_795_237_499.0
 """Time of the first upload: 21 November 2026, 05:04:59 UTC."""
 HOUR_S = 3600.0
 DAY_S = 86400.0
+NOT_JUDGED = {"too small": 2, "blurred": 0, "turned": 0}
 BUCKET = "input-bucket-video"
 
 
@@ -46,7 +47,7 @@ def indexed(
         "status": "recognised" if named else "unknown" if people else "no_face",
         "work_id": f"work-{key}",
         "duration_s": 60.0,
-        "coverage": {"looks": 7, "faces": 9, "not_judged": {"too small": 2}},
+        "coverage": {"looks": 7, "faces": 9, "not_judged": NOT_JUDGED},
         "gallery": "gallery-1",
         **fields,
     }

@@ -19,7 +19,7 @@ from rollcall.core.errors import InboxUnavailable
 from rollcall.core.index_types import IndexedVideo
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance as appearances
-from rollcall.database.index_tables import face_block, person, unknown_group, video
+from rollcall.database.index_tables import face_block, person, video
 from rollcall.index.sql_index import MAX_PUT, SqlIndex, folded
 
 
@@ -164,30 +164,6 @@ def test_stored_encodings_of_an_old_result_are_deleted(index: SqlIndex, database
     assert left == [rows[2]["video_id"]]
 
 
-def test_groups_of_unknown_people_lose_the_appearances_of_old_results(
-    index: SqlIndex, database: Database
-) -> None:
-    index.put(samples())
-    group = {"space": "s", "centre": b"", "first_seen_s": T0, "last_seen_s": T0 + 3 * DAY_S}
-    with database.transaction() as connection:
-        connection.execute(insert(unknown_group), [{**group, "appearances": n} for n in (2, 1)])
-        connection.execute(
-            text("UPDATE appearance SET group_id = 1 WHERE person_id IS NULL AND number IN (1, 2)")
-        )
-        connection.execute(
-            text("UPDATE appearance SET group_id = 2 WHERE person_id IS NULL AND number = 0")
-        )
-    index.remove(BUCKET, "lectures/1.mp4")
-    query = select(unknown_group.c.id, unknown_group.c.appearances, unknown_group.c.first_seen_s)
-    with database.reading() as connection:
-        assert connection.execute(query.order_by(unknown_group.c.id)).all() == [
-            (1, 1, T0 + 3 * DAY_S),
-            (2, 1, T0),
-        ]
-    index.put([indexed("door/4.mp4", finished_s=T0 + 9 * DAY_S)])
-    assert count(database, "unknown_group") == 0
-
-
 def test_texts_that_postgresql_cannot_store_are_replaced(index: SqlIndex) -> None:
     index.put([indexed("a\x00.mp4", appearance(0, "A\ud800da"), etag="\x00")])
     found = stored(index, "a\ufffd.mp4")
@@ -269,5 +245,4 @@ def test_the_generator_of_a_large_index_writes_what_the_index_would(
         replace(each, finished_s=each.finished_s + 1) for each in found
     ]
     assert people(database) == true_people(database)
-    assert count(database, "unknown_group") == 0
     assert sum(len(each.encodings) for each in faces) == 300 * 128 * 2

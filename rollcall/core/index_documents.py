@@ -1,0 +1,86 @@
+"""The documents that the trigger writes for the index when work ends (table `unindexed`).
+
+A document is the function's answer, a short document about a failure, or a pointer, which makes the
+indexer read the report.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rollcall.core.retry import AttemptResult
+from rollcall.core.work import Work
+
+IGNORED = "ignored"
+"""Code of an event that started no work."""
+
+MAX_DOCUMENT_CHARS = 100_000
+"""Longest answer that is stored. An answer about fifty people in a long video is far shorter."""
+
+POINTER = '{"see_report":'
+"""Every pointer begins with this text, and no other document does."""
+
+_NOT_INDEXED = ("timings_ms", "output")
+
+
+def answer_document(work: Work, result: AttemptResult, *, has_reports: bool) -> str:
+    """What the index needs about work that is done; empty if no video was recognised.
+
+    An answer that is too long becomes a pointer if the videos have reports. Otherwise it is stored
+    without intervals, and if it is still too long, without people.
+    """
+    if result.code == IGNORED or not result.answer:
+        return ""
+    video = result.answer.get("video")
+    is_same = isinstance(video, dict) and (video.get("bucket"), video.get("key")) == (
+        work.bucket,
+        work.key,
+    )
+    # The text is stored as the function sent it, because rendering it again costs CPU time.
+    if is_same and 0 < len(result.text) <= MAX_DOCUMENT_CHARS:
+        return result.text
+    fields = {name: value for name, value in result.answer.items() if name not in _NOT_INDEXED}
+    etag = video.get("etag") if is_same and isinstance(video, dict) else work.etag
+    fields["video"] = {"bucket": work.bucket, "key": work.key, "etag": etag}
+    text = json.dumps(fields)
+    if len(text) <= MAX_DOCUMENT_CHARS:
+        return text
+    if has_reports:
+        return pointer_document(work.bucket, work.key)
+    people = fields.get("people")
+    fields["people"] = [
+        {name: value for name, value in person.items() if name != "intervals"}
+        for person in (people if isinstance(people, list) else ())
+        if isinstance(person, dict)
+    ]
+    text = json.dumps(fields)
+    return text if len(text) <= MAX_DOCUMENT_CHARS else json.dumps({**fields, "people": []})
+
+
+def failed_document(work: Work, code: str, message: str) -> str:
+    """What the index needs about a dead letter."""
+    return json.dumps(
+        {
+            "status": "error",
+            "work_id": work.work_id,
+            "video": {"bucket": work.bucket, "key": work.key, "etag": work.etag},
+            "uploaded_s": work.uploaded_s,
+            "error": {"code": code, "message": message},
+        }
+    )
+
+
+def pointer_document(bucket: str, key: str) -> str:
+    """A document that makes the indexer read the report of a video, and its stored faces."""
+    return json.dumps({"see_report": {"bucket": bucket, "key": key}})
+
+
+def pointed_at(document: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The bucket and the key of the video whose report has to be read; None if it is no pointer."""
+    video = document.get("see_report")
+    if not isinstance(video, dict):
+        return None
+    bucket, key = video.get("bucket"), video.get("key")
+    return (bucket, key) if isinstance(bucket, str) and isinstance(key, str) else None
