@@ -39,6 +39,8 @@ class Figures:
     oldest_notice_s: float = 0.0
     oldest_transaction_s: float | None = None
     """None if the database has no such figure."""
+    unindexed: int | None = None
+    """None if the trigger does not fill the index."""
 
     def by_code(self, state: str) -> dict[str, int]:
         """Number of pieces of work in this state, by a label from a fixed list."""
@@ -85,6 +87,7 @@ class FigureSource:
     queue: WorkQueue
     outbox: OutboxFigures | None = None
     oldest_transaction_s: Callable[[], float] | None = None
+    unindexed: Callable[[], int] | None = None
 
     def read(self) -> Figures:
         """Raises InboxUnavailable."""
@@ -95,6 +98,7 @@ class FigureSource:
             self.outbox.counts() if self.outbox else {},
             self.outbox.oldest_s() if self.outbox else 0.0,
             self.oldest_transaction_s() if self.oldest_transaction_s else None,
+            self.unindexed() if self.unindexed else None,
         )
 
 

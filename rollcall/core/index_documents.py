@@ -28,11 +28,14 @@ _NOT_INDEXED = ("timings_ms", "output")
 def answer_document(work: Work, result: AttemptResult, *, has_reports: bool) -> str:
     """What the index needs about work that is done; empty if no video was recognised.
 
-    An answer that is too long becomes a pointer if the videos have reports. Otherwise it is stored
-    without intervals, and if it is still too long, without people.
+    If faces are stored, the document is a pointer, so that the indexer reads them. An answer that
+    is too long becomes a pointer if the videos have reports. Otherwise it is stored without
+    intervals, and if it is still too long, without people.
     """
     if result.code == IGNORED or not result.answer:
         return ""
+    if has_reports and result.answer.get("kept") in ("encodings", "pictures"):
+        return pointer_document(work.bucket, work.key)
     video = result.answer.get("video")
     is_same = isinstance(video, dict) and (video.get("bucket"), video.get("key")) == (
         work.bucket,

@@ -78,6 +78,8 @@ appearance = Table(
     Column("distance", TIME),
     text_column("certainty"),
     text_column("intervals"),
+    # The ids are never used again, so they show whether a video was written again.
+    sqlite_autoincrement=True,
 )
 """One person in one video. `number` is the place in the report's `people`, counted from 0.
 `person_id` is NULL for an unknown person; then `group_id` is the group of likeness, if encodings

@@ -19,6 +19,7 @@ from rollcall.core.types import Certainty
 
 STATUSES = frozenset({"recognised", "unknown", "no_face", "error"})
 MAX_TEXT_CHARS = 1000
+MAX_BUCKET_CHARS = 255
 MAX_PEOPLE = 2000
 """Limit on the people of one video. Further ones are left out of the index."""
 MAX_INTERVALS = 2000
@@ -52,7 +53,8 @@ def indexed_video(document: object, at_s: float = 0.0) -> IndexedVideo:
     """
     fields = _mapping(document)
     video = _mapping(fields.get("video"))
-    bucket, key = _text(video.get("bucket")), _text(video.get("key"), MAX_KEY_BYTES + 1)
+    bucket = _text(video.get("bucket"), MAX_BUCKET_CHARS)
+    key = _text(video.get("key"), MAX_KEY_BYTES + 1)
     status = _text(fields.get("status"))
     if not key or len(key.encode()) > MAX_KEY_BYTES:
         raise NotAboutAVideo("the document does not name a video")

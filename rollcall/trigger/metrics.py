@@ -156,6 +156,9 @@ def _figure_gauges(figures: Figures) -> Iterator[GaugeMetricFamily]:
         age = "Age of the oldest open transaction in the PostgreSQL database"
         name = "rollcall_database_oldest_transaction_seconds"
         yield _gauge(name, age, figures.oldest_transaction_s)
+    if figures.unindexed is not None:
+        unindexed = "Results that are not in the index yet; counting stops at 10,000"
+        yield _gauge("rollcall_unindexed", unindexed, figures.unindexed)
 
 
 def _gallery_gauges(gallery: GalleryFacts | None, now_s: float) -> Iterator[GaugeMetricFamily]:

@@ -17,6 +17,8 @@ from rollcall.core.retry import RetryPolicy
 from rollcall.core.settings import Settings
 from rollcall.database.activity import oldest_transaction_s
 from rollcall.database.database import Database
+from rollcall.index.indexer import Indexer
+from rollcall.index.report_reader import ReportReader
 from rollcall.queues.consumer import DEFAULT_WAITS, ConsumerWaits
 from rollcall.queues.sql_listings import SqlListings
 from rollcall.stores.boto import s3_client
@@ -61,6 +63,7 @@ class Trigger:
         policy: RetryPolicy | None = None,
         waits: ConsumerWaits = DEFAULT_WAITS,
         oldest_transaction_s: Callable[[], float] | None = None,
+        indexer: Indexer | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         """`oldest_transaction_s` gives the age of the oldest transaction in the database."""
@@ -69,7 +72,9 @@ class Trigger:
         self._tracer = tracer or PlainTracer()
         self._caller = caller
         self._webhook = build_result_webhook(settings, queue.outbox)
-        self.metrics = Metrics(FigureSource(queue, queue.outbox, oldest_transaction_s))
+        self._indexer = indexer
+        unindexed = indexer.count if indexer else None
+        self.metrics = Metrics(FigureSource(queue, queue.outbox, oldest_transaction_s, unindexed))
         self.dispatcher = build_dispatcher(
             queue,
             caller,
@@ -79,6 +84,8 @@ class Trigger:
             call_timeout_s=settings.function_timeout_s,
             waits=waits,
             webhook=self._webhook,
+            has_reports=bool(settings.report_bucket),
+            wake_indexer=indexer.wake if indexer else lambda: None,
         )
         self._reconciler = Reconciler(
             queue,
@@ -111,6 +118,8 @@ class Trigger:
                 )
         if self._webhook:
             self._webhook.start()
+        if self._indexer:
+            self._indexer.start()
         self.dispatcher.start()
         for schedule in self._schedules:
             schedule.start()
@@ -124,6 +133,8 @@ class Trigger:
         if self._webhook:
             self._webhook.halt()
         self._reconciler.halt()
+        if self._indexer:
+            self._indexer.halt()
         for schedule in self._schedules:
             schedule.halt()
 
@@ -134,6 +145,8 @@ class Trigger:
         """
         self.halt()
         self.dispatcher.stop()
+        if self._indexer:
+            self._indexer.stop()
         for schedule in self._schedules:
             schedule.stop()
         self._caller.close()
@@ -158,7 +171,8 @@ class Trigger:
     def _threads(self) -> dict[str, bool]:
         """The threads that run from `start` to `stop`, and whether each of them runs."""
         schedules = {schedule.name: schedule.alive() for schedule in self._schedules}
-        return {"dispatcher": self.dispatcher.alive(), **schedules}
+        indexer = {"indexer": self._indexer.alive()} if self._indexer else {}
+        return {"dispatcher": self.dispatcher.alive(), **indexer, **schedules}
 
     def _on_missing(self) -> None:
         if self._webhook:
@@ -223,16 +237,19 @@ def build_trigger(
         settings.function_hmac_key,
         tracer,
     )
+    store = S3Store(s3_client(settings))
+    bucket = settings.report_bucket
     # SQLite has no other connections that could keep a transaction open for long.
     oldest_s = partial(oldest_transaction_s, database) if database.shared else None
     return Trigger(
         settings,
         queue,
         SqlListings(database),
-        S3Store(s3_client(settings)),
+        store,
         caller,
         policy=policy,
         waits=waits,
         oldest_transaction_s=oldest_s,
+        indexer=Indexer(database, ReportReader(store, bucket) if bucket else None),
         tracer=tracer,
     )

@@ -65,7 +65,7 @@ def work(**changes: Any) -> Work:
 
 def every_metric(queue: MemoryQueue) -> Metrics:
     """Metrics that all have a value."""
-    metrics = Metrics(FigureSource(queue, Outbox(), lambda: 4.5), clock=lambda: NOW_S)
+    metrics = Metrics(FigureSource(queue, Outbox(), lambda: 4.5, lambda: 3), clock=lambda: NOW_S)
     metrics.events.labels("queued").inc()
     metrics.calls.labels("done", "recognised").inc()
     result = AttemptResult(
@@ -126,6 +126,7 @@ def test_the_numbers_of_the_database_are_shown(queue: MemoryQueue) -> None:
     assert found['rollcall_notices{state="dead"}'] == 2
     assert found["rollcall_notice_oldest_seconds"] == 12
     assert found["rollcall_database_oldest_transaction_seconds"] == 4.5
+    assert found["rollcall_unindexed"] == 3
     assert found["rollcall_database_up"] == 1
 
 
@@ -135,6 +136,7 @@ def test_what_a_trigger_does_not_have_is_missing(queue: MemoryQueue) -> None:
         name for name in found if name.startswith(("rollcall_gallery_p", "rollcall_notices"))
     ]
     assert "rollcall_database_oldest_transaction_seconds" not in found
+    assert "rollcall_unindexed" not in found
     assert found["rollcall_reconcile_last_success_timestamp_seconds"] == 0
 
 

@@ -149,7 +149,7 @@ def metrics(expressions: list[str]) -> set[str]:
 
 def exported() -> set[str]:
     """Return the names of the series that a trigger exports when it has everything to export."""
-    metrics = Metrics(FigureSource(MemoryQueue(), MemoryOutbox(), lambda: 0.0))
+    metrics = Metrics(FigureSource(MemoryQueue(), MemoryOutbox(), lambda: 0.0, lambda: 0))
     metrics.gallery = GalleryFacts(people=1, encodings=1, changed_s=1.0)
     names = set()
     for family in metrics.registry.collect():

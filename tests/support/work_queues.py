@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy import text
+
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.core.work import Work
+from rollcall.queues.memory_queue import MemoryQueue
+from rollcall.queues.sql_queue import SqlQueue
 
 T0 = 1_795_237_499.0
 LEASE_S = 100.0
@@ -38,6 +42,16 @@ def claimed(queue: WorkQueue) -> Work:
     work = claim(queue)
     assert work is not None
     return work
+
+
+def documents(queue: WorkQueue) -> list[str]:
+    """The documents about results that are not in the index yet, oldest first."""
+    if isinstance(queue, MemoryQueue):
+        return queue.documents
+    assert isinstance(queue, SqlQueue)
+    with queue._database.reading() as connection:
+        rows = connection.execute(text("SELECT document FROM unindexed ORDER BY id"))
+        return [str(document) for (document,) in rows]
 
 
 def states(queue: WorkQueue) -> dict[str, int]:

@@ -22,10 +22,10 @@ MAY_IMPORT = {
     "queues": "core database sqlalchemy",
     "recognition": "core numpy",
     "function": "core pipeline logs tracing flask werkzeug",
-    "trigger": "core stores database queues http_client logs tracing"
+    "trigger": "core stores database queues index http_client logs tracing"
     " flask werkzeug markupsafe waitress prometheus_client cryptography",
-    "worker": "core stores queues gallery locks atomic_files",
-    "index": "core database numpy sqlalchemy",
+    "worker": "core stores database queues index gallery locks atomic_files",
+    "index": "core database recognition numpy sqlalchemy",
     "corrections": "core database index gallery recognition numpy sqlalchemy",
     "web": "core stores database queues index corrections gallery recognition locks atomic_files"
     " flask flask_wtf werkzeug markupsafe waitress numpy sqlalchemy",

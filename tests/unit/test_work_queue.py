@@ -5,6 +5,7 @@ The tests run with all work queues: SQLite, PostgreSQL, and the one in memory.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,13 +16,26 @@ from random import Random
 
 import pytest
 from support.databases import open_file
-from support.work_queues import HOUR_S, LEASE_S, T0, Clock, claim, claimed, listed, states, video
+from support.work_queues import (
+    HOUR_S,
+    LEASE_S,
+    T0,
+    Clock,
+    claim,
+    claimed,
+    documents,
+    listed,
+    states,
+    video,
+)
 
 from rollcall.core.errors import BadEvent, InboxUnavailable
+from rollcall.core.index_documents import pointed_at
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.types import VideoRef
 from rollcall.core.work import WORK_STATES, Notice, Work
 from rollcall.database.database import Database
+from rollcall.index.documents import indexed_video
 from rollcall.queues import memory_queue, sql_queue
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.queues.queue_rules import KEEP_BAD_BYTES, KEEP_DONE_S
@@ -596,6 +610,44 @@ class TestWorkQueue:
         queue.finish(work, "recognised", Notice("m1", "body"))
         queue.bury(work, "gone", "", Notice("m2", "late"))
         assert [notice.message_id for notice in queue.outbox.claim(9, LEASE_S)] == ["m1"]
+
+    def test_a_document_is_stored_once_with_the_end_of_its_work(self, queue: WorkQueue) -> None:
+        queue.add([video("a.mp4", "1"), video("b.mp4", "2"), video("c.mp4", "3")])
+        work, dead, other = claimed(queue), claimed(queue), claimed(queue)
+        queue.finish(work, "recognised", document='{"status": "recognised", "key": "ä\\u0000"}')
+        queue.finish(work, "recognised", document='{"status": "late"}')
+        queue.bury(work, "gone", "late")
+        queue.bury(dead, "not_a_video", "it is not a \x00 video")
+        queue.retry(other, 0, "x", "")
+        answer, failure = documents(queue)
+        assert answer == '{"status": "recognised", "key": "ä\\u0000"}'
+        failed = indexed_video(json.loads(failure), T0)
+        assert (failed.status, failed.key, failed.etag) == ("error", dead.key, "e1")
+        assert (failed.error_code, failed.work_id) == ("not_a_video", dead.work_id)
+        assert (failed.uploaded_s, failed.error_message) == (T0, "it is not a \ufffd video")
+
+    def test_work_without_a_document_leaves_none(self, queue: WorkQueue) -> None:
+        queue.add([video()])
+        queue.finish(claimed(queue), "ignored")
+        assert documents(queue) == []
+
+    def test_an_upload_that_is_given_up_is_shown_in_the_index(self, queue: WorkQueue) -> None:
+        for _ in range(3):
+            assert queue.add_missing(listed())
+            queue.finish(claimed(queue), "recognised")
+        assert queue.add_missing(listed())
+        (failure,) = documents(queue)
+        assert indexed_video(json.loads(failure)).error_code == "no_result"
+
+    def test_the_report_is_read_for_a_dead_letter_whose_result_is_found(
+        self, queue: WorkQueue
+    ) -> None:
+        queue.add([video()])
+        queue.bury(claimed(queue), "no_answer", "")
+        assert queue.result_found(listed(etag="other")) == 0
+        assert queue.result_found(listed()) == 1
+        _, pointer = documents(queue)
+        assert pointed_at(json.loads(pointer)) == ("videos", "a.mp4")
 
     # --- texts that PostgreSQL cannot store
 

@@ -1,5 +1,5 @@
 CREATE TABLE appearance (
-	id INTEGER NOT NULL,
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	video_id INTEGER NOT NULL,
 	number BIGINT DEFAULT 0 NOT NULL,
 	person_id INTEGER,
@@ -11,8 +11,7 @@ CREATE TABLE appearance (
 	frames BIGINT DEFAULT 0 NOT NULL,
 	distance REAL,
 	certainty TEXT DEFAULT '' NOT NULL,
-	intervals TEXT DEFAULT '' NOT NULL,
-	PRIMARY KEY (id)
+	intervals TEXT DEFAULT '' NOT NULL
 );
 
 CREATE TABLE change (

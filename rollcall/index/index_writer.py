@@ -1,0 +1,148 @@
+"""Fills the index from reports and stored faces, safely while others write to both.
+
+Whoever corrects a video writes its report and its faces first, and then the index. So if the index
+has changed since the report was read, the report may have changed too, and is read again. The ids
+of a video's appearances show such a change, because every writer inserts new rows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+
+from rollcall.core.errors import ObjectNotFound, PermanentError
+from rollcall.database.database import Database
+from rollcall.database.json_rows import as_rows, rows_sql
+from rollcall.index.report_reader import Found, ReportReader, VideoWithFaces
+from rollcall.index.sql_index import SqlIndex, Written
+
+if TYPE_CHECKING:
+    from rollcall.index.video_faces import VideoFaces
+
+log = logging.getLogger(__name__)
+
+MAX_TRIES = 5
+"""How often a report is read if others change the video in the meantime."""
+
+READERS = 4
+"""Reports that are read at the same time."""
+
+Versions = Mapping[str, tuple[int, float, int]]
+"""For the key of each video in the index: its id, the time of the recognition, and the largest id
+of its appearances (0 if there is none)."""
+
+
+@dataclass(slots=True)
+class Filled:
+    """What `put_reports` has done."""
+
+    put: int = 0
+    gone: int = 0
+    """Videos without a report."""
+    unreadable: int = 0
+
+    def add(self, other: Filled) -> None:
+        self.put += other.put
+        self.gone += other.gone
+        self.unreadable += other.unreadable
+
+
+class IndexWriter:
+    """Puts videos with their stored faces into the index."""
+
+    def __init__(self, database: Database, reader: ReportReader) -> None:
+        self._database = database
+        self._reader = reader
+        self._index = SqlIndex(database)
+        # Loading numpy is slow, and few videos have stored faces.
+        self._faces: VideoFaces | None = None
+        lock = "FOR NO KEY UPDATE OF v" if database.shared else ""
+        last = "(SELECT max(a.id) FROM appearance a WHERE a.video_id = v.id)"
+        self._versions = text(
+            f"SELECT v.key, v.id, v.finished_s, COALESCE({last}, 0)"
+            f" FROM {rows_sql(database.shared, 'key text')}"
+            f" JOIN video v ON v.bucket=:bucket AND v.key=r.key ORDER BY v.key {lock}"
+        )
+
+    def put_reports(self, bucket: str, keys: Sequence[str]) -> Filled:
+        """Fill the index from the reports of these videos. Raises the errors of the store."""
+        filled = Filled()
+        left = sorted(set(keys))
+        for _ in range(MAX_TRIES):
+            if left:
+                before = self._versions_now(bucket, left)
+                found = self._read(left, filled)
+                left = self._put(bucket, found, before)
+                filled.put += len(found) - len(left)
+        if left:
+            log.warning("%d videos change all the time; the index may be behind", len(left))
+        return filled
+
+    def _read(self, keys: Sequence[str], filled: Filled) -> dict[str, Found]:
+        with ThreadPoolExecutor(READERS) as pool:
+            read = list(pool.map(self._read_one, keys))
+        filled.gone += sum(each == "gone" for each in read)
+        filled.unreadable += sum(each == "unreadable" for each in read)
+        return {
+            key: each for key, each in zip(keys, read, strict=True) if not isinstance(each, str)
+        }
+
+    def _read_one(self, key: str) -> Found | str:
+        try:
+            return self._reader.read(key)
+        except ObjectNotFound:
+            return "gone"
+        except PermanentError as error:
+            log.warning("the report of %r is left out of the index: %s", key, error)
+            return "unreadable"
+
+    def _put(self, bucket: str, found: Mapping[str, Found], before: Versions) -> list[str]:
+        """Put the videos that nobody has changed since, and return the keys of the others."""
+        keys = sorted(found)
+
+        def change(connection: Connection) -> tuple[Versions, Versions, Written]:
+            now = self._read_versions(connection, bucket, keys)
+            same = [key for key in keys if now.get(key) == before.get(key)]
+            written = self._index.put_in(connection, [found[key].video for key in same])
+            return now, self._read_versions(connection, bucket, keys), written
+
+        now, after, written = self._database.run(change)
+        keys_of = {after[key][0]: key for key in keys if key in after}
+        with_faces: dict[int, VideoWithFaces] = {}
+        for id_ in written.places:
+            video, faces = found[keys_of[id_]]
+            if faces:
+                with_faces[id_] = VideoWithFaces(video, faces)
+        self._index.ungroup(written.ungrouped - with_faces.keys())
+        changed = {key for key in keys if now.get(key) != before.get(key)}
+        return sorted(changed | self._put_faces(bucket, with_faces, after))
+
+    def _put_faces(
+        self, bucket: str, videos: Mapping[int, VideoWithFaces], versions: Versions
+    ) -> set[str]:
+        """Put the faces, and return the keys of the videos that others changed meanwhile."""
+        if not videos:
+            return set()
+        if self._faces is None:
+            from rollcall.index.video_faces import VideoFaces
+
+            self._faces = VideoFaces(self._database)
+        self._faces.put(videos)
+        keys = [each.video.key for each in videos.values()]
+        now = self._versions_now(bucket, keys)
+        return {key for key in keys if now.get(key) != versions.get(key)}
+
+    def _versions_now(self, bucket: str, keys: Sequence[str]) -> Versions:
+        return self._database.run(partial(self._read_versions, bucket=bucket, keys=keys))
+
+    def _read_versions(self, connection: Connection, bucket: str, keys: Sequence[str]) -> Versions:
+        """Raises InboxUnavailable. In PostgreSQL, the rows of the videos are locked."""
+        values = {"bucket": bucket, "rows": as_rows({"key": key} for key in keys)}
+        rows = connection.execute(self._versions, values)
+        return {key: (id_, finished_s, last_id) for key, id_, finished_s, last_id in rows}

@@ -1,0 +1,76 @@
+"""Reads the reports of videos, and their stored faces, for the index."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from rollcall.core.errors import ObjectNotFound, PermanentError
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.keys import faces_key, report_key
+from rollcall.core.protocols import ObjectStore
+from rollcall.core.retry import parse_json_object
+from rollcall.index.documents import NotAboutAVideo, indexed_video
+
+if TYPE_CHECKING:
+    from rollcall.recognition.stored_faces import StoredFaces
+
+log = logging.getLogger(__name__)
+
+MAX_REPORT_BYTES = 64 << 20
+"""Largest report that is read. A report has about 200 bytes for each face in each look."""
+
+
+class Found(NamedTuple):
+    """What is stored about a video."""
+
+    video: IndexedVideo
+    faces: StoredFaces | None
+
+
+class VideoWithFaces(NamedTuple):
+    """A video as the index has it, and its stored faces, with the same people."""
+
+    video: IndexedVideo
+    faces: StoredFaces
+
+
+@dataclass(frozen=True, slots=True)
+class ReportReader:
+    """Reads from REPORT_BUCKET."""
+
+    store: ObjectStore
+    bucket: str
+
+    def read(self, key: str, at_s: float = 0.0) -> Found:
+        """The report of the video `key`, and its faces if there are any that belong to it.
+
+        `at_s` is the time of the recognition for reports without one; 0: the time at which the
+        report was written. Raises ObjectNotFound, NotAboutAVideo, ObjectTooLarge, and the errors of
+        the store.
+        """
+        name = report_key(key)
+        document = parse_json_object(self.store.read(self.bucket, name, MAX_REPORT_BYTES))
+        video = indexed_video(document)
+        if not video.finished_s:
+            at_s = at_s or self.store.head(self.bucket, name).modified_s
+            video = indexed_video(document, at_s)
+        if video.key != key:
+            raise NotAboutAVideo(f"the report {name!r} is about another video")
+        return Found(video, self._faces(video) if video.kept != "none" else None)
+
+    def _faces(self, video: IndexedVideo) -> StoredFaces | None:
+        # Imported here, because numpy is slow to load, and few videos have stored faces.
+        from rollcall.recognition.stored_faces import MAX_FACES_BYTES, parse_faces
+
+        try:
+            name = faces_key(video.key)
+            faces = parse_faces(self.store.read(self.bucket, name, MAX_FACES_BYTES))
+        except ObjectNotFound:
+            return None
+        except PermanentError as error:
+            log.warning("the stored faces of %r are left out of the index: %s", video.key, error)
+            return None
+        # Stored faces of another upload have other people.
+        return faces if faces.etag == video.etag else None

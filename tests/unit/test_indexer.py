@@ -1,0 +1,282 @@
+"""The thread that puts results into the index, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.databases import open_tables
+from support.index_samples import BUCKET, T0, appearance, indexed, samples
+from support.stored_reports import REPORTS, encoding_of, faces_of, report_of, store_report
+from support.waiting import wait_until
+
+from rollcall.core.encoding_space import DLIB
+from rollcall.core.errors import StoreUnavailable
+from rollcall.core.index_documents import pointer_document
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.keys import faces_key
+from rollcall.database.database import Database
+from rollcall.index.face_search import SqlFaceSearch
+from rollcall.index.indexer import BATCH, Indexer
+from rollcall.index.report_reader import ReportReader
+from rollcall.index.sql_index import SqlIndex
+from rollcall.index.unknown_groups import SqlUnknownGroups
+from rollcall.recognition.stored_faces import render_faces
+from rollcall.stores.memory import MemoryStore
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    else:
+        url = f"sqlite:///{tmp_path}/index.sqlite3"
+    with closing(open_tables(url)) as database:
+        yield database
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def indexer(database: Database, store: MemoryStore) -> Indexer:
+    return Indexer(database, ReportReader(store, REPORTS))
+
+
+def add(database: Database, *documents: str) -> None:
+    insert = text("INSERT INTO unindexed (document, created_s) VALUES (:document, :created_s)")
+    with database.transaction() as connection:
+        for document in documents:
+            connection.execute(insert, {"document": document, "created_s": T0 + 77})
+
+
+def answers(*videos: IndexedVideo) -> list[str]:
+    return [json.dumps(report_of(video)) for video in videos]
+
+
+def stored(database: Database, key: str) -> IndexedVideo | None:
+    index = SqlIndex(database)
+    id_ = index.id_of(BUCKET, key)
+    return index.get(id_) if id_ else None
+
+
+def number(database: Database, query: str) -> int:
+    with database.reading() as connection:
+        return int(connection.execute(text(query)).scalar_one())
+
+
+class TestIndexer:
+    def test_answers_are_put_into_the_index_and_deleted(
+        self, database: Database, indexer: Indexer
+    ) -> None:
+        videos = samples()
+        add(database, *answers(*videos))
+        assert indexer.count() == 6
+        indexer.index_all()
+        assert [stored(database, each.key) for each in videos] == videos
+        assert indexer.count() == 0
+
+    def test_an_answer_without_a_time_gets_that_of_its_row(
+        self, database: Database, indexer: Indexer
+    ) -> None:
+        add(database, json.dumps({**report_of(indexed("a.mp4")), "recognised_s": None}))
+        indexer.index_all()
+        found = stored(database, "a.mp4")
+        assert found is not None
+        assert (found.finished_s, found.uploaded_s) == (T0 + 77, T0)
+
+    def test_documents_that_are_not_about_a_video_are_left_out(
+        self, database: Database, indexer: Indexer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        add(database, "", "[]", "{", '{"status": "recognised"}', *answers(samples()[1]))
+        indexer.index_all()
+        assert indexer.count() == 0
+        assert stored(database, "lectures/2.mp4") == samples()[1]
+        assert sum("is left out of the index" in line for line in caplog.messages) == 4
+        assert "Ada" not in caplog.text
+
+    def test_one_document_that_the_database_refuses_keeps_no_other_out(
+        self, database: Database, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The trigger stays in the middle of 30 documents, the 17th of which breaks a limit."""
+        videos = [indexed(f"{n}.mp4", appearance(0, f"P{n}")) for n in range(30)]
+        refused = "ALTER TABLE video ADD CONSTRAINT refused CHECK (key <> '17.mp4')"
+        if not database.shared:
+            refused = (
+                "CREATE TRIGGER refused BEFORE INSERT ON video WHEN NEW.key = '17.mp4'"
+                " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+        with database.transaction() as connection:
+            connection.execute(text(refused))
+        try:
+            add(database, *answers(*videos))
+            indexer.index_all()
+            assert indexer.count() == 0
+            assert number(database, "SELECT count(*) FROM video") == 29
+        finally:
+            if database.shared:  # the next test uses the same tables
+                with database.transaction() as connection:
+                    connection.execute(text("ALTER TABLE video DROP CONSTRAINT refused"))
+
+    def test_more_documents_than_one_batch(self, database: Database, indexer: Indexer) -> None:
+        add(database, *answers(*(indexed(f"{n}.mp4") for n in range(2 * BATCH + 1))))
+        indexer.index_all()
+        assert number(database, "SELECT count(*) FROM video") == 2 * BATCH + 1
+
+    def test_two_triggers_put_each_result_once(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        videos = [indexed(f"{n}.mp4", appearance(0, "Ada")) for n in range(3 * BATCH)]
+        other = Indexer(database, ReportReader(store, REPORTS))
+        add(database, *answers(*videos))
+        for each in (indexer, other):
+            each.start()
+        for each in (indexer, other):
+            each.wake()
+        wait_until(lambda: indexer.count() == 0, "an empty table")
+        for each in (indexer, other):
+            each.stop()
+        assert not indexer.alive()
+        assert number(database, "SELECT videos FROM person") == 3 * BATCH
+
+    def test_a_thread_wakes_for_new_results_and_stops_at_once(
+        self, database: Database, indexer: Indexer
+    ) -> None:
+        indexer.start()
+        add(database, *answers(samples()[1]))
+        indexer.wake()
+        wait_until(lambda: stored(database, "lectures/2.mp4"), "the video in the index")
+        indexer.stop()
+
+    def test_a_closed_database_is_logged_and_tried_again(
+        self, database: Database, indexer: Indexer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        database.close()
+        with caplog.at_level(logging.ERROR):
+            indexer.start()
+            wait_until(lambda: caplog.messages, "a log line")
+        assert "trying again later" in caplog.text
+        assert indexer.alive()
+        indexer.stop()
+
+
+class TestStoredFaces:
+    def test_the_report_and_its_faces_are_read(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        video = samples()[0]
+        store_report(store, video)
+        add(database, pointer_document(BUCKET, video.key))
+        indexer.index_all()
+        assert stored(database, video.key) == video
+        assert indexer.count() == 0
+        (found,) = SqlFaceSearch(database).find(
+            encoding_of("Ada Lovelace", 0)[None], DLIB.name, 0.1, 10
+        )
+        assert found.face.number == 0
+        assert SqlFaceSearch(database).count() == 3
+        (group,) = SqlUnknownGroups(database).largest(10)
+        assert [face.number for face in group.faces] == [2]
+
+    def test_a_result_without_faces_removes_those_of_the_earlier_one(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        video = samples()[0]
+        store_report(store, video)
+        add(database, pointer_document(BUCKET, video.key))
+        indexer.index_all()
+        later = replace(video, finished_s=video.finished_s + 9, kept="none")
+        add(database, *answers(later))
+        indexer.index_all()
+        assert stored(database, video.key) == later
+        assert SqlFaceSearch(database).count() == 0
+        assert SqlUnknownGroups(database).count() == 0
+
+    def test_faces_of_another_upload_are_left_out(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        video = samples()[0]
+        store_report(store, video)
+        for body in (render_faces(replace(faces_of(video), etag="other")), b"damaged"):
+            store.write(REPORTS, faces_key(video.key), body, "", {})
+            add(database, pointer_document(BUCKET, video.key))
+            indexer.index_all()
+            assert stored(database, video.key) == video
+            assert SqlFaceSearch(database).count() == 0
+
+    def test_a_missing_report_is_left_out_with_a_log_line(
+        self,
+        database: Database,
+        store: MemoryStore,
+        indexer: Indexer,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        store_report(store, samples()[1])
+        store.write(REPORTS, "b.mp4.json", b"[]", "", {})
+        add(database, *(pointer_document(BUCKET, key) for key in ("a.mp4", "b.mp4")))
+        add(database, pointer_document(BUCKET, samples()[1].key))
+        indexer.index_all()
+        assert indexer.count() == 0
+        assert "1 videos have no report" in caplog.text
+        assert "'b.mp4'" in caplog.text
+        assert stored(database, samples()[1].key) == samples()[1]
+
+    def test_without_a_report_bucket_nothing_waits_for_reports(
+        self, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        indexer = Indexer(database, None)
+        add(database, pointer_document(BUCKET, "a.mp4"))
+        indexer.index_all()
+        assert indexer.count() == 0
+        assert "REPORT_BUCKET is empty" in caplog.text
+
+    def test_a_store_that_is_down_delays_only_the_videos_with_faces(
+        self, database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def down(*_: object) -> bytes:
+            raise StoreUnavailable("the store is down")
+
+        indexer = Indexer(database, ReportReader(store, REPORTS))
+        store_report(store, samples()[0])
+        add(database, pointer_document(BUCKET, samples()[0].key), *answers(samples()[1]))
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "read", down)
+            with pytest.raises(StoreUnavailable):
+                indexer.index_all()
+        assert stored(database, samples()[1].key) == samples()[1]
+        assert indexer.count() == 1
+        indexer.index_all()
+        assert stored(database, samples()[0].key) == samples()[0]
+
+    def test_a_correction_while_the_report_is_read_is_not_undone(
+        self, database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rematcher writes report, faces and index between the reading and the writing."""
+        video = samples()[0]
+        people = (replace(video.people[0], name="Chen"), *video.people[1:])
+        corrected = replace(video, people=people, corrected=True)
+        index, read = SqlIndex(database), store.read
+        store_report(store, video)
+        index.put([video])
+
+        def read_slowly(*args: str | int) -> bytes:
+            body = read(*args)  # type: ignore[arg-type]
+            if str(args[1]).endswith(".json") and stored(database, video.key) == video:
+                store_report(store, corrected)
+                index.put([corrected])
+            return body
+
+        monkeypatch.setattr(store, "read", read_slowly)
+        add(database, pointer_document(BUCKET, video.key))
+        Indexer(database, ReportReader(store, REPORTS)).index_all()
+        assert stored(database, video.key) == corrected
+        found = SqlFaceSearch(database).find(encoding_of("Chen", 0)[None], DLIB.name, 0.1, 10)
+        assert [each.face.number for each in found] == [0]
