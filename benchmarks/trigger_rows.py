@@ -78,9 +78,13 @@ class Rows:
         return int(self._query("SELECT coalesce(max(id), 0) FROM finished")[0][0])
 
     def wait_ended(self) -> None:
-        """Wait until no work is queued or running. Raises TimeoutError."""
+        """Wait until no work is queued or running, and all results are in the index.
+
+        Raises TimeoutError.
+        """
         until = time.monotonic() + DRAIN_TIMEOUT_S
-        while left := self._query("SELECT count(*) FROM work")[0][0]:
+        waiting = "SELECT (SELECT count(*) FROM work) + (SELECT count(*) FROM unindexed)"
+        while left := self._query(waiting)[0][0]:
             if time.monotonic() > until:
                 raise TimeoutError(f"{left} videos are not done after {DRAIN_TIMEOUT_S:g} s")
             time.sleep(POLL_S)

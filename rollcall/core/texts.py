@@ -58,6 +58,8 @@ def storable(text: str) -> str:
 
     These are NUL and halves of surrogate pairs (`"\\ud800"` in JSON).
     """
+    if text.isascii() and "\x00" not in text:  # most texts, and ten times as fast
+        return text
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 

@@ -25,6 +25,8 @@ from rollcall.index.index_statements import STATEMENTS
 MAX_PUT = 500
 """Limit on the videos of one transaction, so that no transaction gets long."""
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def folded(name: str) -> str:
     """A name in small letters and without accents, for searches."""
@@ -210,7 +212,7 @@ def _appearance_row(video_id: int, each: IndexedVideo, found: Appearance) -> dic
         "frames": found.frames,
         "distance": found.distance,
         "certainty": found.certainty,
-        "intervals": json.dumps(found.intervals, separators=(",", ":")),
+        "intervals": _compact(found.intervals),
     }
 
 

@@ -33,9 +33,11 @@ def error(code: str = "gone", message: Any = "why", retryable: Any = False) -> b
 @pytest.mark.parametrize("status", ["recognised", "unknown", "no_face", "ignored"])
 def test_200_with_a_status_is_done(status: str) -> None:
     answer = {"status": status, "people": []}
-    wanted = AttemptResult("done", status, summary=f"{status}, people 0", answer=answer)
+    text = body(answer).decode()
+    wanted = AttemptResult("done", status, summary=f"{status}, people 0", answer=answer, text=text)
     assert read_answer(200, body(answer)) == wanted
-    assert "answer" not in repr(wanted)
+    assert "people'" not in repr(wanted)
+    assert '"people"' not in repr(wanted)
 
 
 @pytest.mark.parametrize(
