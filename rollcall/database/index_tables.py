@@ -114,7 +114,13 @@ face_block = Table(
 appearances (little-endian uint16), `encodings` the rows (little-endian float16). Later changes have
 larger versions (`index.row_versions`)."""
 
-Index("face_block_version", face_block.c.version, face_block.c.space, face_block.c.rows)
+Index(
+    "face_block_version",
+    face_block.c.version,
+    face_block.c.video_id,
+    face_block.c.space,
+    face_block.c.rows,
+)
 
 unknown_group = Table(
     "unknown_group",

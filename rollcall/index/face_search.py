@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select
 
 from rollcall.core.encoding_space import MAX_SIZE
 from rollcall.core.types import Encodings
@@ -89,6 +89,9 @@ class SqlFaceSearch:
             .order_by(table.c.video_id)
             .limit(BLOCKS_AT_ONCE)
         )
+        return self._all(query)
+
+    def _all(self, query: Select[Any]) -> Sequence[Any]:
         with self._database.reading() as connection:
             return connection.execute(query).all()
 

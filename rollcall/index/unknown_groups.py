@@ -30,11 +30,11 @@ from rollcall.index.group_rows import (
 from rollcall.index.grouping import Group, Grouping
 from rollcall.index.row_versions import lock_versions
 
-JOIN_PART = 0.75
-"""The join distance divided by the tolerance of the encoding space: 0.45 for dlib's space."""
+JOIN_PART = 0.8
+"""The join distance divided by the tolerance of the encoding space: 0.48 for dlib's space."""
 
-MERGE_PART = 0.65
-"""The merge distance divided by the tolerance: 0.39 for dlib's space (docs/decisions/0135)."""
+MERGE_PART = 0.7
+"""The merge distance divided by the tolerance: 0.42 for dlib's space (docs/decisions/0135)."""
 
 SHOWN_FACES = 5
 """How many faces `largest` and `get` return of a group."""

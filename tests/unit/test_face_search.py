@@ -14,6 +14,7 @@ from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.index import nearest_faces
+from rollcall.index.cached_face_search import CachedFaceSearch
 from rollcall.index.face_search import BLOCKS_AT_ONCE, FaceBlock, SqlFaceSearch
 
 SPACE = "test-space"
@@ -28,12 +29,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield opened
 
 
+@pytest.fixture(params=[SqlFaceSearch, CachedFaceSearch])
+def search(request: pytest.FixtureRequest, database: Database) -> SqlFaceSearch:
+    kind: type[SqlFaceSearch] = request.param
+    return kind(database)
+
+
 def drawn(count: int, seed: int = 1) -> Encodings:
     return np.random.default_rng(seed).normal(0, 0.2, (count, SIZE))
 
 
-def test_faces_are_found_nearest_first_and_once(database: Database) -> None:
-    search = SqlFaceSearch(database)
+def test_faces_are_found_nearest_first_and_once(search: SqlFaceSearch) -> None:
     query = np.zeros((1, SIZE))
     rows = np.zeros((5, SIZE))
     rows[:, 0] = (0.5, 0.25, 0.125, 0.75, 2)
@@ -46,16 +52,14 @@ def test_faces_are_found_nearest_first_and_once(database: Database) -> None:
     assert search.count() == 5
 
 
-def test_several_queries_find_what_is_near_any_of_them(database: Database) -> None:
-    search = SqlFaceSearch(database)
+def test_several_queries_find_what_is_near_any_of_them(search: SqlFaceSearch) -> None:
     rows = np.eye(3, SIZE)
     search.put(1, SPACE, [0, 1, 2], rows)
     found = search.find(rows[:2], SPACE, 0.5, 10)
     assert found == [(FaceRef(1, 0), 0.0), (FaceRef(1, 1), 0.0)]
 
 
-def test_a_later_block_replaces_an_earlier_one(database: Database) -> None:
-    search = SqlFaceSearch(database)
+def test_a_later_block_replaces_an_earlier_one(search: SqlFaceSearch) -> None:
     rows = np.eye(2, SIZE)
     search.put(1, SPACE, [0], rows[:1])
     search.put_all([FaceBlock(1, SPACE, [4], rows[:1]), FaceBlock(1, SPACE, [5], rows[1:])])
@@ -65,8 +69,7 @@ def test_a_later_block_replaces_an_earlier_one(database: Database) -> None:
     assert search.count() == 0
 
 
-def test_the_result_is_that_of_double_precision_over_all_rows(database: Database) -> None:
-    search = SqlFaceSearch(database)
+def test_the_result_is_that_of_double_precision_over_all_rows(search: SqlFaceSearch) -> None:
     count = 3 * BLOCKS_AT_ONCE + 17
     rows = drawn(4 * count)
     numbers = [0, 0, 1, 2]
@@ -86,11 +89,10 @@ def test_the_result_is_that_of_double_precision_over_all_rows(database: Database
 
 
 def test_candidates_beyond_the_limit_are_dropped(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    search: SqlFaceSearch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nearest_faces, "MAX_KEPT", 10)
     monkeypatch.setattr(nearest_faces, "ROWS_AT_ONCE", 8)
-    search = SqlFaceSearch(database)
     rows = drawn(500)
     search.put(1, SPACE, range(500), rows)
     found = search.find(np.zeros((1, SIZE)), SPACE, 10.0, 5)
@@ -98,6 +100,65 @@ def test_candidates_beyond_the_limit_are_dropped(
     assert [face.number for face, _ in found] == np.argsort(lengths)[:5].tolist()
 
 
-def test_encodings_without_a_number_are_refused(database: Database) -> None:
+def test_encodings_without_a_number_are_refused(search: SqlFaceSearch) -> None:
     with pytest.raises(ValueError, match="1 numbers do not fit encodings of shape"):
-        SqlFaceSearch(database).put(1, SPACE, [0], drawn(2))
+        search.put(1, SPACE, [0], drawn(2))
+
+
+def everything(search: SqlFaceSearch) -> list[FaceRef]:
+    return sorted(face for face, _ in search.find(np.zeros((1, SIZE)), SPACE, 50.0, 10_000))
+
+
+def test_the_memory_follows_other_writers(database: Database) -> None:
+    writer, search = SqlFaceSearch(database), CachedFaceSearch(database)
+    assert everything(search) == []
+    for video_id in range(5):
+        writer.put(video_id, SPACE, [0, 1], drawn(2, seed=video_id))
+        assert len(everything(search)) == 2 * (video_id + 1)
+    writer.put(2, SPACE, [7], drawn(1, seed=9))
+    writer.put(3, SPACE, [], drawn(0))
+    assert everything(search) == everything(writer)
+    writer.put(3, "another-space", [0], drawn(1))
+    writer.put(4, SPACE, [], drawn(0))
+    assert everything(search) == everything(writer)
+    writer.clear()
+    assert everything(search) == []
+    writer.put(9, SPACE, [0], drawn(1))
+    assert everything(search) == [FaceRef(9, 0)]
+
+
+def test_removed_faces_take_no_place_in_the_result(database: Database) -> None:
+    writer, search = SqlFaceSearch(database), CachedFaceSearch(database)
+    rows = np.eye(1, SIZE) * np.arange(1, 11)[:, None]
+    for video_id, row in enumerate(rows):
+        writer.put(video_id, SPACE, [0], row[None])
+    zero = np.zeros((1, SIZE))
+    assert [face.video_id for face, _ in search.find(zero, SPACE, 50, 3)] == [0, 1, 2]
+    for video_id in (0, 2, 3):
+        writer.put(video_id, SPACE, [], rows[:0])
+    assert [face.video_id for face, _ in search.find(zero, SPACE, 50, 3)] == [1, 4, 5]
+
+
+def test_memory_is_used_again_for_replaced_faces(database: Database) -> None:
+    search = CachedFaceSearch(database)
+    for round_ in range(60):
+        for video_id in range(3):
+            search.put(video_id, SPACE, [0] * 100, drawn(100, seed=round_))
+        assert len(everything(search)) == 3
+    assert len(search._rows) < 2000
+
+
+def test_more_encodings_than_the_memory_holds(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    search = CachedFaceSearch(database, max_bytes=100 * (2 * SIZE + 10))
+    search.put(1, SPACE, range(90), drawn(90))
+    assert len(everything(search)) == 90
+    assert len(search._rows) > 0
+    search.put(2, SPACE, range(1000), drawn(1000))
+    assert len(everything(search)) == 1090
+    assert len(everything(search)) == 1090
+    assert len(search._rows) == 0
+    assert [r.getMessage() for r in caplog.records] == [
+        "the stored encodings need more than 0 MB, so each search for a face reads the database"
+    ]

@@ -140,7 +140,7 @@ CREATE INDEX change_at ON change (at_s, id);
 
 CREATE INDEX change_name ON change (name);
 
-CREATE INDEX face_block_version ON face_block (version, space, rows);
+CREATE INDEX face_block_version ON face_block (version, video_id, space, rows);
 
 CREATE INDEX person_folded ON person (folded);
 
