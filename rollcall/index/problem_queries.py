@@ -12,7 +12,7 @@ from typing import Literal
 
 from sqlalchemy import ColumnElement, FromClause, and_, exists, func, select
 
-from rollcall.core.queue_protocols import WorkQueue
+from rollcall.core.figures import Figures
 from rollcall.database.database import Database
 from rollcall.database.index_tables import dismissed, skipped_upload
 from rollcall.database.tables import bad_event, finished, notice
@@ -58,18 +58,17 @@ def is_dismissed(kind: Kind) -> ColumnElement[bool]:
     )
 
 
-def causes(queue: WorkQueue, database: Database) -> list[Cause]:
+def causes(database: Database, figures: Figures) -> list[Cause]:
     """What is wrong and not dismissed, the cause with most dead letters first."""
     hidden = _dismissed(database)
-    dead = Counter(
-        {code: count for (state, code), count in queue.codes().items() if state == "dead"}
-    )
+    codes = figures.codes.items()
+    dead = Counter({code: count for (state, code), count in codes if state == "dead"})
     found = [
         Cause("dead", code, count - hidden["dead", code]) for code, count in dead.most_common()
     ]
     others: dict[Kind, int] = {
-        "message": queue.outbox.counts().get("dead", 0),
-        "bad": queue.counts().get("bad", 0),
+        "message": figures.notices.get("dead", 0),
+        "bad": figures.work.get("bad", 0),
         "skipped": _skipped(database),
     }
     found += [Cause(kind, "", count - hidden[kind, ""]) for kind, count in others.items()]

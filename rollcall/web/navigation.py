@@ -6,12 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from rollcall.core.errors import TransientError
-from rollcall.index.overview_queries import unknown_groups
-from rollcall.web.parts import parts
-from rollcall.web.problem_cards import count_problems
-
-MANY = 999
-"""Larger counts are shown as `999+`, so that no page counts a large table."""
+from rollcall.web.system_state import MANY, system_state
 
 
 class Entry(NamedTuple):
@@ -37,7 +32,8 @@ def navigation() -> list[Entry]:
     """The entries, without counts if the database does not answer."""
     unknown = problems = 0
     with suppress(TransientError):  # the page reports it, if it needs the database
-        unknown, problems = unknown_groups(parts().database, MANY + 1), count_problems()
+        state = system_state()
+        unknown, problems = state.unknown_groups.get(), len(state.troubles.get().causes)
     return [
         Entry("/", "Now", DRAWINGS["now"]),
         Entry("/videos", "Videos", DRAWINGS["videos"]),

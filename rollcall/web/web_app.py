@@ -20,6 +20,7 @@ from rollcall.web.foot import foot_line
 from rollcall.web.navigation import navigation
 from rollcall.web.parts import WebParts, parts
 from rollcall.web.sign_in import add_sign_in, build_gate
+from rollcall.web.system_state import SystemState
 from rollcall.web.users import current_user
 
 MAX_BODY_BYTES = 64 << 20
@@ -45,6 +46,7 @@ def create_app(web_parts: WebParts) -> Flask:
         WTF_CSRF_TIME_LIMIT=None,
     )
     app.extensions["rollcall"] = web_parts
+    app.extensions["rollcall-state"] = SystemState(web_parts)
     add_sign_in(app, build_gate(web_parts.settings))
     CSRFProtect(app)
     for pages in PAGES:

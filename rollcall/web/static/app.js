@@ -45,31 +45,37 @@
   });
 
   // --- lists that update: <div data-live="video|videos" hx-get="..." hx-trigger="every 2s">
-  // with rows <... data-row id="...">. Rows that exist are updated where they are. New rows appear
+  // with rows <... data-row id="...">, possibly in a <div data-rows>. Rows that exist are updated where they are. New rows appear
   // at once if nobody points at the list; otherwise a button announces them.
   function updateInPlace(list, html) {
     const next = new DOMParser().parseFromString(`<div>${html}</div>`, "text/html").body.firstChild;
     const rows = all("[data-row][id]", next);
     const added = rows.filter((row) => !document.getElementById(row.id));
-    const held = list.matches(":hover, :focus-within") || list.getBoundingClientRect().top < 0;
+    const box = list.querySelector("[data-rows]") || list;
+    const held = box.matches(":hover") || list.matches(":focus-within") || list.getBoundingClientRect().top < 0;
     if (!held || !all("[data-row]", list).length) {
       if (added.length) announce(list, added.length);
       return false;
     }
     for (const row of rows) {
       const old = document.getElementById(row.id);
-      if (old && !old.matches(":focus-within") && old.innerHTML !== row.innerHTML) {
+      if (old && !old.matches(":focus-within") && withoutTimes(old) !== withoutTimes(row)) {
         old.replaceChildren(...row.childNodes);
         old.className = row.className;
         htmx.process(old);
       }
     }
     for (const part of all("[data-part]", next)) {
-      list.querySelector(`[data-part="${part.dataset.part}"]`)?.replaceWith(part);
+      const old = list.querySelector(`[data-part="${part.dataset.part}"]`);
+      if (old && !old.matches(":focus-within")) old.replaceWith(part);
     }
     showNews(list, added.length, html);
     refresh();
     return true;
+  }
+
+  function withoutTimes(row) { // their texts depend on the browser
+    return row.innerHTML.replace(/(<time[^>]*?)( title="[^"]*")?>[^<]*/g, "$1>");
   }
 
   function text(list, count) {
@@ -96,7 +102,7 @@
       htmx.process(list);
       refresh();
     });
-    list.prepend(button);
+    (list.querySelector("[data-rows]") || list).prepend(button);
     announce(list, count);
   }
 
