@@ -40,7 +40,8 @@ and `pictures`, `corrected` 1 if a verdict changed the result. `named` and `unkn
 `uploaded_s` is the time of the upload; if it is unknown, that of the recognition."""
 
 Index("video_object", video.c.bucket, video.c.key, unique=True)
-Index("video_uploaded", video.c.uploaded_s, video.c.id)
+# The key is part of this index, so that a search for words in keys reads only the index.
+Index("video_uploaded", video.c.uploaded_s, video.c.id, video.c.key)
 Index("video_finished", video.c.finished_s, video.c.id)
 Index("video_status", video.c.status, video.c.uploaded_s, video.c.id)
 Index("video_with_unknown", video.c.uploaded_s, video.c.id, sqlite_where=text("unknown>0"))

@@ -166,6 +166,6 @@ CREATE UNIQUE INDEX video_object ON video (bucket, key);
 
 CREATE INDEX video_status ON video (status, uploaded_s, id);
 
-CREATE INDEX video_uploaded ON video (uploaded_s, id);
+CREATE INDEX video_uploaded ON video (uploaded_s, id, key);
 
 CREATE INDEX video_with_unknown ON video (uploaded_s, id) WHERE unknown>0;
