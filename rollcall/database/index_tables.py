@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, LargeBinary, Table, Text, text
 
-from rollcall.database.tables import ID, TIME, id_column, key, metadata, number, text_column, time
+from rollcall.database.tables import (
+    ID,
+    KEY,
+    TIME,
+    id_column,
+    key,
+    metadata,
+    number,
+    text_column,
+    time,
+)
 
 video = Table(
     "video",
@@ -51,7 +61,8 @@ person = Table(
     metadata,
     id_column(),
     Column("name", key("name").type, nullable=False, unique=True),
-    text_column("folded"),
+    # Compared by its bytes, so that the pages can merge it with names that they sort themselves.
+    Column("folded", KEY, nullable=False, server_default=""),
     number("videos"),
     time("first_seen_s"),
     time("last_seen_s"),
