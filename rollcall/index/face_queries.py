@@ -1,0 +1,90 @@
+"""What the pages about faces read: in which video and when a face was seen, and group facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy import bindparam, select, text, tuple_
+
+from rollcall.core.index_types import FaceRef
+from rollcall.core.types import Encodings
+from rollcall.database.database import Database
+from rollcall.database.index_tables import appearance, person, video
+from rollcall.index.people_queries import PersonInVideo, in_video
+
+MAX_COUNTED = 1_000
+"""Largest group whose videos are counted. Larger groups show the number of appearances."""
+
+
+class SeenFace(NamedTuple):
+    """A face of a video, with the person's name; empty for an unknown person."""
+
+    seen: PersonInVideo
+    name: str
+    person_id: int | None
+
+
+class GroupFacts(NamedTuple):
+    """The middle of a group of unknown faces, and its encoding space."""
+
+    centres: Encodings
+    """One encoding, or several behind each other if somebody joined groups."""
+    space: str
+
+
+_CENTRES = text("SELECT id, space, centre FROM unknown_group WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+_VIDEOS = text(
+    "SELECT group_id, count(DISTINCT video_id) FROM appearance WHERE group_id IN :ids"
+    " GROUP BY group_id"
+).bindparams(bindparam("ids", expanding=True))
+
+
+class FaceQueries:
+    """Reads the index. Every method may raise InboxUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def faces(self, refs: Sequence[FaceRef]) -> dict[FaceRef, SeenFace]:
+        """The facts about these faces. A face whose video was removed is left out."""
+        if not refs:
+            return {}
+        a, v = appearance.c, video.c
+        query = (
+            select(
+                *(a.video_id, a.number, v.bucket, v.key, a.uploaded_s, v.duration_s, v.kept),
+                *(a.certainty, a.distance, a.intervals, person.c.name, person.c.id),
+            )
+            .join_from(appearance, video, v.id == a.video_id)
+            .outerjoin(person, person.c.id == a.person_id)
+            .where(tuple_(a.video_id, a.number).in_([tuple(ref) for ref in refs]))
+        )
+        with self._database.reading() as connection:
+            rows = [
+                SeenFace(in_video(*row[:10]), row[10] or "", row[11])
+                for row in connection.execute(query)
+            ]
+        return {row.seen.face: row for row in rows}
+
+    def groups(self, ids: Sequence[int]) -> dict[int, GroupFacts]:
+        if not ids:
+            return {}
+        with self._database.reading() as connection:
+            return {
+                group_id: GroupFacts(np.frombuffer(centre, "<f4").astype(np.float64), space)
+                for group_id, space, centre in connection.execute(_CENTRES, {"ids": list(ids)})
+            }
+
+    def videos(self, sizes: dict[int, int]) -> dict[int, int]:
+        """The number of videos of each group. `sizes` are the numbers of appearances by group; for
+        a group with more than MAX_COUNTED, they are returned."""
+        small = [group_id for group_id, size in sizes.items() if size <= MAX_COUNTED]
+        if not small:
+            return dict(sizes)
+        with self._database.reading() as connection:
+            counted = {row[0]: int(row[1]) for row in connection.execute(_VIDEOS, {"ids": small})}
+        return {**sizes, **counted}
