@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,8 @@ def _end_without_mention(name: str, people: tuple[str, ...]) -> None:
 def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) -> None:
     """Print which data the command did not reach, and what the user should do next."""
     if everywhere:
-        _say_unreached(chosen)
+        for sentence in _unreached(chosen):
+            say(sentence, err=True)
     if converted:
         form = "was a pickle and is native now" if done else "is a pickle and would become native"
         say(f"the gallery {form}, under the same name", err=True)
@@ -150,20 +152,36 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) 
         )
 
 
-def _say_unreached(chosen: Settings) -> None:
+def _unreached(chosen: Settings) -> list[str]:
+    """Sentences, without a full stop, about places that were not searched."""
+    sentences = []
     if not chosen.report_bucket:
-        say("REPORT_BUCKET is not set, so no reports were searched", err=True)
+        sentences.append("REPORT_BUCKET is not set, so no reports were searched")
     has_files = Path(chosen.results_folder).is_dir()
     if not has_files:
-        say(
+        sentences.append(
             f"there is no RESULTS_FOLDER {chosen.results_folder!r} here; if a worker runs on"
-            " another machine, run this there too",
-            err=True,
+            " another machine, run this there too"
         )
     if has_files or chosen.result_queue_url:
         # SQS keeps messages for 14 days at most, and they cannot be edited.
-        say(
+        sentences.append(
             "messages in the worker's queues, dead letters included, may contain the name for up to"
-            " 14 days; run this again after a --replay",
-            err=True,
+            " 14 days; run this again after a --replay"
         )
+    return sentences
+
+
+@dataclass(frozen=True, slots=True)
+class EverywhereForgetting:
+    """What `--everywhere` does, for the pages."""
+
+    settings: Settings
+    location: GalleryLocation
+
+    def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
+        removal = PersonRemoval(name, dry_run=dry_run)
+        return _mentions(removal, self.settings, self.location, everywhere=True)
+
+    def unreached(self) -> list[str]:
+        return _unreached(self.settings)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.forget import EverywhereForgetting
 from rollcall.cli.terminal import Group, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.database.open_database import open_database
-from rollcall.wiring import build_gallery_location
+from rollcall.wiring import build_engine, build_gallery_location
 
 if TYPE_CHECKING:
     from rollcall.web.user_file import UserFile
@@ -38,7 +39,17 @@ def web(context: click.Context) -> None:
 
     chosen = settings()
     with closing(open_database(chosen)) as database:
-        server = listen(chosen, build_parts(chosen, database, build_gallery_location(chosen)))
+        location = build_gallery_location(chosen)
+        server = listen(
+            chosen,
+            build_parts(
+                chosen,
+                database,
+                location,
+                lambda: build_engine(chosen),
+                EverywhereForgetting(chosen, location),
+            ),
+        )
 
         def stop(number: int, frame: FrameType | None) -> None:
             raise SystemExit(0)

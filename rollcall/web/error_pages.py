@@ -65,7 +65,9 @@ def _unavailable(error: TransientError) -> Answer:
 def _unexpected(error: Exception) -> Answer:
     if isinstance(error, HTTPException):
         status = error.code or 500
-        message = MESSAGES.get(status) or error.description or error.name
+        # werkzeug's own sentences are about HTTP.
+        own = error.description if error.description != type(error).description else None
+        message = own or MESSAGES.get(status) or error.description or error.name
         return _page(TITLES.get(status, "That did not work"), message, status)
     log.exception("unexpected error on a page")
     message = "An unexpected error happened; the log of `rollcall web` says more."

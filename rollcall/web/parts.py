@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import current_app
 
-from rollcall.core.protocols import GalleryLocation, ObjectStore
+from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
 from rollcall.core.web_protocols import (
@@ -17,6 +18,8 @@ from rollcall.core.web_protocols import (
     VideoIndex,
 )
 from rollcall.database.database import Database
+from rollcall.web.gallery_cache import GalleryCache
+from rollcall.web.removals import Removals
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,11 @@ class WebParts:
     groups: UnknownGroups
     changes: ChangeLog
     corrections: Corrections
+    known: GalleryCache
+    """What `gallery` holds."""
+    engine: Callable[[], FaceEngine]
+    """Builds the face engine at the first call, which takes a second."""
+    removals: Removals
 
 
 def parts() -> WebParts:

@@ -14,7 +14,16 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from rollcall.core.key_rotation import secrets_in
 from rollcall.core.printable import printable
-from rollcall.web import formats, now
+from rollcall.web import (
+    forget_person,
+    formats,
+    now,
+    people,
+    person,
+    person_changes,
+    unknown,
+    unknown_changes,
+)
 from rollcall.web.error_pages import add_error_pages
 from rollcall.web.foot import foot_line
 from rollcall.web.navigation import navigation
@@ -26,7 +35,15 @@ from rollcall.web.users import current_user
 MAX_BODY_BYTES = 64 << 20
 """Longest request. Photos for the enrolment are the longest."""
 
-PAGES = (now.pages,)
+PAGES = (
+    now.pages,
+    people.pages,
+    person.pages,
+    person_changes.pages,
+    forget_person.pages,
+    unknown.pages,
+    unknown_changes.pages,
+)
 """The blueprints. The navigation is in `templates/base.html`."""
 
 

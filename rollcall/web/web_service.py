@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
 from waitress.server import create_server
 
 from rollcall.core.errors import SettingsError, UnexpectedError
-from rollcall.core.protocols import GalleryLocation, ObjectStore
+from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.index.change_log import SqlChangeLog
@@ -18,23 +19,38 @@ from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.boto import public_s3_client, s3_client
 from rollcall.stores.s3 import S3Store
+from rollcall.web.built_once import BuiltOnce
+from rollcall.web.gallery_cache import GalleryCache
 from rollcall.web.parts import WebParts
+from rollcall.web.removals import Forgetting, Removals
 from rollcall.web.web_app import create_app
 
 THREADS = 8
 """Requests that are handled at the same time."""
 
 
-def build_parts(settings: Settings, database: Database, gallery: GalleryLocation) -> WebParts:
+def build_parts(
+    settings: Settings,
+    database: Database,
+    gallery: GalleryLocation,
+    build_engine: Callable[[], FaceEngine],
+    forgetting: Forgetting,
+) -> WebParts:
     """The parts with the real store and the database that the trigger uses."""
     store = S3Store(s3_client(settings), public_s3_client(settings))
-    return sql_parts(settings, database, store, gallery)
+    return sql_parts(settings, database, store, gallery, build_engine, forgetting)
 
 
 def sql_parts(
-    settings: Settings, database: Database, store: ObjectStore, gallery: GalleryLocation
+    settings: Settings,
+    database: Database,
+    store: ObjectStore,
+    gallery: GalleryLocation,
+    build_engine: Callable[[], FaceEngine],
+    forgetting: Forgetting,
 ) -> WebParts:
     """The parts whose data is in the database."""
+    known, changes = GalleryCache(gallery), SqlChangeLog(database)
     return WebParts(
         settings,
         database,
@@ -44,8 +60,11 @@ def sql_parts(
         index=SqlIndex(database),
         faces=SqlFaceSearch(database),
         groups=SqlUnknownGroups(database),
-        changes=SqlChangeLog(database),
+        changes=changes,
         corrections=_Absent("rollcall.corrections.corrections"),
+        known=known,
+        engine=BuiltOnce(build_engine),
+        removals=Removals(forgetting, changes, known),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,8 @@ from flask.testing import FlaskClient
 
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
+from rollcall.faces.painted_faces import PaintedFaces
+from rollcall.gallery.forgetting import Mention, PersonRemoval, reports_in, results_in
 from rollcall.gallery.gallery_locations import GalleryFile
 from rollcall.stores.memory import MemoryStore
 from rollcall.web.parts import WebParts
@@ -30,8 +32,31 @@ def make_parts(database: Database, folder: Path, **others: Any) -> WebParts:
     """
     names = set(WebParts.__slots__)
     settings = Settings(**{name: value for name, value in others.items() if name not in names})
-    parts = sql_parts(settings, database, MemoryStore(), GalleryFile(folder / "gallery.npz"))
+    store, gallery = MemoryStore(), GalleryFile(folder / "gallery.npz")
+    forgetting = PersonOfTheStore(settings, store, gallery)
+    parts = sql_parts(settings, database, store, gallery, PaintedFaces, forgetting)
     return replace(parts, **{name: value for name, value in others.items() if name in names})
+
+
+@dataclass(frozen=True)
+class PersonOfTheStore:
+    """A Forgetting for the gallery, the results and the reports."""
+
+    settings: Settings
+    store: MemoryStore
+    gallery: GalleryFile
+
+    def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
+        removal = PersonRemoval(name, dry_run=dry_run)
+        yield from removal.remove_from_gallery(self.gallery)
+        for searched in (
+            results_in(self.settings.output_bucket),
+            reports_in(self.settings.report_bucket),
+        ):
+            yield from removal.remove_from_bucket(self.store, searched)
+
+    def unreached(self) -> list[str]:
+        return ["the student table was not searched"]
 
 
 @contextmanager

@@ -1,0 +1,36 @@
+"""Places in a long list, as texts for the address of the next page."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from werkzeug.exceptions import BadRequest
+
+MAX_CURSOR_CHARS = 8_000
+NUMBER = (int, float)
+
+
+def write_cursor(values: Sequence[str | int | float]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(list(values)).encode()).decode().rstrip("=")
+
+
+def read_cursor(text: str, *types: type | tuple[type, ...]) -> list[Any] | None:
+    """The values that `write_cursor` got; None for an empty text.
+
+    Raises BadRequest if the values do not have these types.
+    """
+    if not text:
+        return None
+    try:
+        if len(text) > MAX_CURSOR_CHARS:
+            raise ValueError
+        values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        fits = isinstance(values, list) and len(values) == len(types)
+        if fits and all(isinstance(value, kind) for value, kind in zip(values, types, strict=True)):
+            return list(values)
+    except (ValueError, RecursionError):
+        pass
+    raise BadRequest("the address of this page is damaged; go back to the first page of the list")

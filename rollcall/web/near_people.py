@@ -1,0 +1,46 @@
+"""People of the gallery who look like somebody, with a picture where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rollcall.core.index_types import FaceRef
+from rollcall.index.people_queries import PeopleQueries
+from rollcall.web.gallery_cache import NearPerson
+
+PROBABLE, POSSIBLE = 0.5, 0.6
+"""At up to 0.5, hardly any two faces are of different people. At up to 0.6, one pair in a hundred
+is (docs/decisions/0086)."""
+
+
+class NearWithPicture(NamedTuple):
+    name: str
+    distance: float
+    id: int | None
+    """The person's row in the index; None for somebody who was never seen."""
+    picture: FaceRef | None
+
+    @property
+    def words(self) -> str:
+        return distance_words(self.distance)
+
+
+def near_people(queries: PeopleQueries, near: Sequence[NearPerson]) -> list[NearWithPicture]:
+    """The same people, each with the row of the index and a picture."""
+    rows = queries.rows_of([each.name for each in near])
+    ids = [row.id for row in rows.values() if row.id is not None]
+    pictures = queries.pictures(ids)
+    found = []
+    for name, distance in near:
+        row_id = rows[name].id if name in rows else None
+        picture = pictures.get(row_id) if row_id is not None else None
+        found.append(NearWithPicture(name, distance, row_id, picture))
+    return found
+
+
+def distance_words(distance: float) -> str:
+    """How alike two faces are."""
+    if distance <= PROBABLE:
+        return "very alike"
+    return "alike" if distance <= POSSIBLE else "somewhat alike"

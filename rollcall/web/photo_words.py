@@ -1,0 +1,43 @@
+"""What the pages say about an enrolled photo: where it comes from, and how good it is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from rollcall.core.types import FaceQuality
+from rollcall.core.verdicts import Example
+
+GOOD_PX = 96
+GOOD_SHARPNESS = 0.06
+GOOD_TURN = 0.2
+"""Beyond these limits, the right person is as near as in any photo (`core/face_quality.py`)."""
+
+
+class PhotoWords(NamedTuple):
+    title: str
+    quality: str
+
+
+def photo_words(example: Example) -> PhotoWords:
+    return PhotoWords(_title(example), quality_words(example.quality) if example.quality else "")
+
+
+def quality_words(quality: FaceQuality) -> str:
+    """For example `good` or `usable: small (64 px), turned slightly`."""
+    remarks = []
+    if quality.size_px < GOOD_PX:
+        remarks.append(f"small ({quality.size_px} px)")
+    if quality.sharpness < GOOD_SHARPNESS:
+        remarks.append("slightly blurred")
+    if quality.turn > GOOD_TURN:
+        remarks.append("slightly turned away")
+    return f"usable: {', '.join(remarks)}" if remarks else "good"
+
+
+def _title(example: Example) -> str:
+    source = example.source
+    if source.photo:
+        return source.photo
+    if source.key:
+        return f"from the video {source.key}"
+    return "a photo from an earlier version"

@@ -1,0 +1,144 @@
+"""Looks for everything about a person in the background, and removes it.
+
+A bucket may hold a hundred thousand results, so both take minutes. The state is in this process: a
+page that is loaded again shows it. If the process ends, the person is still on the pages, and the
+removal can be started again, because every step can be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rollcall.core.errors import PermanentError, RollcallError
+from rollcall.core.names import checked_name
+from rollcall.core.web_protocols import ChangeLog
+from rollcall.gallery.forgetting import Mention
+from rollcall.web.gallery_cache import GalleryCache
+
+log = logging.getLogger(__name__)
+
+MAX_SHOWN = 200
+"""Mentions that are listed. All are counted."""
+
+MAX_KEPT = 20
+"""Finished removals that can still be looked at."""
+
+
+class Forgetting(Protocol):
+    """Finds and removes everything about a person, in all stores."""
+
+    def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
+        """Yield each place that mentions the person; without `dry_run`, after its removal."""
+        ...
+
+    def unreached(self) -> list[str]:
+        """Sentences about places that are not searched."""
+        ...
+
+
+@dataclass(slots=True)
+class Removal:
+    """One search, or one removal. Only its own thread changes it."""
+
+    id: str
+    name: str
+    """Empty once the person is removed."""
+    dry_run: bool
+    who: str
+    counts: Counter[str] = field(default_factory=Counter)
+    """Entries by kind."""
+    places: Counter[str] = field(default_factory=Counter)
+    """Objects, tables and files by kind."""
+    shown: list[Mention] = field(default_factory=list)
+    problems: list[Mention] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
+    error: str = ""
+    done: bool = False
+
+    @property
+    def found(self) -> int:
+        return sum(self.places.values())
+
+    def add(self, mention: Mention) -> None:
+        if mention.problem:
+            if len(self.problems) < MAX_SHOWN:
+                self.problems.append(mention)
+            return
+        kind = f"old {mention.kind}" if mention.version else mention.kind
+        self.counts[kind] += mention.count
+        self.places[kind] += 1
+        if len(self.shown) < MAX_SHOWN:
+            self.shown.append(mention)
+
+
+class Removals:
+    """The removals of this process. Safe to share between threads."""
+
+    def __init__(self, forgetting: Forgetting, changes: ChangeLog, known: GalleryCache) -> None:
+        self._forgetting = forgetting
+        self._changes = changes
+        self._known = known
+        self._lock = threading.Lock()
+        self._removals: dict[str, Removal] = {}
+
+    def start(self, name: str, who: str, *, dry_run: bool) -> Removal:
+        """Start in the background; return the one that runs already, if there is one.
+
+        Raises NameRefused.
+        """
+        name = checked_name(name)
+        with self._lock:
+            running = self._running(name, dry_run)
+            if running is not None:
+                return running
+            if any(not each.done for each in self._removals.values() if each.name != name):
+                raise PermanentError("another person is being looked for; wait until that is done")
+            removal = Removal(secrets.token_urlsafe(12), name, dry_run, who)
+            self._removals[removal.id] = removal
+            self._drop_old()
+        threading.Thread(target=self._run, args=(removal,), name="removal", daemon=True).start()
+        return removal
+
+    def get(self, removal_id: str) -> Removal | None:
+        with self._lock:
+            return self._removals.get(removal_id)
+
+    def running(self, name: str) -> Removal | None:
+        """The removal of this person that is not finished yet."""
+        with self._lock:
+            return self._running(name, False)
+
+    def _running(self, name: str, dry_run: bool) -> Removal | None:
+        for each in self._removals.values():
+            if not each.done and (each.name, each.dry_run) == (name, dry_run):
+                return each
+        return None
+
+    def _drop_old(self) -> None:
+        finished = [each.id for each in self._removals.values() if each.done]
+        for removal_id in finished[:-MAX_KEPT]:
+            del self._removals[removal_id]
+
+    def _run(self, removal: Removal) -> None:
+        try:
+            for mention in self._forgetting.mentions(removal.name, removal.dry_run):
+                removal.add(mention)
+            removal.unreached = self._forgetting.unreached()
+            if not removal.dry_run:
+                self._known.changed()
+                # The line says who removed somebody, but not whom.
+                self._changes.record(removal.who, "forget", details=dict(removal.counts))
+                removal.name = ""
+        except RollcallError as error:
+            removal.error = str(error)
+        except Exception:
+            log.exception("a removal failed")
+            removal.error = "Unexpected error; the log of `rollcall web` says more."
+        finally:
+            removal.done = True

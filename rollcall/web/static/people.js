@@ -1,0 +1,32 @@
+// Names that a field suggests while somebody types, and arrow keys in the year of days.
+"use strict";
+(() => {
+  // --- <input data-suggest list="names">: the options of the <datalist> come from the server
+  let timer = 0;
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!field.matches?.("input[data-suggest]")) return;
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const answer = await fetch(`/people/names?name=${encodeURIComponent(field.value)}`);
+      if (answer.ok) document.getElementById(field.getAttribute("list")).innerHTML = await answer.text();
+    }, 150);
+  });
+
+  // --- the year: one stop of the Tab key, and arrow keys from day to day
+  const days = Array.from(document.querySelectorAll("svg.year a"));
+  const start = days.find((day) => day.hasAttribute("aria-current")) || days[days.length - 1];
+  const make_current = (day) => days.forEach((each) => each.setAttribute("tabindex", each === day ? "0" : "-1"));
+  if (start) make_current(start);
+  const scroller = document.querySelector(".year-scroll");
+  if (scroller && start) scroller.scrollLeft = start.getBoundingClientRect().left - scroller.getBoundingClientRect().left - scroller.clientWidth / 2;
+  const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
+  document.addEventListener("keydown", (event) => {
+    const at = days.indexOf(document.activeElement);
+    const day = days[at + (STEPS[event.key] || 0)];
+    if (at < 0 || !STEPS[event.key] || !day) return;
+    event.preventDefault();
+    make_current(day);
+    day.focus();
+  });
+})();

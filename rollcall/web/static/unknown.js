@@ -1,0 +1,49 @@
+// Keys for the groups of unknown faces. They work on the selected group: the one with the focus.
+"use strict";
+(() => {
+  const groups = () => Array.from(document.querySelectorAll("[data-group]"));
+  const selected = () => document.activeElement?.closest?.("[data-group]");
+
+  function move(step) {
+    const all = groups();
+    const at = all.indexOf(selected());
+    const group = at < 0 ? all[step > 0 ? 0 : all.length - 1] : all[at + step];
+    if (!group) return;
+    group.focus();
+    group.scrollIntoView({ block: "nearest" });
+  }
+
+  const press = (selector) => (group) => group.querySelector(selector)?.click();
+  const KEYS = {
+    n: (group) => group.querySelector("input[name=name]")?.focus(),
+    a: press("[data-add]"),
+    i: press("[data-ignore]"),
+    x: press("input[name=group]"),
+    o: press("[data-open]"),
+  };
+
+  // In the capture phase, so that j and k move between groups instead of the rows within them.
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+    if (event.target.matches("input:not([type=checkbox]), textarea, select")) return;
+    const step = { j: 1, k: -1 }[event.key];
+    const group = selected() || (groups().length === 1 ? groups()[0] : null);
+    const action = KEYS[event.key];
+    if (!step && !(action && group)) return;
+    event.preventDefault();
+    if (step) move(step);
+    else action(group);
+  }, true);
+
+  // "Same person" needs two groups.
+  const same = document.querySelector("[data-same]");
+  function count() {
+    const number = document.querySelectorAll("input[name=group]:checked").length;
+    same.disabled = number < 2;
+    same.textContent = number < 2 ? "Same person: select two groups" : `Same person: join ${number} groups`;
+  }
+  if (same) {
+    document.addEventListener("change", (event) => { if (event.target.name === "group") count(); });
+    count();
+  }
+})();

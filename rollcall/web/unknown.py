@@ -1,0 +1,105 @@
+"""Unknown faces of all videos, in groups of likeness: who is this?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask import Blueprint, abort, render_template, request
+
+from rollcall.core.web_protocols import UnknownGroup
+from rollcall.index.face_queries import FaceQueries, GroupFacts, SeenFace
+from rollcall.index.people_queries import PeopleQueries
+from rollcall.web.gallery_cache import KnownGallery
+from rollcall.web.near_people import NearWithPicture, near_people
+from rollcall.web.parts import parts
+
+pages = Blueprint("unknown", __name__)
+
+PAGE = 10
+"""Groups on a page."""
+
+FACES = 5
+"""Faces of a group that the list shows."""
+
+OPENED_FACES = 60
+"""Faces of an opened group, and how many more each further click shows."""
+
+MAX_OPENED_FACES = 600
+
+NEAREST = 3
+"""Known people who are offered for a group."""
+
+MAX_DISTANCE = 0.8
+"""People who are further away are not offered."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownGroup:
+    """A group, as the list shows it."""
+
+    group: UnknownGroup
+    faces: list[SeenFace]
+    videos: int
+    near: list[NearWithPicture]
+
+
+@pages.get("/unknown")
+def unknown() -> str:
+    """The groups, the largest first."""
+    number = min(max(request.args.get("page", 1, type=int), 1), 10_000)
+    found = parts().groups.largest(PAGE + 1, (number - 1) * PAGE)
+    values = {
+        "groups": shown_groups(found[:PAGE]),
+        "number": number,
+        "older": number + 1 if len(found) > PAGE else None,
+        "count": parts().groups.count(),
+        "pending": parts().corrections.pending(),
+        "keep_faces": parts().settings.keep_faces,
+    }
+    return render_template("unknown.html", **values)
+
+
+@pages.get("/unknown/<int:group_id>")
+def group(group_id: int) -> str:
+    """All faces of a group; for htmx, without the frame of the page."""
+    found = parts().groups.get(group_id)
+    if found is None:
+        abort(404, "this group is gone: its faces have a name by now, or are in another group")
+    limit = min(request.args.get("faces", OPENED_FACES, type=int), MAX_OPENED_FACES)
+    refs = parts().groups.faces(group_id, max(limit, 1))
+    seen = FaceQueries(parts().database).faces(refs)
+    values = {
+        "shown": shown_groups([found])[0],
+        "all_faces": [seen[ref] for ref in refs if ref in seen],
+        "more": limit + OPENED_FACES if found.appearances > limit < MAX_OPENED_FACES else None,
+    }
+    partly = bool(request.headers.get("HX-Request"))
+    return render_template("unknown_faces.html" if partly else "unknown_group.html", **values)
+
+
+def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:
+    queries, known = FaceQueries(parts().database), parts().known.current()
+    seen = queries.faces([ref for each in groups for ref in each.faces[:FACES]])
+    facts = queries.groups([each.id for each in groups])
+    videos = queries.videos({each.id: each.appearances for each in groups})
+    people = PeopleQueries(parts().database)
+    return [
+        ShownGroup(
+            each,
+            [seen[ref] for ref in each.faces[:FACES] if ref in seen],
+            videos.get(each.id, each.appearances),
+            _near(people, known, facts.get(each.id)),
+        )
+        for each in groups
+    ]
+
+
+def _near(
+    people: PeopleQueries, known: KnownGallery, facts: GroupFacts | None
+) -> list[NearWithPicture]:
+    size = known.gallery.encodings.shape[1]
+    if facts is None or facts.space != known.gallery.space or len(facts.centres) % size:
+        return []
+    near = known.nearest(facts.centres.reshape(-1, size), NEAREST)
+    return near_people(people, [each for each in near if each.distance <= MAX_DISTANCE])

@@ -1,0 +1,171 @@
+"""Forget a person everywhere, on the pages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from support.people_index import RecordedCorrections, encoding, put_video, save_gallery
+from support.waiting import wait_until
+from support.web_pages import local_path, pages_client, post, web_parts
+
+from rollcall.core.errors import StoreUnavailable
+from rollcall.gallery.forgetting import Mention
+from rollcall.web.parts import WebParts
+from rollcall.web.removals import Removals
+
+HEADER = b"name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[WebParts]:
+    with web_parts(tmp_path) as built:
+        yield replace(built, corrections=RecordedCorrections(built.changes))
+
+
+@pytest.fixture
+def client(parts: WebParts) -> FlaskClient:
+    return pages_client(parts)
+
+
+def start(client: FlaskClient, path: str, **values: str) -> str:
+    """Start in the background, and return the path of the page that shows it."""
+    answer = post(client, path, {"name": "Ada", **values})
+    assert answer.status_code == 303, answer.get_data(as_text=True)
+    return local_path(answer.location)
+
+
+def finished(client: FlaskClient, path: str) -> str:
+    """The page, once nothing more is searched or removed."""
+    wait_until(lambda: "hx-trigger" not in text_of(client, path), "the end of the removal")
+    return text_of(client, path)
+
+
+def text_of(client: FlaskClient, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    page = answer.get_data(as_text=True)
+    return page[page.index("<main") :]
+
+
+def put_result(parts: WebParts, key: str, *names: str) -> None:
+    rows = b"".join(b"%s,,,1,2,3,0.4\r\n" % name.encode() for name in names)
+    parts.store.write(parts.settings.output_bucket, key, HEADER + rows, "text/csv", {})
+
+
+def test_everything_is_listed_and_removed_after_the_name_was_typed(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Ada": [encoding(1), encoding(2)], "Ben": [encoding(3)]})
+    put_result(parts, "1.csv", "Ada", "Ben")
+    put_result(parts, "2.csv", "Ben")
+    listed = finished(client, start(client, "/people/forget/list"))
+    assert "2 encodings in the gallery" in listed
+    assert "1 row in a result (CSV)" in listed
+    assert f"s3://{parts.settings.output_bucket}/1.csv" in listed
+    assert "The student table was not searched" in listed
+    assert "Ada" in parts.known.current().names
+
+    wrong = post(client, "/people/forget", {"name": "Ada", "typed": "Ben"})
+    assert wrong.status_code == 400
+    assert "nothing was removed" in wrong.get_data(as_text=True)
+
+    done = finished(client, start(client, "/people/forget", typed=" Ada "))
+    assert "The person is forgotten" in done
+    assert "Ada" not in done
+    assert parts.known.current().names == {"Ben"}
+    body = parts.store.read(parts.settings.output_bucket, "1.csv", 1000)
+    assert b"Ada" not in body
+    assert b"Ben" in body
+    (change,) = parts.changes.latest(9)
+    assert (change.action, change.name, change.who) == ("forget", "", "local")
+    assert change.details == {"gallery": 2, "result": 1}
+
+
+class SlowForgetting:
+    """Finds a place each time the test allows it."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.error: Exception | None = None
+
+    def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
+        for number in range(3):
+            self.go.acquire(timeout=10)
+            if self.error:
+                raise self.error
+            yield Mention("result", f"s3://out/{number}.csv", 1)
+        yield Mention("report", "s3://reports/9.json", 0, problem="it is not JSON")
+        yield Mention("gallery", "s3://secrets/gallery.npz", 2, "v1")
+
+    def unreached(self) -> list[str]:
+        return []
+
+
+@pytest.fixture
+def slow(parts: WebParts) -> tuple[FlaskClient, SlowForgetting]:
+    forgetting = SlowForgetting()
+    removals = Removals(forgetting, parts.changes, parts.known)
+    return pages_client(replace(parts, removals=removals)), forgetting
+
+
+def test_a_reload_shows_how_far_it_is(slow: tuple[FlaskClient, SlowForgetting]) -> None:
+    client, forgetting = slow
+    path = start(client, "/people/forget/list")
+    assert "0 places so far" in text_of(client, path)
+    forgetting.go.release()
+    wait_until(lambda: "1 place so far" in text_of(client, path), "the first place")
+    assert start(client, "/people/forget/list") == path, "it runs already"
+    other = post(client, "/people/forget/list", {"name": "Ben"})
+    assert "wait until that is done" in other.get_data(as_text=True)
+    forgetting.go.release(2)
+    page = finished(client, path)
+    assert "3 rows in results (CSV)" in page
+    assert "1 old version of objects with encodings in the gallery" in page
+    assert "s3://reports/9.json: it is not JSON" in page
+
+
+def test_an_unchanged_state_is_answered_304(slow: tuple[FlaskClient, SlowForgetting]) -> None:
+    client, forgetting = slow
+    path = start(client, "/people/forget/list")
+    headers = {"HX-Request": "true"}
+    first = client.get(path, headers=headers)
+    headers["If-None-Match"] = first.headers["ETag"]
+    assert client.get(path, headers=headers).status_code == 304
+    forgetting.go.release(3)
+    wait_until(lambda: client.get(path, headers=headers).status_code == 200, "another state")
+
+
+def test_a_failure_is_shown_and_nothing_is_logged(
+    slow: tuple[FlaskClient, SlowForgetting], parts: WebParts
+) -> None:
+    client, forgetting = slow
+    forgetting.error = StoreUnavailable("the store does not answer")
+    forgetting.go.release()
+    page = finished(client, start(client, "/people/forget", typed="Ada"))
+    assert "the store does not answer" in page
+    assert "Start again" in page
+    assert parts.changes.latest(9) == []
+
+
+def test_the_person_is_named_while_it_runs(
+    slow: tuple[FlaskClient, SlowForgetting], parts: WebParts
+) -> None:
+    client, forgetting = slow
+    put_video(parts.database, "1.mp4", [("Ada", [(1, 2)])])
+    path = start(client, "/people/forget", typed="Ada")
+    assert "Forgetting Ada" in text_of(client, path)
+    assert path in text_of(client, "/people/1")
+    forgetting.go.release(3)
+    finished(client, path)
+    assert path not in text_of(client, "/people/1")
+
+
+def test_a_removal_of_an_earlier_process_is_unknown(client: FlaskClient) -> None:
+    answer = client.get("/people/forget/abc")
+    assert answer.status_code == 404
+    assert "start the removal again" in answer.get_data(as_text=True)

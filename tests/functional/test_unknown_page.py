@@ -1,0 +1,188 @@
+"""Unknown faces, in groups of likeness."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from support.people_index import (
+    DAY_S,
+    NOW_S,
+    RecordedCorrections,
+    encoding,
+    put_unknown,
+    put_video,
+    save_gallery,
+)
+from support.web_pages import local_path, pages_client, post, web_parts
+
+from rollcall.web.parts import WebParts
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[WebParts]:
+    with web_parts(tmp_path, keep_faces="pictures") as built:
+        yield replace(built, corrections=RecordedCorrections(built.changes))
+
+
+@pytest.fixture
+def client(parts: WebParts) -> FlaskClient:
+    return pages_client(parts)
+
+
+def text_of(client: FlaskClient, path: str, status: int = 200) -> str:
+    answer = client.get(path)
+    assert answer.status_code == status, path
+    return answer.get_data(as_text=True)
+
+
+def put_faces(parts: WebParts, person: int, count: int, first: int = 0) -> list[int]:
+    """Put videos with one unknown face each, all of one person. Return the videos' ids."""
+    ids = []
+    for number in range(first, first + count):
+        uploaded_s = NOW_S - number * DAY_S
+        key = f"person{person}-{number}.mp4"
+        ids.append(put_video(parts.database, key, [("", [(12.5, 14)])], uploaded_s))
+        noise = np.random.default_rng(number).normal(0, 0.005, 128)
+        put_unknown(parts.database, ids[-1], {0: encoding(person) + noise}, uploaded_s)
+    return ids
+
+
+def test_the_largest_group_comes_first_with_five_faces(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    put_faces(parts, 1, 2)
+    put_faces(parts, 2, 7)
+    page = text_of(client, "/unknown")
+    assert re.findall(r'<h2 id="title-\d+">(.*?)</h2>', page) == ["7 faces", "2 faces"]
+    assert "in 7 videos" in page
+    assert len(re.findall(r'<img src="/videos/\d+/faces/0.jpg"', page)) == 5 + 2
+    assert re.search(r'href="/videos/\d+\?t=12.5"', page)
+
+
+def test_groups_come_in_pages(
+    client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall.web.unknown.PAGE", 2)
+    for person in range(3):
+        put_faces(parts, person, 3 - person)
+    assert "?page=2" in text_of(client, "/unknown")
+    second = text_of(client, "/unknown?page=2")
+    assert re.findall(r'<h2 id="title-\d+">(.*?)</h2>', second) == ["1 face"]
+    assert "There are no more groups" in text_of(client, "/unknown?page=9")
+
+
+def test_the_nearest_people_are_offered_with_picture_and_distance(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    put_faces(parts, 1, 2)
+    known = put_video(parts.database, "ada.mp4", [("Ada", [(1, 2)])])
+    save_gallery(parts, {"Ada": [encoding(5, 0.6, towards=1)], "Ben": [encoding(6)]})
+    page = text_of(client, "/unknown")
+    offer = page[page.index('name="to"') :]
+    assert 'value="Ada"' in offer
+    assert f'<img src="/videos/{known}/faces/0.jpg"' in offer
+    assert re.search(r"alike \(0\.\d\d\)", offer)
+    assert 'value="Ben"' not in page
+
+
+def test_a_group_opens_to_all_its_faces(client: FlaskClient, parts: WebParts) -> None:
+    ids = put_faces(parts, 1, 7)
+    page = text_of(client, "/unknown/1")
+    assert "<title>Unknown" in page
+    for video in ids:
+        assert f'name="other" value="{video}-0"' in page
+    part = client.get("/unknown/1", headers={"HX-Request": "true"}).get_data(as_text=True)
+    assert "<title>" not in part
+    assert part.count('name="other"') == 7
+    assert "this group is gone" in text_of(client, "/unknown/99", 404)
+
+
+def test_a_group_gets_a_name(client: FlaskClient, parts: WebParts) -> None:
+    ids = put_faces(parts, 1, 7)
+    answer = post(client, "/unknown/1/name", {"name": "  Ada   Lovelace "})
+    assert local_path(answer.location) == "/unknown"
+    (change,) = parts.changes.latest(9)
+    assert (change.action, change.name) == ("is", "Ada Lovelace")
+    assert sorted(change.details["faces"]) == [[video, 0] for video in ids]
+    page = text_of(client, "/unknown")
+    assert "Named 7 faces Ada Lovelace" in page
+    assert "Undo" in page
+
+
+def test_faces_of_somebody_else_do_not_get_the_name(client: FlaskClient, parts: WebParts) -> None:
+    ids = put_faces(parts, 1, 3)
+    post(client, "/unknown/1/name", {"name": "", "to": "Ada", "other": f"{ids[1]}-0"})
+    other, named = parts.changes.latest(9)
+    assert (other.action, other.name, other.details["faces"]) == ("not", "Ada", [[ids[1], 0]])
+    assert named.action == "is"
+    assert sorted(named.details["faces"]) == [[ids[0], 0], [ids[2], 0]]
+
+
+def test_a_group_is_ignored(client: FlaskClient, parts: WebParts) -> None:
+    ids = put_faces(parts, 1, 3)
+    post(client, "/unknown/1/ignore", {"name": "", "other": f"{ids[0]}-0"})
+    (change,) = parts.changes.latest(9)
+    assert change.action == "ignore"
+    assert sorted(change.details["faces"]) == [[ids[1], 0], [ids[2], 0]]
+
+
+def test_two_groups_are_joined(client: FlaskClient, parts: WebParts) -> None:
+    ids = put_faces(parts, 1, 2) + put_faces(parts, 2, 2)
+    post(client, "/unknown/same", {"group": ["1", "2"]})
+    (change,) = parts.changes.latest(9)
+    assert change.action == "same"
+    assert sorted(change.details["faces"]) == [[video, 0] for video in sorted(ids)]
+
+
+@pytest.mark.parametrize(
+    ("path", "values", "status", "reason"),
+    [
+        ("/unknown/1/name", {"name": " "}, 400, "empty"),
+        ("/unknown/1/name", {"name": "unknown"}, 422, "stands for everyone else"),
+        ("/unknown/1/name", {"name": "ADA"}, 422, "looks like"),
+        ("/unknown/1/name", {"name": "Ben", "other": "1-0"}, 400, "leave at least one"),
+        ("/unknown/1/name", {"name": "Ben", "other": "1"}, 400, "load the page again"),
+        ("/unknown/9/name", {"name": "Ben"}, 404, "is gone"),
+        ("/unknown/same", {"group": "1"}, 400, "select two"),
+        ("/unknown/same", {"group": "x"}, 400, "select two"),
+    ],
+)
+def test_what_cannot_be_done_is_explained(
+    client: FlaskClient,
+    parts: WebParts,
+    path: str,
+    values: dict[str, str],
+    status: int,
+    reason: str,
+) -> None:
+    put_faces(parts, 1, 1)
+    save_gallery(parts, {"Ada": [encoding(9)]})
+    answer = post(client, path, values)
+    assert answer.status_code == status
+    assert reason in answer.get_data(as_text=True)
+    assert parts.changes.latest(9) == []
+
+
+def test_without_stored_faces_the_page_says_what_is_missing(tmp_path: Path) -> None:
+    with web_parts(tmp_path) as parts:
+        parts = replace(parts, corrections=RecordedCorrections(parts.changes))
+        page = text_of(pages_client(parts), "/unknown")
+    assert "Faces are not stored" in page
+    assert "KEEP_FACES=pictures" in page
+
+
+def test_an_empty_page_explains_itself(client: FlaskClient) -> None:
+    assert "Nobody is unknown" in text_of(client, "/unknown")
+
+
+def test_keys_are_escaped(client: FlaskClient, parts: WebParts) -> None:
+    video = put_video(parts.database, '"><script>x.mp4', [("", [(1, 2)])])
+    put_unknown(parts.database, video, {0: encoding(1)})
+    for path in ("/unknown", "/unknown/1"):
+        assert "<script>x" not in text_of(client, path)
