@@ -220,6 +220,34 @@ reverse. `videos` counts the videos whose results changed."""
 Index("change_at", change.c.at_s, change.c.id)
 Index("change_name", change.c.name)
 
+gallery_version = Table(
+    "gallery_version",
+    metadata,
+    id_column(),
+    Column("version", key("version").type, nullable=False, unique=True),
+    Column("change_id", ID),
+    time("at_s"),
+    sqlite_autoincrement=True,
+)
+"""The versions of the gallery that results are corrected with. The newest row is the version that
+all stored faces were compared with, or are about to be (table `rematch`). A video that was
+recognised with one of the others is compared again. `at_s` is when the version was replaced."""
+
+removed_example = Table(
+    "removed_example",
+    metadata,
+    Column("change_id", ID, primary_key=True, autoincrement=False),
+    number("place"),
+    text_column("facts"),
+    Column("encoding", LargeBinary, nullable=False),
+    time("at_s"),
+)
+"""Encodings that somebody removed from the gallery, for the undo of that change. `place` is the row
+in the gallery, `facts` is JSON, `encoding` is little-endian float64. A row is deleted after some
+time, and when the person is forgotten."""
+
+Index("removed_example_at", removed_example.c.at_s)
+
 dismissed = Table(
     "dismissed",
     metadata,

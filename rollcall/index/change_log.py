@@ -75,6 +75,13 @@ class SqlChangeLog:
             row = _row(connection, change_id)
         return _parsed(row.undo) if row else {}
 
+    def change_of_verdict(self, verdict_id: str) -> int | None:
+        """The change that gave this verdict, if it is not undone."""
+        mark = change.c.undo.contains(json.dumps(verdict_id), autoescape=True)
+        query = select(change.c.id).where(mark, change.c.undone_by.is_(None))
+        with self._database.reading() as connection:
+            return connection.execute(query.order_by(change.c.id).limit(1)).scalar()
+
     def mark_undone(self, change_id: int, undone_by: int) -> bool:
         """Connect a change with the line that undoes it. Return False if it was undone before."""
         return self._database.run(
@@ -157,6 +164,17 @@ def count_videos(connection: Connection, change_id: int, count: int) -> None:
     """Like `SqlChangeLog.count_videos`, in the transaction of the connection."""
     more = {"videos": change.c.videos + count}
     connection.execute(update(change).where(change.c.id == change_id).values(more))
+
+
+def count_failed(connection: Connection, change_id: int) -> None:
+    """Count a video that could not be corrected after the change (`failed` in the details)."""
+    query = select(change.c.details).where(change.c.id == change_id).with_for_update()
+    text = connection.execute(query).scalar()
+    if text is not None:
+        details = _parsed(text)
+        details["failed"] = details.get("failed", 0) + 1
+        values = {"details": json.dumps(details)}
+        connection.execute(update(change).where(change.c.id == change_id).values(values))
 
 
 def _forget(connection: Connection, name: str, after_id: int) -> tuple[int, int]:

@@ -47,6 +47,15 @@ CREATE TABLE face_block (
 	PRIMARY KEY (video_id)
 );
 
+CREATE TABLE gallery_version (
+	id BIGSERIAL NOT NULL,
+	version TEXT COLLATE "C" NOT NULL,
+	change_id BIGINT,
+	at_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
+	PRIMARY KEY (id),
+	UNIQUE (version)
+);
+
 CREATE TABLE person (
 	id BIGSERIAL NOT NULL,
 	name TEXT COLLATE "C" NOT NULL,
@@ -68,6 +77,15 @@ CREATE TABLE rematch (
 	created_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
 	message TEXT DEFAULT '' NOT NULL,
 	PRIMARY KEY (id)
+);
+
+CREATE TABLE removed_example (
+	change_id BIGINT NOT NULL,
+	place BIGINT DEFAULT 0 NOT NULL,
+	facts TEXT DEFAULT '' NOT NULL,
+	encoding BYTEA NOT NULL,
+	at_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
+	PRIMARY KEY (change_id)
 );
 
 CREATE TABLE skipped_upload (
@@ -149,6 +167,8 @@ CREATE INDEX person_last_seen ON person (last_seen_s, id);
 CREATE INDEX rematch_due ON rematch (due_s, id);
 
 CREATE UNIQUE INDEX rematch_object ON rematch (bucket, key);
+
+CREATE INDEX removed_example_at ON removed_example (at_s);
 
 CREATE UNIQUE INDEX skipped_upload_object ON skipped_upload (bucket, key);
 

@@ -45,6 +45,14 @@ CREATE TABLE face_block (
 	PRIMARY KEY (video_id)
 );
 
+CREATE TABLE gallery_version (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+	version TEXT NOT NULL,
+	change_id INTEGER,
+	at_s REAL DEFAULT 0 NOT NULL,
+	UNIQUE (version)
+);
+
 CREATE TABLE person (
 	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
 	name TEXT NOT NULL,
@@ -64,6 +72,15 @@ CREATE TABLE rematch (
 	due_s REAL DEFAULT 0 NOT NULL,
 	created_s REAL DEFAULT 0 NOT NULL,
 	message TEXT DEFAULT '' NOT NULL
+);
+
+CREATE TABLE removed_example (
+	change_id INTEGER NOT NULL,
+	place BIGINT DEFAULT 0 NOT NULL,
+	facts TEXT DEFAULT '' NOT NULL,
+	encoding BLOB NOT NULL,
+	at_s REAL DEFAULT 0 NOT NULL,
+	PRIMARY KEY (change_id)
 );
 
 CREATE TABLE skipped_upload (
@@ -141,6 +158,8 @@ CREATE INDEX person_last_seen ON person (last_seen_s, id);
 CREATE INDEX rematch_due ON rematch (due_s, id);
 
 CREATE UNIQUE INDEX rematch_object ON rematch (bucket, "key");
+
+CREATE INDEX removed_example_at ON removed_example (at_s);
 
 CREATE UNIQUE INDEX skipped_upload_object ON skipped_upload (bucket, "key");
 

@@ -1,0 +1,155 @@
+"""The queue of videos whose stored faces have to be compared with the gallery again.
+
+Tables `rematch` and `gallery_version`. A video is in the queue at most once. All functions work in
+the transaction of the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rollcall.core.index_types import IndexedVideo
+from rollcall.database.index_tables import gallery_version, rematch, video
+
+IDS_AT_ONCE = 500
+"""Videos in one statement. SQLite allows 32,766 parameters."""
+
+KEEP_VERSIONS_S = 7 * 86400.0
+"""How long replaced versions are remembered. A function uses its copy of the gallery for
+ENCODINGS_REFRESH_S, and results reach the index soon after."""
+
+
+class Rematch(NamedTuple):
+    """A claimed video."""
+
+    id: int
+    bucket: str
+    key: str
+    change_id: int | None
+    """The newest change because of which the video is compared."""
+    attempts: int
+    """Failed attempts so far."""
+    due_s: float
+    """When another process may claim the video. It identifies this claim."""
+
+
+def add_videos(
+    connection: Connection, now_s: float, change_id: int | None, ids: Iterable[int]
+) -> None:
+    """Queue the videos with these ids whose faces are stored. Those that wait already are moved to
+    the front."""
+    for chunk in _chunks(ids):
+        add_where(connection, now_s, change_id, video.c.id.in_(chunk), video.c.kept != "none")
+
+
+def add_where(
+    connection: Connection, now_s: float, change_id: int | None, *conditions: ColumnElement[bool]
+) -> None:
+    """Queue the videos that meet the conditions."""
+    found = select(
+        video.c.bucket,
+        video.c.key,
+        literal(change_id, rematch.c.change_id.type),
+        literal(now_s, rematch.c.due_s.type),
+        literal(now_s, rematch.c.created_s.type),
+    ).where(*conditions)
+    _add(connection, found)
+
+
+def _add(connection: Connection, found: Select[Any]) -> None:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    columns = ["bucket", "key", "change_id", "due_s", "created_s"]
+    added = insert(rematch).from_select(columns, found)
+    new = {"due_s": added.excluded.due_s, "attempts": 0, "message": ""}
+    # Without a change of its own, the video stays the business of the change that queued it.
+    new["change_id"] = func.coalesce(added.excluded.change_id, rematch.c.change_id)
+    objects = [rematch.c.bucket, rematch.c.key]
+    connection.execute(added.on_conflict_do_update(index_elements=objects, set_=new))
+
+
+def add_outdated(connection: Connection, now_s: float, videos: Sequence[IndexedVideo]) -> None:
+    """Queue those of the videos that were recognised with a gallery that was corrected since.
+
+    The indexer calls this function for new results. Functions use a gallery for some time before
+    they load it again, so they may not know the newest verdicts.
+    """
+    used = {each.gallery for each in videos if each.kept != "none" and each.gallery}
+    if not used:
+        return
+    newest = select(func.max(gallery_version.c.id)).scalar_subquery()
+    table = gallery_version.c
+    query = select(table.version, table.change_id).where(table.version.in_(used), table.id < newest)
+    if not (replaced := {row.version for row in connection.execute(query)}):
+        return
+    for chunk in _chunks(each for each in videos if each.gallery in replaced):
+        objects = [(each.bucket, each.key) for each in chunk]
+        for bucket in {bucket for bucket, _ in objects}:
+            keys = [key for other, key in objects if other == bucket]
+            where = (video.c.bucket == bucket, video.c.key.in_(keys), video.c.kept != "none")
+            add_where(connection, now_s, None, *where)
+
+
+def claim(connection: Connection, now_s: float, limit: int, lease_s: float) -> list[Rematch]:
+    """Take due videos. No other process gets them before `lease_s` seconds have passed."""
+    table = rematch.c
+    due = (
+        select(table.id)
+        .where(table.due_s <= now_s)
+        .order_by(table.due_s, table.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = connection.execute(due).scalars().all()
+    fields = (table.id, table.bucket, table.key, table.change_id, table.attempts, table.due_s)
+    taken = update(rematch).where(table.id.in_(ids)).values(due_s=now_s + lease_s)
+    rows = connection.execute(taken.returning(*fields)) if ids else ()
+    return sorted((Rematch(*row) for row in rows), key=lambda row: row.id)
+
+
+def finish(connection: Connection, row: Rematch) -> bool:
+    """Remove a claimed video from the queue. Return False if it was queued again since."""
+    table = rematch.c
+    done = delete(rematch).where(table.id == row.id, table.due_s == row.due_s)
+    return bool(connection.execute(done).rowcount)
+
+
+def postpone(connection: Connection, row: Rematch, due_s: float, message: str) -> None:
+    """Try a claimed video again later, because of the error with this message."""
+    table = rematch.c
+    later = update(rematch).where(table.id == row.id, table.due_s == row.due_s)
+    values = {"due_s": due_s, "attempts": row.attempts + 1, "message": message}
+    connection.execute(later.values(values))
+
+
+def pending(connection: Connection) -> int:
+    """The number of videos in the queue."""
+    return connection.execute(select(func.count()).select_from(rematch)).scalar_one()
+
+
+def newest_version(connection: Connection) -> str:
+    """The version of the gallery that results are corrected with; empty if none is known yet."""
+    newest = select(gallery_version.c.version).order_by(gallery_version.c.id.desc()).limit(1)
+    return connection.execute(newest).scalar() or ""
+
+
+def set_version(
+    connection: Connection, now_s: float, version: str, change_id: int | None = None
+) -> None:
+    """Make this version the newest one, and forget those that were replaced long ago."""
+    table = gallery_version.c
+    newest = select(func.max(table.id)).scalar_subquery()
+    connection.execute(update(gallery_version).where(table.id == newest).values(at_s=now_s))
+    old = (table.version == version) | (table.at_s < now_s - KEEP_VERSIONS_S)
+    connection.execute(delete(gallery_version).where(old))
+    new = {"version": version, "change_id": change_id, "at_s": now_s}
+    connection.execute(gallery_version.insert().values(new))
+
+
+def _chunks(items: Iterable[Any]) -> Iterable[Sequence[Any]]:
+    remaining = list(items)
+    for start in range(0, len(remaining), IDS_AT_ONCE):
+        yield remaining[start : start + IDS_AT_ONCE]
