@@ -84,7 +84,12 @@ def safe_csv(body: bytes) -> bytes:
 
     A result of Rollcall is returned unchanged. Raises ValueError if the body is not a result.
     """
-    return _rendered(COLUMNS, map(_safe_row, parse_csv(body)))
+    return csv_of_rows(parse_csv(body))
+
+
+def csv_of_rows(rows: Iterable[Mapping[str, str]]) -> bytes:
+    """A result with these rows, as `parse_csv` returns them, and safe cells."""
+    return _rendered(COLUMNS, map(_safe_row, rows))
 
 
 def csv_without(body: bytes, name: str) -> tuple[bytes, int]:
@@ -95,7 +100,7 @@ def csv_without(body: bytes, name: str) -> tuple[bytes, int]:
     rows = parse_csv(body)
     removed = safe_cell(normalise_name(name))
     rest = [row for row in rows if safe_cell(normalise_name(row["name"])) != removed]
-    return _rendered(COLUMNS, map(_safe_row, rest)), len(rows) - len(rest)
+    return csv_of_rows(rest), len(rows) - len(rest)
 
 
 def text_file_without(body: bytes, name: str) -> tuple[bytes, int]:
