@@ -16,7 +16,7 @@ from rollcall.cli.forget import EverywhereForgetting
 from rollcall.cli.terminal import Group, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.database.open_database import open_database
-from rollcall.wiring import build_engine, build_gallery_location
+from rollcall.wiring import build_engine, build_gallery_location, space_of
 
 if TYPE_CHECKING:
     from rollcall.web.user_file import UserFile
@@ -40,23 +40,23 @@ def web(context: click.Context) -> None:
     chosen = settings()
     with closing(open_database(chosen)) as database:
         location = build_gallery_location(chosen)
-        server = listen(
+        parts = build_parts(
             chosen,
-            build_parts(
-                chosen,
-                database,
-                location,
-                lambda: build_engine(chosen),
-                EverywhereForgetting(chosen, location),
-            ),
+            database,
+            location,
+            space_of(chosen),
+            build_engine=lambda: build_engine(chosen),
+            forgetting=EverywhereForgetting(chosen, location),
         )
+        server = listen(chosen, parts)
 
         def stop(number: int, frame: FrameType | None) -> None:
             raise SystemExit(0)
 
         signal.signal(signal.SIGTERM, stop)
         say(f"pages: http://{chosen.web_listen}/", err=True)
-        server.run()
+        with parts.rematcher.running():
+            server.run()
 
 
 @web.group(cls=Group)

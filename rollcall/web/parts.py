@@ -17,6 +17,7 @@ from rollcall.core.web_protocols import (
     UnknownGroups,
     VideoIndex,
 )
+from rollcall.corrections.rematcher import Rematcher
 from rollcall.database.database import Database
 from rollcall.web.gallery_cache import GalleryCache
 from rollcall.web.removals import Removals
@@ -39,6 +40,7 @@ class WebParts:
     groups: UnknownGroups
     changes: ChangeLog
     corrections: Corrections
+    rematcher: Rematcher
     known: GalleryCache
     """What `gallery` holds."""
     engine: Callable[[], FaceEngine]

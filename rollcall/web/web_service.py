@@ -8,16 +8,19 @@ from typing import Any
 from flask import Flask
 from waitress.server import create_server
 
-from rollcall.core.errors import SettingsError, UnexpectedError
-from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore
+from rollcall.core.encoding_space import DLIB, EncodingSpace
+from rollcall.core.errors import SettingsError
+from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore, StudentStore
 from rollcall.core.settings import Settings
+from rollcall.corrections.correction_parts import build_corrections
 from rollcall.database.database import Database
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.queues.sql_queue import SqlQueue
-from rollcall.stores.boto import public_s3_client, s3_client
+from rollcall.stores.boto import dynamodb_client, public_s3_client, s3_client
+from rollcall.stores.dynamodb import DynamoStudents
 from rollcall.stores.s3 import S3Store
 from rollcall.web.built_once import BuiltOnce
 from rollcall.web.gallery_cache import GalleryCache
@@ -33,12 +36,25 @@ def build_parts(
     settings: Settings,
     database: Database,
     gallery: GalleryLocation,
+    space: EncodingSpace,
+    *,
     build_engine: Callable[[], FaceEngine],
     forgetting: Forgetting,
 ) -> WebParts:
-    """The parts with the real store and the database that the trigger uses."""
-    store = S3Store(s3_client(settings), public_s3_client(settings))
-    return sql_parts(settings, database, store, gallery, build_engine, forgetting)
+    """The parts with the real store and the database that the trigger uses.
+
+    `space` is the encoding space of the function's engine.
+    """
+    return sql_parts(
+        settings,
+        database,
+        S3Store(s3_client(settings), public_s3_client(settings)),
+        gallery,
+        DynamoStudents(dynamodb_client(settings), settings.student_table),
+        space,
+        build_engine=build_engine,
+        forgetting=forgetting,
+    )
 
 
 def sql_parts(
@@ -46,11 +62,18 @@ def sql_parts(
     database: Database,
     store: ObjectStore,
     gallery: GalleryLocation,
+    students: StudentStore,
+    space: EncodingSpace = DLIB,
+    *,
     build_engine: Callable[[], FaceEngine],
     forgetting: Forgetting,
 ) -> WebParts:
     """The parts whose data is in the database."""
     known, changes = GalleryCache(gallery), SqlChangeLog(database)
+    faces = SqlFaceSearch(database)
+    corrections, rematcher = build_corrections(
+        settings, database, store, gallery, students, space=space, search=faces
+    )
     return WebParts(
         settings,
         database,
@@ -58,24 +81,15 @@ def sql_parts(
         store,
         gallery,
         index=SqlIndex(database),
-        faces=SqlFaceSearch(database),
-        groups=SqlUnknownGroups(database),
+        faces=faces,
+        groups=SqlUnknownGroups(database, space),
         changes=changes,
-        corrections=_Absent("rollcall.corrections.corrections"),
+        corrections=corrections,
+        rematcher=rematcher,
         known=known,
         engine=BuiltOnce(build_engine),
         removals=Removals(forgetting, changes, known),
     )
-
-
-class _Absent:
-    """Stands for a part until its module exists."""
-
-    def __init__(self, module: str) -> None:
-        self._module = module
-
-    def __getattr__(self, name: str) -> Any:
-        raise UnexpectedError(f"{self._module} does not exist yet, so {name!r} cannot be called")
 
 
 def listen(settings: Settings, web_parts: WebParts) -> Any:

@@ -16,7 +16,7 @@ from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import prepare
 from rollcall.gallery.gallery_locations import GalleryFile
-from rollcall.stores.memory import MemoryStore
+from rollcall.stores.memory import MemoryStore, MemoryStudents
 from rollcall.web.sign_in import build_gate
 from rollcall.web.sign_in_limit import FREE_FAILURES, MAX_PAUSE_S, SignInLimit
 from rollcall.web.user_file import UserFile, UserRefused
@@ -46,7 +46,7 @@ def database() -> Iterator[Database]:
 
 def app_for(settings: Settings, database: Database, folder: Path) -> Flask:
     gallery = GalleryFile(folder / "gallery.npz")
-    app = create_app(sql_parts(settings, database, MemoryStore(), gallery))
+    app = create_app(sql_parts(settings, database, MemoryStore(), gallery, MemoryStudents()))
 
     @app.post("/change")
     @editors_only

@@ -18,7 +18,7 @@ from rollcall.database.database import Database
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.forgetting import Mention, PersonRemoval, reports_in, results_in
 from rollcall.gallery.gallery_locations import GalleryFile
-from rollcall.stores.memory import MemoryStore
+from rollcall.stores.memory import MemoryStore, MemoryStudents
 from rollcall.web.parts import WebParts
 from rollcall.web.web_app import create_app
 from rollcall.web.web_service import serve, sql_parts
@@ -33,8 +33,15 @@ def make_parts(database: Database, folder: Path, **others: Any) -> WebParts:
     names = set(WebParts.__slots__)
     settings = Settings(**{name: value for name, value in others.items() if name not in names})
     store, gallery = MemoryStore(), GalleryFile(folder / "gallery.npz")
-    forgetting = PersonOfTheStore(settings, store, gallery)
-    parts = sql_parts(settings, database, store, gallery, PaintedFaces, forgetting)
+    parts = sql_parts(
+        settings,
+        database,
+        store,
+        gallery,
+        MemoryStudents(),
+        build_engine=PaintedFaces,
+        forgetting=PersonOfTheStore(settings, store, gallery),
+    )
     return replace(parts, **{name: value for name, value in others.items() if name in names})
 
 

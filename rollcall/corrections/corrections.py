@@ -1,0 +1,202 @@
+"""Corrects what the gallery knows by what somebody said of a face (`core.web_protocols`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from rollcall.core.errors import PermanentError
+from rollcall.core.gallery import Gallery
+from rollcall.core.index_types import FaceRef
+from rollcall.core.names import checked_new_name, normalise_name
+from rollcall.core.protocols import GalleryLocation
+from rollcall.core.verdicts import Verdict, VerdictKind, new_id
+from rollcall.core.web_protocols import Change
+from rollcall.corrections.faces_of_verdicts import FacesOfVerdicts, ShownFaces
+from rollcall.corrections.gallery_edits import (
+    Edit,
+    RemovedExample,
+    add_verdict,
+    bring_back,
+    merge,
+    place_of,
+    remove_example,
+    rename,
+    undo_edit,
+)
+from rollcall.corrections.gallery_writer import GalleryWriter, Line, keys_of
+from rollcall.corrections.removed_examples import load_removed, store_removed
+from rollcall.database.database import Database
+from rollcall.gallery.gallery_locations import check_space, read_gallery
+from rollcall.index.change_log import SqlChangeLog
+from rollcall.index.rematch_rows import pending, set_version
+from rollcall.index.unknown_groups import SqlUnknownGroups
+
+MakeVerdict = Callable[[Gallery], Verdict]
+"""Makes the verdict for the newest gallery, or refuses it."""
+
+
+class GalleryCorrections:
+    """Corrections of a gallery. Safe to share between threads.
+
+    A `Rematcher`, in this process or another one, corrects the videos.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        location: GalleryLocation,
+        faces: FacesOfVerdicts,
+        groups: SqlUnknownGroups,
+        writer: GalleryWriter,
+    ) -> None:
+        self._database = database
+        self._location = location
+        self._faces = faces
+        self._groups = groups
+        self._writer = writer
+        self._log = SqlChangeLog(database)
+
+    def is_person(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
+        shown = self._faces.read(faces)
+
+        def make_verdict(gallery: Gallery) -> Verdict:
+            return shown.verdict("is", checked_new_name(name, gallery.people), who, id_)
+
+        id_ = new_id()
+        return self._write_verdict("is", normalise_name(name), shown, make_verdict, who)
+
+    def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
+        shown, person = self._faces.read(faces), normalise_name(name)
+        if any(before != person for before in shown.names):
+            raise PermanentError(
+                f"this face is not called {person!r} any more, because the video was corrected;"
+                " reload the page"
+            )
+        return self._write_verdict(
+            "not", person, shown, self._verdict("not", person, shown, who), who
+        )
+
+    def same(self, faces: Sequence[FaceRef], who: str) -> int:
+        shown = self._faces.read(faces)
+        if len(shown.encodings) < 2:
+            raise PermanentError("choose two faces or more that show the same person")
+        if named := sorted({name for name in shown.names if name}):
+            raise PermanentError(
+                f"a face is called {named[0]!r}; give the other faces this name instead, or merge"
+                " the two people"
+            )
+        make_verdict = self._verdict("same", "", shown, who)
+        return self._write_verdict("same", "", shown, make_verdict, who)
+
+    def ignore(self, faces: Sequence[FaceRef], who: str) -> int:
+        shown = self._faces.read(faces)
+        return self._write_verdict(
+            "ignore", "", shown, self._verdict("ignore", "", shown, who), who
+        )
+
+    def rename(self, name: str, new_name: str, who: str) -> int:
+        new = normalise_name(new_name)
+        line = Line(who, "rename", normalise_name(name), {"new_name": new})
+        return self._writer.write(line, rename(name, new_name))
+
+    def merge(self, name: str, into: str, who: str) -> int:
+        line = Line(who, "merge", normalise_name(name), {"into": normalise_name(into)})
+        return self._writer.write(line, merge(name, into))
+
+    def remove_example(self, name: str, example_id: str, who: str) -> int:
+        gallery = read_gallery(self._location)
+        example = gallery.examples[place_of(gallery, name, example_id)]
+        if example.verdict:
+            # The encoding came from a verdict about a video: the verdict goes as a whole.
+            return self._undo_verdict(example.verdict, who)
+        removed: list[RemovedExample] = []
+        line = Line(
+            who, "remove_photo", normalise_name(name), {"photo": example.source.photo or ""}
+        )
+
+        def then(connection: Connection, change_id: int) -> None:
+            store_removed(connection, self._database.now_s(connection), change_id, removed[-1])
+
+        return self._writer.write(line, remove_example(name, example_id, removed.append), then)
+
+    def gallery_changed(self) -> None:
+        gallery = read_gallery(self._location)
+        self._writer.compare_everything()
+        self._database.run(
+            lambda connection: set_version(
+                connection, self._database.now_s(connection), gallery.version
+            )
+        )
+
+    def pending(self) -> int:
+        with self._database.reading() as connection:
+            return pending(connection)
+
+    def undo(self, change_id: int, who: str) -> int:
+        line = self._log.get(change_id)
+        if line is None:
+            raise PermanentError(f"the log has no change {change_id}")
+        if not line.can_undo:
+            raise PermanentError(_why_not_undone(line))
+        undo = self._log.undo_of(change_id)
+        if line.action == "remove_photo":
+            make_edit = bring_back(load_removed(self._database, change_id))
+        else:
+            make_edit = undo_edit(line.action, undo)
+        done = self._writer.write(_undo_line(line, who), make_edit)
+        if line.action == "same":
+            self._join_same()
+        return done
+
+    def _verdict(self, kind: VerdictKind, name: str, shown: ShownFaces, who: str) -> MakeVerdict:
+        verdict = shown.verdict(kind, name, who, new_id())
+
+        def make(gallery: Gallery) -> Verdict:
+            if name and name not in gallery.people:
+                raise PermanentError(f"{name!r} is not in the gallery any more; reload the page")
+            return verdict
+
+        return make
+
+    def _write_verdict(
+        self, kind: VerdictKind, name: str, shown: ShownFaces, make_verdict: MakeVerdict, who: str
+    ) -> int:
+        def make_edit(gallery: Gallery) -> Edit:
+            fitting = check_space(self._location, gallery, shown.space)
+            return add_verdict(make_verdict(fitting))(fitting)
+
+        details: dict[str, Any] = {"faces": len(set(shown.faces)), "keys": keys_of(shown.sources)}
+        if before := sorted({each for each in shown.names if each and each != name}):
+            details["before"] = before
+        done = self._writer.write(Line(who, kind, name, details), make_edit)
+        if kind == "same":
+            self._join_same()
+        return done
+
+    def _undo_verdict(self, verdict_id: str, who: str) -> int:
+        change_id = self._log.change_of_verdict(verdict_id)
+        if change_id is None:
+            raise PermanentError("the log has no line about this face, so it cannot be removed")
+        return self.undo(change_id, who)
+
+    def _join_same(self) -> None:
+        gallery = read_gallery(self._location)
+        same = [verdict.encodings for verdict in gallery.verdicts if verdict.kind == "same"]
+        self._groups.set_same(same)
+
+
+def _undo_line(line: Change, who: str) -> Line:
+    details: dict[str, Any] = {"action": line.action, **line.details}
+    name = line.name
+    if line.action == "rename":  # a rename back
+        name, details["new_name"] = details["new_name"], line.name
+    return Line(who, "undo", name, details, undoes=line.id)
+
+
+def _why_not_undone(line: Change) -> str:
+    if line.undone_by is not None:
+        return f"the change {line.id} is already undone"
+    return f"the change {line.id} ({line.action}) cannot be undone"

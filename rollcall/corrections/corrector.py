@@ -1,0 +1,311 @@
+"""Corrects the result of one video, so that it agrees with the gallery.
+
+If the faces of the video are stored, they are compared with the gallery again. Otherwise only names
+can be corrected. What is written, in this order: stored faces, result, report, index. The index is
+the last, so a correction that was interrupted is found and repeated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rollcall.core.errors import GalleryError, PermanentError
+from rollcall.core.gallery import Gallery
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.names import UNKNOWN
+from rollcall.core.protocols import StudentStore
+from rollcall.core.renaming import csv_renamed, people_renamed, report_renamed
+from rollcall.core.reports import corrected_report, coverage_document, person_document
+from rollcall.core.results import render_csv
+from rollcall.core.types import Recognition, Student
+from rollcall.core.web_protocols import FaceSearch, VideoIndex
+from rollcall.corrections.name_changes import MERGED_BY, present_names
+from rollcall.corrections.video_objects import SOURCE_ETAG, StoredObject, VideoObjects
+from rollcall.database.database import Database
+from rollcall.index.documents import indexed_video
+from rollcall.index.unknown_groups import SqlUnknownGroups
+from rollcall.recognition.rematch import rematched
+from rollcall.recognition.stored_faces import StoredFaces
+
+log = logging.getLogger(__name__)
+
+RECOGNISED_AS = "recognised_as"
+"""Field of a corrected report: a digest of the people as they were recognised. If a later change
+leads to the same people again, the result is not a corrected one any more."""
+
+CORRECTED = "corrected"
+"""Name of the metadata of a corrected result, and of the field of its report."""
+
+
+class Newer(Exception):
+    """The video has a newer result, or soon will have: there is nothing to correct."""
+
+
+class _Found(NamedTuple):
+    """The result of a video, and its report if there is one."""
+
+    result: StoredObject
+    report: tuple[StoredObject, dict[str, Any]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Corrector:
+    """Safe to share between threads."""
+
+    database: Database
+    index: VideoIndex
+    faces: FaceSearch
+    groups: SqlUnknownGroups
+    objects: VideoObjects
+    students: StudentStore
+    tolerance: float | None
+    """TOLERANCE; None if the gallery's own tolerance is used."""
+
+    def correct(self, bucket: str, key: str, gallery: Gallery) -> bool:
+        """Correct a video, and return whether its result changed.
+
+        Raises TransientError if the video has to be tried again, and PermanentError.
+        """
+        video_id = self.index.id_of(bucket, key)
+        video = None if video_id is None else self.index.get(video_id)
+        if video is None or video.status == "error":
+            return False
+        try:
+            recognised = self._recognise(video, gallery)
+            if recognised is None:
+                return self._rename(video, gallery)
+            return self._rewrite(video, gallery, *recognised)
+        except Newer:
+            return False
+
+    def _recognise(
+        self, video: IndexedVideo, gallery: Gallery
+    ) -> tuple[StoredObject, StoredFaces, Recognition] | None:
+        """Compare the stored faces with the gallery; None if there are none that fit."""
+        found = self.objects.faces(video.key) if video.kept != "none" else None
+        if found is None:
+            return None
+        if found[1].etag != video.etag:
+            raise Newer
+        try:
+            return (*found, rematched(found[1], gallery, self.tolerance))
+        except GalleryError as error:
+            log.warning("%r: %s", video.key, error)
+            return None
+
+    def _rewrite(
+        self,
+        video: IndexedVideo,
+        gallery: Gallery,
+        stored: StoredObject,
+        faces: StoredFaces,
+        recognition: Recognition,
+    ) -> bool:
+        people = [person_document(person, {}) for person in recognition.people]
+        new_faces = faces.with_people_of(recognition)
+        if _same_people(video, people, recognition) and _same_persons(faces, new_faces):
+            return False
+        found = self._find(video)
+        if found.report is None:
+            raise PermanentError(f"{video.key!r} has no report, so its result was not corrected")
+        students = self._students(person.name for person in recognition.people)
+        before = found.report[1]
+        corrected = corrected_report(before, recognition, students, gallery.version)
+        report = _marked(corrected, before, gallery)
+        self.objects.replace_faces(stored, new_faces)
+        self._write(video, found, render_csv(recognition.people, students), report)
+        self._put_faces(video, new_faces)
+        return True
+
+    def _rename(self, video: IndexedVideo, gallery: Gallery) -> bool:
+        """Give the people of a video the names that they have in the gallery now."""
+        if all(person.name in gallery.people for person in video.people if person.name) and (
+            video.corrected is False
+        ):
+            return False  # the usual case, for which the report need not be read
+        found = self._find(video)
+        people = found.report[1].get("people") if found.report else None
+        if not isinstance(people, list):
+            people = _people_documents(video)
+        with self.database.reading() as connection:
+            names, merged = present_names(connection, people, gallery.people)
+        if not names:
+            return False
+        students = self._students(names.values())
+        new_names = {people[place]["name"]: name for place, name in names.items()}
+        body = csv_renamed(found.result.body, new_names, students)
+        report = None
+        if found.report:
+            report = _renamed(found.report[1], names, merged, students, gallery)
+        renamed, _ = people_renamed(_people_documents(video), names, {})
+        self._write(video, found, body, report, _with_people(video, renamed, gallery))
+        return True
+
+    def _find(self, video: IndexedVideo) -> _Found:
+        """Read the result and the report. Raises Newer if they are about another upload."""
+        result = self.objects.result(video.key)
+        if result is None:
+            raise PermanentError(f"the result of {video.key!r} was deleted, so it stays as it is")
+        report = self.objects.report(video.key)
+        etags = {result.metadata.get(SOURCE_ETAG, "")}
+        if report:
+            etags.add(_etag_of(report[1]))
+        if etags != {video.etag} or not self.objects.is_current(
+            video.bucket, video.key, video.etag
+        ):
+            raise Newer
+        return _Found(result, report)
+
+    def _write(
+        self,
+        video: IndexedVideo,
+        found: _Found,
+        body: bytes,
+        report: dict[str, Any] | None,
+        renamed: IndexedVideo | None = None,
+    ) -> None:
+        """Write result, report and index. Without a report, the index gets `renamed`."""
+        is_corrected = report is None or report.get(CORRECTED) is True
+        gallery = report["gallery"] if report else renamed.gallery if renamed else ""
+        metadata = {**found.result.metadata, "gallery": gallery, CORRECTED: "yes"}
+        if not is_corrected:
+            del metadata[CORRECTED]
+        self.objects.replace(found.result, body, "text/csv", metadata)
+        if report is not None and found.report:
+            rendered = json.dumps(report, indent=1).encode()
+            stored = found.report[0]
+            self.objects.replace(stored, rendered, "application/json", stored.metadata)
+            self.index.put([indexed_video(report, video.finished_s)])
+        elif renamed:
+            self.index.put([renamed])
+
+    def _put_faces(self, video: IndexedVideo, faces: StoredFaces) -> None:
+        """Store the encodings for the search, and put the unknown people into groups."""
+        video_id = self.index.id_of(video.bucket, video.key)
+        if video_id is None:
+            return
+        put_faces(self.faces, self.groups, video_id, faces, video.uploaded_s)
+
+    def _students(self, names: Iterable[str]) -> dict[str, Student]:
+        found = {name: self.students.get(name) for name in set(names) if name}
+        return {name: student for name, student in found.items() if student}
+
+
+def put_faces(
+    search: FaceSearch,
+    groups: SqlUnknownGroups,
+    video_id: int,
+    faces: StoredFaces,
+    uploaded_s: float,
+) -> None:
+    numbers: list[int] = []
+    rows = []
+    for number in range(len(faces.names)):
+        encodings, _ = faces.appearance_encodings(number)
+        numbers += [number] * len(encodings)
+        rows.append(encodings)
+    stacked = np.concatenate(rows) if rows else np.empty((0, faces.space.size))
+    search.put(video_id, faces.space.name, numbers, stacked)
+    unknown = [place for place, number in enumerate(numbers) if not faces.names[number]]
+    groups.put(
+        video_id,
+        faces.space.name,
+        [numbers[place] for place in unknown],
+        stacked[unknown],
+        uploaded_s,
+    )
+
+
+def _same_people(
+    video: IndexedVideo, people: list[dict[str, Any]], recognition: Recognition
+) -> bool:
+    new = indexed_video(
+        {
+            "video": {"bucket": video.bucket, "key": video.key},
+            "status": recognition.status,
+            "people": people,
+            "coverage": coverage_document(recognition.coverage),
+        }
+    )
+    facts = (new.people, new.status, new.coverage)
+    return facts == (video.people, video.status, video.coverage)
+
+
+def _same_persons(old: StoredFaces, new: StoredFaces) -> bool:
+    return old.names == new.names and np.array_equal(old.persons, new.persons)
+
+
+def _renamed(
+    report: Mapping[str, Any],
+    names: Mapping[int, str],
+    merged: Mapping[int, list[int]],
+    students: Mapping[str, Student],
+    gallery: Gallery,
+) -> dict[str, Any]:
+    """The report with other names, and with the merges that led to them."""
+    people = [dict(person) for person in report["people"]]
+    for place, merges in merged.items():
+        people[place][MERGED_BY] = merges
+    document = report_renamed({**report, "people": people}, names, students)
+    for person in document["people"]:
+        if not person.get(MERGED_BY):
+            person.pop(MERGED_BY, None)
+    return _marked(document, report, gallery)
+
+
+def _marked(
+    document: dict[str, Any], before: Mapping[str, Any], gallery: Gallery
+) -> dict[str, Any]:
+    """The document with the gallery's version, and whether it differs from what was recognised."""
+    recognised = before.get(RECOGNISED_AS) or _digest(before["people"])
+    document["gallery"] = gallery.version
+    document[CORRECTED] = _digest(document["people"]) != recognised
+    document.pop(RECOGNISED_AS, None)
+    if document[CORRECTED]:
+        document[RECOGNISED_AS] = recognised
+    return document
+
+
+def _digest(people: Iterable[Mapping[str, Any]]) -> str:
+    """A digest of what was seen, without the student records."""
+    fields = ("name", "intervals", "frames", "distance")
+    seen = [[person.get(field) for field in fields] for person in people]
+    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
+
+
+def _people_documents(video: IndexedVideo) -> list[dict[str, Any]]:
+    """The people of the index as in a report."""
+    return [
+        {
+            "name": person.name or UNKNOWN,
+            "first_seen_s": person.first_s,
+            "last_seen_s": person.last_s,
+            "intervals": [list(interval) for interval in person.intervals],
+            "frames": person.frames,
+            "distance": person.distance,
+            "certainty": person.certainty or None,
+        }
+        for person in video.people
+    ]
+
+
+def _with_people(
+    video: IndexedVideo, people: list[dict[str, Any]], gallery: Gallery
+) -> IndexedVideo:
+    """The index entry of a video without a report, with other people."""
+    named = {"video": {"bucket": video.bucket, "key": video.key}, "status": video.status}
+    found = indexed_video({**named, "people": people})
+    return replace(video, people=found.people, gallery=gallery.version, corrected=True)
+
+
+def _etag_of(report: Mapping[str, Any]) -> str:
+    video = report.get("video")
+    etag = video.get("etag") if isinstance(video, dict) else None
+    return etag if isinstance(etag, str) else ""

@@ -1,0 +1,106 @@
+"""The stored encodings of faces that somebody points at on a page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rollcall.core.encoding_space import EncodingSpace
+from rollcall.core.errors import ObjectChanged, PermanentError
+from rollcall.core.index_types import FaceRef, IndexedVideo
+from rollcall.core.types import Encodings
+from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
+from rollcall.core.web_protocols import VideoIndex
+from rollcall.corrections.video_objects import VideoObjects
+from rollcall.recognition.stored_faces import StoredFaces
+
+MAX_FACES = 200
+"""Limit on the faces of one verdict. A group of unknown people may have more; the others follow,
+because they look alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownFaces:
+    """The faces of one verdict."""
+
+    faces: tuple[FaceRef, ...]
+    names: tuple[str, ...]
+    """The name that each face has now; empty for an unknown person."""
+    space: EncodingSpace
+    encodings: Encodings
+    """Shape (n, size); a face may have several."""
+    sources: tuple[FaceSource, ...]
+    """One for each encoding."""
+
+    def verdict(self, kind: VerdictKind, name: str, who: str, id_: str) -> Verdict:
+        return Verdict(id_, kind, name, self.encodings, self.sources, who, round(time.time(), 3))
+
+
+@dataclass(frozen=True, slots=True)
+class FacesOfVerdicts:
+    """Reads stored faces."""
+
+    index: VideoIndex
+    objects: VideoObjects
+
+    def read(self, faces: Sequence[FaceRef]) -> ShownFaces:
+        """The encodings of these faces.
+
+        Raises PermanentError if none are kept, and ObjectChanged while a video is being corrected.
+        """
+        chosen = tuple(dict.fromkeys(faces))[:MAX_FACES]
+        if not chosen:
+            raise PermanentError("choose at least one face")
+        stored: dict[int, tuple[IndexedVideo, StoredFaces]] = {}
+        names: list[str] = []
+        rows: list[Encodings] = []
+        sources: list[FaceSource] = []
+        for face in chosen:
+            if face.video_id not in stored:
+                stored[face.video_id] = self._stored(face.video_id)
+            video, kept = stored[face.video_id]
+            names.append(_name_of(video, kept, face.number))
+            encodings, times_s = kept.appearance_encodings(face.number)
+            if not len(encodings):
+                raise _no_encodings(video.key)
+            rows.append(encodings)
+            sources += [
+                FaceSource("", video.bucket, video.key, video.etag, time_s) for time_s in times_s
+            ]
+        spaces = {kept.space for _, kept in stored.values()}
+        if len(spaces) > 1:
+            raise PermanentError(
+                "the faces were encoded by different models; recognise the older videos again"
+            )
+        return ShownFaces(chosen, tuple(names), spaces.pop(), np.concatenate(rows), tuple(sources))
+
+    def _stored(self, video_id: int) -> tuple[IndexedVideo, StoredFaces]:
+        video = self.index.get(video_id)
+        if video is None:
+            raise PermanentError("the video is not in the index any more; reload the page")
+        found = self.objects.faces(video.key) if video.kept != "none" else None
+        if found is None:
+            raise _no_encodings(video.key)
+        if found[1].etag != video.etag:
+            raise ObjectChanged(f"{video.key!r} was uploaded again; try again in a moment")
+        return video, found[1]
+
+
+def _name_of(video: IndexedVideo, stored: StoredFaces, number: int) -> str:
+    """The name of a face. Index and stored faces differ for a moment during a correction."""
+    person = next((each for each in video.people if each.number == number), None)
+    if person is None or not 0 <= number < len(stored.names):
+        raise PermanentError(f"{video.key!r} does not show this face any more; reload the page")
+    if stored.names[number] != person.name:
+        raise ObjectChanged(f"{video.key!r} is being corrected; try again in a moment")
+    return person.name
+
+
+def _no_encodings(key: str) -> PermanentError:
+    return PermanentError(
+        f"the faces of {key!r} are not stored, so this face cannot be corrected; set"
+        " KEEP_FACES=encodings (or pictures) for the function, and recognise the video again"
+    )

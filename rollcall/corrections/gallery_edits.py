@@ -1,0 +1,171 @@
+"""The changes that corrections make to a gallery, and what is needed to undo them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rollcall.core.errors import GalleryError, PermanentError
+from rollcall.core.gallery import Gallery
+from rollcall.core.names import normalise_name
+from rollcall.core.types import Encodings
+from rollcall.core.verdicts import Example, Verdict
+
+
+class Edit(NamedTuple):
+    """A changed gallery, and whose results the change may affect."""
+
+    gallery: Gallery
+    names: tuple[str, ...] = ()
+    """The videos of these people are compared again."""
+    encodings: Sequence[Encodings] = ()
+    """Videos with faces near these encodings are compared again, each of shape (n, size)."""
+    ignored: bool = False
+    """Videos in which somebody is ignored are compared again. No search finds ignored faces."""
+    undo: Mapping[str, Any] = {}
+    """What the log keeps to undo the change. It never holds encodings."""
+
+
+MakeEdit = Callable[[Gallery], Edit]
+"""Changes the newest gallery. It is called again if another writer was faster."""
+
+
+def add_verdict(verdict: Verdict) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        names = (verdict.name,) if verdict.name else ()
+        changed = gallery.with_verdict(verdict)
+        # What is said of two unknown faces changes their group, and no result.
+        near = [] if verdict.kind == "same" else [verdict.encodings]
+        return Edit(changed, names, near, undo={"verdict": verdict.id})
+
+    return edit
+
+
+def rename(name: str, new_name: str) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        old, changed = normalise_name(name), gallery.renamed(name, new_name)
+        new = next(iter(set(changed.people) - set(gallery.people)), old)
+        return Edit(changed, (old, new), undo={"name": old, "new_name": new})
+
+    return edit
+
+
+def merge(name: str, into: str) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        old, new = normalise_name(name), normalise_name(into)
+        for person in (old, new):
+            if person not in gallery.people:
+                raise GalleryError(f"{person!r} is not in the gallery")
+        if old == new:
+            raise GalleryError(f"{old!r} cannot be merged with the same person")
+        numbered = gallery.reassigned((), (), old)  # gives ids to the examples of older galleries
+        examples = [example.id for example in numbered.examples_of(old)]
+        verdicts = [verdict.id for verdict in numbered.verdicts if verdict.name == old]
+        undo = {"name": old, "into": new, "examples": examples, "verdicts": verdicts}
+        near = [gallery.encodings_of(old), gallery.encodings_of(new)]
+        return Edit(numbered.reassigned(examples, verdicts, new), (old, new), near, undo=undo)
+
+    return edit
+
+
+class RemovedExample(NamedTuple):
+    """An encoding that was removed from the gallery, with all that brings it back."""
+
+    place: int
+    name: str
+    example: Example
+    encoding: Encodings
+
+
+def remove_example(name: str, example_id: str, keep: Callable[[RemovedExample], None]) -> MakeEdit:
+    """Remove one enrolled photo. `keep` gets what is needed to bring it back."""
+
+    def edit(gallery: Gallery) -> Edit:
+        place = place_of(gallery, name, example_id)
+        removed = RemovedExample(
+            place, gallery.names[place], gallery.examples[place], gallery.encodings[place]
+        )
+        keep(removed)
+        near = [removed.encoding[None]]
+        undo = {"example": example_id}
+        return Edit(gallery.without_example(example_id), (removed.name,), near, undo=undo)
+
+    return edit
+
+
+def place_of(gallery: Gallery, name: str, example_id: str) -> int:
+    """The row of a person's example. Raises GalleryError if there is none with this id."""
+    person = normalise_name(name)
+    for place, example in enumerate(gallery.examples):
+        if example_id and example.id == example_id and gallery.names[place] == person:
+            return place
+    raise GalleryError(f"the gallery has no such photo of {person!r} any more; reload the page")
+
+
+def bring_back(removed: RemovedExample) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        place = min(removed.place, len(gallery))
+        changed = Gallery(
+            [*gallery.names[:place], removed.name, *gallery.names[place:]],
+            np.insert(gallery.encodings, place, removed.encoding, axis=0),
+            gallery.space,
+            examples=[*gallery.examples[:place], removed.example, *gallery.examples[place:]],
+            verdicts=gallery.verdicts,
+        )
+        return Edit(changed, (removed.name,), [removed.encoding[None]])
+
+    return edit
+
+
+def undo_edit(action: str, undo: Mapping[str, Any]) -> MakeEdit:
+    """The edit that undoes a change. `undo` is what the log has kept of the change."""
+    if "verdict" in undo:
+        return _remove_verdict(undo["verdict"])
+    if action == "rename":
+        return rename(undo["new_name"], undo["name"])
+    if action == "merge":
+        return _separate(undo)
+    if action == "enrol" and "examples" in undo:
+        return _remove_examples(undo["examples"])
+    raise PermanentError(f"a change of the kind {action!r} cannot be undone")
+
+
+def _remove_verdict(verdict_id: str) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        verdict = next((each for each in gallery.verdicts if each.id == verdict_id), None)
+        if verdict is None:
+            raise GalleryError("the gallery does not have this verdict any more")
+        names = (verdict.name,) if verdict.name else ()
+        changed = gallery.without_verdict(verdict_id)
+        near = [] if verdict.kind == "same" else [verdict.encodings]
+        return Edit(changed, names, near, ignored=verdict.kind == "ignore")
+
+    return edit
+
+
+def _separate(undo: Mapping[str, Any]) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        name, into = undo["name"], undo["into"]
+        changed = gallery.reassigned(undo["examples"], undo["verdicts"], name)
+        if name not in changed.people:
+            raise GalleryError(f"the gallery has no faces of {name!r} any more")
+        near = [changed.encodings_of(name), changed.encodings_of(into)]
+        return Edit(changed, (name, into), near)
+
+    return edit
+
+
+def _remove_examples(ids: Sequence[str]) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        places = [place for place, example in enumerate(gallery.examples) if example.id in set(ids)]
+        if not places:
+            raise GalleryError("the gallery does not have these photos any more")
+        changed = gallery
+        for place in places:
+            changed = changed.without_example(gallery.examples[place].id)
+        names = {gallery.names[place] for place in places}
+        return Edit(changed, tuple(sorted(names)), [gallery.encodings[places]])
+
+    return edit

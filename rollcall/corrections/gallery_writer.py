@@ -1,0 +1,233 @@
+"""Changes the gallery, writes the log, and queues the videos that may change, in this order.
+
+The gallery is the truth, so it is written first. The rest is one transaction. If the process dies
+before it, the Rematcher finds a gallery with a version that nobody knows, and calls `catch_up`: all
+stored faces are compared with this gallery, and verdicts without a line get one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from rollcall.core.errors import GalleryError, GalleryMissing
+from rollcall.core.gallery import Gallery, empty_gallery
+from rollcall.core.protocols import GalleryLocation
+from rollcall.core.types import Encodings
+from rollcall.core.verdicts import VERDICT_KINDS
+from rollcall.core.web_protocols import FaceSearch
+from rollcall.corrections.gallery_edits import Edit, MakeEdit
+from rollcall.database.database import Database
+from rollcall.database.index_tables import appearance, change, person, video
+from rollcall.gallery.gallery_formats import is_native, render_gallery
+from rollcall.gallery.gallery_locations import parse_gallery_at
+from rollcall.index.change_log import mark_undone, write_line
+from rollcall.index.rematch_rows import add_videos, add_where, newest_version, set_version
+
+log = logging.getLogger(__name__)
+
+MAX_NEAR = 10_000
+"""Limit on the faces that a search returns. If more are near, every video is compared again."""
+
+IDS_AT_ONCE = 5000
+"""Videos that one transaction queues when all videos are compared, so that others can write in
+between."""
+
+
+_IGNORED = (
+    video.c.coverage.contains('"ignored": '),
+    ~video.c.coverage.contains('"ignored": 0'),
+)
+"""Videos in which somebody is ignored. No index helps, but this is rarely asked."""
+
+
+class Line(NamedTuple):
+    """A line of the log that is about to be written."""
+
+    who: str
+    action: str
+    name: str = ""
+    details: Mapping[str, Any] = {}
+    undoes: int | None = None
+
+
+class GalleryWriter:
+    """Safe to share between threads. Other processes may change the same gallery."""
+
+    def __init__(
+        self, database: Database, location: GalleryLocation, search: FaceSearch, tolerance: float
+    ) -> None:
+        """`tolerance` is that of the encoding space: faces within it may get another name."""
+        self._database = database
+        self._location = location
+        self._search = search
+        self._tolerance = tolerance
+        self._lock = threading.Lock()
+
+    def write(
+        self,
+        line: Line,
+        make_edit: MakeEdit,
+        then: Callable[[Connection, int], None] | None = None,
+    ) -> int:
+        """Make the edit, and return the id of its line. `then` adds to the transaction of the line.
+
+        Raises GalleryError if the edit cannot be made, and TransientError.
+        """
+        with self._lock:
+            self._remember_first_version()
+            before, edit = self._edit(make_edit)
+            near = self._videos_near(edit.gallery.space, edit.encodings)
+            return self._database.run(
+                lambda connection: self._record(connection, line, before, edit, near, then)
+            )
+
+    def compare_everything(self, change_id: int | None = None) -> None:
+        """Queue all videos with stored faces."""
+        last_id, more = 0, True
+        while more:
+            after_id = last_id
+
+            def add(connection: Connection, after_id: int = after_id) -> list[int]:
+                query = select(video.c.id).where(video.c.id > after_id).order_by(video.c.id)
+                ids = list(connection.execute(query.limit(IDS_AT_ONCE)).scalars())
+                add_videos(connection, self._database.now_s(connection), change_id, ids)
+                return ids
+
+            ids = self._database.run(add)
+            more, last_id = bool(ids), ids[-1] if ids else 0
+
+    def is_known(self, gallery: Gallery) -> bool:
+        """Whether the videos were queued for this version of the gallery."""
+        with self._database.reading() as connection:
+            known = newest_version(connection)
+        return known == gallery.version
+
+    def catch_up(self, gallery: Gallery) -> None:
+        """Compare everything with a gallery that somebody else changed, or whose correction was cut
+        short. If no gallery is known yet, only remember the version."""
+        with self._lock:
+            with self._database.reading() as connection:
+                known = newest_version(connection)
+            if known not in ("", gallery.version):
+                self.compare_everything()
+            if known != gallery.version:
+                self._database.run(lambda connection: self._catch_up(connection, gallery))
+
+    def _remember_first_version(self) -> None:
+        """Without a known version, a correction that is cut short would not be noticed."""
+        with self._database.reading() as connection:
+            if newest_version(connection):
+                return
+        with suppress(GalleryMissing):
+            gallery = parse_gallery_at(self._location, self._location.load())
+            self._database.run(lambda connection: self._catch_up(connection, gallery))
+
+    def _edit(self, make_edit: MakeEdit) -> tuple[str, Edit]:
+        """Write the edited gallery. Return the version before, and the edit."""
+        done: list[tuple[str, Edit]] = []
+
+        def change_bytes(body: bytes | None) -> bytes | None:
+            gallery = self._parse(body)
+            # If our own write had succeeded and only its answer was lost, this is called again.
+            if done and gallery.version == done[-1][1].gallery.version:
+                return None
+            done.append((gallery.version, make_edit(gallery)))
+            return render_gallery(done[-1][1].gallery)
+
+        self._location.update(change_bytes)
+        return done[-1]
+
+    def _parse(self, body: bytes | None) -> Gallery:
+        if body is None:
+            return empty_gallery()
+        if not is_native(body):
+            raise GalleryError(
+                f"the gallery {self._location} is a pickle, which can only be read;"
+                " convert it first: rollcall gallery convert OLD NEW.npz"
+            )
+        return parse_gallery_at(self._location, body)
+
+    def _videos_near(self, space: str, encodings: Sequence[Encodings]) -> set[int] | None:
+        """The videos with a face near one of the encodings; None if there are too many."""
+        ids: set[int] = set()
+        for rows in encodings:
+            if not len(rows):
+                continue
+            found = self._search.find(rows, space, self._tolerance, MAX_NEAR)
+            if len(found) >= MAX_NEAR:
+                return None
+            ids |= {each.face.video_id for each in found}
+        return ids
+
+    def _record(
+        self,
+        connection: Connection,
+        line: Line,
+        before: str,
+        edit: Edit,
+        near: set[int] | None,
+        then: Callable[[Connection, int], None] | None,
+    ) -> int:
+        now_s = self._database.now_s(connection)
+        texts = (line.who, line.action, line.name, line.details)
+        change_id = write_line(connection, now_s, *texts, edit.undo)
+        if line.undoes is not None and not mark_undone(connection, line.undoes, change_id):
+            log.warning("the change %d was undone twice", line.undoes)
+        if near is None:
+            add_where(connection, now_s, change_id, video.c.kept != "none")
+        else:
+            add_videos(connection, now_s, change_id, near)
+        if edit.ignored:
+            add_where(connection, now_s, change_id, video.c.kept != "none", *_IGNORED)
+        if edit.names:
+            add_where(connection, now_s, change_id, _shows(edit.names), _can_change(line))
+        # If somebody else has changed the gallery since, the Rematcher has to find that.
+        if newest_version(connection) in ("", before):
+            set_version(connection, now_s, edit.gallery.version, change_id)
+        if then:
+            then(connection, change_id)
+        return change_id
+
+    def _catch_up(self, connection: Connection, gallery: Gallery) -> None:
+        now_s = self._database.now_s(connection)
+        if newest_version(connection):
+            _write_lost_lines(connection, now_s, gallery)
+        set_version(connection, now_s, gallery.version)
+
+
+def _shows(names: Sequence[str]) -> ColumnElement[bool]:
+    people = select(person.c.id).where(person.c.name.in_(names))
+    shown = select(appearance.c.video_id).where(appearance.c.person_id.in_(people))
+    return video.c.id.in_(shown)
+
+
+def _can_change(line: Line) -> ColumnElement[bool]:
+    """Without stored faces, only names can change: by rename and merge, and their undo."""
+    is_renamed = {line.action, line.details.get("action")} & {"rename", "merge"}
+    return video.c.status != "error" if is_renamed else video.c.kept != "none"
+
+
+def _write_lost_lines(connection: Connection, now_s: float, gallery: Gallery) -> None:
+    """Write a line for each verdict that has none, because a process died before it could."""
+    query = select(change.c.undo).where(change.c.action.in_(VERDICT_KINDS), change.c.undo != "")
+    undos = " ".join(connection.execute(query).scalars())
+    for verdict in gallery.verdicts:
+        if f'"{verdict.id}"' not in undos:
+            details = {"faces": len(verdict.sources), "keys": keys_of(verdict.sources)}
+            undo = {"verdict": verdict.id}
+            texts = (verdict.who, verdict.kind, verdict.name, details)
+            write_line(connection, verdict.at_s or now_s, *texts, undo)
+
+
+def keys_of(sources: Sequence[Any]) -> list[str]:
+    """The keys of a few of the videos that the faces come from."""
+    return list(dict.fromkeys(source.key for source in sources if source.key))[:MAX_KEYS]
+
+
+MAX_KEYS = 5

@@ -1,0 +1,310 @@
+"""Corrections change the gallery, the log, and all results that follow from the gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.databases import open_tables
+from support.filmed import Filmed, between, direction
+
+from rollcall.core.errors import GalleryError, NameRefused, ObjectChanged, PermanentError
+from rollcall.core.index_types import FaceRef, KeptFaces
+from rollcall.core.keys import faces_key
+from rollcall.core.web_protocols import Corrections
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.recognition.stored_faces import parse_faces
+
+ADA, BEN, TWIN = direction(0), direction(1), between(direction(0), direction(2), 0.5)
+"""Ada, Ben, and somebody who looks like Ada."""
+ALL = ["1.mp4", "2.mp4", "3.mp4"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filmed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Filmed]:
+    is_postgresql = request.param == "postgresql"
+    file = f"sqlite:///{tmp_path}/log.sqlite3"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else file
+    with closing(open_tables(url)) as database:
+        filmed = Filmed(tmp_path, database)
+        filmed.faces = {"ada": ADA, "ben": BEN, "twin": TWIN, "eve": direction(5)}
+        filmed.faces["ada later"] = between(ADA, direction(3), 0.3)
+        yield filmed
+
+
+@pytest.fixture
+def lectures(filmed: Filmed) -> Filmed:
+    """Three videos: Ada, her twin who is taken for Ada, and both with Ben and a stranger."""
+    filmed.enrol(Ada=ADA, Ben=BEN)
+    filmed.film("1.mp4", {"ada": [0, 1, 2], "ben": [1, 2]})
+    filmed.film("2.mp4", {"twin": [0, 1, 2]})
+    filmed.film("3.mp4", {"ada": [0, 1, 2, 3], "ben": [9], "eve": [5, 6]})
+    assert filmed.names("2.mp4") == ["Ada"]
+    return filmed
+
+
+def test_not_ada_corrects_earlier_and_later_videos(lectures: Filmed) -> None:
+    protocol: Corrections = lectures.corrections
+    before = lectures.state(ALL)
+    version = lectures.gallery.version
+    change = protocol.is_not([lectures.face("2.mp4", "Ada")], "Ada", "eve")
+    assert protocol.pending() == 3
+    assert lectures.rematcher.run_due().changed == 1
+    assert protocol.pending() == 0
+    assert lectures.names("2.mp4") == ["unknown"]
+    assert lectures.names("1.mp4") == ["Ada", "Ben"]
+    lectures.film("later.mp4", {"twin": [0, 1]})
+    lectures.film("both.mp4", {"twin": [0, 1], "ada later": [1, 4, 5]})
+    assert lectures.names("later.mp4") == ["unknown"]
+    assert lectures.names("both.mp4") == ["Ada", "unknown"]
+
+    line = lectures.log.get(change)
+    assert line is not None
+    assert (line.who, line.action, line.name, line.videos) == ("eve", "not", "Ada", 1)
+    assert line.details == {"faces": 1, "keys": ["2.mp4"]}
+
+    assert lectures.metadata("2.mp4") == {
+        **before["2.mp4"][3],  # type: ignore[dict-item]
+        "gallery": lectures.gallery.version,
+        "corrected": "yes",
+    }
+    assert lectures.report("2.mp4")["corrected"] is True
+    assert lectures.indexed("2.mp4").corrected
+    corrected = lectures.state(ALL)
+    lectures.rebuild(ALL)
+    assert lectures.state(ALL) == corrected
+
+    undo = lectures.corrections.undo(change, "ben")
+    assert lectures.rematcher.run_due().changed == 3  # the later videos too
+    assert lectures.state(ALL) == before
+    assert lectures.gallery.version == version
+    assert lectures.names("later.mp4") == ["Ada"]
+    undone, by = lectures.log.get(change), lectures.log.get(undo)
+    assert undone is not None
+    assert by is not None
+    assert (undone.undone_by, by.undoes, by.action, by.name) == (undo, change, "undo", "Ada")
+    assert (by.videos, by.details["action"]) == (3, "not")
+    with pytest.raises(PermanentError, match=f"the change {change} is already undone"):
+        lectures.corrections.undo(change, "ben")
+    with pytest.raises(PermanentError, match="cannot be undone"):
+        lectures.corrections.undo(undo, "ben")
+
+
+def test_a_stranger_gets_a_name(lectures: Filmed) -> None:
+    lectures.add_student("Eve", "physics", "2")
+    before = lectures.state(ALL)
+    lectures.film("4.mp4", {"eve": [0]})
+    lectures.film("5.mp4", {"ada": [0]})
+    change = lectures.corrections.is_person([lectures.face("4.mp4")], " Eve ", "eve")
+    assert lectures.corrections.pending() == 2  # 5.mp4 shows nobody who looks like Eve
+    done = lectures.rematcher.run_due()
+    assert (done.changed, done.unchanged) == (2, 0)
+    assert lectures.names("3.mp4") == ["Ada", "Eve", "Ben"]
+    assert b"Eve,physics,2," in lectures.result("3.mp4")
+    assert lectures.report("3.mp4")["people"][1]["major"] == "physics"
+    stored = lectures.store.read(lectures.settings.report_bucket, faces_key("3.mp4"), 1 << 20)
+    assert parse_faces(stored).names == ("Ada", "Eve", "Ben")
+    (example,) = lectures.gallery.examples_of("Eve")
+    assert (example.source.key, example.added_by) == ("4.mp4", "eve")
+    lectures.corrections.undo(change, "eve")
+    lectures.rematcher.run_due()
+    assert lectures.state(ALL) == before
+    assert "Eve" not in lectures.gallery.people
+
+
+def test_a_face_is_someone_else(lectures: Filmed) -> None:
+    change = lectures.corrections.is_person([lectures.face("2.mp4", "Ada")], "Ben", "eve")
+    lectures.rematcher.run_due()
+    assert [lectures.names(key) for key in ALL][:2] == [["Ada", "Ben"], ["Ben"]]
+    line = lectures.log.get(change)
+    assert line is not None
+    assert (line.name, line.details["before"]) == ("Ben", ["Ada"])
+
+
+def test_the_first_person_of_an_empty_gallery(filmed: Filmed) -> None:
+    filmed.enrol()
+    filmed.film("1.mp4", {"eve": [0, 1]})
+    filmed.location.path.unlink()
+    change = filmed.corrections.is_person([filmed.face("1.mp4")], "Eve", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["Eve"]
+    filmed.corrections.undo(change, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["unknown"]
+    assert filmed.gallery.people == ()
+
+
+def test_an_ignored_face_is_left_out(lectures: Filmed) -> None:
+    before = lectures.state(ALL)
+    change = lectures.corrections.ignore([lectures.face("3.mp4")], "eve")
+    lectures.rematcher.run_due()
+    assert lectures.names("3.mp4") == ["Ada", "Ben"]
+    assert lectures.indexed("3.mp4").coverage["ignored"] == 1
+    lectures.corrections.undo(change, "eve")
+    lectures.rematcher.run_due()
+    assert lectures.state(ALL) == before
+
+
+def test_faces_of_one_unknown_person_are_grouped(filmed: Filmed) -> None:
+    filmed.enrol(Ada=ADA)
+    filmed.film("1.mp4", {"eve": [0]})
+    filmed.film("2.mp4", {"ben": [0]})
+    assert filmed.groups.count() == 2
+    faces = [filmed.face("1.mp4"), filmed.face("2.mp4")]
+    with pytest.raises(PermanentError, match="choose two faces or more"):
+        filmed.corrections.same(faces[:1], "eve")
+    change = filmed.corrections.same(faces, "eve")
+    assert filmed.groups.count() == 1
+    filmed.corrections.undo(change, "eve")
+    assert filmed.groups.count() == 2
+
+
+def test_two_faces_with_a_name_are_not_the_same_unknown_person(lectures: Filmed) -> None:
+    faces = [lectures.face("1.mp4", "Ada"), lectures.face("1.mp4", "Ben")]
+    with pytest.raises(PermanentError, match="merge the two people"):
+        lectures.corrections.same(faces, "eve")
+
+
+@pytest.mark.parametrize("kept", ["encodings", "none"])
+def test_a_rename_reaches_all_videos(filmed: Filmed, kept: KeptFaces) -> None:
+    filmed.add_student("Ada Lovelace", "maths", "4")
+    filmed.enrol(Ada=ADA, Ben=BEN)
+    filmed.film("1.mp4", {"ada": [0, 1, 2], "ben": [1, 2]}, kept=kept)
+    filmed.film("2.mp4", {"ben": [1, 2]}, kept=kept)
+    before, version = filmed.state(["1.mp4", "2.mp4"]), filmed.gallery.version
+    first = filmed.corrections.rename("Ada", "Ada Byron", "eve")
+    assert filmed.corrections.pending() == 1
+    second = filmed.corrections.rename("Ada Byron", "Ada Lovelace", "eve")
+    assert filmed.rematcher.run_due().changed == 1
+    assert filmed.names("1.mp4") == ["Ada Lovelace", "Ben"]
+    assert b"Ada Lovelace,maths,4," in filmed.result("1.mp4")
+    assert {face["nearest"] for face in filmed.report("1.mp4")["faces"]} == {"Ada Lovelace", "Ben"}
+    filmed.corrections.undo(second, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["Ada Byron", "Ben"]
+    filmed.corrections.undo(first, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.state(["1.mp4", "2.mp4"]) == before
+    assert filmed.gallery.version == version
+
+
+@pytest.mark.parametrize("kept", ["encodings", "none"])
+def test_two_names_of_one_person_are_merged(filmed: Filmed, kept: KeptFaces) -> None:
+    filmed.enrol(Ada=ADA, Countess=filmed.faces["twin"], Ben=BEN)
+    filmed.film("1.mp4", {"ada": [0, 1, 2]}, kept=kept)
+    filmed.film("2.mp4", {"twin": [0, 1, 2], "ben": [7]}, kept=kept)
+    assert filmed.names("2.mp4") == ["Countess", "Ben"]
+    before, version = filmed.state(["1.mp4", "2.mp4"]), filmed.gallery.version
+    merge = filmed.corrections.merge("Countess", "Ada", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("2.mp4") == ["Ada", "Ben"]
+    assert filmed.gallery.people == ("Ada", "Ben")
+    assert len(filmed.gallery.encodings_of("Ada")) == 2
+    rename = filmed.corrections.rename("Ada", "Ada L", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("2.mp4") == ["Ada L", "Ben"]
+    filmed.corrections.undo(rename, "eve")
+    filmed.corrections.undo(merge, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.state(["1.mp4", "2.mp4"]) == before
+    assert filmed.gallery.version == version
+
+
+@pytest.mark.parametrize("kept", ["encodings", "none"])
+def test_merged_people_of_one_video_become_one_row(filmed: Filmed, kept: KeptFaces) -> None:
+    filmed.enrol(Ada=ADA, Countess=BEN)
+    filmed.film("1.mp4", {"ada": [0, 1], "ben": [6, 7, 8]}, kept=kept)
+    assert filmed.names("1.mp4") == ["Countess", "Ada"]
+    filmed.corrections.merge("Countess", "Ada", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["Ada"]
+    (person,) = filmed.indexed("1.mp4").people
+    assert (person.frames, person.first_s, person.last_s) == (5, 0.0, 8.0)
+    faces = filmed.report("1.mp4")["faces"]
+    assert {(face["person"], face["nearest"]) for face in faces} == {(0, "Ada")}
+
+
+def test_a_removed_photo_comes_back(filmed: Filmed) -> None:
+    filmed.enrol(Ada=ADA, Eve=direction(5), Ben=BEN)
+    filmed.corrections.rename("Ben", "Benjamin", "eve")  # gives ids to the examples
+    filmed.film("1.mp4", {"eve": [0]})
+    before, version = filmed.state(["1.mp4"]), filmed.gallery.version
+    (example,) = filmed.gallery.examples_of("Eve")
+    change = filmed.corrections.remove_example("Eve", example.id, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["unknown"]
+    with filmed.database.reading() as connection:
+        rows = connection.execute(text("SELECT details, undo FROM change")).all()
+    assert "0.0" not in repr(rows)  # no encodings in the log
+    filmed.corrections.undo(change, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.state(["1.mp4"]) == before
+    assert filmed.gallery.version == version
+    assert filmed.gallery.examples_of("Eve") == (example,)
+    with pytest.raises(GalleryError, match="no such photo"):
+        filmed.corrections.remove_example("Eve", "0" * 16, "eve")
+
+
+def test_removing_a_face_of_a_video_undoes_its_verdict(lectures: Filmed) -> None:
+    change = lectures.corrections.is_person([lectures.face("3.mp4")], "Eve", "eve")
+    (example,) = lectures.gallery.examples_of("Eve")
+    undo = lectures.corrections.remove_example("Eve", example.id, "ben")
+    assert "Eve" not in lectures.gallery.people
+    line = lectures.log.get(undo)
+    assert line is not None
+    assert line.undoes == change
+
+
+def test_an_enrolment_is_undone(lectures: Filmed) -> None:
+    before = lectures.state(ALL)
+    lectures.corrections.rename("Ben", "Benjamin", "eve")
+    gallery = lectures.gallery.with_encoding("Eve", direction(5))
+    lectures.location.save(render_gallery(gallery))
+    ids = [example.id for example in gallery.examples_of("Eve")]
+    change = lectures.log.record("eve", "enrol", "Eve", {"photos": 1}, {"examples": ids})
+    lectures.corrections.gallery_changed()
+    lectures.rematcher.run_due()
+    assert lectures.names("3.mp4") == ["Ada", "Eve", "Benjamin"]
+    lectures.corrections.undo(change, "eve")
+    lectures.corrections.undo(1, "eve")
+    lectures.rematcher.run_due()
+    assert lectures.state(ALL) == before
+
+
+def test_what_cannot_be_corrected_says_why(lectures: Filmed) -> None:
+    corrections = lectures.corrections
+    lectures.film("bare.mp4", {"eve": [0]}, kept="none")
+    with pytest.raises(PermanentError, match="KEEP_FACES=encodings"):
+        corrections.is_person([lectures.face("bare.mp4")], "Eve", "eve")
+    with pytest.raises(PermanentError, match="choose at least one face"):
+        corrections.ignore([], "eve")
+    with pytest.raises(PermanentError, match="not called 'Ben' any more"):
+        corrections.is_not([lectures.face("2.mp4", "Ada")], "Ben", "eve")
+    with pytest.raises(PermanentError, match="does not show this face any more"):
+        corrections.ignore([FaceRef(lectures.id_of("2.mp4"), 7)], "eve")
+    with pytest.raises(PermanentError, match="not in the index any more"):
+        corrections.ignore([FaceRef(999, 0)], "eve")
+    with pytest.raises(NameRefused, match="looks like"):
+        corrections.is_person([lectures.face("3.mp4")], "ADA", "eve")
+    with pytest.raises(GalleryError, match="already in the gallery"):
+        corrections.rename("Ada", "Ben", "eve")
+    with pytest.raises(GalleryError, match="'Eve' is not in the gallery"):
+        corrections.merge("Eve", "Ada", "eve")
+    with pytest.raises(GalleryError, match="cannot be merged with the same person"):
+        corrections.merge("Ada", "Ada", "eve")
+    with pytest.raises(PermanentError, match="the log has no change 77"):
+        corrections.undo(77, "eve")
+    assert lectures.log.latest(10) == []
+    assert corrections.pending() == 0
+
+
+def test_a_video_that_was_just_replaced_has_to_be_shown_again(lectures: Filmed) -> None:
+    face = lectures.face("2.mp4", "Ada")
+    place = lectures.settings.report_bucket, faces_key("2.mp4")
+    newer = lectures.store.read(place[0], faces_key("1.mp4"), 1 << 20)
+    lectures.store.write(*place, newer, "", {})
+    with pytest.raises(ObjectChanged, match="uploaded again; try again in a moment"):
+        lectures.corrections.is_not([face], "Ada", "eve")

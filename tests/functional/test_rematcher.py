@@ -1,0 +1,354 @@
+"""Videos are corrected in the background, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from support.databases import open_tables
+from support.filmed import Filmed, between, direction
+from support.waiting import wait_until
+from support.work_queues import Clock
+
+from rollcall.core.errors import ObjectChanged, StoreUnavailable
+from rollcall.core.keys import faces_key, report_key, result_key
+from rollcall.core.protocols import NO_METADATA
+from rollcall.core.types import Student
+from rollcall.corrections import gallery_writer
+from rollcall.corrections.correction_parts import build_corrections
+from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.index.rematch_rows import KEEP_VERSIONS_S, add_outdated, claim, finish, set_version
+from rollcall.stores.memory import MemoryStore
+
+ADA, BEN, EVE = direction(0), direction(1), direction(5)
+TWIN = between(ADA, direction(2), 0.5)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
+    is_postgresql = request.param == "postgresql"
+    file = f"sqlite:///{tmp_path}/log.sqlite3"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else file
+    with closing(open_tables(url, clock)) as database:
+        filmed = Filmed(tmp_path, database)
+        filmed.faces = {"ada": ADA, "ben": BEN, "twin": TWIN, "eve": EVE}
+        filmed.enrol(Ada=ADA, Ben=BEN)
+        filmed.film("1.mp4", {"twin": [0, 1]})
+        filmed.film("2.mp4", {"twin": [0, 1], "ben": [3]})
+        yield filmed
+
+
+def not_ada(filmed: Filmed) -> int:
+    return filmed.corrections.is_not([filmed.face("1.mp4", "Ada")], "Ada", "eve")
+
+
+class Dies(Exception):
+    """The process ends here."""
+
+
+def test_a_correction_that_was_cut_short_is_found(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*values: object) -> int:
+        raise Dies
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gallery_writer, "write_line", die)
+        with pytest.raises(Dies):
+            not_ada(filmed)
+    assert len(filmed.gallery.verdicts) == 1
+    assert filmed.corrections.pending() == 0
+    filmed.rematcher.notice_changes()
+    assert filmed.corrections.pending() == 0  # another process may be about to do it
+    filmed.rematcher.notice_changes()
+    assert filmed.rematcher.run_due().changed == 2
+    assert filmed.names("1.mp4") == ["unknown"]
+    (line,) = filmed.log.latest(10)
+    assert (line.who, line.action, line.name, line.can_undo) == ("eve", "not", "Ada", True)
+    filmed.corrections.undo(line.id, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("2.mp4") == ["Ada", "Ben"]
+    for _ in range(3):
+        filmed.rematcher.notice_changes()
+    assert filmed.corrections.pending() == 0
+
+
+def test_the_first_gallery_is_only_remembered(filmed: Filmed) -> None:
+    for _ in range(3):
+        filmed.rematcher.notice_changes()
+    assert filmed.corrections.pending() == 0
+
+
+def test_an_enrolment_by_somebody_else_is_noticed(filmed: Filmed) -> None:
+    filmed.rematcher.notice_changes()
+    filmed.rematcher.notice_changes()
+    filmed.film("3.mp4", {"eve": [0]})
+    filmed.film("bare.mp4", {"eve": [0]}, kept="none")
+    filmed.location.save(render_gallery(filmed.gallery.with_encoding("Eve", EVE)))
+    filmed.rematcher.notice_changes()
+    filmed.rematcher.notice_changes()
+    assert filmed.rematcher.run_due() == Done(changed=1, unchanged=2)
+    assert filmed.names("3.mp4") == ["Eve"]
+    assert filmed.names("bare.mp4") == ["unknown"]
+
+
+class BusyStore(MemoryStore):
+    """Does something else first, when an object is about to be replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before_write: Callable[[str], None] = lambda key: None
+
+    def write_if(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        content_type: str,
+        etag: str,
+        metadata: Mapping[str, str] = NO_METADATA,
+    ) -> None:
+        self.before_write(key)
+        super().write_if(bucket, key, body, content_type, etag, metadata)
+
+
+def with_store(filmed: Filmed, store: MemoryStore) -> None:
+    """Let the parts of `filmed` use another store with the same objects."""
+    store._objects = filmed.store._objects
+    filmed.store = store
+    filmed.corrections, filmed.rematcher = build_corrections(
+        filmed.settings, filmed.database, store, filmed.location, filmed.students
+    )
+
+
+@pytest.mark.parametrize("moment", [faces_key, result_key, report_key])
+def test_a_newer_upload_keeps_its_result(
+    filmed: Filmed, clock: Clock, moment: Callable[[str], str]
+) -> None:
+    store = BusyStore()
+    with_store(filmed, store)
+    old_gallery = filmed.gallery
+    not_ada(filmed)
+
+    def upload(key: str) -> None:
+        if key == moment("1.mp4"):
+            store.before_write = lambda key: None
+            filmed.film("1.mp4", {"eve": [0, 1, 2]}, etag="newer", gallery=old_gallery)
+
+    store.before_write = upload
+    done = filmed.rematcher.run_due()
+    assert (done.changed, done.postponed) == (1, 1)
+    assert filmed.names("1.mp4") == ["unknown"]
+    newer = filmed.state(["1.mp4"])
+    clock.now_s += 3
+    assert filmed.rematcher.run_due() == Done(unchanged=1)
+    assert filmed.state(["1.mp4"]) == newer
+    assert filmed.indexed("1.mp4").people[0].frames == 3
+
+
+@pytest.mark.parametrize("written", [result_key, report_key])
+def test_a_newer_upload_that_is_half_written_is_left_alone(
+    filmed: Filmed, written: Callable[[str], str]
+) -> None:
+    change = not_ada(filmed)
+    settings, key = filmed.settings, "1.mp4"
+    filmed.film("other.mp4", {"eve": [0]})
+    if written is result_key:
+        place = settings.output_bucket, result_key(key)
+        metadata = {**filmed.metadata(key), "source-etag": "newer"}
+        filmed.store.write(*place, filmed.result("other.mp4"), "text/csv", metadata)
+    else:
+        place = settings.report_bucket, report_key(key)
+        newer = filmed.store.read(place[0], report_key("other.mp4"), 1 << 20)
+        filmed.store.write(*place, newer, "application/json", {})
+    result = filmed.result(key)
+    assert filmed.rematcher.run_due() == Done(changed=1, unchanged=1)
+    assert filmed.result(key) == result
+    line = filmed.log.get(change)
+    assert line is not None
+    assert line.videos == 1
+
+
+def test_a_new_object_under_the_key_of_a_video_stops_its_correction(filmed: Filmed) -> None:
+    not_ada(filmed)
+    filmed.store.write(filmed.settings.input_bucket, "1.mp4", b"newer video", "video/mp4", {})
+    assert filmed.rematcher.run_due() == Done(changed=1, unchanged=1)
+    assert filmed.names("1.mp4") == ["Ada"]
+
+
+def test_a_deleted_video_is_corrected_too(filmed: Filmed) -> None:
+    not_ada(filmed)
+    filmed.store.delete(filmed.settings.input_bucket, "1.mp4")
+    assert filmed.rematcher.run_due() == Done(changed=2)
+    assert filmed.names("1.mp4") == ["unknown"]
+
+
+def test_a_store_that_refuses_conditions_is_written_anyway(filmed: Filmed) -> None:
+    class Refuses(MemoryStore):
+        def write_if(self, bucket: str, key: str, *values: Any, **more: Any) -> None:
+            raise ObjectChanged(f"{key!r} was replaced")
+
+    with_store(filmed, Refuses())
+    not_ada(filmed)
+    assert filmed.rematcher.run_due() == Done(changed=2)
+    assert filmed.names("1.mp4") == ["unknown"]
+
+
+def test_a_result_that_was_deleted_stays_deleted(
+    filmed: Filmed, caplog: pytest.LogCaptureFixture
+) -> None:
+    change = not_ada(filmed)
+    filmed.store.delete(filmed.settings.output_bucket, "1.csv")
+    assert filmed.rematcher.run_due() == Done(changed=1, failed=1)
+    assert "'1.mp4' is not corrected: the result of '1.mp4' was deleted" in caplog.text
+    line = filmed.log.get(change)
+    assert line is not None
+    assert (line.videos, line.details["failed"]) == (1, 1)
+    assert filmed.corrections.pending() == 0
+
+
+def test_faces_that_cannot_be_read_are_reported(
+    filmed: Filmed, caplog: pytest.LogCaptureFixture
+) -> None:
+    change = not_ada(filmed)
+    place = filmed.settings.report_bucket, faces_key("2.mp4")
+    filmed.store.write(*place, b"PK", "", {})
+    assert filmed.rematcher.run_due() == Done(changed=1, failed=1)
+    line = filmed.log.get(change)
+    assert line is not None
+    assert line.details["failed"] == 1
+
+
+def test_without_the_student_table_videos_wait(filmed: Filmed, clock: Clock) -> None:
+    def down(name: str) -> Student | None:
+        raise StoreUnavailable("DynamoDB does not answer")
+
+    up, filmed.students.get = filmed.students.get, down  # type: ignore[method-assign]
+    filmed.corrections.is_person([filmed.face("1.mp4", "Ada")], "Eve", "eve")
+    delays = []
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert filmed.rematcher.run_due().postponed == 2
+        assert filmed.rematcher.run_due() == Done()
+        with filmed.database.reading() as connection:
+            due_s, message = connection.execute(text("SELECT due_s, message FROM rematch")).all()[0]
+        assert message == "DynamoDB does not answer"
+        delays.append(due_s - clock.now_s)
+        clock.now_s = due_s
+    assert delays == sorted(delays)
+    assert (delays[0], delays[-1]) == (2.0, MAX_DELAY_S)
+    filmed.add_student("Eve", "physics", "2")
+    filmed.students.get = up  # type: ignore[method-assign]
+    assert filmed.rematcher.run_due() == Done(changed=2)
+    assert b"Eve,physics,2," in filmed.result("2.mp4")
+
+
+def test_a_video_that_never_works_is_given_up(filmed: Filmed, clock: Clock) -> None:
+    def down(name: str) -> Student | None:
+        raise ZeroDivisionError
+
+    filmed.students.get = down  # type: ignore[method-assign]
+    filmed.corrections.is_person([filmed.face("1.mp4", "Ada")], "Eve", "eve")
+    for _ in range(MAX_ATTEMPTS):
+        last = filmed.rematcher.run_due()
+        clock.now_s += MAX_DELAY_S
+    assert last == Done(failed=2)
+    assert filmed.corrections.pending() == 0
+
+
+def test_a_gallery_that_cannot_be_read_loses_no_video(filmed: Filmed, clock: Clock) -> None:
+    not_ada(filmed)
+    body = filmed.location.load()
+    filmed.location.path.write_bytes(b"broken")
+    with pytest.raises(Exception, match="cannot be used"):
+        filmed.rematcher.run_due()
+    filmed.location.save(body)
+    clock.now_s += 3
+    assert filmed.rematcher.run_due() == Done(changed=2)
+
+
+def test_a_recognition_with_an_old_gallery_is_compared_again(filmed: Filmed, clock: Clock) -> None:
+    old = filmed.gallery
+    not_ada(filmed)
+    filmed.rematcher.run_due()
+    filmed.film("late.mp4", {"twin": [0]}, gallery=old)
+    filmed.film("good.mp4", {"twin": [0]})
+    filmed.film("bare.mp4", {"twin": [0]}, gallery=old, kept="none")
+    found = [filmed.indexed(key) for key in ("late.mp4", "good.mp4", "bare.mp4")]
+
+    def outdated() -> None:
+        with filmed.database.transaction() as connection:
+            add_outdated(connection, clock.now_s, found)
+
+    outdated()
+    assert filmed.rematcher.run_due() == Done(changed=1)
+    assert filmed.names("late.mp4") == ["unknown"]
+    # Versions are forgotten some time after they were replaced, not after they were made.
+    clock.now_s += 10 * KEEP_VERSIONS_S
+    filmed.corrections.rename("Ben", "Benjamin", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("late.mp4") == ["unknown"]
+    outdated()
+    assert filmed.corrections.pending() == 1  # good.mp4; the version of late.mp4 is forgotten
+
+
+def test_a_change_during_a_correction_is_not_lost(filmed: Filmed, clock: Clock) -> None:
+    not_ada(filmed)
+    with filmed.database.transaction() as connection:
+        rows = claim(connection, clock.now_s, 10, LEASE_S)
+        assert claim(connection, clock.now_s, 10, LEASE_S) == []
+    assert [row.key for row in rows] == ["1.mp4", "2.mp4"]
+    filmed.corrections.rename("Ada", "Countess", "eve")
+    with filmed.database.transaction() as connection:
+        assert [finish(connection, row) for row in rows] == [False, False]
+        set_version(connection, clock.now_s, "other")
+    assert filmed.corrections.pending() == 2
+
+
+def test_a_process_that_dies_leaves_its_videos_to_others(filmed: Filmed, clock: Clock) -> None:
+    not_ada(filmed)
+    with filmed.database.transaction() as connection:
+        claim(connection, clock.now_s, 10, LEASE_S)
+    assert filmed.rematcher.run_due() == Done()
+    clock.now_s += LEASE_S
+    assert filmed.rematcher.run_due() == Done(changed=2)
+
+
+def test_several_processes_share_the_videos(filmed: Filmed) -> None:
+    for number in range(40):
+        filmed.film(f"more/{number}.mp4", {"twin": [0]})
+    change = not_ada(filmed)
+    parts = (filmed.settings, filmed.database, filmed.store, filmed.location, filmed.students)
+    others = [build_corrections(*parts).rematcher for _ in range(3)]
+    done: list[Done] = []
+    threads = [
+        threading.Thread(target=lambda other=other: done.append(other.run_due()))
+        for other in others
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(each.changed for each in done) == sum(each.all for each in done) == 42
+    line = filmed.log.get(change)
+    assert line is not None
+    assert line.videos == 42
+
+
+def test_the_thread_corrects_videos_and_ends(filmed: Filmed) -> None:
+    with filmed.rematcher.running():
+        not_ada(filmed)
+        wait_until(lambda: filmed.corrections.pending() == 0, "the correction of two videos")
+    assert filmed.names("1.mp4") == ["unknown"]
+    filmed.corrections.undo(1, "eve")
+    assert filmed.corrections.pending() == 2
