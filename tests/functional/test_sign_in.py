@@ -10,19 +10,17 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from support.web_pages import make_parts
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import prepare
-from rollcall.gallery.gallery_locations import GalleryFile
-from rollcall.stores.memory import MemoryStore, MemoryStudents
 from rollcall.web.sign_in import build_gate
 from rollcall.web.sign_in_limit import FREE_FAILURES, MAX_PAUSE_S, SignInLimit
 from rollcall.web.user_file import UserFile, UserRefused
 from rollcall.web.users import editors_only
 from rollcall.web.web_app import create_app
-from rollcall.web.web_service import sql_parts
 
 PASSWORD = "three quiet words"
 ELSEWHERE = {"REMOTE_ADDR": "192.0.2.7"}
@@ -45,8 +43,7 @@ def database() -> Iterator[Database]:
 
 
 def app_for(settings: Settings, database: Database, folder: Path) -> Flask:
-    gallery = GalleryFile(folder / "gallery.npz")
-    app = create_app(sql_parts(settings, database, MemoryStore(), gallery, MemoryStudents()))
+    app = create_app(make_parts(database, folder, settings=settings))
 
     @app.post("/change")
     @editors_only
