@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from rollcall.core.notices import StoredNotice
-from rollcall.core.types import ListedVideo, ObjectInfo, VideoRef
+from rollcall.core.types import ListedVideo, ObjectInfo, SkippedUpload, VideoRef
 from rollcall.core.work import BadEventRecord, Notice, Work
 
 
@@ -292,6 +292,10 @@ class ListingScan(Protocol):
 
         Raises StoreMisconfigured if they are not sorted.
         """
+        ...
+
+    def store_skipped(self, skipped: Sequence[SkippedUpload]) -> None:
+        """Replace the objects of the input bucket that are not recognised, for the pages."""
         ...
 
     def store_results(self, results: Iterable[ObjectInfo]) -> None:

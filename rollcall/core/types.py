@@ -77,6 +77,13 @@ class ObjectInfo:
     """Unix time of the last change, in seconds; 0 if unknown."""
 
 
+class SkippedUpload(NamedTuple):
+    """An object of the input bucket that is not recognised, and why."""
+
+    info: ObjectInfo
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class ListedVideo:
     """A video of the input bucket, as the reconciler listed it."""

@@ -24,9 +24,10 @@ from sqlalchemy import (
 )
 
 from rollcall.core.errors import StoreMisconfigured
-from rollcall.core.types import ListedVideo, ObjectInfo
+from rollcall.core.types import ListedVideo, ObjectInfo, SkippedUpload
 from rollcall.database.database import Database
 from rollcall.database.exclusive import Exclusive, exclusive
+from rollcall.database.index_tables import skipped_upload
 from rollcall.database.tables import listed_result, listed_video, reconciled
 
 PAGE = 1000
@@ -56,6 +57,11 @@ _SAVE_RESULTS = text(
     "INSERT INTO listed_result (bucket, key, etag, modified_s)"
     " VALUES (:bucket, :key, :etag, :modified_s) ON CONFLICT (bucket, key)"
     " DO UPDATE SET etag=excluded.etag, modified_s=excluded.modified_s, source_etag=NULL"
+)
+_SAVE_SKIPPED = text(
+    "INSERT INTO skipped_upload (bucket, key, reason, uploaded_s, seen_s)"
+    " VALUES (:bucket, :key, :reason, :uploaded_s, :seen_s) ON CONFLICT (bucket, key)"
+    " DO UPDATE SET reason=excluded.reason, uploaded_s=excluded.uploaded_s, seen_s=excluded.seen_s"
 )
 _SAVE_SUCCESS = text(
     "INSERT INTO reconciled (bucket, finished_s) VALUES (:bucket, :finished_s)"
@@ -138,6 +144,23 @@ class SqlListingScan:
             for video in videos
         )
         self._replace(listed_video, self._input, _VIDEO_FACTS, _SAVE_VIDEOS, rows)
+
+    def store_skipped(self, skipped: Sequence[SkippedUpload]) -> None:
+        rows = [
+            {
+                "bucket": self._input,
+                "key": each.info.key,
+                "reason": each.reason,
+                "uploaded_s": each.info.modified_s,
+            }
+            for each in skipped
+        ]
+        with self._transaction() as connection:
+            seen = {"seen_s": self._database.now_s(connection)}
+            if rows:
+                connection.execute(_SAVE_SKIPPED, [row | seen for row in rows])
+            gone = delete(skipped_upload).where(skipped_upload.c.seen_s < seen["seen_s"])
+            connection.execute(gone)
 
     def store_results(self, results: Iterable[ObjectInfo]) -> None:
         rows = (

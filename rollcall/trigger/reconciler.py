@@ -14,7 +14,7 @@ from rollcall.core.keys import is_video_key, result_key
 from rollcall.core.log_fields import about
 from rollcall.core.protocols import ObjectStore
 from rollcall.core.queue_protocols import Listings, ListingScan, WorkQueue, no_notice
-from rollcall.core.types import ListedVideo, ObjectInfo
+from rollcall.core.types import ListedVideo, ObjectInfo, SkippedUpload
 from rollcall.core.work import Notice, Work
 from rollcall.queues.queue_rules import is_storable
 
@@ -25,6 +25,9 @@ Result = TypeVar("Result")
 
 SHOWN_KEYS = 3
 """Keys of skipped objects in a log line."""
+
+MAX_SKIPPED = 1000
+"""Skipped objects that are stored for the pages."""
 
 REQUESTS_AT_ONCE = 8
 """Requests for single objects that a scan sends at the same time.
@@ -115,7 +118,9 @@ class Reconciler:
 
         A dead letter whose result exists after all is marked as done.
         """
-        scan.store_videos(self._videos())
+        skipped: list[SkippedUpload] = []
+        scan.store_videos(self._videos(skipped))
+        scan.store_skipped(skipped)
         # The order matters. The function writes a result before its work is done. So work that was
         # done before this time has its result in the listing that begins now. Work that is done
         # later may lack its result there, and `add_missing` leaves its video to the next scan.
@@ -127,22 +132,31 @@ class Reconciler:
         self._complete_dead_letters(scan)
         self._on_success(scan.succeed())
 
-    def _videos(self) -> Iterator[ListedVideo]:
-        """The videos of the input bucket. Other objects are counted, and logged if they change."""
+    def _videos(self, skipped: list[SkippedUpload]) -> Iterator[ListedVideo]:
+        """The videos of the input bucket. The first other objects are added to `skipped`.
+
+        Objects that are not videos are counted, and logged if they change.
+        """
         count, first_keys = 0, []
         for info in self._list(self._input):
+            reason = ""
             if is_video_key(info.key):
-                key = _result_key(info)
-                if key is not None:
-                    yield ListedVideo(info, key)
+                try:
+                    yield ListedVideo(info, result_key(info.key))
+                except PermanentError as error:  # the key may be too long
+                    reason = str(error)
+                    log.warning("%r cannot have a result: %s", info.key, error)
             elif not info.key.endswith("/"):  # tools create such empty objects to show a folder
                 count += 1
                 first_keys += [info.key] if count <= SHOWN_KEYS else []
-        skipped = (count, tuple(first_keys))
-        if count and skipped != self._skipped:
+                reason = "without a video extension"
+            if reason and len(skipped) < MAX_SKIPPED:
+                skipped.append(SkippedUpload(info, reason))
+        shown = (count, tuple(first_keys))
+        if count and shown != self._skipped:
             keys = ", ".join(map(repr, first_keys)) + (", ..." if count > SHOWN_KEYS else "")
             log.info("skipped in %s: %d without a video extension (%s)", self._input, count, keys)
-        self._skipped = skipped
+        self._skipped = shown
         self._on_skipped(count)
 
     def _list(self, bucket: str) -> Iterator[ObjectInfo]:
@@ -253,15 +267,6 @@ class Reconciler:
                         text = "%r was a dead letter, but its result exists; it is done now"
                         log.info(text, info.key)
             after = keys[-1]
-
-
-def _result_key(info: ObjectInfo) -> str | None:
-    """The key of the video's result; None if the video's key allows none (it may be too long)."""
-    try:
-        return result_key(info.key)
-    except PermanentError as error:
-        log.warning("%r cannot have a result: %s", info.key, error)
-        return None
 
 
 class Schedule:

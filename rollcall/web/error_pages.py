@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from flask import Flask, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
 from rollcall.core.errors import PermanentError, TransientError
+from rollcall.web.came_from import came_from
 
 log = logging.getLogger(__name__)
 
@@ -81,12 +81,6 @@ def _page(title: str, message: str, status: int) -> Answer:
 
 def _way_out() -> WayOut:
     """Back to the page that sent the request; otherwise to the first page."""
-    came_from = urlsplit(request.referrer or "")
-    path = came_from.path + (f"?{came_from.query}" if came_from.query else "")
-    here = request.full_path.rstrip("?")
-    usable = came_from.netloc == request.host and path.startswith("/") and path != here
-    if usable and not path.startswith("//"):
-        return WayOut(path, "Back")
-    if request.path == "/":
-        return WayOut("/", "Try again")
-    return WayOut("/", "To the first page")
+    if source := came_from():
+        return WayOut(source, "Back")
+    return WayOut("/", "Try again" if request.path == "/" else "To the first page")

@@ -8,8 +8,13 @@ from flask import flash, get_flashed_messages, render_template
 from markupsafe import Markup
 
 from rollcall.core.errors import TransientError
+from rollcall.core.web_protocols import Change
 from rollcall.web.parts import parts
 from rollcall.web.sentences import foot_sentence
+from rollcall.web.users import current_user
+
+FOLLOWED = ("is", "not", "same", "ignore", "rename", "merge", "undo", "remove_photo")
+"""Changes after which the results of videos are written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,8 @@ class FootLine:
     text: str
     change_id: int | None = None
     can_undo: bool = False
+    grows: bool = False
+    """Whether the results of further videos may follow, so that the text changes."""
 
 
 def show_change(change_id: int) -> None:
@@ -36,7 +43,15 @@ def line_of(change_id: int) -> FootLine | None:
     change = parts().changes.get(change_id)
     if change is None:
         return None
-    return FootLine(foot_sentence(change), change.id, change.can_undo and not change.undone_by)
+    can_undo = change.can_undo and not change.undone_by and current_user().may_edit
+    return FootLine(foot_sentence(change), change.id, can_undo, _grows(change))
+
+
+def _grows(change: Change) -> bool:
+    try:
+        return change.action in FOLLOWED and parts().corrections.pending() > 0
+    except TransientError:
+        return False
 
 
 def foot_line() -> FootLine | None:

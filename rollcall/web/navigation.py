@@ -33,7 +33,7 @@ def navigation() -> list[Entry]:
     unknown = problems = 0
     with suppress(TransientError):  # the page reports it, if it needs the database
         state = system_state()
-        unknown, problems = state.unknown_groups.get(), len(state.troubles.get().causes)
+        unknown, problems = state.unknown_groups.get(), len(state.troubles.get().urgent)
     return [
         Entry("/", "Now", DRAWINGS["now"]),
         Entry("/videos", "Videos", DRAWINGS["videos"]),

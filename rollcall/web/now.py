@@ -15,7 +15,7 @@ from rollcall.core.work import Work
 from rollcall.index.overview_queries import SLOT_S, Lag, LatestVideo
 from rollcall.web.parts import parts
 from rollcall.web.polling import polled
-from rollcall.web.problem_texts import CAN_RETRY, title_of
+from rollcall.web.problem_texts import retry_helps, title_of
 from rollcall.web.system_state import LAG_SLOTS, Progress, system_state
 
 pages = Blueprint("now", __name__)
@@ -36,7 +36,7 @@ class Trouble(NamedTuple):
     text: str
     kind: str = ""
     code: str = ""
-    can_retry: bool = False
+    retry_helps: bool = False
 
 
 class Bar(NamedTuple):
@@ -79,8 +79,8 @@ def _part() -> str:
     troubles, progress = state.troubles.get(), state.progress.get()
     counts = troubles.figures.work
     problems = [
-        Trouble(f"{title_of(cause)}.", cause.kind, cause.code, cause.kind in CAN_RETRY)
-        for cause in troubles.causes
+        Trouble(f"{title_of(cause)}.", cause.kind, cause.code, retry_helps(cause))
+        for cause in troubles.urgent
     ]
     lags = state.lags.get()
     rows = list(_rows(progress))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from rollcall.core.errors import PermanentError
 from rollcall.index.problem_queries import Cause
 from rollcall.web.formats import counted
 
@@ -30,11 +31,26 @@ _DEAD = {
         "are in other buckets",
         "The function reads only INPUT_BUCKET; trigger and function may have different settings.",
     ),
+    "busy": Meaning(
+        "was refused too often by the busy function",
+        "were refused too often by the busy function",
+        "MAX_INFLIGHT may be larger than the number of calls that the function can take. " + _LATER,
+    ),
+    "changed": Meaning(
+        "was replaced while it was read",
+        "were replaced while they were read",
+        "Try again; the newest upload is then recognised.",
+    ),
     "decoder_crashed": Meaning("crashed the decoder", "crashed the decoder", _UPLOAD_AGAIN),
     "decoder_unavailable": Meaning(
         "could not be decoded, because the decoder did not start",
         "could not be decoded, because the decoder did not start",
         "The function may need more memory; its log says more.",
+    ),
+    "gallery": Meaning(
+        "could not be compared with the gallery",
+        "could not be compared with the gallery",
+        "The gallery is damaged, or belongs to another encoder (ENCODINGS, ENGINE). " + _LATER,
     ),
     "gallery_unavailable": Meaning(
         "could not be compared with the gallery",
@@ -72,10 +88,25 @@ _DEAD = {
         "were refused, because the calls were not signed",
         "Trigger and function need the same FUNCTION_HMAC_KEY. " + _LATER,
     ),
+    "object_too_large": Meaning(
+        "needs an object that is too large",
+        "need objects that are too large",
+        "The gallery may be larger than the function accepts.",
+    ),
     "scratch_unavailable": Meaning(
         "did not fit on the function's disk",
         "did not fit on the function's disk",
         "The temporary folder of the function is full or cannot be written. " + _LATER,
+    ),
+    "settings": Meaning(
+        "failed, because a setting of the function is wrong",
+        "failed, because a setting of the function is wrong",
+        "The messages below name the setting. " + _LATER,
+    ),
+    "shutting_down": Meaning(
+        "came when the function was stopping",
+        "came when the function was stopping",
+        "Try again.",
     ),
     "store_misconfigured": Meaning(
         "was refused by the store",
@@ -86,6 +117,11 @@ _DEAD = {
         "failed, because the store did not answer",
         "failed, because the store did not answer",
         _LATER,
+    ),
+    "unavailable": Meaning(
+        "failed, because a service did not answer",
+        "failed, because a service did not answer",
+        "The messages below say which. " + _LATER,
     ),
     "too_large": Meaning(
         "is too large",
@@ -108,7 +144,7 @@ _OTHERS = {
     "message": Meaning(
         "was given up",
         "were given up",
-        "The receiver at RESULT_WEBHOOK_URL refused them or did not answer. " + _LATER,
+        "The receiver at RESULT_WEBHOOK_URL refused or did not answer. " + _LATER,
     ),
     "bad": Meaning(
         "could not be read",
@@ -122,7 +158,7 @@ _OTHERS = {
         "Only objects whose names end in a video extension, such as .mp4, are recognised.",
     ),
 }
-_NOUNS = {
+NOUNS = {
     "dead": ("video", "videos"),
     "message": ("message about a result", "messages about results"),
     "bad": ("event", "events"),
@@ -130,6 +166,13 @@ _NOUNS = {
 }
 CAN_RETRY = ("dead", "message")
 """Kinds of problems that can be tried again."""
+
+_PERMANENT = frozenset(each.code for each in PermanentError.__subclasses__())
+
+
+def retry_helps(cause: Cause) -> bool:
+    """Whether another try is likely to succeed once nothing is wrong any more."""
+    return cause.kind in CAN_RETRY and cause.code not in _PERMANENT
 
 
 def meaning_of(cause: Cause) -> Meaning:
@@ -147,5 +190,5 @@ def meaning_of(cause: Cause) -> Meaning:
 def title_of(cause: Cause) -> str:
     """The cause as a sentence without its full stop, for example `7 videos cannot be decoded`."""
     meaning = meaning_of(cause)
-    noun = counted(cause.count, *_NOUNS[cause.kind])
+    noun = counted(cause.count, *NOUNS[cause.kind])
     return f"{noun} {meaning.one if cause.count == 1 else meaning.many}"

@@ -29,6 +29,24 @@ def _name(change: Change) -> str:
     return change.name or SOMEBODY
 
 
+def _problem(change: Change) -> str:
+    cause = change.details.get("cause")
+    text = cause if isinstance(cause, str) else counted(_number(change, "count"), "problem")
+    return f"{text} ({change.name})" if change.name else text
+
+
+def _undo(change: Change) -> str:
+    """The line of an undo has the action and the details of the change that was undone."""
+    action = str(change.details.get("action"))
+    if action == "rename":
+        return f"undid a change: {_name(change)} is called {_text(change, 'new_name')} again"
+    if action == "dismiss":
+        return f"brought back: {_problem(change)}"
+    if action == "undo" or action not in _DID:
+        return "undid a change"
+    return f"undid a change: {_DID[action](change)}"
+
+
 _DID: Mapping[str, Callable[[Change], str]] = {
     "is": lambda change: f"named {_faces(change)} {_name(change)}",
     "not": lambda change: f"said that {_faces(change)} did not show {_name(change)}",
@@ -40,13 +58,9 @@ _DID: Mapping[str, Callable[[Change], str]] = {
     "enrol": lambda change: f"enrolled {_name(change)}",
     "remove_photo": lambda change: f"removed a photo of {_name(change)}",
     "rerun": lambda change: f"queued {_name(change)} again",
-    "retry": lambda change: (
-        f"queued {counted(_number(change, 'count'), 'problem')} again ({_text(change, 'cause')})"
-    ),
-    "dismiss": lambda change: (
-        f"dismissed {counted(_number(change, 'count'), 'problem')} ({_text(change, 'cause')})"
-    ),
-    "undo": lambda change: "undid a change",
+    "retry": lambda change: f"tried again: {_problem(change)}",
+    "dismiss": lambda change: f"dismissed: {_problem(change)}",
+    "undo": lambda change: _undo(change),
     "view": lambda change: f"looked at {_name(change)}",
     "sign_in": lambda change: "signed in",
 }

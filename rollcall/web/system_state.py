@@ -104,6 +104,11 @@ class Troubles:
     figures: Figures
     causes: Sequence[Cause]
 
+    @property
+    def urgent(self) -> list[Cause]:
+        """The causes without skipped uploads, which are often there on purpose."""
+        return [cause for cause in self.causes if cause.kind != "skipped"]
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:

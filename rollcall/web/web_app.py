@@ -17,10 +17,12 @@ from rollcall.core.printable import printable
 from rollcall.web import (
     forget_person,
     formats,
+    log_page,
     now,
     people,
     person,
     person_changes,
+    problems,
     unknown,
     unknown_changes,
 )
@@ -37,6 +39,8 @@ MAX_BODY_BYTES = 64 << 20
 
 PAGES = (
     now.pages,
+    problems.pages,
+    log_page.pages,
     people.pages,
     person.pages,
     person_changes.pages,

@@ -79,7 +79,9 @@ def test_problems_have_a_sentence_and_a_button(client: FlaskClient, parts: WebPa
     fail(parts, "a.mp4", "b.mp4")
     text = fresh(client)
     assert "2 videos cannot be decoded." in text
-    assert 'action="/problems/dead/retry"' in text
+    assert "Try again" not in text  # another try would fail, too
+    fail(parts, "c.mp4", code="store_unavailable")
+    assert 'action="/problems/dead/retry"' in fresh(client)
     assert 'href="/problems#dead-not_a_video"' in text
     assert "All is well" not in text
 

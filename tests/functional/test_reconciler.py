@@ -6,9 +6,12 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from support.databases import open_file
 from support.listings import memory_listings
 from support.waiting import wait_until
 from support.work_queues import LEASE_S, claimed, states
@@ -18,6 +21,7 @@ from rollcall.core.keys import result_key
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.database.database import Database
+from rollcall.database.index_tables import skipped_upload
 from rollcall.queues import sql_listings
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.queues.sql_listings import SqlListings
@@ -420,6 +424,38 @@ def test_objects_that_are_not_videos_are_counted_at_each_scan(scans: Scans) -> N
     scans.scan()
     scans.scan()
     assert scans.skipped == [2, 2]
+
+
+def skipped(database: Database) -> dict[str, str]:
+    with database.reading() as connection:
+        rows = connection.execute(select(skipped_upload.c.key, skipped_upload.c.reason))
+        return {row.key: row.reason for row in rows}
+
+
+def test_skipped_objects_are_stored_with_the_reason(tmp_path: Path) -> None:
+    with closing(open_file(tmp_path / "inbox.sqlite3")) as database:
+        scans = Scans(SqlListings(database))
+        long = "x" * 1021 + ".avi"  # its result would have a longer key than S3 allows
+        for key in ("a.txt", "b.txt", "folder/", "c.mp4", long):
+            scans.store.write(IN, key, b"", "", {})
+        scans.scan()
+        assert skipped(database).keys() == {"a.txt", "b.txt", long}
+        assert skipped(database)["a.txt"] == "without a video extension"
+        scans.store.delete(IN, "a.txt")
+        scans.scan()
+        assert skipped(database).keys() == {"b.txt", long}
+
+
+def test_only_some_skipped_objects_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "MAX_SKIPPED", 2)
+    with closing(open_file(tmp_path / "inbox.sqlite3")) as database:
+        scans = Scans(SqlListings(database))
+        for key in ("a.txt", "b.txt", "c.txt"):
+            scans.store.write(IN, key, b"", "", {})
+        scans.scan()
+        assert skipped(database).keys() == {"a.txt", "b.txt"}
 
 
 def test_results_of_odd_keys_are_found(scans: Scans) -> None:

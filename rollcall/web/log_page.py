@@ -1,0 +1,76 @@
+"""The log: who changed what, and when; with a button that undoes it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, abort, render_template, request
+from werkzeug.wrappers import Response as AnyResponse
+
+from rollcall.core.web_protocols import Change
+from rollcall.index.dismissals import Dismissals
+from rollcall.web.came_from import back
+from rollcall.web.foot import line_of, show_change
+from rollcall.web.parts import parts
+from rollcall.web.polling import polled
+from rollcall.web.sentences import predicate
+from rollcall.web.system_state import system_state
+from rollcall.web.users import current_user, editors_only
+
+pages = Blueprint("log", __name__)
+
+PAGE = 50
+"""Lines of a page."""
+
+STOP_POLLING = 286
+"""The status after which htmx asks no more."""
+
+
+class Line(NamedTuple):
+    """A line of the page."""
+
+    change: Change
+    text: str
+
+
+@pages.get("/log")
+def show_log() -> str:
+    """The newest lines, or those before the line `before`."""
+    name = request.args.get("name", "").strip()[:1024]
+    before_id = request.args.get("before", type=int)
+    found = parts().changes.latest(PAGE + 1, before_id, name)
+    lines = [Line(change, predicate(change)) for change in found[:PAGE]]
+    filters = {"name": name} if name else {}
+    older = newest = ""
+    if len(found) > PAGE:
+        older = "/log?" + urlencode({**filters, "before": lines[-1].change.id})
+    if before_id is not None:
+        newest = "/log" + ("?" + urlencode(filters) if filters else "")
+    return render_template("log.html", lines=lines, name=name, older=older, newest=newest)
+
+
+@pages.post("/log/<int:change_id>/undo")
+@editors_only
+def undo(change_id: int) -> AnyResponse:
+    """Undo the change."""
+    change = parts().changes.get(change_id) or abort(404)
+    if not change.can_undo:
+        abort(400, "This change cannot be undone, or was undone before.")
+    who = current_user().name
+    if change.action == "dismiss":
+        show_change(Dismissals(parts().database).restore(change_id, who))
+    else:
+        show_change(parts().corrections.undo(change_id, who))
+    system_state().forget()
+    return back("/log")
+
+
+@pages.get("/log/<int:change_id>/foot")
+def foot(change_id: int) -> Response:
+    """The foot line about a change, until the results of all videos have followed it."""
+    line = line_of(change_id) or abort(404)
+    answer = polled(render_template("foot_line.html", line=line))
+    if not line.grows and answer.status_code == 200:
+        answer.status_code = STOP_POLLING
+    return answer

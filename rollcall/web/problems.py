@@ -1,0 +1,130 @@
+"""The page of problems: one card for each cause, with what helps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from flask import Blueprint, abort, render_template, request
+from werkzeug.wrappers import Response
+
+from rollcall.index.dismissals import Dismissals
+from rollcall.index.problem_queries import (
+    KINDS,
+    Cause,
+    Kind,
+    Problem,
+    bad_event_bodies,
+    numbers,
+    problems,
+)
+from rollcall.web.came_from import back
+from rollcall.web.foot import show_change, show_message
+from rollcall.web.formats import counted
+from rollcall.web.parts import parts
+from rollcall.web.problem_texts import CAN_RETRY, NOUNS, meaning_of, retry_helps, title_of
+from rollcall.web.system_state import system_state
+from rollcall.web.users import current_user, editors_only
+
+pages = Blueprint("problems", __name__)
+
+SHOWN = 20
+"""Problems that are listed in a card."""
+
+MAX_AT_ONCE = 10_000
+"""Problems that one button tries again or dismisses."""
+
+
+class Card(NamedTuple):
+    """A cause with its problems."""
+
+    cause: Cause
+    title: str
+    advice: str
+    rows: Sequence[Problem]
+    bodies: dict[int, str]
+    can_retry: bool
+    retry_helps: bool
+    listed: str
+    """How many problems are listed, for example `3 videos`."""
+
+
+@pages.get("/problems")
+def list_problems() -> str:
+    """All causes, each with its newest problems."""
+    state = system_state()
+    state.troubles.forget()  # whoever looks here may have changed something elsewhere
+    return render_template("problems.html", cards=[_card(c) for c in state.troubles.get().causes])
+
+
+def _card(cause: Cause) -> Card:
+    database = parts().database
+    rows = problems(database, cause.kind, cause.code, SHOWN)
+    bodies = bad_event_bodies(database, [row.id for row in rows]) if cause.kind == "bad" else {}
+    return Card(
+        cause,
+        title_of(cause),
+        meaning_of(cause).advice,
+        rows,
+        bodies,
+        cause.kind in CAN_RETRY,
+        retry_helps(cause),
+        counted(len(rows), *NOUNS[cause.kind]),
+    )
+
+
+@pages.post("/problems/<kind>/retry")
+@editors_only
+def retry(kind: str) -> Response:
+    """Queue one problem again, or all of a cause."""
+    known = _kind(kind)
+    if known not in CAN_RETRY:
+        abort(400, "Only failed videos and messages can be tried again.")
+    ids, name, details = _chosen(known)
+    queue = parts().queue
+    count = (queue.replay(ids) if known == "dead" else queue.outbox.replay(ids)) if ids else 0
+    if not count:
+        return _nothing_left()
+    details = {**details, "count": count}
+    return _done(parts().changes.record(current_user().name, "retry", name, details))
+
+
+@pages.post("/problems/<kind>/dismiss")
+@editors_only
+def dismiss(kind: str) -> Response:
+    """Hide one problem, or all of a cause."""
+    known = _kind(kind)
+    ids, name, details = _chosen(known)
+    if not ids:
+        return _nothing_left()
+    dismissals = Dismissals(parts().database)
+    return _done(dismissals.dismiss(known, ids, current_user().name, name, details))
+
+
+def _kind(text: str) -> Kind:
+    found: Kind | None = next((kind for kind in KINDS if kind == text), None)
+    return found or abort(404)
+
+
+def _chosen(kind: Kind) -> tuple[list[int], str, dict[str, object]]:
+    """The ids that the form is about, the name of a single video, and details for the log."""
+    code = request.form.get("code", "")[:200] if kind == "dead" else ""
+    ids = numbers(parts().database, kind, code, MAX_AT_ONCE)
+    if "number" in request.form:
+        number = request.form.get("number", type=int)
+        ids = [each for each in ids if each == number]
+    name = request.form.get("name", "")[:1024] if len(ids) == 1 else ""
+    cause = title_of(Cause(kind, code, len(ids)))
+    return ids, name, {"kind": kind, "code": code, "cause": cause, "count": len(ids)}
+
+
+def _done(change_id: int) -> Response:
+    system_state().forget()
+    show_change(change_id)
+    return back("/problems")
+
+
+def _nothing_left() -> Response:
+    system_state().forget()
+    show_message("Nothing was changed, because somebody else has settled this already.")
+    return back("/problems")

@@ -1,0 +1,253 @@
+"""The page of problems, and the log: try again, dismiss, and undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from playwright.sync_api import Page, expect
+from support.browser import check_page
+from support.sample_rows import BUCKET, add_video, fail, fill, give_up_messages, take
+from support.web_pages import pages_client, post, serve_pages, web_parts
+
+from rollcall.core import retry
+from rollcall.core.types import ObjectInfo, SkippedUpload
+from rollcall.index.problem_queries import Cause
+from rollcall.queues.sql_listings import SqlListings
+from rollcall.web.parts import WebParts
+from rollcall.web.problem_texts import meaning_of, title_of
+from rollcall.web.user_file import UserFile
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[WebParts]:
+    with web_parts(tmp_path) as built:
+        yield built
+
+
+@pytest.fixture
+def client(parts: WebParts) -> FlaskClient:
+    return pages_client(parts)
+
+
+def skip(parts: WebParts, *keys: str) -> None:
+    """Do what a scan does with objects that are not videos."""
+    skipped = [
+        SkippedUpload(ObjectInfo(BUCKET, key, 1, "e", modified_s=1e9), "without a video extension")
+        for key in keys
+    ]
+    with SqlListings(parts.database).scan(BUCKET, "out", lambda: None) as scan:
+        assert scan
+        scan.store_skipped(skipped)
+
+
+def test_there_are_no_problems(client: FlaskClient) -> None:
+    assert "No problems." in client.get("/problems").text
+
+
+def test_each_cause_has_one_card_with_its_reasons(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, "a.mp4", "b.mp4")
+    fail(parts, "c.mp4", code="http_502", message="the gateway answered <b>502</b>")
+    video_id = add_video(parts, "a.mp4", status="error")
+    give_up_messages(parts, 1)
+    parts.queue.add_bad_event(b'{"x": "<i>"}', "not an event")
+    skip(parts, "notes.txt")
+    text = client.get("/problems").text
+    for title in (
+        "2 videos cannot be decoded",
+        "1 video failed, because the gateway answered 502",
+        "1 message about a result was given up",
+        "1 event could not be read",
+        "1 upload is not a video",
+    ):
+        assert f"<h2>{title}</h2>" in text
+    assert f'<a href="/videos/{video_id}">a.mp4</a>' in text
+    assert "the gateway answered &lt;b&gt;502&lt;/b&gt;" in text
+    assert "{&#34;x&#34;: &#34;&lt;i&gt;&#34;}" in text
+    assert "notes.txt" in text
+
+
+def test_all_of_a_cause_are_tried_again(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, "a.mp4", "b.mp4")
+    fail(parts, "c.mp4", code="gone")
+    answer = post(client, "/problems/dead/retry", {"code": "not_a_video"})
+    assert (answer.status_code, answer.location) == (303, "/problems")
+    assert parts.queue.counts()["queued"] == 2
+    text = client.get("/problems").text
+    assert "Tried again: 2 videos cannot be decoded." in text
+    assert "1 video was deleted before it was recognised" in text
+    (line,) = parts.changes.latest(10)
+    assert (line.who, line.action, line.can_undo) == ("local", "retry", False)
+
+
+def test_one_problem_is_tried_again(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, "a.mp4", "b.mp4")
+    work = parts.queue.latest(1, "dead")[0]
+    form = {"code": "not_a_video", "number": work.id, "name": work.key}
+    post(client, "/problems/dead/retry", form)
+    assert [each.key for each in parts.queue.latest(9, "queued")] == [work.key]
+    assert parts.changes.latest(1)[0].name == work.key
+
+
+def test_given_up_messages_are_sent_again(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, "a.mp4")
+    give_up_messages(parts)
+    post(client, "/problems/message/retry")
+    assert parts.queue.outbox.counts()["dead"] == 0
+    assert parts.queue.outbox.counts()["queued"] == 1
+
+
+def test_a_dismissed_problem_comes_back_by_undo(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, "a.mp4", "b.mp4")
+    post(client, "/problems/dead/dismiss", {"code": "not_a_video"})
+    text = client.get("/problems").text
+    assert "No problems." in text
+    assert "Dismissed: 2 videos cannot be decoded." in text
+    assert 'action="/log/1/undo"' in text
+    assert "All is well." in client.get("/").text
+    post(client, "/log/1/undo")
+    assert "2 videos cannot be decoded" in client.get("/problems").text
+    assert [line.action for line in parts.changes.latest(9)] == ["undo", "dismiss"]
+    again = post(client, "/log/1/undo")
+    assert again.status_code == 400
+    assert "was undone before" in again.text
+
+
+def test_a_problem_that_happens_again_is_shown_again(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, "a.mp4")
+    post(client, "/problems/dead/dismiss", {"code": "not_a_video"})
+    parts.queue.replay()
+    parts.queue.bury(take(parts), "not_a_video", "still broken")
+    assert "1 video cannot be decoded" in client.get("/problems").text
+
+
+@pytest.mark.parametrize("kind", ["bad", "skipped", "message"])
+def test_other_problems_are_dismissed(client: FlaskClient, parts: WebParts, kind: str) -> None:
+    fail(parts, "a.mp4")
+    post(client, "/problems/dead/dismiss", {"code": "not_a_video"})
+    give_up_messages(parts)
+    parts.queue.add_bad_event(b"{", "not an event")
+    skip(parts, "notes.txt")
+    assert client.get("/problems").text.count("<section") == 3
+    post(client, f"/problems/{kind}/dismiss")
+    assert client.get("/problems").text.count("<section") == 2
+
+
+def test_only_what_helps_can_be_done(client: FlaskClient, parts: WebParts) -> None:
+    parts.queue.add_bad_event(b"{", "not an event")
+    assert "Try again" not in client.get("/problems").text
+    answer = post(client, "/problems/bad/retry")
+    assert (answer.status_code, parts.changes.latest(1)) == (400, [])
+    assert post(client, "/problems/other/retry").status_code == 404
+    settled = post(client, "/problems/dead/retry", {"code": "gone"})
+    assert settled.status_code == 303
+    assert "somebody else has settled this already" in client.get("/problems").text
+
+
+def test_skipped_uploads_are_listed_but_nothing_is_wrong(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    skip(parts, "notes.txt", "cover.jpg")
+    assert "2 uploads are not videos" in client.get("/problems").text
+    assert "All is well." in client.get("/").text
+    skip(parts, "cover.jpg")
+    text = client.get("/problems").text
+    assert "1 upload is not a video" in text
+    assert "notes.txt" not in text
+
+
+def test_a_viewer_sees_problems_without_buttons(tmp_path: Path) -> None:
+    users = UserFile(tmp_path / "users")
+    users.put("vera", "viewer", "three quiet words")
+    with web_parts(tmp_path, web_users=str(users.path), web_secret="k" * 32) as parts:
+        fail(parts, "a.mp4")
+        client = pages_client(parts)
+        page = client.get("/sign-in").text
+        token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
+        form = {"name": "vera", "password": "three quiet words", "csrf_token": token}
+        client.post("/sign-in", data=form)
+        text = client.get("/problems").text
+        assert "1 video cannot be decoded" in text
+        assert "Dismiss" not in text
+
+
+NOT_ABOUT_A_VIDEO = {"bad_event", "inbox_unavailable", "photo", "results_unavailable"}
+
+
+@pytest.mark.parametrize("code", sorted(retry._KNOWN_ERRORS.keys() - NOT_ABOUT_A_VIDEO))
+def test_every_error_of_the_function_has_a_sentence(code: str) -> None:
+    assert f"({code})" not in title_of(Cause("dead", code, 1))
+
+
+def test_unknown_codes_are_shown() -> None:
+    assert title_of(Cause("dead", "odd", 2)) == "2 videos failed (odd)"
+    assert meaning_of(Cause("dead", "http_503", 1)).one.endswith("answered 503")
+
+
+def test_the_log_can_be_filtered_and_paged(client: FlaskClient, parts: WebParts) -> None:
+    for number in range(60):
+        parts.changes.record("ada", "enrol", f"person {number}")
+    text = client.get("/log").text
+    assert text.count("<li data-row") == 50
+    assert "<strong>ada</strong> enrolled person 59" in text
+    assert 'href="/log?before=11"' in text
+    older = client.get("/log?before=11").text
+    assert older.count("<li data-row") == 10
+    assert 'href="/log">Newer' in older
+    one = client.get("/log?name=person 7").text
+    assert one.count("<li data-row") == 1
+    assert "no line about" in client.get("/log?name=nobody").text
+
+
+def test_the_log_of_a_new_system_is_empty(client: FlaskClient) -> None:
+    assert "Nobody has changed anything yet." in client.get("/log").text
+
+
+def test_changes_without_undo_are_refused(client: FlaskClient, parts: WebParts) -> None:
+    id_ = parts.changes.record("ada", "retry", "a.mp4")
+    assert post(client, f"/log/{id_}/undo").status_code == 400
+    assert post(client, "/log/99/undo").status_code == 404
+
+
+def test_the_foot_line_stops_asking_when_no_results_follow(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    id_ = parts.changes.record("ada", "is", "Ben", {"faces": 2}, {"verdict": "x"})
+    answer = client.get(f"/log/{id_}/foot")
+    assert answer.status_code == 286
+    assert "Named 2 faces Ben." in answer.text
+    assert "Set-Cookie" not in answer.headers or "hx-get" not in answer.text
+
+
+def test_the_pages_in_a_browser(page: Page, parts: WebParts) -> None:
+    fill(parts)
+    skip(parts, "notes.txt", "slides/cover.jpg")
+    with serve_pages(parts) as url:
+        page.goto(f"{url}/problems")
+        check_page(page, "problems")
+        page.get_by_role("button", name="Dismiss all: 2 videos cannot be decoded").click()
+        foot = page.locator("#foot")
+        expect(foot).to_contain_text("Dismissed: 2 videos cannot be decoded.")
+        expect(page.get_by_role("heading", name="cannot be decoded")).to_have_count(0)
+        foot.get_by_role("button", name="Undo").click()
+        expect(page.get_by_role("heading", name="2 videos cannot be decoded")).to_be_visible()
+        page.get_by_role("button", name="Try again: late.mp4").click()
+        expect(page.get_by_role("heading", name="did not answer")).to_have_count(0)
+        parts.changes.record("maria", "is", "Ada", {"faces": 3}, {"verdict": "x"})
+        parts.changes.record("maria", "rename", "Ben", {"new_name": "Ben Ode"}, {"rename": "x"})
+        parts.changes.record("ode", "merge", "Benn", {"into": "Ben Ode"}, {"merge": "x"})
+        page.goto(f"{url}/log")
+        check_page(page, "log")
+        page.goto(f"{url}/problems")
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        assert page.locator("[data-row]:focus-within").count() == 1
+
+
+def test_empty_pages_in_a_browser(page: Page, parts: WebParts) -> None:
+    with serve_pages(parts) as url:
+        for name in ("problems", "log"):
+            page.goto(f"{url}/{name}")
+            check_page(page, f"{name}-empty")
