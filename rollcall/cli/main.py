@@ -19,6 +19,7 @@ from rollcall.cli.checkout import import_from_checkout
 from rollcall.cli.copy_database import copy_database
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.forget import remove
+from rollcall.cli.gallery_people import merge, rename, show_log, undo
 from rollcall.cli.purge import purge
 from rollcall.cli.rerun import rerun
 from rollcall.cli.status import status
@@ -201,7 +202,8 @@ def _look_alikes(people: Sequence[str]) -> dict[str, str]:
     }
 
 
-gallery.add_command(remove)
+for _command in (remove, rename, merge, undo, show_log):
+    gallery.add_command(_command)
 
 
 @main.command()

@@ -1,0 +1,75 @@
+"""Parts of the commands that correct the gallery and the past."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from rollcall.cli.progress import progress
+from rollcall.cli.terminal import say
+from rollcall.core.settings import Settings
+from rollcall.database.open_database import open_database
+from rollcall.index.change_log import SqlChangeLog
+from rollcall.stores.boto import dynamodb_client, s3_client
+from rollcall.stores.dynamodb import DynamoStudents
+from rollcall.stores.s3 import S3Store
+from rollcall.wiring import build_gallery_location, space_of
+
+if TYPE_CHECKING:
+    from rollcall.corrections.correction_parts import CorrectionParts
+    from rollcall.corrections.rematcher import Done, Rematcher
+
+
+@contextmanager
+def opened_corrections(chosen: Settings) -> Iterator[tuple[CorrectionParts, SqlChangeLog]]:
+    """The corrections of the gallery and of all results, and the log of changes."""
+    # Imported here, because the image of the trigger has neither galleries nor stored faces.
+    from rollcall.corrections.correction_parts import build_corrections
+
+    with closing(open_database(chosen)) as database:
+        parts = build_corrections(
+            chosen,
+            database,
+            S3Store(s3_client(chosen)),
+            build_gallery_location(chosen),
+            DynamoStudents(dynamodb_client(chosen), chosen.student_table),
+            space=space_of(chosen),
+        )
+        yield parts, SqlChangeLog(database)
+
+
+def user_name() -> str:
+    """Who runs this command, for the log."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user of a container may have no name
+        return "command line"
+
+
+def correct_now(rematcher: Rematcher) -> Done:
+    """Correct all videos that wait for it, and show the progress."""
+    with progress("correcting", rematcher.pending(), "videos") as shown:
+        before = 0
+
+        def advance(done: Done, left: int) -> None:
+            nonlocal before
+            shown.expect(done.all + left)
+            shown.advance(done.all - before)
+            before = done.all
+
+        return rematcher.run_due(advance)
+
+
+def say_done(done: Done, left: int) -> None:
+    """Print what became of the videos."""
+    say(f"results changed: {done.changed}, unchanged: {done.unchanged}", err=True)
+    if done.failed:
+        say(f"not corrected, the messages above say why: {done.failed}", err=True)
+    if left:
+        say(
+            f"left for later: {left}; `rollcall web` corrects them, or run `rollcall index rematch`"
+            " again",
+            err=True,
+        )

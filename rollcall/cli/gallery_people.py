@@ -1,0 +1,127 @@
+"""`rollcall gallery rename`, `merge`, `log` and `undo`: correct the gallery and the past."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rollcall.cli.correcting import correct_now, opened_corrections, say_done, user_name
+from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.names import normalise_name
+from rollcall.core.web_protocols import Change, Corrections
+from rollcall.database.open_database import open_database
+from rollcall.index.change_log import SqlChangeLog
+
+if TYPE_CHECKING:
+    from rollcall.corrections.rematcher import Done
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.argument("new_name")
+@json_option
+@command_errors
+def rename(name: str, new_name: str, as_json: bool) -> None:
+    """Give the person NAME the name NEW_NAME, in the gallery and in all results.
+
+    Exit 1 if the name is not in the gallery, NEW_NAME is taken, or a result cannot be corrected.
+    """
+    _correct(as_json, lambda parts: parts.rename(name, new_name, user_name()))
+
+
+@click.command(cls=Command)
+@click.argument("name")
+@click.argument("into")
+@json_option
+@command_errors
+def merge(name: str, into: str, as_json: bool) -> None:
+    """NAME and INTO are the same person: move all faces of NAME to INTO, and correct all results.
+
+    Exit 1 if one of the names is not in the gallery, or a result cannot be corrected.
+    """
+    _correct(as_json, lambda parts: parts.merge(name, into, user_name()))
+
+
+@click.command(cls=Command)
+@click.argument("change", type=int)
+@json_option
+@command_errors
+def undo(change: int, as_json: bool) -> None:
+    """Undo the change with the number CHANGE, which `rollcall gallery log` shows.
+
+    Exit 1 if the change cannot be undone, or a result cannot be corrected.
+    """
+    _correct(as_json, lambda parts: parts.undo(change, user_name()))
+
+
+@click.command("log", cls=Command)
+@click.option("--name", default="", help="Only changes that are about this person.")
+@click.option(
+    "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="Lines to print."
+)
+@json_option
+@command_errors
+def show_log(name: str, limit: int, as_json: bool) -> None:
+    """List who changed what, the newest change first."""
+    with closing(open_database(settings(offline=True), must_exist=True)) as database:
+        for line in SqlChangeLog(database).latest(limit, name=normalise_name(name)):
+            if as_json:
+                say_json(dataclasses.asdict(line))
+            else:
+                say(_sentence(line))
+
+
+def _correct(as_json: bool, change: Callable[[Corrections], int]) -> None:
+    """Make a correction, correct the results, and print the line of the log."""
+    chosen = settings(offline=True)
+    with opened_corrections(chosen) as (parts, log):
+        change_id = change(parts.corrections)
+        done = correct_now(parts.rematcher)
+        line, left = log.get(change_id), parts.rematcher.pending()
+    if as_json:
+        say_json(_document(line, done, left))
+    else:
+        if line:
+            say(_sentence(line))
+        say_done(done, left)
+    sys.exit(COMMAND_FAILED if done.failed else 0)
+
+
+def _document(line: Change | None, done: Done, left: int) -> dict[str, Any]:
+    return {"change": line and dataclasses.asdict(line), **done._asdict(), "left": left}
+
+
+def _sentence(line: Change) -> str:
+    moment = datetime.fromtimestamp(line.at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    facts = [f"{line.id}: {moment} {line.who or 'somebody'}: {_action_text(line)}"]
+    if line.videos:
+        facts.append(f"{line.videos} result{'' if line.videos == 1 else 's'} changed")
+    if line.undone_by is not None:
+        facts.append(f"undone by {line.undone_by}")
+    return "; ".join(facts)
+
+
+def _action_text(line: Change) -> str:
+    name, details = repr(line.name) if line.name else "a forgotten person", line.details
+    count = details.get("faces", 1)
+    faces = f"{count} face{'' if count == 1 else 's'}"
+    texts = {
+        "is": f"named {faces} {name}",
+        "not": f"said that {faces} did not show {name}",
+        "same": f"said that {faces} showed one person",
+        "ignore": f"ignored {faces}",
+        "rename": f"renamed {name} to {details.get('new_name', '?')!r}",
+        "merge": f"merged {name} into {details.get('into', '?')!r}",
+        "remove_photo": f"removed a photo of {name}",
+        "undo": f"undid {line.undoes} ({details.get('action', '?')})",
+    }
+    return texts.get(line.action) or f"{line.action} {repr(line.name) if line.name else ''}".strip()
