@@ -15,6 +15,8 @@ from werkzeug.wrappers import Response as AnyResponse
 from rollcall.core.key_rotation import secrets_in
 from rollcall.core.printable import printable
 from rollcall.web import (
+    enrol_photos,
+    find_photo,
     forget_person,
     formats,
     log_page,
@@ -47,6 +49,8 @@ PAGES = (
     forget_person.pages,
     unknown.pages,
     unknown_changes.pages,
+    find_photo.pages,
+    enrol_photos.pages,
 )
 """The blueprints. The navigation is in `templates/base.html`."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 
 from rollcall.core.encoding_space import DLIB
@@ -14,6 +15,7 @@ from rollcall.core.index_types import Appearance, FaceRef, IndexedVideo
 from rollcall.core.types import Encodings
 from rollcall.core.web_protocols import ChangeLog
 from rollcall.database.database import Database
+from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
@@ -133,3 +135,15 @@ class RecordedCorrections:
     def _record(self, who: str, action: str, name: str, faces: Sequence[FaceRef]) -> int:
         details = {"faces": [list(face) for face in faces]}
         return self.changes.record(who, action, name, details, {"faces": details["faces"]})
+
+
+def painted_photo(*colours: str) -> bytes:
+    """A PNG with a striped patch of each colour, which `PaintedFaces` finds as faces."""
+    picture = np.full((160, 40 + 140 * len(colours), 3), 255, np.uint8)
+    for number, colour in enumerate(colours):
+        left = 40 + 140 * number
+        picture[30:130, left : left + 100] = PaintedFaces.COLOURS[colour]
+        for top in range(30, 130, 50):
+            picture[top : top + 25, left : left + 100] //= 5
+            picture[top : top + 25, left : left + 100] *= 3
+    return cv2.imencode(".png", picture[:, :, ::-1])[1].tobytes()

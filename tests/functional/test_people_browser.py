@@ -1,0 +1,237 @@
+"""The pages about people in a browser: keys, drag and drop, and how they look."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+from support.browser import check_page
+from support.people_index import (
+    DAY_S,
+    NOW_S,
+    RecordedCorrections,
+    encoding,
+    painted_photo,
+    put_unknown,
+    put_video,
+    save_gallery,
+)
+from support.web_pages import serve_pages, web_parts
+
+from rollcall.core.encoding_space import DLIB
+from rollcall.faces.painted_faces import PaintedFaces
+from rollcall.web.parts import WebParts
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[WebParts]:
+    with web_parts(tmp_path, keep_faces="encodings") as built:
+        parts = replace(built, corrections=RecordedCorrections(built.changes))
+        for number in range(6):
+            people = [("Ada Lovelace", [(12.3, 75), (90, 91)]), ("", [(3, 4)])]
+            uploaded_s = NOW_S - number * DAY_S
+            video = put_video(
+                parts.database, f"term/lecture-{number}.mp4", people, uploaded_s, "encodings"
+            )
+            noise = np.random.default_rng(number).normal(0, 0.005, 128)
+            put_unknown(parts.database, video, {1: encoding(number % 2) + noise}, uploaded_s)
+            parts.faces.put(video, DLIB.name, [0], PaintedFaces.encoding("red")[None])
+        save_gallery(
+            parts,
+            {
+                "Ada Lovelace": [encoding(5)],
+                "Ada Long": [encoding(6, 0.6, towards=5)],
+                "Ben Klein": [encoding(7, 0.6, towards=0)],
+            },
+        )
+        yield parts
+
+
+@pytest.fixture
+def url(parts: WebParts) -> Iterator[str]:
+    with serve_pages(parts) as served:
+        yield served
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/people", "people"),
+        ("/people/1", "person"),
+        ("/people/by-name/Ben%20Klein", "person-never-seen"),
+        ("/people/merge?name=Ada%20Lovelace&into=Ada%20Long", "merge"),
+        ("/unknown", "unknown"),
+        ("/unknown/1", "unknown-group"),
+        ("/find", "find"),
+        ("/enrol", "enrol"),
+    ],
+)
+def test_the_page_is_accessible_in_both_themes_and_widths(
+    page: Page, url: str, path: str, name: str
+) -> None:
+    page.goto(url + path)
+    check_page(page, name)
+
+
+def test_days_are_reached_by_arrow_keys(page: Page, url: str) -> None:
+    page.goto(f"{url}/people/1")
+    days = page.locator("svg.year a")
+    expect(days).to_have_count(6)
+    days.nth(5).focus()
+    page.keyboard.press("ArrowLeft")
+    expect(days.nth(4)).to_be_focused()
+    expect(days.nth(5)).to_have_attribute("tabindex", "-1")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Videos of 26 November 2025")).to_be_visible()
+    expect(page.locator("#appearances .appearance")).to_have_count(1)
+
+
+def test_names_are_suggested_while_typing(page: Page, url: str) -> None:
+    page.goto(f"{url}/people/1")
+    page.get_by_text("Merge into somebody else").click()
+    page.get_by_label("The same person as").press_sequentially("ada l")
+    expect(page.locator("#names option")).to_have_count(2)
+    page.get_by_label("The same person as").fill("Ada Long")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("button", name="Merge Ada Lovelace into Ada Long")).to_be_visible()
+
+
+def test_an_unknown_group_is_named_by_keys(page: Page, url: str, parts: WebParts) -> None:
+    page.goto(f"{url}/unknown")
+    groups = page.locator("[data-group]")
+    expect(groups).to_have_count(2)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    expect(groups.nth(1)).to_be_focused()
+    page.keyboard.press("k")
+    expect(groups.nth(0)).to_be_focused()
+    page.keyboard.press("n")
+    page.keyboard.type("Nina jk")
+    page.keyboard.press("Enter")
+    expect(page.locator("#foot")).to_contain_text("Named 3 faces Nina jk.")
+    expect(page.locator("#foot").get_by_role("button", name="Undo")).to_be_visible()
+    assert parts.changes.latest(9)[0].name == "Nina jk"
+
+
+def test_a_group_is_added_and_ignored_by_one_key_each(
+    page: Page, url: str, parts: WebParts
+) -> None:
+    page.goto(f"{url}/unknown")
+    offer = page.locator("[data-group]", has=page.get_by_text("Ben Klein"))
+    offer.focus()
+    page.keyboard.press("a")
+    expect(page.locator("#foot")).to_contain_text("Named 3 faces Ben Klein.")
+    page.keyboard.press("j")
+    page.keyboard.press("i")
+    expect(page.locator("#foot")).to_contain_text("Ignored 3 faces.")
+    assert [each.action for each in parts.changes.latest(9)] == ["ignore", "is"]
+
+
+def test_a_face_of_somebody_else_is_left_out(page: Page, url: str, parts: WebParts) -> None:
+    page.goto(f"{url}/unknown")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    others = page.locator("[data-group]").first.get_by_label("somebody else")
+    expect(others).to_have_count(3)
+    others.first.check()
+    page.locator("[data-group]").first.locator("input[name=name]").fill("Nina")
+    page.keyboard.press("Enter")
+    expect(page.locator("#foot")).to_contain_text("Named 2 faces Nina.")
+    assert [each.action for each in parts.changes.latest(9)] == ["not", "is"]
+
+
+def test_two_groups_become_one(page: Page, url: str, parts: WebParts) -> None:
+    page.goto(f"{url}/unknown")
+    same = page.locator("[data-same]")
+    expect(same).to_be_disabled()
+    for _ in range(2):
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+    same.click()
+    expect(page.locator("#foot")).to_contain_text("6 faces showed one person")
+
+
+def drop(page: Page, selector: str, files: dict[str, bytes]) -> None:
+    """Drop files, as from another window. Browsers let no script drop folders."""
+    bodies = {name: base64.b64encode(data).decode() for name, data in files.items()}
+    transfer = page.evaluate_handle(
+        """bodies => {
+            const transfer = new DataTransfer();
+            for (const [name, body] of Object.entries(bodies)) {
+                const bytes = Uint8Array.from(atob(body), (each) => each.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type: "image/png" }));
+            }
+            return transfer;
+        }""",
+        bodies,
+    )
+    page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
+
+
+def test_a_dropped_photo_finds_the_person(page: Page, url: str) -> None:
+    page.goto(f"{url}/find")
+    drop(page, "#find-form", {"me.png": painted_photo("red", "blue")})
+    expect(page.get_by_role("heading", name="The photo shows 2 faces")).to_be_visible()
+    page.get_by_role("button", name="Face 2").click()
+    expect(page.get_by_role("button", name="Face 2")).to_have_attribute("aria-pressed", "true")
+    page.get_by_role("button", name="Face 1").click()
+    expect(page.get_by_role("button", name="Face 1")).to_have_attribute("aria-pressed", "true")
+    found = page.get_by_role("heading", name="6 appearances").or_(
+        page.get_by_role("heading", name="Nobody like this")
+    )
+    expect(found).to_be_visible()
+    check_page(page, "find-results")
+
+
+def test_a_photo_without_a_face_is_explained(page: Page, url: str) -> None:
+    page.goto(f"{url}/find")
+    drop(page, "#find-form", {"me.png": painted_photo()})
+    expect(page.locator("#results")).to_contain_text("No face was found in me.png")
+
+
+def test_dropped_photos_are_added(page: Page, url: str, parts: WebParts) -> None:
+    page.goto(f"{url}/enrol")
+    drop(page, "#enrol-form", {"one.png": painted_photo("red"), "none.png": painted_photo()})
+    expect(page.locator("[data-chosen]")).to_have_text("2 photos: type the name, then press Add.")
+    expect(page.get_by_label("Name")).to_be_focused()
+    page.keyboard.type("Rosa")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-progress]")).to_have_text("1 of 2 photos added")
+    expect(page.locator("#rows tr")).to_have_count(2)
+    expect(page.locator("#rows .photo-added")).to_contain_text("one.png")
+    expect(page.locator("#rows .photo-refused")).to_contain_text("No face was found")
+    expect(page.locator("#foot")).to_contain_text("Enrolled Rosa.")
+    check_page(page, "enrol-results")
+    assert "Rosa" in parts.known.current().names
+
+
+def test_a_folder_of_folders_is_a_person_each(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    for name, colour in (("Rosa", "red"), ("Gina", "green")):
+        folder = tmp_path / "people" / name
+        folder.mkdir(parents=True)
+        (folder / "1.png").write_bytes(painted_photo(colour))
+        (folder / "notes.txt").write_text("not a picture")
+    page.goto(f"{url}/enrol")
+    page.get_by_label("Or folders").set_input_files(tmp_path / "people")
+    expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
+    assert {"Rosa", "Gina"} <= parts.known.current().names
+    names = {each.name for each in parts.changes.latest(9)}
+    assert names == {"Rosa", "Gina"}
+
+
+def test_a_person_is_forgotten(page: Page, url: str, parts: WebParts) -> None:
+    page.goto(f"{url}/people/by-name/Ben%20Klein")
+    page.get_by_role("button", name="Forget everywhere").click()
+    expect(page.get_by_text("1 encoding in the gallery")).to_be_visible()
+    check_page(page, "forget")
+    page.get_by_label("Type the name Ben Klein").fill("Ben Klein")
+    page.get_by_role("button", name="Forget everywhere").click()
+    expect(page.get_by_role("heading", name="The person is forgotten")).to_be_visible()
+    assert "Ben Klein" not in parts.known.current().names

@@ -1,0 +1,216 @@
+"""Find a person by a photo, and add people with photos."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from support.people_index import RecordedCorrections, painted_photo, put_video, save_gallery
+from support.web_pages import csrf_token, pages_client, web_parts
+
+from rollcall.core.encoding_space import DLIB
+from rollcall.faces.painted_faces import PaintedFaces
+from rollcall.web.parts import WebParts
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[WebParts]:
+    with web_parts(tmp_path) as built:
+        yield replace(built, corrections=RecordedCorrections(built.changes))
+
+
+@pytest.fixture
+def client(parts: WebParts) -> FlaskClient:
+    return pages_client(parts)
+
+
+def send(
+    client: FlaskClient, path: str, field: str, *files: tuple[str, bytes], **values: Any
+) -> tuple[int, str]:
+    """Send a form with files, as a script of the page does. Return status and text."""
+    form = {"csrf_token": csrf_token(client), **values}
+    form[field] = [(io.BytesIO(data), name) for name, data in files]
+    answer = client.post(path, data=form, headers=HTMX)
+    return answer.status_code, answer.get_data(as_text=True)
+
+
+def put_faces(parts: WebParts) -> tuple[int, int]:
+    """Two videos with stored faces: one of the red person, one of the blue person."""
+    ids = []
+    for name, colour in (("Ada", "red"), ("", "blue")):
+        video = put_video(parts.database, f"{colour}.mp4", [(name, [(12.3, 75), (90, 91)])])
+        parts.faces.put(video, DLIB.name, [0], PaintedFaces.encoding(colour)[None])
+        ids.append(video)
+    return ids[0], ids[1]
+
+
+def test_a_photo_finds_the_person_in_all_videos(client: FlaskClient, parts: WebParts) -> None:
+    red, _ = put_faces(parts)
+    save_gallery(parts, {"Ada": [PaintedFaces.encoding("red")]})
+    status, page = send(client, "/find", "photo", ("me.png", painted_photo("red")))
+    assert status == 200
+    assert "1 appearance" in page
+    assert f'href="/videos/{red}?t=12.3">0:12–1:15</a>' in page
+    assert "very alike" in page
+    assert "red.mp4" in page
+    assert "blue.mp4" not in page
+    assert "<title>" not in page
+    assert page.index("In the gallery") < page.index("Ada")
+
+
+def test_of_several_faces_one_is_chosen(client: FlaskClient, parts: WebParts) -> None:
+    put_faces(parts)
+    photo = ("both.png", painted_photo("red", "blue"))
+    _, first = send(client, "/find", "photo", photo)
+    _, second = send(client, "/find", "photo", photo, face="1")
+    assert "The photo shows 2 faces" in first
+    assert len(re.findall("data:image/jpeg;base64,", first)) == 2
+    assert {"red.mp4" in first, "red.mp4" in second} == {True, False}
+    assert {"blue.mp4" in first, "blue.mp4" in second} == {True, False}
+
+
+def test_without_script_the_whole_page_is_sent(client: FlaskClient, parts: WebParts) -> None:
+    put_faces(parts)
+    form = {
+        "csrf_token": csrf_token(client),
+        "photo": (io.BytesIO(painted_photo("red")), "me.png"),
+    }
+    page = client.post("/find", data=form).get_data(as_text=True)
+    assert "<title>Find by photo" in page
+    assert "red.mp4" in page
+
+
+def test_nobody_is_found(client: FlaskClient, parts: WebParts) -> None:
+    put_faces(parts)
+    _, page = send(client, "/find", "photo", ("me.png", painted_photo("green")))
+    assert "Nobody like this was seen in a video" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "status", "reason"),
+    [
+        ("me.png", painted_photo(), 200, "No face was found in me.png"),
+        ("me.txt", b"hello", 422, "is not a picture"),
+        ("me.png", painted_photo("red")[:200], 422, "damaged"),
+        ("", b"", 400, "choose a photo first"),
+        ("me.png", b"x" * 2000, 413, "has more than"),
+        ("me.png", b"x" * 70_000, 413, "than these pages accept"),
+    ],
+)
+def test_a_photo_that_cannot_be_used_is_explained(
+    client: FlaskClient,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    data: bytes,
+    status: int,
+    reason: str,
+) -> None:
+    monkeypatch.setattr("rollcall.web.find_photo.MAX_BYTES", 1500)
+    answered, page = send(client, "/find", "photo", (name, data))
+    assert answered == status
+    assert reason in page
+
+
+def test_the_page_says_if_no_faces_are_stored(client: FlaskClient, parts: WebParts) -> None:
+    assert "KEEP_FACES=pictures" in client.get("/find").get_data(as_text=True)
+    put_faces(parts)
+    assert "KEEP_FACES" not in client.get("/find").get_data(as_text=True)
+
+
+def results_in(page: str) -> dict[str, str]:
+    return dict(re.findall(r'data-photo="(.*?)" class="photo-(\w+)"', page))
+
+
+def test_photos_are_added_with_a_reason_for_each_that_is_not(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Ben": [PaintedFaces.encoding("blue")]})
+    status, page = send(
+        client,
+        "/enrol",
+        "photos",
+        ("good.png", painted_photo("red")),
+        ("again.png", painted_photo("red")),
+        ("two.png", painted_photo("red", "green")),
+        ("none.png", painted_photo()),
+        ("text.txt", b"hello"),
+        name=" Ada ",
+    )
+    assert status == 200
+    assert results_in(page) == {
+        "good.png": "added",
+        "again.png": "known",
+        "two.png": "refused",
+        "none.png": "refused",
+        "text.txt": "refused",
+    }
+    assert "2 faces were found" in page
+    assert "<title>" not in page
+    gallery = parts.known.current().gallery
+    assert gallery.people == ("Ada", "Ben")
+    (change,) = parts.changes.latest(9)
+    assert (change.action, change.name, change.can_undo) == ("enrol", "Ada", True)
+    assert "Enrolled Ada" in page
+
+
+def test_the_log_knows_which_photos_to_remove_again(client: FlaskClient, parts: WebParts) -> None:
+    send(client, "/enrol", "photos", ("1.png", painted_photo("red")), name="Ada")
+    (change,) = parts.changes.latest(9)
+    undo = parts.changes.undo_of(change.id)  # type: ignore[attr-defined]
+    examples = parts.known.current().gallery.examples_of("Ada")
+    assert undo == {"examples": [example.id for example in examples]}
+    assert [(each.source.photo, each.added_by) for each in examples] == [("1.png", "local")]
+
+
+def test_nothing_is_logged_if_nothing_was_added(client: FlaskClient, parts: WebParts) -> None:
+    _, page = send(client, "/enrol", "photos", ("none.png", painted_photo()), name="Ada")
+    assert results_in(page) == {"none.png": "refused"}
+    assert parts.changes.latest(9) == []
+
+
+def test_two_photos_may_have_one_name(client: FlaskClient) -> None:
+    files = [("1.png", painted_photo("red")), ("1.png", painted_photo())]
+    _, page = send(client, "/enrol", "photos", *files, name="Ada")
+    assert results_in(page) == {"1.png": "added", "1.png (2)": "refused"}
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "status", "reason"),
+    [
+        ("", 1, 400, "the field"),
+        ("unknown", 1, 422, "stands for everyone else"),
+        ("Ada", 0, 400, "choose a photo first"),
+        ("Ada", 51, 413, "at most 50 photos"),
+    ],
+)
+def test_what_cannot_be_added_is_explained(
+    client: FlaskClient, parts: WebParts, name: str, count: int, status: int, reason: str
+) -> None:
+    files = [(f"{number}.png", painted_photo("red")) for number in range(count)]
+    answered, page = send(client, "/enrol", "photos", *files, name=name)
+    assert answered == status
+    assert reason in page
+    assert parts.changes.latest(9) == []
+
+
+def test_without_script_photos_are_added_with_the_whole_page(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    form = {
+        "csrf_token": csrf_token(client),
+        "name": "Ada",
+        "photos": (io.BytesIO(painted_photo("red")), "<i>.png"),
+    }
+    page = client.post("/enrol", data=form).get_data(as_text=True)
+    assert "<title>Add people" in page
+    assert "✓ added" in page
+    assert "<i>.png" not in page
+    assert parts.known.current().gallery.people == ("Ada",)
