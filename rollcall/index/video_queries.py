@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from rollcall.core.index_types import Appearance
 from rollcall.database.database import Database
-from rollcall.database.index_tables import appearance, person, video
+from rollcall.database.index_tables import appearance, person, rematch, video
 from rollcall.index.sql_index import folded
 from rollcall.index.video_walks import (
     MAX_FILTERED,
@@ -110,6 +110,12 @@ class VideoQueries:
         """The largest id of a row, which every later row exceeds; 0 without rows."""
         with self._database.reading() as connection:
             return connection.execute(_NEWEST_ID).scalar() or 0
+
+    def waits_for_correction(self, bucket: str, key: str) -> bool:
+        """Whether the stored faces of the video still have to be compared with the gallery."""
+        query = select(rematch.c.id).where(rematch.c.bucket == bucket, rematch.c.key == key)
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
 
     def latest_finished(self, limit: int) -> list[VideoRow]:
         """The videos whose results came last, the newest first."""

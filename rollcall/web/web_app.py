@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, send_file
+from flask import Flask, Response, g, send_file
 from flask_wtf import CSRFProtect
 from markupsafe import Markup
 from werkzeug.wrappers import Response as AnyResponse
@@ -27,6 +27,9 @@ from rollcall.web import (
     problems,
     unknown,
     unknown_changes,
+    video_files,
+    video_page,
+    videos,
 )
 from rollcall.web.error_pages import add_error_pages
 from rollcall.web.foot import foot_line
@@ -43,6 +46,9 @@ PAGES = (
     now.pages,
     problems.pages,
     log_page.pages,
+    videos.pages,
+    video_page.pages,
+    video_files.pages,
     people.pages,
     person.pages,
     person_changes.pages,
@@ -110,10 +116,12 @@ def _escape_control_characters(value: Any) -> Any:
 
 
 def _add_security_headers(response: AnyResponse) -> AnyResponse:
+    # The page of a video plays it straight from the store.
+    media = " ".join(filter(None, ("'self'", g.get("media_origin"))))
     response.headers.setdefault(
         "Content-Security-Policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-        " connect-src 'self'; media-src 'self'; form-action 'self'; base-uri 'none';"
+        f" connect-src 'self'; media-src {media}; form-action 'self'; base-uri 'none';"
         " frame-ancestors 'none'",
     )
     response.headers.setdefault("X-Content-Type-Options", "nosniff")

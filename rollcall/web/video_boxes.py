@@ -1,0 +1,44 @@
+"""The faces of a report in a short form, for the boxes over the player."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.names import UNKNOWN
+
+MAX_BOXES = 50_000
+"""Faces that are sent to the browser. A page with more would become slow."""
+
+Box = tuple[float, int, int, int, int, int, str]
+"""Time, left, top, width and height in pixels, number of the person (or -1), and why the face could
+not be judged."""
+
+
+def boxes_of(report: object, video: IndexedVideo) -> list[Box]:
+    """The faces in the order of their times. Raises ValueError if this is not a report."""
+    if not isinstance(report, dict) or not isinstance(report.get("faces"), list):
+        raise ValueError("not a report")
+    by_name = {seen.name or UNKNOWN: seen.number for seen in video.people}
+    numbers = {seen.number for seen in video.people}
+    return sorted(_boxes(report["faces"][:MAX_BOXES], by_name, numbers))
+
+
+def _boxes(
+    faces: Iterable[Any], by_name: Mapping[str, int], numbers: Iterable[int]
+) -> Iterable[Box]:
+    for face in faces:
+        try:
+            box, time_s = face["box_px"], float(face["time_s"])
+            left, top = int(box["left"]), int(box["top"])
+            width, height = int(box["right"]) - left, int(box["bottom"]) - top
+            problem = str(face.get("not_judged") or "")[:40]
+            # Reports of older versions do not tell the person of a face.
+            person = face["person"] if "person" in face else by_name.get(face.get("nearest"), -1)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise ValueError("a face of the report cannot be read") from error
+        if math.isfinite(time_s):
+            known = isinstance(person, int) and person in numbers and not problem
+            yield time_s, left, top, width, height, person if known else -1, problem

@@ -1,0 +1,213 @@
+"""One video: the player, who was there and when, and what can be done about mistakes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from flask import Blueprint, g, make_response, redirect, render_template, request
+from werkzeug.exceptions import BadRequest, NotFound
+from werkzeug.wrappers import Response
+
+from rollcall.core.errors import RollcallError
+from rollcall.core.index_types import Appearance, FaceRef, IndexedVideo
+from rollcall.core.types import VideoRef
+from rollcall.core.work import Work
+from rollcall.index.video_queries import VideoQueries
+from rollcall.web import video_texts as texts
+from rollcall.web.foot import foot_part, show_change, show_message
+from rollcall.web.lanes import Lane, Tick, labelled, lanes, length_s, ticks
+from rollcall.web.parts import parts
+from rollcall.web.users import current_user, editors_only
+
+pages = Blueprint("video", __name__)
+
+URL_EXPIRES_S = 4 * 3600
+"""How long the player's URL is valid. A lecture can be watched with breaks."""
+
+MAX_ATTEMPTS_SHOWN = 20
+MAX_TABLE_ROWS = 2_000
+MAX_NAME_CHARS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What changes on the page while the video is worked on, or corrected."""
+
+    id: int
+    video: IndexedVideo
+    history: list[Work]
+    waits_for_correction: bool
+
+    @property
+    def busy(self) -> str:
+        """What is happening to the video now; empty if nothing is."""
+        states = {work.state for work in self.history}
+        if "running" in states:
+            return "The video is being recognised."
+        if "queued" in states:
+            return "The video waits to be recognised again."
+        if self.waits_for_correction:
+            return "The faces are being compared with the gallery again."
+        return ""
+
+    @property
+    def version(self) -> str:
+        """A text that changes with everything that these facts show."""
+        works = [(work.id, work.state, work.calls) for work in self.history]
+        shown = repr((self.video, works, self.busy))
+        return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @property
+    def lanes(self) -> list[Lane]:
+        return lanes(self.video)
+
+    @property
+    def everybody(self) -> list[tuple[Appearance, str]]:
+        return labelled(self.video.people)[:MAX_TABLE_ROWS]
+
+    @property
+    def length_s(self) -> float:
+        return length_s(self.video)
+
+    @property
+    def ticks(self) -> list[Tick]:
+        return ticks(self.length_s)
+
+    @property
+    def correctable(self) -> bool:
+        return self.video.kept != "none"
+
+
+@pages.get("/videos/<int:video_id>")
+def video(video_id: int) -> str:
+    """The page of one video."""
+    facts = facts_of(video_id)
+    found = facts.video
+    playable = found.bucket == parts().settings.input_bucket
+    name = found.key.rpartition("/")[2]
+    url = _url(found) if playable else ""
+    _allow_media(url)
+    return render_template(
+        "video.html",
+        facts=facts,
+        name=name,
+        folder=found.key.rpartition("/")[0],
+        url=url,
+        download_url=_url(found, name) if playable else "",
+        plays=playable and texts.plays_in_browsers(found.key),
+        texts=texts,
+        people_version=people_version(found),
+    )
+
+
+@pages.get("/videos/<int:video_id>/facts")
+def facts_part(video_id: int) -> Response:
+    """What changes on the page; 204 if it is still the version that the browser shows."""
+    facts = facts_of(video_id)
+    if request.args.get("version") == facts.version:
+        return Response(status=204)
+    return make_response(_facts_part(facts))
+
+
+@pages.post("/videos/<int:video_id>/people/<int:number>")
+@editors_only
+def correct(video_id: int, number: int) -> Response:
+    """Say who a person of the video is, or is not."""
+    facts = facts_of(video_id)
+    shown = request.form.get("version", "")
+    person = next((seen for seen in facts.video.people if seen.number == number), None)
+    if person is None or shown != people_version(facts.video):
+        show_message("Nothing was changed, because the result is another one by now. Look again.")
+        return _answer(video_id)
+    try:
+        show_change(_verdict(FaceRef(video_id, number), person.name))
+    except RollcallError as error:
+        show_message(str(error))
+    return _answer(video_id)
+
+
+@pages.post("/videos/<int:video_id>/rerun")
+@editors_only
+def rerun(video_id: int) -> Response:
+    """Recognise the video again."""
+    found = facts_of(video_id).video
+    try:
+        if _queue_again(found):
+            show_change(parts().changes.record(current_user().name, "rerun", found.key))
+        else:
+            show_message("The video waits already.")
+    except RollcallError as error:
+        show_message(str(error))
+    return _answer(video_id)
+
+
+def facts_of(video_id: int) -> Facts:
+    """The facts about a video. Raises NotFound."""
+    found = parts().index.get(video_id) if video_id < 1 << 62 else None
+    if found is None:
+        raise NotFound
+    history = parts().queue.history(found.bucket, found.key, MAX_ATTEMPTS_SHOWN)
+    waits = VideoQueries(parts().database).waits_for_correction(found.bucket, found.key)
+    return Facts(video_id, found, history, waits)
+
+
+def people_version(video: IndexedVideo) -> str:
+    """A text that changes if the numbers of the people may mean other people."""
+    people = [(seen.number, seen.name, seen.intervals) for seen in video.people]
+    return hashlib.sha256(repr((video.etag, people)).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _verdict(face: FaceRef, name: str) -> int:
+    corrections, who = parts().corrections, current_user().name
+    action = request.form.get("action", "")
+    if action == "is":
+        return corrections.is_person([face], _new_name(), who)
+    if action == "not" and name:
+        return corrections.is_not([face], name, who)
+    if action == "ignore":
+        return corrections.ignore([face], who)
+    raise BadRequest("the form is damaged; open the page again")
+
+
+def _new_name() -> str:
+    name = request.form.get("name", "").strip()
+    if not name or len(name) > MAX_NAME_CHARS:
+        raise BadRequest("the field with the name is empty or too long; go back and fill it in")
+    return name
+
+
+def _queue_again(found: IndexedVideo) -> bool:
+    """Queue the video, unless it waits already. Raises ObjectNotFound if it was deleted."""
+    queue = parts().queue
+    if any(work.state == "queued" for work in queue.history(found.bucket, found.key, 2)):
+        return False
+    if queue.rerun(found.bucket, [found.key]):
+        return True
+    info = parts().store.head(found.bucket, found.key)
+    ref = VideoRef(info.bucket, info.key, info.version_id, info.etag, event_id=f"rerun-{uuid4()}")
+    return bool(queue.add([ref]))
+
+
+def _answer(video_id: int) -> Response:
+    """The changed part of the page for htmx; otherwise the page again."""
+    if request.headers.get("HX-Request"):
+        return make_response(_facts_part(facts_of(video_id)) + foot_part())
+    return redirect(f"/videos/{video_id}", 303)
+
+
+def _facts_part(facts: Facts) -> str:
+    version = people_version(facts.video)
+    return render_template("video_facts.html", facts=facts, texts=texts, people_version=version)
+
+
+def _url(found: IndexedVideo, filename: str | None = None) -> str:
+    return parts().store.presigned_url(found.bucket, found.key, URL_EXPIRES_S, filename)
+
+
+def _allow_media(url: str) -> None:
+    """Allow the player to load the video from the store, and from nowhere else."""
+    address = urlsplit(url)
+    g.media_origin = f"{address.scheme}://{address.netloc}" if url else ""

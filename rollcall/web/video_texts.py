@@ -1,0 +1,117 @@
+"""What the page of one video says in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.reports import limits_of
+from rollcall.core.types import Coverage
+from rollcall.core.work import Work
+from rollcall.web.formats import counted
+from rollcall.web.lanes import labelled
+
+NOT_PLAYED = (".3gp", ".avi", ".flv", ".m2ts", ".mkv", ".mpeg", ".mpg", ".mts", ".ts", ".wmv")
+"""Extensions of formats that browsers do not play, whatever the codec."""
+
+KEEP_FACES_HINT = (
+    "To correct names, the faces of the video have to be stored: set KEEP_FACES to encodings or"
+    " pictures for the function, and recognise the video again."
+)
+
+_STATES = {"queued": "waiting", "running": "running", "done": "done", "dead": "failed"}
+_ORIGINS = {
+    "event": "uploaded",
+    "reconcile": "found without a result",
+    "rerun": "recognised again",
+}
+_ADVICE = {
+    "gone": "Upload the video again.",
+    "key_not_usable": "Upload the video under a shorter name.",
+    "not_a_video": "Play the file on your computer. If that works, convert it to MP4, and upload it"
+    " again.",
+    "too_large": "Upload a smaller file, or raise MAX_VIDEO_BYTES or MAX_VIDEO_PX.",
+    "too_long": "Cut the video into parts, or raise MAX_VIDEO_S.",
+    "too_many_faces": "Cut the video into parts, and upload these.",
+    "too_slow": "Cut the video into parts, or raise MAX_CALL_S.",
+}
+
+
+def advice(code: str) -> str:
+    """What helps after this error."""
+    return _ADVICE.get(code, "Recognise the video again when the cause is removed.")
+
+
+def plays_in_browsers(key: str) -> bool:
+    return not key.lower().endswith(NOT_PLAYED)
+
+
+def looks_text(coverage: Mapping[str, Any]) -> str:
+    """How often the video was looked at; empty if that is unknown."""
+    looks, gap_s = coverage.get("looks"), coverage.get("longest_gap_s")
+    if not isinstance(looks, int) or not looks:
+        return ""
+    gap = f", at most {gap_s:.3g} s apart" if isinstance(gap_s, int | float) and looks > 1 else ""
+    return f"{counted(looks, 'look')}{gap}"
+
+
+def limits(coverage: Mapping[str, Any]) -> list[str]:
+    """What was not looked at, and which faces could not be judged."""
+    not_judged = coverage.get("not_judged")
+    return limits_of(
+        Coverage(
+            track=_whole(coverage, "video_track", 1),
+            tracks=_whole(coverage, "video_tracks", 1),
+            searched=_whole(coverage, "video_tracks_searched", 1),
+            looks=_whole(coverage, "looks"),
+            longest_gap_s=_number(coverage.get("longest_gap_s")) or 0.0,
+            not_judged={
+                problem: count
+                for problem, count in (not_judged if isinstance(not_judged, dict) else {}).items()
+                if isinstance(count, int)
+            },
+            stopped_at_s=_number(coverage.get("stopped_at_s")),
+        )
+    )
+
+
+def state_text(work: Work) -> str:
+    return _STATES.get(work.state, work.state)
+
+
+def origin_text(work: Work) -> str:
+    return _ORIGINS.get(work.origin, work.origin)
+
+
+def web_vtt(video: IndexedVideo) -> str:
+    """The people as captions (WebVTT, https://www.w3.org/TR/webvtt1/)."""
+    cues = [
+        (start_s, end_s, label)
+        for seen, label in labelled(video.people)
+        for start_s, end_s in seen.intervals
+    ]
+    lines = ["WEBVTT", ""]
+    for start_s, end_s, label in sorted(cues):
+        # A cue has to have a length.
+        times = f"{_vtt_time(start_s)} --> {_vtt_time(max(end_s, start_s + 0.1))}"
+        lines += [times, _vtt_text(label), ""]
+    return "\n".join(lines)
+
+
+def _vtt_time(seconds: float) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}.{ms % 1000:03}"
+
+
+def _vtt_text(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _whole(values: Mapping[str, Any], name: str, default: int = 0) -> int:
+    value = values.get(name, default)
+    return value if isinstance(value, int) else default
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

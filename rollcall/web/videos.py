@@ -1,0 +1,135 @@
+"""The list of videos: search, filters, and a line that announces new ones."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, make_response, render_template, request
+from werkzeug.exceptions import BadRequest
+
+from rollcall.index.video_queries import VideoQueries, VideoRow
+from rollcall.index.video_walks import TOP, Place, VideoFilter
+from rollcall.web.parts import parts
+
+pages = Blueprint("videos", __name__)
+
+STATUSES = {
+    "": "all",
+    "recognised": "recognised",
+    "unknown": "only unknown people",
+    "no_face": "no faces",
+    "error": "failed",
+}
+MAX_TEXT_CHARS = 200
+SHOWN_NAMES = 3
+PAGE_ROWS = 50
+
+_PLACE = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?),([0-9]{1,18})")
+
+
+class Asked(NamedTuple):
+    """The filter as the form has it, and as the index understands it."""
+
+    values: dict[str, str]
+    wanted: VideoFilter
+    nobody: str
+    """A name that nobody has; then no video is accepted."""
+
+    @property
+    def query(self) -> str:
+        """The query of the page's URL, without a place in the list."""
+        return urlencode({name: value for name, value in self.values.items() if value})
+
+
+@pages.get("/videos")
+def videos() -> str:
+    """The videos that the filter accepts, newest first."""
+    queries, asked = VideoQueries(parts().database), _asked()
+    before = _place(request.args.get("before", ""))
+    newest_id = queries.newest_id()
+    page = None if asked.nobody else queries.page(asked.wanted, before, PAGE_ROWS)
+    older = page.next if page else None
+    return render_template(
+        "videos.html",
+        asked=asked,
+        statuses=STATUSES,
+        rows=page.rows if page else (),
+        searched_to_s=page.searched_to_s if page else None,
+        older=_url(asked.query, older) if older else "",
+        first=before == TOP,
+        newest_id=newest_id,
+        who=who,
+        input_bucket=parts().settings.input_bucket,
+    )
+
+
+@pages.get("/videos/new")
+def new() -> Response:
+    """The button that shows new videos; 204 if there are none."""
+    asked, after_id = _asked(), request.args.get("after", "")
+    if not re.fullmatch("[0-9]{1,18}", after_id):
+        raise BadRequest("`after` has to be the number of a video")
+    queries = VideoQueries(parts().database)
+    count = 0 if asked.nobody else queries.count_new(asked.wanted, int(after_id))
+    if not count:
+        return Response(status=204)
+    return make_response(render_template("videos_new.html", count=count, url=_url(asked.query)))
+
+
+def who(row: VideoRow) -> str:
+    """The people of a video in a few words: three names, and how many more there are."""
+    names = [seen.name for seen in row.people if seen.name]
+    shown = ", ".join(names[:SHOWN_NAMES])
+    more = row.named - len(names[:SHOWN_NAMES])
+    parts_ = [f"{shown} +{more}" if more > 0 else shown] if shown else []
+    return ", ".join([*parts_, *([f"{row.unknown} unknown"] if row.unknown else [])])
+
+
+def _asked() -> Asked:
+    fields = ("q", "person", "from", "to", "status", "unknown")
+    values = {name: request.args.get(name, "").strip() for name in fields}
+    for name, value in values.items():
+        if len(value) > MAX_TEXT_CHARS:
+            raise BadRequest(f"{name!r} is longer than {MAX_TEXT_CHARS} characters")
+    if values["status"] not in STATUSES:
+        raise BadRequest(f"the status {values['status']!r} does not exist")
+    person = values["person"]
+    person_id = VideoQueries(parts().database).person_id(person) if person else None
+    wanted = VideoFilter(
+        words=values["q"],
+        person_id=person_id,
+        since_s=_day_s(values["from"]),
+        until_s=_day_s(values["to"], 1),
+        status=values["status"],
+        with_unknown=bool(values["unknown"]),
+    )
+    return Asked(values, wanted, person if person and person_id is None else "")
+
+
+def _day_s(text: str, days_later: int = 0) -> float | None:
+    """The Unix time at which a day begins in UTC."""
+    if not text:
+        return None
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        return (day + timedelta(days=days_later)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise BadRequest(f"{text!r} is not a day; write it as 2026-11-27") from error
+
+
+def _place(text: str) -> Place:
+    if not text:
+        return TOP
+    match = _PLACE.fullmatch(text)
+    if match is None:
+        raise BadRequest("the place in the list cannot be read; open the list again")
+    return Place(float(match[1]), int(match[2]))
+
+
+def _url(query: str, before: Place | None = None) -> str:
+    place = urlencode({"before": f"{before.uploaded_s:.9f},{before.id}"}) if before else ""
+    joined = "&".join(filter(None, (query, place)))
+    return "/videos" + (f"?{joined}" if joined else "")
