@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
+from rollcall.cli.forget_in_database import has_database, in_database, leave_results
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.names import lookalike_names, normalise_name
 from rollcall.core.protocols import GalleryLocation
@@ -35,6 +36,11 @@ _UNITS = {
     "report": ("entry of", "entries of"),
     "record": ("record of", "records of"),
     "file": ("row of", "rows of"),
+    "appearance": ("appearance in the index of", "appearances in the index of"),
+    "change": ("line in the log of", "lines in the log of"),
+    "encoding": ("removed photo in", "removed photos in"),
+    "answer": ("new result in", "new results in"),
+    "message": ("message in", "messages in"),
 }
 
 
@@ -43,8 +49,8 @@ _UNITS = {
 @click.option(
     "--everywhere",
     is_flag=True,
-    help="Also remove NAME from results and reports with their old versions, the worker's files and"
-    " the student table.",
+    help="Also remove NAME from results and reports with their old versions, the worker's files,"
+    " the student table, the index and the log.",
 )
 @click.option("--yes", is_flag=True, help="Remove the entries; without --yes they are only listed.")
 @click.option(
@@ -89,6 +95,8 @@ def _mentions(
     """Yield each location of the name; unless it is a dry run, the name is removed there."""
     # The gallery comes first, so that no new result can name the person.
     yield from removal.remove_from_gallery(location)
+    if not removal.dry_run:
+        leave_results(chosen, location)
     if not everywhere:
         return
     store = S3Store(s3_client(chosen))
@@ -98,6 +106,7 @@ def _mentions(
     students = DynamoStudents(dynamodb_client(chosen), chosen.student_table)
     yield from removal.remove_from_students(students, chosen.student_table)
     yield from in_files(removal, Path(chosen.results_folder))
+    yield from in_database(removal, chosen)
 
 
 def _sentence(mention: Mention, done: bool) -> str:
@@ -155,6 +164,11 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) 
 def _unreached(chosen: Settings) -> list[str]:
     """Sentences, without a full stop, about places that were not searched."""
     sentences = []
+    if not has_database(chosen):
+        sentences.append(
+            "there is no database here, so no index was searched; if a trigger runs on another"
+            " machine, set DATABASE_URL as there, or run this there too"
+        )
     if not chosen.report_bucket:
         sentences.append("REPORT_BUCKET is not set, so no reports were searched")
     has_files = Path(chosen.results_folder).is_dir()

@@ -38,7 +38,7 @@ class Mention:
     """An object, table or file that mentions the person, or that cannot be read."""
 
     kind: str
-    """`gallery`, `result`, `report`, `record` or `file`."""
+    """`gallery`, `result`, `report`, `record` or `file`; or a kind of `index.forgotten_people`."""
     where: str
     count: int
     """Entries of that person; 0 if the object cannot be read."""

@@ -149,6 +149,16 @@ def set_version(
     connection.execute(gallery_version.insert().values(new))
 
 
+def forget_versions(connection: Connection, now_s: float, version: str) -> None:
+    """Make this version the newest one without comparing anything with it.
+
+    Otherwise a person who is being removed would become an unknown person in the stored faces,
+    before the removal finds them.
+    """
+    connection.execute(delete(gallery_version))
+    connection.execute(gallery_version.insert().values(version=version, at_s=now_s))
+
+
 def _chunks(items: Iterable[Any]) -> Iterable[Sequence[Any]]:
     remaining = list(items)
     for start in range(0, len(remaining), IDS_AT_ONCE):

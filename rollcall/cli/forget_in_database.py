@@ -1,0 +1,57 @@
+"""What `rollcall gallery remove` does in the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from rollcall.core.errors import GalleryError, InboxUnavailable
+from rollcall.core.protocols import GalleryLocation
+from rollcall.core.settings import SQLITE_URL, Settings
+from rollcall.database.open_database import open_database
+from rollcall.gallery.forgetting import Mention, PersonRemoval
+from rollcall.gallery.gallery_locations import read_gallery
+from rollcall.index.forgotten_people import PersonInDatabase
+from rollcall.index.rematch_rows import forget_versions
+
+log = logging.getLogger(__name__)
+
+
+def has_database(chosen: Settings) -> bool:
+    """Whether there is a database; that of another machine counts, even if it does not answer."""
+    url = chosen.database_url
+    return not url.startswith(SQLITE_URL) or Path(url.removeprefix(SQLITE_URL)).is_file()
+
+
+def leave_results(chosen: Settings, location: GalleryLocation) -> None:
+    """Make sure that `rollcall web` does not compare everything with the gallery now.
+
+    It would make the person an unknown person in the stored faces, which the removal could then not
+    find any more.
+    """
+    if not has_database(chosen):
+        return
+    try:
+        version = read_gallery(location).version
+        with closing(open_database(chosen)) as database:
+            database.run(
+                lambda connection: forget_versions(connection, database.now_s(connection), version)
+            )
+    except (GalleryError, InboxUnavailable) as error:
+        log.warning("results of stored faces may change because of the removal: %s", error)
+
+
+def in_database(removal: PersonRemoval, chosen: Settings) -> Iterator[Mention]:
+    """Remove the person from the index, the log and all messages, and yield what was found.
+
+    Raises InboxUnavailable.
+    """
+    if not has_database(chosen):
+        return
+    with closing(open_database(chosen)) as database:
+        found = PersonInDatabase(database, removal.name)
+        for trace in found.count() if removal.dry_run else found.remove():
+            if trace.entries:
+                yield Mention(trace.kind, f"the database {database.name}", trace.entries)
