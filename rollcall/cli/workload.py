@@ -18,7 +18,7 @@ from rollcall.core.keys import why_left_out
 from rollcall.core.settings import Settings
 from rollcall.core.types import ObjectInfo
 from rollcall.stores.boto import s3_client
-from rollcall.stores.buckets import bucket_names
+from rollcall.stores.buckets import present_buckets
 from rollcall.stores.s3 import S3Store
 
 UPLOADS_AT_ONCE = 4
@@ -77,7 +77,8 @@ def find_videos(folder: Path) -> VideoFolder:
 def objects_to_clear(chosen: Settings) -> list[ObjectInfo]:
     """List every object in the input, output and report buckets."""
     store = S3Store(s3_client(chosen))
-    return [info for bucket in bucket_names(chosen) for info in store.list_objects(bucket)]
+    buckets = present_buckets(store, chosen)
+    return [info for bucket in buckets for info in store.list_objects(bucket)]
 
 
 def remove_objects(chosen: Settings, objects: list[ObjectInfo]) -> None:

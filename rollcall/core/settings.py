@@ -197,9 +197,13 @@ class Settings:
     s3_ca_bundle: str = _setting("", "CA certificate (PEM) for the store; empty: the public CAs")
     input_bucket: str = _setting("input-bucket-video", "bucket that receives the videos", _bucket)
     output_bucket: str = _setting("output-bucket-vid", "bucket for the results (CSV)", _bucket)
-    # By default no reports are written, because not every store has a bucket for them.
+    # Reports are written by default, because the pages' index is rebuilt from them.
     report_bucket: str = _setting(
-        "", "bucket for reports and errors (JSON); empty: no reports are written", _bucket
+        "rollcall-reports",
+        "bucket for reports and errors (JSON), and for stored faces; set to an empty text: neither"
+        " is written",
+        _bucket,
+        may_be_empty=True,
     )
     student_table: str = _setting("student_table", "DynamoDB table of the student records")
     encodings: str = _setting(

@@ -17,6 +17,8 @@ from rollcall.core.figures import FigureSource
 from rollcall.core.settings import Settings
 from rollcall.queues.memory_queue import MemoryQueue
 from rollcall.stores.boto import s3_client, topic_client
+from rollcall.stores.buckets import has_bucket
+from rollcall.stores.s3 import S3Store
 from rollcall.trigger import advertised
 from rollcall.trigger import notifications as registration
 from rollcall.trigger.metrics import Metrics
@@ -202,6 +204,19 @@ def test_a_wrong_address_changes_nothing(settings: Settings, wrong: str) -> None
         register(settings, wrong, "sns")
     buckets = s3_client(settings).list_buckets()["Buckets"]
     assert settings.input_bucket not in [each["Name"] for each in buckets]
+
+
+def test_the_report_bucket_is_made_by_default(moto_url: str) -> None:
+    name = uuid.uuid4().hex[:8]
+    chosen = embedded_settings(moto_url, INPUT_BUCKET=f"in-{name}", OUTPUT_BUCKET=f"out-{name}")
+    register(chosen, URL, "sns")
+    assert has_bucket(S3Store(s3_client(chosen)), "rollcall-reports")
+
+
+def test_a_refused_report_bucket_names_the_setting(settings: Settings) -> None:
+    refused = changed(settings, report_bucket="r" * 100)
+    with pytest.raises(SettingsError, match=r"REPORT_BUCKET: .*refused.*to another name"):
+        register(refused, URL, "sns")
 
 
 def trigger_like(environ: Any, start_response: Any) -> list[bytes]:

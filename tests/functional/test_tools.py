@@ -32,7 +32,11 @@ class Buckets:
     def __init__(self, url: str) -> None:
         name = uuid.uuid4().hex[:8]
         self.env = embedded_values(
-            url, INPUT_BUCKET=f"in-{name}", OUTPUT_BUCKET=f"out-{name}", STUDENT_TABLE=f"t-{name}"
+            url,
+            INPUT_BUCKET=f"in-{name}",
+            OUTPUT_BUCKET=f"out-{name}",
+            REPORT_BUCKET=f"reports-{name}",  # does not exist
+            STUDENT_TABLE=f"t-{name}",
         )
         self.settings: Settings = parse_settings(self.env)
         self.store = S3Store(s3_client(self.settings))

@@ -14,9 +14,12 @@ from typing import Any
 from cfnlint.decode import decode
 from manifests.stack import TELEMETRY
 
+from rollcall.core.keys import FACES_SUFFIX
 from rollcall.core.settings import Settings, parse_settings, setting_names
 
 Template = Mapping[str, Any]
+
+STORED_FACES = f"${{ReportBucket.Arn}}/*{FACES_SUFFIX}"
 
 LAST_QUEUE = "DeadLetterQueue"
 MIN_DELIVERIES = 3
@@ -125,8 +128,9 @@ def send_problems(template: Template) -> Iterator[str]:
     wanted = {
         "sqs:SendMessage": [LAST_QUEUE, "ResultQueue"],
         "s3:PutObject": ["${OutputBucket.Arn}/*", "${ReportBucket.Arn}/*"],
-        "s3:GetObject": ["${Prefix}-input/*", "${GalleryBucket.Arn}"],
+        "s3:GetObject": ["${Prefix}-input/*", "${GalleryBucket.Arn}", STORED_FACES],
         "s3:ListBucket": ["${Prefix}-input"],
+        "s3:DeleteObject": [STORED_FACES],
         "dynamodb:GetItem": ["StudentTable"],
         "dynamodb:DescribeTable": ["StudentTable"],
         "sqs:DeleteMessage": ["InputQueue"],

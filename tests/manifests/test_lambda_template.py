@@ -137,9 +137,10 @@ MISTAKES: dict[str, tuple[Change, str]] = {
     "every action": (lambda t: statements(t)[1].update(Action="s3:*"), "may do s3:*"),
     "no results": (lambda t: statements(t).pop(2), "may not s3:PutObject"),
     "no dead letters": (
-        lambda t: statements(t).pop(5),
+        lambda t: statements(t).pop(6),
         "may not sqs:SendMessage on DeadLetterQueue",
     ),
+    "older faces stay": (lambda t: statements(t).pop(3), "may not s3:DeleteObject"),
     "every account invokes": (
         lambda t: of(t, "Lambda::Permission")["InvokePermission"].pop("SourceAccount"),
         "anybody's bucket may invoke",

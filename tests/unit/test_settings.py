@@ -81,6 +81,7 @@ def test_an_empty_text_means_the_default(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "  "])
 def test_an_empty_report_bucket_switches_reports_off(text: str) -> None:
+    assert Settings().report_bucket == "rollcall-reports"
     off = parse_settings({"REPORT_BUCKET": text})
     assert off.report_bucket == ""
     assert parse_settings(changed_settings(off)) == off
@@ -284,7 +285,7 @@ def test_table_has_a_row_for_every_setting() -> None:
     assert [row.split("`")[1] for row in rows] == list(setting_names())
     assert all(row.count(" | ") == 2 for row in rows)
     assert "| `TOLERANCE` | `auto` |" in settings_table()
-    assert "| `REPORT_BUCKET` |  |" in settings_table()
+    assert "| `REPORT_BUCKET` | `rollcall-reports` |" in settings_table()
     assert "| `RESULT_QUEUE_URL` |  |" in settings_table()
 
 
