@@ -15,13 +15,22 @@ import click
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.forget_in_database import has_database, in_database, leave_results
 from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.keys import FACES_SUFFIX
 from rollcall.core.names import lookalike_names, normalise_name
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
-from rollcall.gallery.forgetting import Mention, PersonRemoval, reports_in, results_in
+from rollcall.gallery.forgetting import (
+    Mention,
+    PersonRemoval,
+    SearchedBucket,
+    reports_in,
+    results_in,
+)
 from rollcall.gallery.gallery_formats import is_native
 from rollcall.gallery.gallery_locations import parse_gallery_at
+from rollcall.recognition.stored_faces import CONTENT_TYPE, MAX_FACES_BYTES, faces_without
 from rollcall.stores.boto import dynamodb_client, s3_client
+from rollcall.stores.buckets import has_bucket
 from rollcall.stores.dynamodb import DynamoStudents
 from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_gallery_location
@@ -34,6 +43,7 @@ _UNITS = {
     "gallery": ("entry of the gallery", "entries of the gallery"),
     "result": ("row of", "rows of"),
     "report": ("entry of", "entries of"),
+    "faces": ("stored face of", "stored faces of"),
     "record": ("record of", "records of"),
     "file": ("row of", "rows of"),
     "appearance": ("appearance in the index of", "appearances in the index of"),
@@ -49,8 +59,8 @@ _UNITS = {
 @click.option(
     "--everywhere",
     is_flag=True,
-    help="Also remove NAME from results and reports with their old versions, the worker's files,"
-    " the student table, the index and the log.",
+    help="Also remove NAME from results, reports and stored faces with their old versions, the"
+    " worker's files, the student table, the index and the log.",
 )
 @click.option("--yes", is_flag=True, help="Remove the entries; without --yes they are only listed.")
 @click.option(
@@ -101,12 +111,19 @@ def _mentions(
         return
     store = S3Store(s3_client(chosen))
     yield from removal.remove_from_bucket(store, results_in(chosen.output_bucket))
-    if chosen.report_bucket:
+    if chosen.report_bucket and has_bucket(store, chosen.report_bucket):
         yield from removal.remove_from_bucket(store, reports_in(chosen.report_bucket))
+        yield from removal.remove_from_bucket(store, _faces_in(chosen.report_bucket))
     students = DynamoStudents(dynamodb_client(chosen), chosen.student_table)
     yield from removal.remove_from_students(students, chosen.student_table)
     yield from in_files(removal, Path(chosen.results_folder))
     yield from in_database(removal, chosen)
+
+
+def _faces_in(bucket: str) -> SearchedBucket:
+    return SearchedBucket(
+        "faces", bucket, FACES_SUFFIX, CONTENT_TYPE, faces_without, MAX_FACES_BYTES
+    )
 
 
 def _sentence(mention: Mention, done: bool) -> str:
@@ -170,7 +187,11 @@ def _unreached(chosen: Settings) -> list[str]:
             " machine, set DATABASE_URL as there, or run this there too"
         )
     if not chosen.report_bucket:
-        sentences.append("REPORT_BUCKET is not set, so no reports were searched")
+        sentences.append("REPORT_BUCKET is empty, so no reports were searched")
+    elif not has_bucket(S3Store(s3_client(chosen)), chosen.report_bucket):
+        sentences.append(
+            f"REPORT_BUCKET {chosen.report_bucket!r} does not exist, so no reports were searched"
+        )
     has_files = Path(chosen.results_folder).is_dir()
     if not has_files:
         sentences.append(

@@ -10,6 +10,9 @@ from rollcall.core.types import Box, Pixels
 
 JPEG_QUALITY = 85
 
+READ_PX = 2 * PICTURE_PX
+"""Of a larger face, only every n-th pixel is read, so a large face takes hardly longer."""
+
 
 def face_jpeg(pixels: Pixels, box: Box) -> bytes:
     """The face with some surroundings as a JPEG of at most PICTURE_PX x PICTURE_PX pixels.
@@ -18,7 +21,9 @@ def face_jpeg(pixels: Pixels, box: Box) -> bytes:
     """
     height, width = pixels.shape[:2]
     square = shown_square(box, width, height)
-    cut = np.ascontiguousarray(pixels[square.top : square.bottom, square.left : square.right])
+    cut = pixels[square.top : square.bottom, square.left : square.right]
+    step = max(1, len(cut) // READ_PX)
+    cut = np.ascontiguousarray(cut[::step, ::step])
     bgr = cv2.cvtColor(cut, cv2.COLOR_RGB2BGR)
     if len(bgr) > PICTURE_PX:
         bgr = cv2.resize(bgr, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_AREA)

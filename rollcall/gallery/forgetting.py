@@ -20,7 +20,8 @@ from rollcall.gallery.gallery_formats import MAX_GALLERY_BYTES, parse_gallery, r
 from rollcall.gallery.gallery_locations import GalleryObject, parse_gallery_at, read_gallery
 
 MAX_RESULT_BYTES = 64 << 20
-"""Limit for a result or report. A report on hours of video with many faces has a few megabytes."""
+"""Limit for a result or report. A report on hours of video with many faces has some ten
+megabytes."""
 
 MAX_TRIES = 3
 """Limit for the attempts to rewrite an object that other writers keep replacing."""
@@ -38,7 +39,8 @@ class Mention:
     """An object, table or file that mentions the person, or that cannot be read."""
 
     kind: str
-    """`gallery`, `result`, `report`, `record` or `file`; or a kind of `index.forgotten_people`."""
+    """`gallery`, `result`, `report`, `faces`, `record` or `file`; or a kind of
+    `index.forgotten_people`."""
     where: str
     count: int
     """Entries of that person; 0 if the object cannot be read."""
@@ -53,12 +55,13 @@ class SearchedBucket:
     """A bucket whose objects may mention the person, and how to remove the person from them."""
 
     kind: str
-    """`result` or `report`, as in `Mention`."""
+    """`result`, `report` or `faces`, as in `Mention`."""
     bucket: str
     suffix: str
     """Objects whose key ends differently are ignored."""
     content_type: str
     remove_person: RemovePerson
+    max_bytes: int = MAX_RESULT_BYTES
 
 
 def results_in(bucket: str) -> SearchedBucket:
@@ -67,6 +70,15 @@ def results_in(bucket: str) -> SearchedBucket:
 
 def reports_in(bucket: str) -> SearchedBucket:
     return SearchedBucket("report", bucket, ".json", "application/json", report_without)
+
+
+def _count_mentions(body: bytes, name: str) -> tuple[bytes, int]:
+    """Count without rewriting: an old version of a gallery is deleted as a whole."""
+    return body, parse_gallery(body).mentions(name)
+
+
+GALLERY_VERSIONS = SearchedBucket("gallery", "", "", "", _count_mentions, MAX_GALLERY_BYTES)
+"""How old versions of a gallery are searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,8 @@ class PersonRemoval:
         if isinstance(location, GalleryObject):
             listed = location.store.old_versions(location.bucket, location.key)
             old = (info for info in listed if info.key == location.key)
-            yield from self._delete_old_versions(location.store, "gallery", old, _count_mentions)
+            versions = replace(GALLERY_VERSIONS, bucket=location.bucket)
+            yield from self._delete_old_versions(location.store, versions, old)
 
     def _remove_entries(self, location: GalleryLocation) -> int:
         """Return how many encodings and negative examples were removed, or would be."""
@@ -113,7 +126,7 @@ class PersonRemoval:
         return max(counts)
 
     def remove_from_bucket(self, store: ObjectStore, searched: SearchedBucket) -> Iterator[Mention]:
-        """Remove the person's entries from results or reports.
+        """Remove the person's entries from results, reports or stored faces.
 
         Other entries and metadata stay the same, and no current object is deleted. Raises
         ObjectChanged for an object that other writers keep replacing.
@@ -123,7 +136,7 @@ class PersonRemoval:
                 yield from self._remove_from_object(store, searched, info)
         listed = store.old_versions(searched.bucket)
         old = (info for info in listed if info.key.endswith(searched.suffix))
-        yield from self._delete_old_versions(store, searched.kind, old, searched.remove_person)
+        yield from self._delete_old_versions(store, searched, old)
 
     def remove_from_students(self, students: StudentStore, table: str) -> Iterator[Mention]:
         """Remove the person's records from the student table."""
@@ -137,7 +150,7 @@ class PersonRemoval:
         mention = Mention(searched.kind, f"s3://{info.bucket}/{info.key}", 0)
         try:
             for _ in range(MAX_TRIES):
-                body = store.read(info.bucket, info.key, MAX_RESULT_BYTES)
+                body = store.read(info.bucket, info.key, searched.max_bytes)
                 rest, count = searched.remove_person(body, self.name)
                 if not count:
                     return
@@ -177,13 +190,9 @@ class PersonRemoval:
         return True
 
     def _delete_old_versions(
-        self,
-        store: ObjectStore,
-        kind: str,
-        infos: Iterable[ObjectInfo],
-        remove_person: RemovePerson,
+        self, store: ObjectStore, searched: SearchedBucket, infos: Iterable[ObjectInfo]
     ) -> Iterator[Mention]:
-        mentions = (self._mention_in_version(store, kind, info, remove_person) for info in infos)
+        mentions = (self._mention_in_version(store, searched, info) for info in infos)
         # The list is complete before the first deletion: some stores cannot continue a listing
         # after the last version that they listed was deleted.
         for info, mention in list(filter(None, mentions)):
@@ -192,20 +201,14 @@ class PersonRemoval:
             yield mention
 
     def _mention_in_version(
-        self, store: ObjectStore, kind: str, info: ObjectInfo, remove_person: RemovePerson
+        self, store: ObjectStore, searched: SearchedBucket, info: ObjectInfo
     ) -> tuple[ObjectInfo, Mention] | None:
-        mention = Mention(kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
-        max_bytes = MAX_GALLERY_BYTES if kind == "gallery" else MAX_RESULT_BYTES
+        mention = Mention(searched.kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
         try:
-            body = store.read(info.bucket, info.key, max_bytes, info.version_id)
-            _, count = remove_person(body, self.name)
+            body = store.read(info.bucket, info.key, searched.max_bytes, info.version_id)
+            _, count = searched.remove_person(body, self.name)
         except ObjectNotFound:
             return None  # deleted since the listing, by another removal or a lifecycle rule
         except (ValueError, PermanentError) as error:
             return info, replace(mention, problem=str(error))
         return (info, replace(mention, count=count)) if count else None
-
-
-def _count_mentions(body: bytes, name: str) -> tuple[bytes, int]:
-    """Count without rewriting: an old version of a gallery is deleted as a whole."""
-    return body, parse_gallery(body).mentions(name)

@@ -16,6 +16,7 @@ from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.face_worth import worth
 from rollcall.core.gallery_checks import MAX_COMPONENT
 from rollcall.core.types import Box, Encodings, Face, FaceQuality, Match, Recognition, Sighting
+from rollcall.core.voting import MAX_TRACKS
 from rollcall.recognition.deciding import SearchFacts
 
 MAX_ENCODINGS_PER_PERSON = 5
@@ -212,7 +213,7 @@ def check_columns(stored: StoredFaces) -> None:
         "rows": _is_within(rows, NOBODY, len(stored.encodings) - 1),
         "rows of faces that cannot be judged": ((rows == NOBODY) == (stored.problems > 0)).all(),
         "persons": _is_within(stored.persons, NOBODY, len(stored.names) - 1),
-        "tracks": _is_within(stored.tracks, NOBODY, count - 1),
+        "tracks": _is_within(stored.tracks, NOBODY, MAX_TRACKS - 1),
         "pictured": _is_within(stored.pictured, 0, count - 1)
         and (np.diff(stored.pictured) > 0).all(),
         "jpegs": all(_is_jpeg(jpeg) for jpeg in stored.jpegs),

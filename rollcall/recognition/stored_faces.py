@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rollcall.core.encoding_space import MAX_SIZE, NAME_FORM, EncodingSpace, Spread
 from rollcall.core.errors import PermanentError
+from rollcall.core.names import normalise_name
 from rollcall.core.npz_arrays import read_arrays, write_arrays
 from rollcall.core.types import Encodings, Recognition
 from rollcall.recognition.deciding import SearchFacts
@@ -30,7 +31,14 @@ from rollcall.recognition.face_columns import (
     column,
 )
 
-__all__ = ["FacesUnreadable", "StoredFaces", "parse_faces", "render_faces", "stored_faces"]
+__all__ = [
+    "FacesUnreadable",
+    "StoredFaces",
+    "faces_without",
+    "parse_faces",
+    "render_faces",
+    "stored_faces",
+]
 
 FORMAT = "rollcall-faces-1"
 CONTENT_TYPE = "application/octet-stream"
@@ -175,6 +183,15 @@ def parse_faces(body: bytes) -> StoredFaces:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FacesUnreadable(f"these are not stored faces of Rollcall's: {error}") from error
     return stored
+
+
+def faces_without(body: bytes, name: str) -> tuple[bytes, int]:
+    """The stored faces without those of a person, and the number of removed faces.
+
+    If there are none, the bytes are returned unchanged. Raises FacesUnreadable.
+    """
+    stored, count = parse_faces(body).without(normalise_name(name))
+    return (render_faces(stored), count) if count else (body, 0)
 
 
 def _parse_facts(text: bytes) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from support.listings import memory_listings
 from support.settings import embedded_values
+from support.stored import faces_body
 from support.videos import painted_gallery
 
 from rollcall.cli.main import main
@@ -26,6 +27,7 @@ from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
 from rollcall.gallery.forgetting import MAX_RESULT_BYTES, PersonRemoval, results_in
 from rollcall.gallery.gallery_formats import is_native, parse_gallery, render_gallery
 from rollcall.queues.memory_queue import MemoryQueue
+from rollcall.recognition.stored_faces import parse_faces
 from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
 from rollcall.stores.dynamodb import DynamoStudents, ensure_table, put_items
 from rollcall.stores.memory import MemoryStore
@@ -299,9 +301,58 @@ def test_unreadable_objects_are_left_unchanged_and_reported(stores: Stores) -> N
     assert stores.store.read(stores.output, "odd.csv", 99) == b"alice was here"
 
 
-def test_without_a_report_bucket_a_note_says_so(stores: Stores) -> None:
-    stores.env["REPORT_BUCKET"] = ""
-    assert "no reports were searched" in stores.remove("alice", "--everywhere").stderr
+def test_stored_faces_lose_the_person_and_keep_the_others(stores: Stores) -> None:
+    gallery = painted_gallery(alice="red", bob="blue")
+    stores.store.write(
+        stores.reports,
+        "a.mp4.faces.npz",
+        faces_body(gallery, "red blue green", "red"),
+        "application/octet-stream",
+        {"x": "y"},
+    )
+    stores.recognised("a", "alice", "bob")
+    result = stores.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 0, result.output
+    where = f"s3://{stores.reports}/a.mp4.faces.npz"
+    assert f"removed: 2 stored faces of {where}" in result.stdout
+    stored = parse_faces(stores.store.read(stores.reports, "a.mp4.faces.npz", 1 << 20))
+    assert stored.names == ("bob", "")
+    assert [stored.encodings[row].argmax() for row in stored.rows] == [2, 1]  # blue, green
+    assert stores.store.metadata(stores.reports, "a.mp4.faces.npz") == {"x": "y", "forgotten": "2"}
+
+
+def test_old_versions_of_stored_faces_are_deleted(stores: Stores) -> None:
+    stores.keep_versions()
+    gallery = painted_gallery(alice="red", bob="blue")
+    for looks in ("red", "blue", "red blue"):
+        body = faces_body(gallery, looks)
+        stores.store.write(stores.reports, "a.mp4.faces.npz", body, "text/plain", {})
+    result = stores.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 0, result.output
+    bodies = [
+        stores.store.read(stores.reports, info.key, 1 << 20, info.version_id)
+        for info in (
+            *stores.store.list_objects(stores.reports),
+            *stores.store.old_versions(stores.reports),
+        )
+    ]
+    assert [parse_faces(body).names for body in bodies] == [("bob",), ("bob",)]
+
+
+def test_stored_faces_that_cannot_be_read_are_reported(stores: Stores) -> None:
+    stores.store.write(stores.reports, "a.mp4.faces.npz", b"alice", "text/plain", {})
+    result = stores.remove("alice", "--everywhere", "--yes")
+    assert result.exit_code == 1
+    assert f"left unchanged: s3://{stores.reports}/a.mp4.faces.npz" in result.stdout
+    assert "not stored faces of Rollcall's" in result.stdout
+
+
+@pytest.mark.parametrize("bucket", ["", "reports-that-nobody-made"])
+def test_without_a_report_bucket_a_note_says_so(stores: Stores, bucket: str) -> None:
+    stores.env["REPORT_BUCKET"] = bucket
+    result = stores.remove("alice", "--everywhere")
+    assert result.exit_code == 0, result.output
+    assert "no reports were searched" in result.stderr
 
 
 def test_placeholders_are_refused_only_if_the_store_is_needed(tmp_path: Path) -> None:
