@@ -20,6 +20,7 @@ from rollcall.cli.copy_database import copy_database
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.forget import remove
 from rollcall.cli.gallery_people import merge, rename, show_log, undo
+from rollcall.cli.index import index
 from rollcall.cli.purge import purge
 from rollcall.cli.rerun import rerun
 from rollcall.cli.status import status
@@ -237,7 +238,7 @@ def replay(ids: tuple[int, ...], notices: bool, as_json: bool) -> None:
     sys.exit(COMMAND_FAILED if unchanged else 0)
 
 
-for _command in (status, rerun, purge, backup, restore, copy_database, web):
+for _command in (status, rerun, purge, backup, restore, copy_database, web, index):
     main.add_command(_command)
 
 

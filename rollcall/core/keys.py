@@ -7,6 +7,7 @@ from rollcall.core.errors import KeyNotUsable, NotAVideo
 _EXTENSIONS = "3gp avi flv m2ts m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
 VIDEO_EXTENSIONS = tuple(f".{name}" for name in _EXTENSIONS.split(" "))
 
+REPORT_SUFFIX = ".json"
 FACES_SUFFIX = ".faces.npz"
 
 MAX_KEY_BYTES = 1024
@@ -63,7 +64,7 @@ def result_key(key: str) -> str:
 
 def report_key(key: str) -> str:
     """The key of the report: `x.mp4.json` for `x.mp4`. Raises KeyNotUsable."""
-    return _checked(key + ".json")
+    return _checked(key + REPORT_SUFFIX)
 
 
 def faces_key(key: str) -> str:

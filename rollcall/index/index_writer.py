@@ -77,25 +77,25 @@ class IndexWriter:
         for _ in range(MAX_TRIES):
             if left:
                 before = self._versions_now(bucket, left)
-                found = self._read(left, filled)
+                found = self._read(bucket, left, filled)
                 left = self._put(bucket, found, before)
                 filled.put += len(found) - len(left)
         if left:
             log.warning("%d videos change all the time; the index may be behind", len(left))
         return filled
 
-    def _read(self, keys: Sequence[str], filled: Filled) -> dict[str, Found]:
+    def _read(self, bucket: str, keys: Sequence[str], filled: Filled) -> dict[str, Found]:
         with ThreadPoolExecutor(READERS) as pool:
-            read = list(pool.map(self._read_one, keys))
+            read = list(pool.map(partial(self._read_one, bucket), keys))
         filled.gone += sum(each == "gone" for each in read)
         filled.unreadable += sum(each == "unreadable" for each in read)
         return {
             key: each for key, each in zip(keys, read, strict=True) if not isinstance(each, str)
         }
 
-    def _read_one(self, key: str) -> Found | str:
+    def _read_one(self, bucket: str, key: str) -> Found | str:
         try:
-            return self._reader.read(key)
+            return self._reader.read(bucket, key)
         except ObjectNotFound:
             return "gone"
         except PermanentError as error:

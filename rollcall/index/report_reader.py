@@ -43,21 +43,22 @@ class ReportReader:
     store: ObjectStore
     bucket: str
 
-    def read(self, key: str, at_s: float = 0.0) -> Found:
-        """The report of the video `key`, and its faces if there are any that belong to it.
+    def read(self, bucket: str, key: str) -> Found:
+        """The report of a video, and its faces if there are any that belong to the same upload.
 
-        `at_s` is the time of the recognition for reports without one; 0: the time at which the
-        report was written. Raises ObjectNotFound, NotAboutAVideo, ObjectTooLarge, and the errors of
-        the store.
+        A report without the time of the recognition gets the time at which it was written. Raises
+        ObjectNotFound, NotAboutAVideo, ObjectTooLarge, and the errors of the store.
         """
         name = report_key(key)
         document = parse_json_object(self.store.read(self.bucket, name, MAX_REPORT_BYTES))
         video = indexed_video(document)
         if not video.finished_s:
-            at_s = at_s or self.store.head(self.bucket, name).modified_s
-            video = indexed_video(document, at_s)
-        if video.key != key:
-            raise NotAboutAVideo(f"the report {name!r} is about another video")
+            video = indexed_video(document, self.store.head(self.bucket, name).modified_s)
+        if (video.bucket, video.key) != (bucket, key):
+            raise NotAboutAVideo(
+                f"the report {name!r} is about the video {video.key!r} in {video.bucket!r}, not"
+                f" about one in {bucket!r}"
+            )
         return Found(video, self._faces(video) if video.kept != "none" else None)
 
     def _faces(self, video: IndexedVideo) -> StoredFaces | None:

@@ -1,0 +1,168 @@
+"""Fills the index again from the reports and stored faces in REPORT_BUCKET.
+
+This is safe while the trigger adds results and while people correct them (`index_writer`). It may
+be interrupted at any time, because a video that is in the index already keeps its id.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, text, tuple_
+
+from rollcall.core.errors import ObjectNotFound
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.keys import REPORT_SUFFIX, is_video_key, report_key
+from rollcall.core.protocols import ObjectStore
+from rollcall.core.work_ids import work_id_of
+from rollcall.database.database import Database
+from rollcall.database.index_tables import video
+from rollcall.database.tables import finished
+from rollcall.index.index_writer import Filled, IndexWriter
+from rollcall.index.report_reader import ReportReader
+from rollcall.index.sql_index import SqlIndex
+
+BATCH = 100
+"""Reports that are read before they are put into the index."""
+PAGE = 1000
+"""Rows that are read from the database at once."""
+
+
+@dataclass(slots=True)
+class Rebuilt:
+    """What a rebuild has done."""
+
+    filled: Filled = field(default_factory=Filled)
+    failed: int = 0
+    """Dead letters that were put into the index."""
+    removed: int = 0
+    """Videos that were removed from the index, because they have no report any more."""
+    last_key: str = ""
+    """All videos up to this key are done."""
+
+
+class Rebuild:
+    """One rebuild. The methods are called in the order in which they are listed.
+
+    Each raises InboxUnavailable, and the errors of the store.
+    """
+
+    def __init__(
+        self, database: Database, store: ObjectStore, bucket: str, report_bucket: str
+    ) -> None:
+        """`bucket` is that of the videos."""
+        self._database = database
+        self._store = store
+        self._bucket = bucket
+        self._report_bucket = report_bucket
+        self._index = SqlIndex(database)
+        self._writer = IndexWriter(database, ReportReader(store, report_bucket))
+        self._keys: list[str] = []
+        """The videos that have a report, sorted."""
+        self._after = ""
+        self.result = Rebuilt()
+
+    def list_reports(self, after: str = "", on_found: Callable[[], None] = lambda: None) -> int:
+        """List the reports of the videos whose keys come after `after`; return their number."""
+        self._after = self.result.last_key = after
+        for info in self._store.list_objects(self._report_bucket):
+            key = info.key.removesuffix(REPORT_SUFFIX)
+            if key != info.key and is_video_key(key) and key > after:
+                self._keys.append(key)
+                on_found()
+        self._keys.sort()
+        return len(self._keys)
+
+    def put_reports(self, on_done: Callable[[int], None] = lambda count: None) -> None:
+        """Put all listed videos into the index."""
+        for start in range(0, len(self._keys), BATCH):
+            batch = self._keys[start : start + BATCH]
+            self.result.filled.add(self._writer.put_reports(self._bucket, batch))
+            self.result.last_key = batch[-1]
+            on_done(len(batch))
+
+    def put_dead_letters(self) -> None:
+        """Put the videos into the index that were given up. They may have no report."""
+        columns = finished.c
+        place = (-1.0, 0)
+        while True:
+            query = (
+                # The literal lets SQLite use the partial index.
+                select(finished)
+                .where(text("state='dead'"), columns.bucket == self._bucket)
+                .where(tuple_(columns.changed_s, columns.id) > tuple_(*place))
+                .order_by(columns.changed_s, columns.id)
+                .limit(PAGE)
+            )
+            with self._database.reading() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            place = rows[-1].changed_s, rows[-1].id
+            failed = [_failed(row) for row in rows if row.key > self._after]
+            self._index.put(failed)
+            self.result.failed += len(failed)
+
+    def remove_others(self) -> None:
+        """Remove the videos from the index that have neither a report nor a dead letter."""
+        after = self._after
+        while keys := self._database.run(partial(self._indexed_keys, after=after)):
+            after = keys[-1]
+            missing = [key for key in keys if not self._is_listed(key)]
+            dead = self._dead_among(missing)
+            for key in missing:
+                # The video may have got a report since the reports were listed.
+                if key not in dead and not self._has_report(key):
+                    self._index.remove(self._bucket, key)
+                    self.result.removed += 1
+
+    def _indexed_keys(self, connection: Connection, after: str) -> Sequence[str]:
+        query = (
+            select(video.c.key)
+            .where(video.c.bucket == self._bucket, video.c.key > after)
+            .order_by(video.c.key)
+            .limit(PAGE)
+        )
+        return connection.execute(query).scalars().all()
+
+    def _is_listed(self, key: str) -> bool:
+        place = bisect_left(self._keys, key)
+        return place < len(self._keys) and self._keys[place] == key
+
+    def _dead_among(self, keys: Sequence[str]) -> set[str]:
+        columns = finished.c
+        query = select(columns.key).where(columns.bucket == self._bucket, text("state='dead'"))
+        with self._database.reading() as connection:
+            return {
+                key
+                for start in range(0, len(keys), BATCH)
+                for key in connection.execute(
+                    query.where(columns.key.in_(keys[start : start + BATCH]))
+                ).scalars()
+            }
+
+    def _has_report(self, key: str) -> bool:
+        try:
+            self._store.head(self._report_bucket, report_key(key))
+        except ObjectNotFound:
+            return False
+        return True
+
+
+def _failed(row: Row[Any]) -> IndexedVideo:
+    """What the index shows of a dead letter."""
+    return IndexedVideo(
+        bucket=row.bucket,
+        key=row.key,
+        etag=row.etag,
+        status="error",
+        work_id=work_id_of(row.identity),
+        error_code=row.code,
+        error_message=row.message,
+        uploaded_s=row.uploaded_s or row.changed_s,
+        finished_s=row.changed_s,
+    )

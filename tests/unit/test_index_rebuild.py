@@ -1,0 +1,148 @@
+"""The index is filled again from the reports, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.databases import open_tables
+from support.index_samples import BUCKET, T0, appearance, indexed, samples
+from support.stored_reports import REPORTS, store_report
+
+from rollcall.core.errors import StoreUnavailable
+from rollcall.core.index_types import IndexedVideo
+from rollcall.core.types import VideoRef
+from rollcall.database.database import Database
+from rollcall.index.index_counts import index_counts
+from rollcall.index.rebuild import BATCH, Rebuild, Rebuilt
+from rollcall.index.sql_index import SqlIndex
+from rollcall.queues.sql_queue import SqlQueue
+from rollcall.stores.memory import MemoryStore
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    else:
+        url = f"sqlite:///{tmp_path}/index.sqlite3"
+    with closing(open_tables(url)) as database:
+        yield database
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    store = MemoryStore()
+    for video in samples():
+        store_report(store, video)
+    return store
+
+
+def rebuild(database: Database, store: MemoryStore, after: str = "") -> Rebuilt:
+    job = Rebuild(database, store, BUCKET, REPORTS)
+    job.list_reports(after)
+    job.put_reports()
+    job.put_dead_letters()
+    job.remove_others()
+    return job.result
+
+
+def contents(database: Database) -> list[tuple[int, IndexedVideo]]:
+    index = SqlIndex(database)
+    with database.reading() as connection:
+        ids = connection.execute(text("SELECT id FROM video ORDER BY key")).scalars().all()
+    return [(id_, video) for id_ in ids if (video := index.get(id_))]
+
+
+def expected() -> list[IndexedVideo]:
+    return sorted(samples(), key=lambda video: video.key.encode())
+
+
+def test_a_lost_index_is_filled_from_the_reports(database: Database, store: MemoryStore) -> None:
+    result = rebuild(database, store)
+    assert [video for _, video in contents(database)] == expected()
+    assert (result.filled.put, result.removed, result.failed) == (6, 0, 0)
+    counts = index_counts(database)
+    assert (counts.people, counts.appearances, counts.encodings, counts.groups) == (2, 8, 5, 1)
+    assert counts.videos == {"recognised": 3, "error": 1, "no_face": 1, "unknown": 1}
+
+
+def test_a_rebuild_of_a_complete_index_changes_nothing(
+    database: Database, store: MemoryStore
+) -> None:
+    rebuild(database, store)
+    before, counts = contents(database), index_counts(database)
+    rebuild(database, store)
+    assert contents(database) == before
+    assert index_counts(database) == counts
+
+
+def test_videos_without_a_report_are_removed(database: Database, store: MemoryStore) -> None:
+    index = SqlIndex(database)
+    index.put([indexed("gone.mp4", appearance(0, "Zoe")), indexed("elsewhere.mp4", bucket="other")])
+    index.put([indexed("late.mp4")])
+    job = Rebuild(database, store, BUCKET, REPORTS)
+    job.list_reports()
+    store_report(store, indexed("late.mp4"))  # a video that is recognised meanwhile
+    job.remove_others()
+    assert job.result.removed == 1
+    assert index.id_of(BUCKET, "gone.mp4") is None
+    assert index.id_of(BUCKET, "late.mp4")
+    assert index.id_of("other", "elsewhere.mp4")
+
+
+def test_dead_letters_stay_although_they_have_no_report(
+    database: Database, store: MemoryStore
+) -> None:
+    queue = SqlQueue(database)
+    queue.add([VideoRef(BUCKET, "dead.mp4", etag="e9", event_id="1")])
+    (work,) = queue.claim(1, 60)
+    queue.bury(work, "no_answer", "nobody answered")
+    for _ in range(2):
+        assert rebuild(database, store).failed == 1
+        id_ = SqlIndex(database).id_of(BUCKET, "dead.mp4")
+        found = SqlIndex(database).get(id_ or 0)
+        assert found is not None
+        assert (found.status, found.error_code, found.etag) == ("error", "no_answer", "e9")
+        assert found.work_id == work.work_id
+
+
+def test_reports_that_cannot_be_read_are_counted(database: Database, store: MemoryStore) -> None:
+    store.write(REPORTS, "x.mp4.json", b"{", "", {})
+    store.write(REPORTS, "y.mp4.json", store.read(REPORTS, "broken.mp4.json", 9999), "", {})
+    store.write(REPORTS, "notes.json", b"{}", "", {})
+    result = rebuild(database, store)
+    assert (result.filled.put, result.filled.unreadable) == (6, 2)
+
+
+def test_an_interrupted_rebuild_goes_on_after_its_last_key(
+    database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(BATCH + 10):
+        store_report(store, indexed(f"more/{number:03}.mp4", appearance(0, "Ada")))
+    read = store.read
+
+    def fail_late(bucket: str, key: str, max_bytes: int, version_id: str = "") -> bytes:
+        if key.startswith("more/1"):
+            raise StoreUnavailable("the store is down")
+        return read(bucket, key, max_bytes, version_id)
+
+    job = Rebuild(database, store, BUCKET, REPORTS)
+    assert job.list_reports() == BATCH + 16
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "read", fail_late)
+        with pytest.raises(StoreUnavailable):
+            job.put_reports()
+    done = job.result.filled.put
+    assert done == BATCH
+    index = SqlIndex(database)
+    index.put([replace(indexed("a-gone.mp4"), finished_s=T0), indexed("z-gone.mp4")])
+    result = rebuild(database, store, job.result.last_key)
+    assert done + result.filled.put == BATCH + 16
+    assert index.id_of(BUCKET, "z-gone.mp4") is None
+    assert index.id_of(BUCKET, "a-gone.mp4"), "it comes before the key"
+    assert len(contents(database)) == BATCH + 17
