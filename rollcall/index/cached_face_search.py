@@ -71,6 +71,8 @@ class CachedFaceSearch(SqlFaceSearch):
         """Read what is new in the table. Returns whether everything is in memory."""
         if (space, size) != (self._space, self._rows.shape[1]):
             self._forget(space, size)
+        if not self._too_large and not self._count and (stored := self.count()):
+            self._make_room(stored)  # once, instead of growing several times
         while not self._too_large and (blocks := self._newer()):
             self._last = blocks[-1].version, blocks[-1].video_id
             if self._count:

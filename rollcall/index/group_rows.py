@@ -27,17 +27,34 @@ class Member(NamedTuple):
     group_id: int = 0
 
 
-def load_groups(connection: Connection, ids: Sequence[int], size: int) -> list[Group]:
-    """The groups with these ids, without those that are gone."""
+def load_groups(
+    connection: Connection, ids: Sequence[int], size: int, space: str = ""
+) -> list[Group]:
+    """The groups with these ids, without those that are gone or of another space, if one is
+    given."""
     groups: list[Group] = []
     for start in range(0, len(ids), IDS_AT_ONCE):
         chosen = unknown_group.c.id.in_(ids[start : start + IDS_AT_ONCE])
         for row in connection.execute(select(unknown_group).where(chosen)):
-            rows = np.array(as_rows(row.centre, size))
-            times = row.first_seen_s, row.last_seen_s
-            same = frozenset(row.same.split())
-            groups.append(Group(row.id, rows, row.appearances, *times, same))
+            if space in ("", row.space):
+                rows = np.array(as_rows(row.centre, size))
+                times = row.first_seen_s, row.last_seen_s
+                same = frozenset(row.same.split())
+                groups.append(Group(row.id, rows, row.appearances, *times, same))
     return groups
+
+
+def shrink_groups(connection: Connection, members: Sequence[Member], version: int) -> None:
+    """Take members, which are deleted already, out of their groups in any encoding space."""
+    by_group: dict[int, list[Member]] = {}
+    for member in members:
+        by_group.setdefault(member.group_id, []).append(member)
+    for group_id, lost in by_group.items():
+        for group in load_groups(connection, [group_id], len(lost[0].encoding)):
+            for member in lost:
+                group.remove(member.encoding[None])
+            write_groups(connection, "", [group], version)
+            write_times(connection, [group])
 
 
 def take_members(connection: Connection, column: str, ids: Sequence[int]) -> list[Member]:

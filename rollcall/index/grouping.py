@@ -147,10 +147,14 @@ class Grouping:
                 chosen.append(group)
         return chosen
 
-    def remove(self, group: Group, encoding: Rows) -> None:
-        """Take a face out of an open group."""
+    def remove(self, group_id: int, encoding: Rows) -> bool:
+        """Take a face out of an open group. Returns whether the group is open."""
+        group = self._opened.get(group_id)
+        if group is None:
+            return False
         group.remove(encoding[None])
         self._place(group)
+        return True
 
     def join(self, encodings: Rows, digest: str) -> None:
         """Make one group of the groups of these faces, which show one person."""
@@ -173,7 +177,12 @@ class Grouping:
 
     def merge_near(self) -> None:
         """Merge groups that have come near each other. Only changed groups can have."""
-        waiting = [group for group in self.groups() if group.changed and group.count]
+        # A new face that was near no group is near none now, unless faces joined it.
+        waiting = [
+            group
+            for group in self.groups()
+            if group.changed and group.count and (group.id or group.count > 1)
+        ]
         while waiting:
             waiting = [group for group in waiting if group.into is None]
             part, waiting = waiting[:FACES_AT_ONCE], waiting[FACES_AT_ONCE:]

@@ -22,6 +22,7 @@ from rollcall.index.centres import Centres, as_rows
 from rollcall.index.group_rows import (
     Member,
     load_groups,
+    shrink_groups,
     take_members,
     write_groups,
     write_members,
@@ -39,8 +40,15 @@ MERGE_PART = 0.7
 SHOWN_FACES = 5
 """How many faces `largest` and `get` return of a group."""
 
+VIDEOS_AT_ONCE = 500
+"""Videos whose members are removed by one statement."""
+
 RANKED_FACES = 100
 """How many of a group's newest faces are compared with its centre, to find those to show."""
+
+
+Chosen = tuple[list[Member], list[Group]]
+"""Members to store, and the group of each."""
 
 
 class UnknownFaces(NamedTuple):
@@ -88,13 +96,31 @@ class SqlUnknownGroups:
         own = [video for video in newest.values() if video.space == self._space.name]
         added = [member for video in own for member in _members(video, self._space.size)]
 
-        def change(connection: Connection, grouping: Grouping) -> tuple[list[Member], list[Group]]:
-            for start in range(0, len(newest), 500):
-                self._take_out(connection, grouping, list(newest)[start : start + 500])
+        video_ids = sorted(newest)
+
+        def remove(connection: Connection) -> list[Member]:
+            return [
+                member
+                for start in range(0, len(video_ids), VIDEOS_AT_ONCE)
+                for member in _take_out(connection, video_ids[start : start + VIDEOS_AT_ONCE])
+            ]
+
+        def change(connection: Connection, grouping: Grouping, version: int) -> Chosen:
+            members = remove(connection)
+            # A group that gets empty stays until its faces may have come back.
+            grouping.open(member.group_id for member in members)
+            others = [each for each in members if not grouping.remove(each.group_id, each.encoding)]
+            shrink_groups(connection, others, version)
             return added, self._add(grouping, added)
 
-        if newest:
+        def only_remove(connection: Connection) -> None:
+            version = lock_versions(self._database, connection, table)
+            shrink_groups(connection, remove(connection), version)
+
+        if added:
             self._change(change)
+        elif newest:
+            self._database.run(only_remove)
 
     def set_same(self, verdicts: Sequence[Encodings]) -> None:
         """Join the groups of faces that show one person, by the verdicts of kind `same`.
@@ -107,7 +133,7 @@ class SqlUnknownGroups:
         rows = (np.asarray(v, np.float32) for v in verdicts if v.ndim == 2 and v.shape[1] == size)
         wanted = {hashlib.sha256(each.tobytes()).hexdigest()[:16]: each for each in rows}
 
-        def change(connection: Connection, grouping: Grouping) -> tuple[list[Member], list[Group]]:
+        def change(connection: Connection, grouping: Grouping, version: int) -> Chosen:
             joined = text("same<>''")
             query = select(table.c.id).where(joined, table.c.space == self._space.name)
             groups = grouping.open(connection.execute(query).scalars().all())
@@ -154,11 +180,8 @@ class SqlUnknownGroups:
         with self._database.reading() as connection:
             return [FaceRef(*row) for row in connection.execute(query)]
 
-    def _change(
-        self,
-        change: Callable[[Connection, Grouping], tuple[list[Member], list[Group]]],
-    ) -> None:
-        """Run `change`, which returns members to store and their groups, in a transaction."""
+    def _change(self, change: Callable[[Connection, Grouping, int], Chosen]) -> None:
+        """Run `change` in a transaction, and store the members that it returns."""
         space = self._space
 
         def run(connection: Connection) -> None:
@@ -166,11 +189,11 @@ class SqlUnknownGroups:
             self._centres.follow(connection)
             grouping = Grouping(
                 self._centres,
-                lambda ids: load_groups(connection, ids, space.size),
+                lambda ids: load_groups(connection, ids, space.size, space.name),
                 JOIN_PART * space.tolerance,
                 MERGE_PART * space.tolerance,
             )
-            members, chosen = change(connection, grouping)
+            members, chosen = change(connection, grouping, version)
             grouping.merge_near()
             write_groups(connection, space.name, grouping.groups(), version)
             write_members(connection, members, chosen)
@@ -178,17 +201,6 @@ class SqlUnknownGroups:
 
         with self._lock:
             self._database.run(run)
-
-    def _take_out(
-        self, connection: Connection, grouping: Grouping, video_ids: Sequence[int]
-    ) -> None:
-        members = take_members(connection, "video_id", video_ids)
-        left = appearance.c.video_id.in_(video_ids), text("group_id IS NOT NULL")
-        connection.execute(update(appearance).where(*left).values(group_id=None))
-        grouping.open(member.group_id for member in members)
-        for member in members:
-            for group in grouping.open([member.group_id]):
-                grouping.remove(group, member.encoding)
 
     def _add(self, grouping: Grouping, members: Sequence[Member]) -> list[Group]:
         if not members:
@@ -221,6 +233,12 @@ class SqlUnknownGroups:
         distances = [np.linalg.norm(matrix - centre, axis=1) for centre in centres]
         order = np.min(distances, axis=0).argsort(kind="stable")[:SHOWN_FACES]
         return tuple(FaceRef(members[i].video_id, members[i].number) for i in order.tolist())
+
+
+def _take_out(connection: Connection, video_ids: Sequence[int]) -> list[Member]:
+    left = appearance.c.video_id.in_(video_ids), text("group_id IS NOT NULL")
+    connection.execute(update(appearance).where(*left).values(group_id=None))
+    return take_members(connection, "video_id", video_ids)
 
 
 def _newest(group_id: int, limit: int) -> Select[Any]:

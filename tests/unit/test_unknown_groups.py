@@ -159,6 +159,20 @@ def test_encodings_of_another_space_are_not_grouped(groups: SqlUnknownGroups) ->
     assert groups.count() == 0
 
 
+def test_a_writer_of_another_space_removes_faces_too(database: Database) -> None:
+    large = EncodingSpace("large-space", 4 * SIZE, 0.6, 0.45, 0.1, 0.02)
+    groups, others = SqlUnknownGroups(database, SPACE), SqlUnknownGroups(database, large)
+    rows = np.eye(2, 4 * SIZE)
+    for video_id in range(2):
+        others.put(video_id, large.name, [0, 1], rows, 10.0 + video_id)
+    put(groups, 0, [], 0.0)
+    check_counts(database)
+    assert [group.appearances for group in others.largest(10)] == [1, 1]
+    put(groups, 1, [person(1)], 0.0)
+    check_counts(database)
+    assert [group.appearances for group in others.largest(10)] == [1]
+
+
 def test_encodings_of_another_size_are_refused(groups: SqlUnknownGroups) -> None:
     with pytest.raises(ValueError, match="1 numbers do not fit encodings of shape"):
         groups.put(1, SPACE.name, [0], np.ones((1, 5)), 1.0)
