@@ -18,6 +18,7 @@ from rollcall.cli.backup import backup, restore
 from rollcall.cli.checkout import import_from_checkout
 from rollcall.cli.copy_database import copy_database
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
+from rollcall.cli.find import find
 from rollcall.cli.forget import remove
 from rollcall.cli.gallery_people import merge, rename, show_log, undo
 from rollcall.cli.index import index
@@ -238,7 +239,7 @@ def replay(ids: tuple[int, ...], notices: bool, as_json: bool) -> None:
     sys.exit(COMMAND_FAILED if unchanged else 0)
 
 
-for _command in (status, rerun, purge, backup, restore, copy_database, web, index):
+for _command in (find, status, rerun, purge, backup, restore, copy_database, web, index):
     main.add_command(_command)
 
 

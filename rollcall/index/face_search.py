@@ -77,6 +77,11 @@ class SqlFaceSearch:
         with self._database.reading() as connection:
             return int(connection.execute(select(func.sum(table.c.rows))).scalar_one() or 0)
 
+    def spaces(self) -> dict[str, int]:
+        """Number of stored encodings by encoding space."""
+        query = select(table.c.space, func.sum(table.c.rows)).group_by(table.c.space)
+        return {space: int(rows) for space, rows in self._all(query)}
+
     def clear(self) -> None:
         """Remove all encodings."""
         self._database.run(lambda connection: connection.execute(delete(table)).rowcount)

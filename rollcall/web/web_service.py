@@ -14,8 +14,8 @@ from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore, St
 from rollcall.core.settings import Settings
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.database.database import Database
+from rollcall.index.cached_face_search import CachedFaceSearch
 from rollcall.index.change_log import SqlChangeLog
-from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.queues.sql_queue import SqlQueue
@@ -70,7 +70,7 @@ def sql_parts(
 ) -> WebParts:
     """The parts whose data is in the database."""
     known, changes = GalleryCache(gallery), SqlChangeLog(database)
-    faces = SqlFaceSearch(database)
+    faces = CachedFaceSearch(database)
     corrections, rematcher = build_corrections(
         settings, database, store, gallery, students, space=space, search=faces
     )
