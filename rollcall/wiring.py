@@ -72,8 +72,8 @@ def build_recogniser(
     )
 
 
-def _cut_out(settings: Settings) -> CutOut | None:
-    """What makes the pictures that KEEP_FACES=pictures stores."""
+def cut_out(settings: Settings) -> CutOut | None:
+    """What makes the pictures that KEEP_FACES=pictures stores; None with another value."""
     if settings.keep_faces != "pictures":
         return None
     from rollcall.faces.face_jpeg import face_jpeg  # OpenCV is slow to load
@@ -105,7 +105,7 @@ def build_pipeline(settings: Settings, processes: int = 1) -> Pipeline:
         settings,
         S3Store(s3_client(settings)),
         DynamoStudents(dynamodb_client(settings), settings.student_table),
-        build_recogniser(settings, engine, _cut_out(settings)),
+        build_recogniser(settings, engine, cut_out(settings)),
         CachedGallery(
             build_gallery_location(settings),
             settings.encodings_refresh_s,

@@ -41,6 +41,7 @@ MAX_SUGGESTIONS = 3
 # The unit of `Mention.count` for each kind, in singular and plural. The location follows it.
 _UNITS = {
     "gallery": ("entry of the gallery", "entries of the gallery"),
+    "picture": ("picture in", "pictures in"),
     "result": ("row of", "rows of"),
     "report": ("entry of", "entries of"),
     "faces": ("stored face of", "stored faces of"),

@@ -17,6 +17,7 @@ from rollcall import __version__
 from rollcall.cli.backup import backup, restore
 from rollcall.cli.checkout import import_from_checkout
 from rollcall.cli.copy_database import copy_database
+from rollcall.cli.enrol import enrol_command
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.find import find
 from rollcall.cli.forget import remove
@@ -30,16 +31,15 @@ from rollcall.cli.web import web
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import appearance_of, checked_name, checked_new_name
-from rollcall.core.protocols import GalleryLocation
+from rollcall.core.names import appearance_of
 from rollcall.core.reports import coverage_document, limits_of, person_document
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
-from rollcall.core.tolerance import decision_for, gallery_tolerance
+from rollcall.core.tolerance import gallery_tolerance
 from rollcall.core.types import Recognition
-from rollcall.gallery.enrolment import Enrolment, convert_gallery, enrol_in, load_for_change
-from rollcall.gallery.gallery_locations import GalleryFile, check_space, read_gallery
+from rollcall.gallery.enrolment import convert_gallery
+from rollcall.gallery.gallery_locations import GalleryFile, read_gallery
 from rollcall.queues.open_queue import open_queue
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.video.video_files import WholeFile
@@ -100,45 +100,7 @@ def recognise(
     sys.exit(COMMAND_FAILED if failed else 0)
 
 
-@main.command(name="enrol")
-@click.argument("name")
-@click.argument("photos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@encodings_option
-@command_errors
-def enrol_command(name: str, photos: tuple[Path, ...], encodings: str | None) -> None:
-    """Add NAME to the gallery, from PHOTOS that show only this person.
-
-    Good photos are stored even if others are refused. Exit 1 if a photo was refused.
-    """
-    # Imported here, because Pillow is slow to load, and most commands do not need it.
-    from rollcall.gallery.photos import read_photo
-
-    chosen = _settings(encodings)
-    name = checked_name(name)
-    location = build_gallery_location(chosen)
-    known = load_for_change(location)
-    print_gallery(location, known)
-    # Checked before the models load, so that a wrong name is reported at once.
-    checked_new_name(name, known.people)
-    engine = build_engine(chosen)
-    known = check_space(location, known, engine.space)
-    tolerance = decision_for(known, chosen.tolerance, engine.space).tolerance
-    done = enrol_in(location, name, photos, engine, read_photo, tolerance)
-    for kind, sentences in (("", done.notes), ("warning: ", done.warnings), ("", done.refused)):
-        for sentence in sentences:
-            say(kind + sentence, err=True)
-    _print_stored(name, done, location)
-    if len(done.gallery):
-        say(str(gallery_tolerance(done.gallery, engine.space, chosen.tolerance)))
-    sys.exit(COMMAND_FAILED if done.refused else 0)
-
-
-def _print_stored(name: str, done: Enrolment, location: GalleryLocation) -> None:
-    count = len(done.gallery.encodings_of(name))
-    if not done.added and done.refused:
-        say(f"error: {name}: nothing was stored", err=True)
-    else:
-        say(f"{name}: {count} encoding{'' if count == 1 else 's'} in {location}")
+main.add_command(enrol_command)  # here, because the README shows the commands in this order
 
 
 @main.group(invoke_without_command=True)
@@ -183,7 +145,7 @@ def gallery(context: click.Context, encodings: str | None, as_json: bool) -> Non
 @command_errors
 def convert(old: Path, new: Path, yes: bool) -> None:
     """Convert the gallery OLD, for example a pickled one, to the native format in NEW."""
-    known = convert_gallery(GalleryFile(old), GalleryFile(new), replace=yes)
+    known = convert_gallery(GalleryFile(old), GalleryFile(new), replace_other=yes)
     for name, earlier in _look_alikes(known.people).items():
         say(f"warning: {name!r} looks like {earlier!r}; is it the same person?", err=True)
     say(f"{len(known)} encodings of {len(known.people)} people are in {new}")

@@ -120,8 +120,12 @@ def say_fact(text: str, right: bool) -> None:
     _echo(f"{click.style(mark, colour)} {printable(text)}")
 
 
-def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> None:
-    """Print a table. Its first column is `right` in green or `WRONG` in red."""
+def say_table(
+    columns: Sequence[str],
+    rows: Iterable[tuple[bool, Sequence[str]]],
+    words: tuple[str, str] = ("right", "WRONG"),
+) -> None:
+    """Print a table. Its first column is the first word in green or the second one in red."""
     # Imported here, because the image of the trigger does not contain rich.
     from rich.console import Console
     from rich.table import Table
@@ -131,7 +135,7 @@ def say_table(columns: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]
     for column in ("", *columns):
         table.add_column(column, overflow="fold")
     for right, cells in rows:
-        mark = Text("right", "green") if right else Text("WRONG", "red")
+        mark = Text(words[0], "green") if right else Text(words[1], "red")
         table.add_row(mark, *(Text(printable(cell)) for cell in cells))
     console = Console()
     if not console.is_terminal:

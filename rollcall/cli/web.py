@@ -16,7 +16,7 @@ from rollcall.cli.forget import EverywhereForgetting
 from rollcall.cli.terminal import Group, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.database.open_database import open_database
-from rollcall.wiring import build_engine, build_gallery_location, space_of
+from rollcall.wiring import build_engine, build_gallery_location, cut_out, space_of
 
 if TYPE_CHECKING:
     from rollcall.web.user_file import UserFile
@@ -47,6 +47,7 @@ def web(context: click.Context) -> None:
             space_of(chosen),
             build_engine=lambda: build_engine(chosen),
             forgetting=EverywhereForgetting(chosen, location),
+            cut_out=cut_out(chosen),
         )
         server = listen(chosen, parts)
 

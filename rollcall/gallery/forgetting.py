@@ -11,11 +11,18 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
+from rollcall.core.gallery import Gallery
 from rollcall.core.names import checked_name
 from rollcall.core.protocols import GalleryLocation, ObjectStore, StudentStore
 from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
 from rollcall.core.types import ObjectInfo
+from rollcall.gallery.enrolled_pictures import (
+    delete_abandoned_pictures,
+    delete_pictures,
+    pictures_of,
+    stored_pictures,
+)
 from rollcall.gallery.gallery_formats import MAX_GALLERY_BYTES, parse_gallery, render_gallery
 from rollcall.gallery.gallery_locations import GalleryObject, parse_gallery_at, read_gallery
 
@@ -39,8 +46,8 @@ class Mention:
     """An object, table or file that mentions the person, or that cannot be read."""
 
     kind: str
-    """`gallery`, `result`, `report`, `faces`, `record` or `file`; or a kind of
-    `index.forgotten_people`."""
+    """`gallery`, `picture` (of an enrolled face), `result`, `report`, `faces`, `record` or `file`;
+    or a kind of `index.forgotten_people`."""
     where: str
     count: int
     """Entries of that person; 0 if the object cannot be read."""
@@ -99,8 +106,11 @@ class PersonRemoval:
 
         Raises GalleryError, also if there is no gallery.
         """
-        if count := self._remove_entries(location):
+        count, pictures = self._remove_entries(location)
+        if count:
             yield Mention("gallery", str(location), count)
+        if pictures:
+            yield Mention("picture", pictures_of(location), pictures)
         # The old versions are listed last, so that they include the one that was just replaced.
         if isinstance(location, GalleryObject):
             listed = location.store.old_versions(location.bucket, location.key)
@@ -108,22 +118,28 @@ class PersonRemoval:
             versions = replace(GALLERY_VERSIONS, bucket=location.bucket)
             yield from self._delete_old_versions(location.store, versions, old)
 
-    def _remove_entries(self, location: GalleryLocation) -> int:
-        """Return how many encodings and negative examples were removed, or would be."""
+    def _remove_entries(self, location: GalleryLocation) -> tuple[int, int]:
+        """Return how many encodings and negative examples, and how many pictures of enrolled faces
+        were removed, or would be."""
         if self.dry_run:
-            return read_gallery(location).mentions(self.name)
-        counts = [0]
+            gallery = read_gallery(location)
+            found = _example_ids(gallery, self.name) & stored_pictures(location).keys()
+            return gallery.mentions(self.name), len(found)
+        entries, pictures = [0], [0]
 
         def change(body: bytes | None) -> bytes | None:
             # If the body is None, there is no gallery, and `load` raises GalleryMissing.
             gallery = parse_gallery_at(location, location.load() if body is None else body)
-            counts.append(gallery.mentions(self.name))
-            return render_gallery(gallery.without(self.name)) if counts[-1] else None
+            entries.append(gallery.mentions(self.name))
+            # The pictures go first: after an interruption, the gallery still has their ids.
+            pictures.append(delete_pictures(location, _example_ids(gallery, self.name)))
+            delete_abandoned_pictures(location, {example.id for example in gallery.examples})
+            return render_gallery(gallery.without(self.name)) if entries[-1] else None
 
         location.update(change)
         # `change` runs again after a conflict. If our own write had succeeded and only its answer
         # was lost, a later run may count 0, so the largest count is the true one.
-        return max(counts)
+        return max(entries), max(pictures)
 
     def remove_from_bucket(self, store: ObjectStore, searched: SearchedBucket) -> Iterator[Mention]:
         """Remove the person's entries from results, reports or stored faces.
@@ -212,3 +228,7 @@ class PersonRemoval:
         except (ValueError, PermanentError) as error:
             return info, replace(mention, problem=str(error))
         return (info, replace(mention, count=count)) if count else None
+
+
+def _example_ids(gallery: Gallery, name: str) -> set[str]:
+    return {example.id for example in gallery.examples_of(name) if example.id}

@@ -116,10 +116,10 @@ def _supports_conditional_writes(store: ObjectStore, bucket: str, key: str) -> b
         )
         return True
     finally:
-        _delete_all_versions(store, bucket, probe)
+        delete_all_versions(store, bucket, probe)
 
 
-def _delete_all_versions(store: ObjectStore, bucket: str, key: str) -> None:
+def delete_all_versions(store: ObjectStore, bucket: str, key: str) -> None:
     """Delete the object for good, even in a bucket that keeps versions."""
     with suppress(StoreMisconfigured):
         for info in list(store.old_versions(bucket, key)):
@@ -148,7 +148,7 @@ def _lock_object(store: ObjectStore, bucket: str, key: str) -> Iterator[None]:
     own_key, deadline, attempt = f"{prefix}{uuid.uuid4().hex}", time.monotonic() + LOCK_WAIT_S, 0
     try:
         while others := _write_lock_and_list_others(store, bucket, prefix, own_key):
-            _delete_all_versions(store, bucket, own_key)
+            delete_all_versions(store, bucket, own_key)
             if time.monotonic() > deadline:
                 raise GalleryError(
                     f"another command is changing s3://{bucket}/{key}; if no command is running,"
@@ -158,7 +158,7 @@ def _lock_object(store: ObjectStore, bucket: str, key: str) -> Iterator[None]:
             attempt += 1
         yield
     finally:
-        _delete_all_versions(store, bucket, own_key)
+        delete_all_versions(store, bucket, own_key)
 
 
 def _write_lock_and_list_others(
@@ -175,7 +175,7 @@ def _write_lock_and_list_others(
         if key == own_key:
             continue
         if now_s - written_s > LOCK_EXPIRES_S:
-            _delete_all_versions(store, bucket, key)
+            delete_all_versions(store, bucket, key)
         else:
             others.append(key)
     return others

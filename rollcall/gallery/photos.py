@@ -68,9 +68,10 @@ def read_photo(path: Path) -> Pixels:
         raise PhotoError(f"{str(path)!r} {error}") from error.__cause__
 
 
-def parse_photo(data: bytes, name: str) -> Pixels:
-    """The same for the bytes of a photo. `name` is the file's name in messages."""
+def decode_photo(name: str, data: bytes) -> Pixels:
+    """Return an uploaded photo as `read_photo` does. `name` is the file name, for the errors."""
     try:
+        _check_bytes(data)
         return _decode(data)
     except PhotoError as error:
         raise PhotoError(f"{name!r} {error}") from error.__cause__
@@ -92,9 +93,13 @@ def _read_bytes(path: Path) -> bytes:
             data = file.read(MAX_PHOTO_BYTES + 1)
     except OSError as error:
         raise PhotoError(f"cannot be read: {error.strerror}") from error
+    _check_bytes(data)
+    return data
+
+
+def _check_bytes(data: bytes) -> None:
     if len(data) > MAX_PHOTO_BYTES:
         raise PhotoError(f"has more than {MAX_PHOTO_BYTES >> 20} MB; make it smaller, or use JPEG")
-    return data
 
 
 def _decode(data: bytes) -> Pixels:

@@ -13,7 +13,7 @@ from flask import Blueprint, render_template, request
 
 from rollcall.core.face_quality import measure, why_not_judged
 from rollcall.core.types import DetectedFace, Pixels
-from rollcall.gallery.photos import face_picture, parse_photo
+from rollcall.gallery.photos import decode_photo, face_picture
 from rollcall.index.face_queries import FaceQueries, SeenFace
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.web.near_people import distance_words, near_people
@@ -63,7 +63,7 @@ def form() -> str:
 def find() -> str:
     """The results; for htmx, without the form."""
     ((name, data),) = uploaded("photo", 1, MAX_BYTES).items()
-    pixels = parse_photo(data, name)
+    pixels = decode_photo(name, data)
     values = {"name": name, **_results(pixels), **_common()}
     if request.headers.get("HX-Request"):
         return render_template("find_results.html", **values)

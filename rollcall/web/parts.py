@@ -19,6 +19,7 @@ from rollcall.core.web_protocols import (
 )
 from rollcall.corrections.rematcher import Rematcher
 from rollcall.database.database import Database
+from rollcall.gallery.photo_faces import CutOut
 from rollcall.web.gallery_cache import GalleryCache
 from rollcall.web.removals import Removals
 
@@ -45,6 +46,8 @@ class WebParts:
     """What `gallery` holds."""
     engine: Callable[[], FaceEngine]
     """Builds the face engine at the first call, which takes a second."""
+    cut_out: CutOut | None
+    """Makes the small pictures of enrolled faces; None if no pictures are kept."""
     removals: Removals
 
 

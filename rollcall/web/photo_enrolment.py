@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from rollcall.core.names import checked_new_name
 from rollcall.core.tolerance import decision_for
-from rollcall.core.types import Pixels
-from rollcall.gallery.enrolment import Enrolment, enrol_in, load_for_change
+from rollcall.gallery.enrolment import enrol_photos, load_for_change
 from rollcall.gallery.gallery_locations import check_space
-from rollcall.gallery.photos import parse_photo
+from rollcall.gallery.photo_outcomes import PhotoOutcome
 from rollcall.web.parts import parts
 
 
@@ -40,33 +38,26 @@ def enrol_uploaded(name: str, photos: Mapping[str, bytes], who: str) -> PhotosRe
     """
     engine, location = parts().engine(), parts().gallery
     known = check_space(location, load_for_change(location), engine.space)
-    name = checked_new_name(name, known.people)
     tolerance = decision_for(known, parts().settings.tolerance, engine.space).tolerance
-
-    def read(path: Path) -> Pixels:
-        return parse_photo(photos[str(path)], str(path))
-
-    done = enrol_in(location, name, [Path(each) for each in photos], engine, read, tolerance)
-    parts().known.changed()
-    results = [_result(each, done) for each in photos]
-    if not done.added:
-        return PhotosResult(name, results, None)
-    added = done.gallery.examples_of(name)[-done.added :]
-    change_id = parts().changes.record(
-        who,
-        "enrol",
-        name,
-        {"photos": done.added},
-        {"examples": [example.id for example in added]},
+    done = enrol_photos(
+        location,
+        checked_new_name(name, known.people),
+        list(photos.items()),
+        engine,
+        tolerance,
+        cut_out=parts().cut_out,
+        who=who,
     )
-    return PhotosResult(name, results, change_id)
+    parts().known.changed()
+    results = [_result(each) for each in done.outcomes]
+    if not done.added:
+        return PhotosResult(done.name, results, None)
+    added = [each.example_id for each in done.outcomes if each.example_id]
+    changes = parts().changes
+    change_id = changes.record(who, "enrol", done.name, {"photos": done.added}, {"examples": added})
+    return PhotosResult(done.name, results, change_id)
 
 
-def _result(photo: str, done: Enrolment) -> PhotoResult:
-    def about(sentences: list[str]) -> list[str]:
-        return [each for each in sentences if repr(photo) in each]
-
-    refused, notes = about(done.refused), about(done.notes)
-    known = any("already has" in each for each in notes)
-    status = "refused" if refused else "known" if known else "added"
-    return PhotoResult(photo, status, [*refused, *about(done.warnings), *notes])
+def _result(outcome: PhotoOutcome) -> PhotoResult:
+    status = "added" if outcome.example_id else "known" if outcome.ok else "refused"
+    return PhotoResult(outcome.photo, status, [each for each in (outcome.remark,) if each])

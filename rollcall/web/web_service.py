@@ -14,6 +14,7 @@ from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore, St
 from rollcall.core.settings import Settings
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.database.database import Database
+from rollcall.gallery.photo_faces import CutOut
 from rollcall.index.cached_face_search import CachedFaceSearch
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.sql_index import SqlIndex
@@ -40,6 +41,7 @@ def build_parts(
     *,
     build_engine: Callable[[], FaceEngine],
     forgetting: Forgetting,
+    cut_out: CutOut | None = None,
 ) -> WebParts:
     """The parts with the real store and the database that the trigger uses.
 
@@ -54,6 +56,7 @@ def build_parts(
         space,
         build_engine=build_engine,
         forgetting=forgetting,
+        cut_out=cut_out,
     )
 
 
@@ -67,6 +70,7 @@ def sql_parts(
     *,
     build_engine: Callable[[], FaceEngine],
     forgetting: Forgetting,
+    cut_out: CutOut | None = None,
 ) -> WebParts:
     """The parts whose data is in the database."""
     known, changes = GalleryCache(gallery), SqlChangeLog(database)
@@ -88,6 +92,7 @@ def sql_parts(
         rematcher=rematcher,
         known=known,
         engine=BuiltOnce(build_engine),
+        cut_out=cut_out,
         removals=Removals(forgetting, changes, known),
     )
 

@@ -75,7 +75,8 @@ def test_a_photo_that_is_not_upright_is_turned(engine: Engine, quarters: int, sh
     turned = np.ascontiguousarray(np.rot90((portrait() * shade).astype(np.uint8), quarters))
     done = enrolled(engine, turned=turned)
     assert (done.added, done.refused) == (1, [])
-    assert "'turned.png' was sideways or upside down" in done.notes[0]
+    assert done.notes == ["'turned.png': it was sideways or upside down, and was turned upright"]
+    assert done.outcomes[0].kind == "turned upright"
     assert distance(done, engine) < 0.35
 
 
@@ -93,8 +94,9 @@ def test_the_same_picture_counts_once(engine: Engine) -> None:
     given = [Path("a.png"), Path("copy.png"), Path("a.png")]
     done = enrol(empty_gallery(), "eileen", given, engine, photos.__getitem__, TOLERANCE)
     assert (done.added, done.refused, done.warnings) == (1, [], [])
-    assert "'a.png' was given twice" in done.notes[0]
-    assert "'copy.png' is a picture that eileen already has" in done.notes[1]
+    assert "'copy.png': it is a picture that eileen already has" in done.notes[0]
+    assert "'a.png': it was given twice" in done.notes[1]
+    assert [each.kind for each in done.outcomes] == ["enrolled", "duplicate", "duplicate"]
     again = enrol(done.gallery, "eileen", given, engine, photos.__getitem__, TOLERANCE)
     assert (again.added, len(again.gallery), again.refused) == (0, 1, [])
 
@@ -160,7 +162,7 @@ def test_a_photo_far_from_the_others_gets_a_warning_with_its_distance() -> None:
     done = decided(empty_gallery(), a=at(), odd=at(0.0, 0.0, 0.9), b=at(0.1))
     assert done.added == 3
     (warning,) = done.warnings
-    assert "'odd' is far from the other photos of ada (distance 0.90, tolerance 0.60)" in warning
+    assert "'odd': far from the other photos of ada (distance 0.90, tolerance 0.60)" in warning
 
 
 def test_a_chain_of_photos_is_one_person() -> None:
@@ -170,15 +172,24 @@ def test_a_chain_of_photos_is_one_person() -> None:
 
 
 def test_the_warning_about_a_lookalike_names_photo_and_distance() -> None:
-    done = decided(BOB, photo=at(0.6))
+    done = decided(BOB, photo=at(0.5))
     (warning,) = done.warnings
-    expected = "'photo': ada and bob look alike (distance 0.40, tolerance 0.60) and may be confused"
+    expected = "'photo': ada and bob look alike (distance 0.50, tolerance 0.60) and may be confused"
     assert (done.added, warning) == (1, expected)
 
 
 def test_twins_are_enrolled_with_a_warning() -> None:
+    done = decided(BOB, photo=at(0.98))
+    assert (done.added, done.outcomes[0].kind) == (1, "two names")
+    assert "ada and bob look like one person (distance 0.02" in done.warnings[0]
+
+
+def test_a_picture_of_somebody_else_is_refused() -> None:
     done = decided(BOB, photo=at(1.0))
-    assert (done.added, "bob look alike (distance 0.00" in done.warnings[0]) == (1, True)
+    assert (done.added, done.outcomes[0].kind) == (0, "two names")
+    assert done.refused == [
+        "'photo' cannot be enrolled: it is a picture of bob; one face cannot have two names"
+    ]
 
 
 def test_a_good_photo_far_from_everybody_gets_no_warning() -> None:

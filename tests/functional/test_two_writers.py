@@ -24,6 +24,7 @@ from support.settings import embedded_settings
 
 from devstack.up import run_up
 from rollcall import locks
+from rollcall.cli import enrol as enrol_cli
 from rollcall.cli import main as cli
 from rollcall.core.errors import GalleryError, ObjectChanged, StoreMisconfigured, StoreUnavailable
 from rollcall.core.gallery import Gallery, empty_gallery
@@ -57,7 +58,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick_faces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "build_engine", lambda settings: NumberedFaces())
+    monkeypatch.setattr(enrol_cli, "build_engine", lambda settings: NumberedFaces())
 
 
 def enrol(name: str, picture: Path, gallery: Path | str) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from rollcall.cli import enrol as enrol_cli
 from rollcall.cli import main as cli
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.types import Box, DetectedFace, Encodings, Pixels
@@ -69,7 +70,7 @@ def run(argv: list[str]) -> int:
 
 
 def main() -> None:
-    cli.build_engine = lambda settings: NumberedFaces()  # type: ignore[assignment]
+    enrol_cli.build_engine = lambda settings: NumberedFaces()  # type: ignore[assignment]
     with redirect_stdout(sys.stderr):
         codes = [run(argv) for argv in json.load(sys.stdin)]
     print(json.dumps(codes))
