@@ -57,6 +57,7 @@ EXPECTED = IndexedVideo(
         "looks": 7,
         "longest_gap_s": 9.0,
         "faces": 14,
+        "ignored": 0,
         "not_judged": {"too small": 0, "blurred": 3, "turned": 0},
         "video_track": 1,
         "video_tracks": 1,
