@@ -1,14 +1,14 @@
 """Small pictures of enrolled faces, beside the gallery (KEEP_FACES=pictures).
 
 A picture is `<gallery>.faces/<example id>.jpg`, a file that only its owner can read, or an object.
-Pictures are written before the gallery that has their examples, and deleted after it no longer has
-them. So a picture without an example belongs to a command that is running or was killed.
+Pictures are written before the gallery that has their examples, and deleted before it no longer
+has them. So a picture without an example belongs to a photo that was removed on the page and may
+come back by an undo, or to a command that is running or was killed.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +24,6 @@ FOLDER_SUFFIX = ".faces"
 SUFFIX = ".jpg"
 CONTENT_TYPE = "image/jpeg"
 MAX_PICTURE_BYTES = 64 << 10
-ABANDONED_S = 3600.0
-"""A picture that is older than this, and belongs to no example, was left by a killed command."""
 
 
 def pictures_of(location: GalleryLocation) -> str:
@@ -76,38 +74,30 @@ def delete_pictures(location: GalleryLocation, example_ids: Collection[str]) -> 
     return len(deleted)
 
 
-def delete_abandoned_pictures(location: GalleryLocation, kept_ids: Collection[str]) -> None:
-    """Delete old pictures that belong to none of the gallery's examples."""
-    now_s = time.time()
-    for example_id, written_s in stored_pictures(location).items():
-        if example_id not in kept_ids and now_s - written_s > ABANDONED_S:
-            _delete(location, example_id)
-
-
-def stored_pictures(location: GalleryLocation) -> dict[str, float]:
-    """The ids of all examples with a picture, and when each was written."""
+def stored_pictures(location: GalleryLocation) -> set[str]:
+    """The ids of all examples with a picture."""
     match location:
         case GalleryFile():
-            try:
-                paths = list(_folder(location).glob(f"*{SUFFIX}"))
-            except OSError:
-                return {}
-            found = {}
-            for path in paths:
-                with suppress(OSError):  # deleted meanwhile
-                    found[path.name.removesuffix(SUFFIX)] = path.lstat().st_mtime
+            found = {path.name.removesuffix(SUFFIX) for path in _pictures_in(_folder(location))}
         case GalleryObject():
             prefix = _key(location, "").removesuffix(SUFFIX)
             listed = location.store.list_objects(location.bucket, prefix)
             versions = location.store.old_versions(location.bucket, prefix)
             found = {
-                info.key.removeprefix(prefix).removesuffix(SUFFIX): info.modified_s
+                info.key.removeprefix(prefix).removesuffix(SUFFIX)
                 for info in (*versions, *listed)
                 if info.key.endswith(SUFFIX)
             }
         case _:
-            return {}
-    return {each: at_s for each, at_s in found.items() if ID_FORM.fullmatch(each)}
+            return set()
+    return {each for each in found if ID_FORM.fullmatch(each)}
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    try:
+        return list(folder.glob(f"*{SUFFIX}"))
+    except OSError as error:
+        raise GalleryError(f"{str(folder)!r} cannot be read: {error}") from error
 
 
 def _delete(location: GalleryLocation, example_id: str) -> None:

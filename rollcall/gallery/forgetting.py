@@ -18,7 +18,6 @@ from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
 from rollcall.core.types import ObjectInfo
 from rollcall.gallery.enrolled_pictures import (
-    delete_abandoned_pictures,
     delete_pictures,
     pictures_of,
     stored_pictures,
@@ -123,7 +122,7 @@ class PersonRemoval:
         were removed, or would be."""
         if self.dry_run:
             gallery = read_gallery(location)
-            found = _example_ids(gallery, self.name) & stored_pictures(location).keys()
+            found = _example_ids(gallery, self.name) & stored_pictures(location)
             return gallery.mentions(self.name), len(found)
         entries, pictures = [0], [0]
 
@@ -132,8 +131,11 @@ class PersonRemoval:
             gallery = parse_gallery_at(location, location.load() if body is None else body)
             entries.append(gallery.mentions(self.name))
             # The pictures go first: after an interruption, the gallery still has their ids.
-            pictures.append(delete_pictures(location, _example_ids(gallery, self.name)))
-            delete_abandoned_pictures(location, {example.id for example in gallery.examples})
+            own = _example_ids(gallery, self.name)
+            pictures.append(delete_pictures(location, own))
+            # Pictures without an example may be of a photo of this person that was removed before.
+            known = {example.id for example in gallery.examples}
+            delete_pictures(location, stored_pictures(location) - known)
             return render_gallery(gallery.without(self.name)) if entries[-1] else None
 
         location.update(change)

@@ -60,4 +60,5 @@ def enrol_uploaded(name: str, photos: Mapping[str, bytes], who: str) -> PhotosRe
 
 def _result(outcome: PhotoOutcome) -> PhotoResult:
     status = "added" if outcome.example_id else "known" if outcome.ok else "refused"
-    return PhotoResult(outcome.photo, status, [each for each in (outcome.remark,) if each])
+    remarks = filter(None, (outcome.sentence, outcome.warning))
+    return PhotoResult(outcome.photo, status, list(remarks))

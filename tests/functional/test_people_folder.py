@@ -24,9 +24,8 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Box, Pixels
 from rollcall.faces.face_jpeg import face_jpeg
-from rollcall.gallery import enrolled_pictures, enrolment, people_folder
+from rollcall.gallery import enrolment, people_folder
 from rollcall.gallery.enrolled_pictures import (
-    delete_abandoned_pictures,
     read_picture,
     stored_pictures,
     write_pictures,
@@ -313,7 +312,7 @@ def test_pictures_are_kept_and_removed_with_the_person(
 ) -> None:
     ada = keep(location, "ada", upload(tmp_path, 1), upload(tmp_path, 2))
     (ben,) = keep(location, "ben", upload(tmp_path, 3))
-    assert set(stored_pictures(location)) == {*ada, ben}
+    assert stored_pictures(location) == {*ada, ben}
     jpeg = read_picture(location, ada[0])
     assert jpeg is not None
     decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
@@ -323,7 +322,7 @@ def test_pictures_are_kept_and_removed_with_the_person(
         mentions = list(PersonRemoval("ada", dry_run=dry_run).remove_from_gallery(location))
         pictures = [each for each in mentions if each.kind == "picture"]
         assert [(each.where, each.count) for each in pictures] == [(f"{location}.faces", 2)]
-    assert set(stored_pictures(location)) == {ben}
+    assert stored_pictures(location) == {ben}
     assert read_picture(location, ada[0]) is None
     assert read_picture(location, ben) is not None
 
@@ -339,12 +338,12 @@ def test_only_the_owner_can_read_the_pictures(gallery: GalleryFile, tmp_path: Pa
 
 def test_no_pictures_are_kept_of_refused_photos(location: GalleryLocation, tmp_path: Path) -> None:
     kept = keep(location, "ada", upload(tmp_path, 1), ("copy.png", upload(tmp_path, 1)[1]))
-    assert set(stored_pictures(location)) == {kept[0]}
+    assert stored_pictures(location) == {kept[0]}
 
 
 def test_without_cut_out_no_pictures_are_kept(location: GalleryLocation, tmp_path: Path) -> None:
     enrol_photos(location, "ada", [upload(tmp_path, 1)], NumberedFaces(), TOLERANCE)
-    assert stored_pictures(location) == {}
+    assert stored_pictures(location) == set()
 
 
 def test_pictures_of_a_failed_enrolment_are_deleted(tmp_path: Path) -> None:
@@ -357,18 +356,19 @@ def test_pictures_of_a_failed_enrolment_are_deleted(tmp_path: Path) -> None:
     location = GalleryObject(FailsToWrite(), "g", "gallery.npz")
     with pytest.raises(StoreUnavailable):
         keep(location, "ada", upload(tmp_path, 1))
-    assert stored_pictures(location) == {}
+    assert stored_pictures(location) == set()
 
 
-def test_pictures_that_a_killed_command_left_are_deleted_after_an_hour(
-    location: GalleryLocation, monkeypatch: pytest.MonkeyPatch
+def test_forgetting_deletes_pictures_without_an_example(
+    location: GalleryLocation, tmp_path: Path
 ) -> None:
-    write_pictures(location, {"a1": b"\xff\xd8", "b2": b"\xff\xd8"})
-    delete_abandoned_pictures(location, {"b2"})
-    assert set(stored_pictures(location)) == {"a1", "b2"}
-    monkeypatch.setattr(enrolled_pictures, "ABANDONED_S", -60.0)
-    delete_abandoned_pictures(location, {"b2"})
-    assert set(stored_pictures(location)) == {"b2"}
+    """They may be of the person: a killed command left them, or the photo was removed before."""
+    (ada,) = keep(location, "ada", upload(tmp_path, 1))
+    write_pictures(location, {"a1": b"\xff\xd8"})
+    list(PersonRemoval("ben", dry_run=True).remove_from_gallery(location))
+    assert stored_pictures(location) == {"a1", ada}
+    list(PersonRemoval("ben", dry_run=False).remove_from_gallery(location))
+    assert stored_pictures(location) == {ada}
 
 
 def test_an_id_from_a_url_cannot_name_another_file(gallery: GalleryFile) -> None:
@@ -391,7 +391,7 @@ def test_the_command_keeps_pictures_if_the_setting_asks_for_it(
 ) -> None:
     person(people, "ada", 1)
     assert enrol(people, gallery, KEEP_FACES="none").exit_code == 0
-    assert stored_pictures(gallery) == {}
+    assert stored_pictures(gallery) == set()
     person(people, "ben", 2)
     assert enrol(people, gallery, KEEP_FACES="pictures", REPORT_BUCKET="reports").exit_code == 0
     assert len(stored_pictures(gallery)) == 1
