@@ -25,7 +25,11 @@ from devstack.openfaas_stack import OpenFaasStack
 from rollcall.cli.students import upload_students
 from rollcall.core.call_signature import HEADER, signature
 from rollcall.core.gallery import Gallery
+from rollcall.core.keys import FACES_SUFFIX
+from rollcall.core.types import Encodings
+from rollcall.database.tables import metadata
 from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.recognition.stored_faces import parse_faces
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
 
@@ -40,8 +44,14 @@ def gallery_file(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return path
 
 
+@pytest.fixture(scope="module", params=["encodings", "pictures"])
+def keep(request: pytest.FixtureRequest) -> str:
+    """KEEP_FACES of the stack."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def webhook() -> Iterator[tuple[WebhookReceiver, str]]:
+def webhook(keep: str) -> Iterator[tuple[WebhookReceiver, str]]:
     """A receiver of messages about results that fails for one of them, and its secret URL."""
 
     def answer(number: int) -> Reply:
@@ -55,6 +65,7 @@ def webhook() -> Iterator[tuple[WebhookReceiver, str]]:
 def stack(
     sample: Path,
     gallery_file: Path,
+    keep: str,
     webhook: tuple[WebhookReceiver, str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[OpenFaasStack]:
@@ -64,6 +75,7 @@ def stack(
         "ENCODINGS": str(gallery_file),
         "ENCODINGS_REFRESH_S": "0",
         "REPORT_BUCKET": REPORTS,
+        "KEEP_FACES": keep,
         "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
         "S3_AWS_ACCESS_KEY_ID": "store",
         "S3_AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
@@ -122,18 +134,19 @@ def misuse(stack: OpenFaasStack, gallery_file: Path) -> dict[str, bytes]:
 
 
 def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
-    """Return logs, results and reports (with metadata), pages and the rows of the inbox by name."""
+    """Return logs, everything in the output and report buckets (with metadata), pages, and the rows
+    of the database by name, but not the tables that are there to hold encodings."""
     found = {path.name: path.read_bytes() for path in stack.folder.glob("*.log")}
     store = S3Store(s3_client(stack.settings))
     for bucket in (stack.settings.output_bucket, REPORTS):
         for info in store.list_objects(bucket):
-            metadata = repr(store.metadata(bucket, info.key)).encode()
-            found[info.key] = store.read(bucket, info.key, 1 << 24) + metadata
+            facts = repr(store.metadata(bucket, info.key)).encode()
+            found[info.key] = store.read(bucket, info.key, 1 << 24) + facts
     auth = ("any", stack.settings.trigger_token)
     for page in ("/", "/metrics", "/healthz", "/readyz"):
         found[page] = httpx.get(stack.trigger_url + page, auth=auth).content
     with sqlite3.connect(sqlite_file(stack.values)) as db:
-        for table in ("work", "finished", "bad_event"):
+        for table in metadata.tables.keys() - {"face_block", "unknown_group"}:
             found[table] = repr(db.execute(f"SELECT * FROM {table}").fetchall()).encode()
     db.close()
     return found
@@ -151,9 +164,7 @@ def test_no_secret_and_no_encoding_leaks(
     for name in VIDEOS:
         store.upload(sample / "videos" / name, bucket, name)
     store.write(bucket, "broken.mp4", known.encodings.tobytes(), "video/mp4", {})
-    wait_until(
-        lambda: len(list(store.list_objects(REPORTS))) == len(VIDEOS) + 1, "the reports", 120
-    )
+    wait_until(lambda: len(reports(store)) == len(VIDEOS) + 1, "the reports", 120)
     receiver, _ = webhook
     wait_until(
         lambda: len(receiver.deliveries) > len(VIDEOS) + 1, "the messages, one of them twice"
@@ -169,6 +180,22 @@ def test_no_secret_and_no_encoding_leaks(
     for secret in secrets_of(stack):
         assert not leaks(found, traces_of_secret(secret))
     assert not leaks(found, traces_of_encodings(known.encodings))
+    faces = {name: found.pop(name) for name in list(found) if name.endswith(FACES_SUFFIX)}
+    assert sorted(faces) == sorted(f"{name}{FACES_SUFFIX}" for name in VIDEOS)
+    seen = np.vstack([encodings_in(store, name) for name in faces])
+    assert len(seen) >= 2  # a known person and a stranger
+    traces = traces_of_encodings(seen)
+    assert leaks(faces, traces)  # the search finds them where they belong
+    assert not leaks(found, traces)
+
+
+def reports(store: S3Store) -> list[str]:
+    return [info.key for info in store.list_objects(REPORTS) if info.key.endswith(".json")]
+
+
+def encodings_in(store: S3Store, key: str) -> Encodings:
+    """Return the encodings of all faces in the video."""
+    return parse_faces(store.read(REPORTS, key, 1 << 24)).encodings.astype(np.float64)
 
 
 @pytest.mark.parametrize("form", [repr, lambda row: str(row.tolist()), lambda row: str(row[5])])
@@ -180,7 +207,7 @@ def test_the_search_finds_numbers(form: object) -> None:
     assert not leaks({"log": text}, traces_of_encodings(row[None] + 0.001))
 
 
-@pytest.mark.parametrize("kind", ["f8", "f4"])
+@pytest.mark.parametrize("kind", ["f8", "f4", "f2"])
 @pytest.mark.parametrize("form", ["raw", "hex", "base64"])
 @pytest.mark.parametrize("before", [b"", b"x", b"xx"])
 def test_the_search_finds_bytes(kind: str, form: str, before: bytes) -> None:

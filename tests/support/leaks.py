@@ -11,7 +11,8 @@ MIN_CHARS = 10
 """Minimum length of a trace. Shorter digits could also belong to a distance or a time."""
 
 WINDOW_BYTES = 24
-"""Length of the pieces of an encoding to search for: three float64 numbers or six float32."""
+"""Length of the pieces of an encoding to search for: three float64 numbers, six float32 numbers, or
+twelve float16 numbers as the index has them."""
 
 
 def traces_of_secret(secret: str) -> set[bytes]:
@@ -23,7 +24,7 @@ def traces_of_secret(secret: str) -> set[bytes]:
 def traces_of_encodings(encodings: Encodings) -> set[bytes]:
     """Return the numbers as text, and pieces of their binary form as bytes, hex and base64."""
     found: set[bytes] = set()
-    for kind in ("f8", "f4"):
+    for kind in ("f8", "f4", "f2"):
         array = encodings.astype(kind)
         for number in array.ravel():
             found |= set(_texts(abs(float(number))))
