@@ -12,6 +12,7 @@ from rollcall.core.settings import Settings, check_gallery_place
 from rollcall.core.types import VideoLimits
 from rollcall.gallery.gallery_locations import CachedGallery, gallery_location
 from rollcall.pipeline import Pipeline
+from rollcall.recognition.looker import LookObserver
 from rollcall.recognition.picture_book import CutOut
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.stores.boto import dynamodb_client, s3_client, sqs_client
@@ -59,7 +60,10 @@ def space_of(settings: Settings) -> EncodingSpace:
 
 
 def build_recogniser(
-    settings: Settings, engine: FaceEngine, cut_out: CutOut | None = None
+    settings: Settings,
+    engine: FaceEngine,
+    cut_out: CutOut | None = None,
+    observer: LookObserver | None = None,
 ) -> Recogniser:
     limits = VideoLimits(settings.max_video_s, settings.max_video_px)
     return Recogniser(
@@ -69,6 +73,7 @@ def build_recogniser(
         scan=SCANS[settings.scan],
         max_s=settings.max_call_s,
         cut_out=cut_out,
+        observer=observer,
     )
 
 

@@ -24,43 +24,24 @@ from rollcall.cli.forget import remove
 from rollcall.cli.gallery_people import merge, rename, show_log, undo
 from rollcall.cli.index import index
 from rollcall.cli.purge import purge
+from rollcall.cli.recognise import recognise
 from rollcall.cli.rerun import rerun
 from rollcall.cli.status import status
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.cli.web import web
 from rollcall.core.encoding_space import DLIB
-from rollcall.core.errors import RollcallError
 from rollcall.core.gallery import Gallery
 from rollcall.core.names import appearance_of
-from rollcall.core.reports import coverage_document, limits_of, person_document
-from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings
-from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.tolerance import gallery_tolerance
-from rollcall.core.types import Recognition
 from rollcall.gallery.enrolment import convert_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, read_gallery
 from rollcall.queues.open_queue import open_queue
-from rollcall.recognition.recogniser import Recogniser
-from rollcall.video.video_files import WholeFile
-from rollcall.wiring import build_engine, build_gallery_location, build_recogniser, space_of
+from rollcall.wiring import build_gallery_location, space_of
 
 encodings_option = click.option(
     "--encodings", metavar="FILE", help="Use this gallery instead of the setting ENCODINGS."
 )
-MAX_SHOWN_INTERVALS = 5
-"""How many intervals of a person `recognise` prints as text. With `--json` it prints all."""
-
-PERSON_FIELDS = (
-    "name",
-    "distance",
-    "first_seen_s",
-    "last_seen_s",
-    "frames",
-    "intervals",
-    "certainty",
-)
-"""Fields of a person in the documents of `recognise`, which does not look up student records."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -71,36 +52,8 @@ def main() -> None:
     """Find out who is in a video."""
 
 
-@main.command()
-@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
-@encodings_option
-@click.option(
-    "--scan", type=click.Choice(list(SCANS)), help="Use this instead of the setting SCAN."
-)
-@json_option
-@command_errors
-def recognise(
-    videos: tuple[Path, ...], encodings: str | None, scan: str | None, as_json: bool
-) -> None:
-    """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read."""
-    chosen = _settings(encodings, scan)
-    location = build_gallery_location(chosen)
-    engine = build_engine(chosen)
-    gallery = read_gallery(location, engine.space)
-    print_gallery(location, gallery)
-    recogniser = build_recogniser(chosen, engine)
-    failed = False
-    for video in videos:
-        document = _recognise(recogniser, video, gallery)
-        failed = failed or document["status"] == "error"
-        if as_json:
-            say_json(document)
-        else:
-            say(_sentence(document))
-    sys.exit(COMMAND_FAILED if failed else 0)
-
-
-main.add_command(enrol_command)  # here, because the README shows the commands in this order
+for _command in (recognise, enrol_command):  # the README shows the commands in this order
+    main.add_command(_command)
 
 
 @main.group(invoke_without_command=True)
@@ -229,65 +182,6 @@ def up(folder: Path, store: Literal["embedded", "ceph"], encodings: str | None) 
     run_up(folder, os.environ, chosen.encodings, lambda: time.sleep(1), store, chosen)
 
 
-def _settings(encodings: str | None, scan: str | None = None) -> Settings:
-    options = {"encodings": encodings, "scan": scan}
-    changes = {name: value for name, value in options.items() if value}
-    return dataclasses.replace(settings(offline=True), **changes)  # type: ignore[arg-type]
-
-
-def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
-    try:
-        recognition = recogniser.recognise(WholeFile(video), known, Stopwatch())
-    except RollcallError as error:
-        return _document(video, "error", [], str(error))
-    except OSError as error:
-        return _document(video, "error", [], f"cannot be read: {error.strerror}")
-    # One shape for results and errors, so that scripts find the same keys in each document.
-    return _document(video, recognition.status, _people(recognition), None) | {
-        "coverage": coverage_document(recognition.coverage),
-        "limits": limits_of(recognition.coverage),
-    }
-
-
-def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:
-    return {
-        "video": str(video),
-        "status": status,
-        "people": people,
-        "coverage": None,
-        "limits": [],
-        "error": error,
-    }
-
-
-def _people(recognition: Recognition) -> list[dict[str, Any]]:
-    """Return the people in the form of the function's answer, with more digits, without records."""
-    documents = [
-        person_document(person, {}, time_digits=3, distance_digits=4)
-        for person in recognition.people
-    ]
-    return [{field: document[field] for field in PERSON_FIELDS} for document in documents]
-
-
-def _sentence(document: dict[str, Any]) -> str:
-    if document["error"]:
-        return f"{document['video']}: error: {document['error']}"
-    texts = [_person_text(person) for person in document["people"]]
-    limits = "".join(f"; {limit}" for limit in document["limits"])
-    return f"{document['video']}: {', '.join(texts) or 'nobody'}{limits}"
-
-
-def _person_text(person: dict[str, Any]) -> str:
-    """Return a person's name, certainty, distance and intervals as text."""
-    facts = [person["certainty"]] if person["certainty"] else []
-    facts.append(f"distance {person['distance']}")
-    spans = [
-        f"{start:g} s" if start == end else f"{start:g} to {end:g} s"
-        for start, end in person["intervals"]
-    ]
-    shown = (
-        spans
-        if len(spans) <= MAX_SHOWN_INTERVALS
-        else [*spans[:MAX_SHOWN_INTERVALS], f"{len(spans) - MAX_SHOWN_INTERVALS} more intervals"]
-    )
-    return f"{person['name']} ({', '.join(facts + shown)})"
+def _settings(encodings: str | None) -> Settings:
+    chosen = settings(offline=True)
+    return dataclasses.replace(chosen, encodings=encodings) if encodings else chosen

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rollcall.cli.terminal import keep_below, no_longer_below, progress_console, say
+from rollcall.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -24,6 +25,9 @@ Item = TypeVar("Item")
 
 SHOWN_AFTER_S = 1.0
 LINE_EVERY_S = 5.0
+
+MAX_EXTRA_CHARS = 40
+"""Longest text behind the numbers."""
 
 BYTES = "bytes"
 """The unit of sizes, which are shown in kB, MB and so on."""
@@ -108,7 +112,7 @@ class _Lines:
         self._total = total
 
     def mention(self, text: str) -> None:
-        self._extra = text
+        self._extra = _short(text)
 
     def _line(self, elapsed_s: float) -> str:
         rate = self._done / elapsed_s
@@ -176,7 +180,7 @@ class _Bar:
 
     def mention(self, text: str) -> None:
         with self._lock:
-            self._extra = text
+            self._extra = _short(text)
             self._update()
 
     def _update(self) -> None:
@@ -220,6 +224,12 @@ class _Bar:
             self._shown = (bar, task)
             self._update()
             bar.start()
+
+
+def _short(text: str) -> str:
+    """Escape a text, which may be the name of a file, and cut it to fit beside the numbers."""
+    shown = printable(text)
+    return shown if len(shown) <= MAX_EXTRA_CHARS else shown[: MAX_EXTRA_CHARS - 1] + "…"
 
 
 def amount_text(done: float, total: float | None, unit: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from rollcall.core.decision import DecisionRule
 from rollcall.core.face_quality import measure, why_not_judged
@@ -46,6 +47,18 @@ class FrameLook:
         return [face.sighting for face in self.faces]
 
 
+class LookObserver(Protocol):
+    """Sees every frame that is searched for faces, from up to two threads."""
+
+    def clear(self) -> None:
+        """A new search begins, and what was seen before does not count."""
+        ...
+
+    def see(self, frame: Frame, sightings: Sequence[Sighting]) -> None:
+        """The frame's pixels are valid only during the call."""
+        ...
+
+
 class Looker:
     """Looks at frames with one engine and one gallery. Not thread-safe."""
 
@@ -56,6 +69,7 @@ class Looker:
         decision: DecisionRule,
         watch: Stopwatch,
         pictures: PictureBook | None = None,
+        observer: LookObserver | None = None,
     ) -> None:
         """If `pictures` is given, it gets a picture of each face that is judged."""
         self._engine = engine
@@ -63,10 +77,12 @@ class Looker:
         self.decision = decision
         self.watch = watch
         self.pictures = pictures
+        self.observer = observer
 
     def with_watch(self, watch: Stopwatch) -> Looker:
         """Return a looker for another thread, with a stopwatch of its own."""
-        return Looker(self._engine, self._gallery, self.decision, watch, self.pictures)
+        parts = (self._engine, self._gallery, self.decision, watch, self.pictures)
+        return Looker(*parts, self.observer)
 
     def look(self, frame: Frame, others: Iterable[FrameLook] = ()) -> FrameLook:
         """Find and judge all faces of the frame.
@@ -82,7 +98,10 @@ class Looker:
             followed = [self._follow(frame.time_s, *each, clear) for each in detected]
             new = [each for each, seen in zip(detected, followed, strict=True) if seen is None]
             judged = iter(self._judge(frame, new))
-        return FrameLook(frame.time_s, tuple(seen or next(judged) for seen in followed))
+        look = FrameLook(frame.time_s, tuple(seen or next(judged) for seen in followed))
+        if self.observer and look.faces:
+            self.observer.see(frame, look.sightings())
+        return look
 
     def _follow(
         self, time_s: float, detected: DetectedFace, patch: Patch, clear: Sequence[SeenFace]

@@ -29,7 +29,7 @@ from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.tolerance import decision_for
 from rollcall.core.types import Recognition
 from rollcall.recognition.deciding import SearchFacts, decide
-from rollcall.recognition.looker import Looker
+from rollcall.recognition.looker import Looker, LookObserver
 from rollcall.recognition.picture_book import CutOut, PictureBook
 from rollcall.recognition.search import Search, SearchedTrack, SearchLimits
 
@@ -77,15 +77,18 @@ class Recogniser:
         scan: Scan,
         max_s: float,
         cut_out: CutOut | None = None,
+        observer: LookObserver | None = None,
     ) -> None:
         """If `tolerance` is None, the gallery's own tolerance is used. `max_s` limits the wall time
-        of one video, its download included. With `cut_out`, a recognition has small pictures."""
+        of one video, its download included. With `cut_out`, a recognition has small pictures.
+        `observer` sees every frame that is searched for faces."""
         self.engine = engine
         self._open_video = open_video
         self._tolerance = tolerance
         self._scan = scan
         self._max_s = max_s
         self._cut_out = cut_out
+        self._observer = observer
 
     def recognise(self, file: VideoFile, gallery: Gallery, watch: Stopwatch) -> Recognition:
         """Search the video and decide who is in it.
@@ -107,7 +110,7 @@ class Recogniser:
         decision = decision_for(gallery, self._tolerance, self.engine.space)
         limits = SearchLimits(watch, self._max_s, self._cpu_limit_s(file))
         pictures = self._picture_book()
-        looker = Looker(self.engine, gallery, decision, watch, pictures)
+        looker = Looker(self.engine, gallery, decision, watch, pictures, self._observer)
         search = Search(self._scan, looker, limits)
         searched = self._search_tracks(file, search)
         best = next((track for track in searched if track.sightings()), searched[0])

@@ -117,6 +117,8 @@ class Search:
         """
         if self.looker.pictures:
             self.looker.pictures.clear()  # what an earlier search found is not used
+        if self.looker.observer:
+            self.looker.observer.clear()
         if self.scan.walks and _is_worth_splitting(video):
             with open_again() as second:
                 return self._search_halves(video, second)

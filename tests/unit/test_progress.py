@@ -31,7 +31,7 @@ with module.progress("reading", 4, "videos") as shown:
         time.sleep({step})
         say(f"result {{number}}")
         say(f"note {{number}}", err=True)
-        shown.mention(f"[bold]file {{number}}")
+        shown.mention(f"[bold]file\\x1b]0;x {{number}}" + "x" * 100)
         shown.advance()
     time.sleep({step})
 """
@@ -138,7 +138,8 @@ def test_a_terminal_gets_a_bar_and_stdout_does_not(tmp_path: Path) -> None:
     text = screen.decode()
     assert "reading" in text
     assert "of 4 videos" in text
-    assert "[bold]file" in text
+    assert r"[bold]file\x1b]0;x" in text
+    assert "x" * 50 not in text
     # Each note stands on a line of its own.
     assert [
         line.strip("\r").rsplit("\x1b[2K", 1)[-1] for line in text.split("\n") if "note" in line

@@ -1,0 +1,137 @@
+"""`rollcall recognise`: who is in video files."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
+from rollcall.cli.progress import progress
+from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.errors import RollcallError
+from rollcall.core.gallery import Gallery
+from rollcall.core.reports import coverage_document, limits_of, person_document
+from rollcall.core.sampling import SCANS
+from rollcall.core.settings import Settings
+from rollcall.core.stopwatch import Stopwatch
+from rollcall.core.types import Recognition
+from rollcall.gallery.gallery_locations import read_gallery
+from rollcall.recognition.recogniser import Recogniser
+from rollcall.video.video_files import WholeFile
+from rollcall.wiring import build_engine, build_gallery_location, build_recogniser
+
+MAX_SHOWN_INTERVALS = 5
+"""How many intervals of a person are printed as text. With `--json`, all are printed."""
+
+PERSON_FIELDS = (
+    "name",
+    "distance",
+    "first_seen_s",
+    "last_seen_s",
+    "frames",
+    "intervals",
+    "certainty",
+)
+"""Fields of a person in the documents of `recognise`, which does not look up student records."""
+
+
+@click.command(cls=Command)
+@click.argument("videos", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--encodings", metavar="FILE", help="Use this gallery instead of the setting ENCODINGS."
+)
+@click.option(
+    "--scan", type=click.Choice(list(SCANS)), help="Use this instead of the setting SCAN."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@command_errors
+def recognise(
+    videos: tuple[Path, ...], encodings: str | None, scan: str | None, as_json: bool
+) -> None:
+    """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read."""
+    chosen = _settings(encodings, scan)
+    location = build_gallery_location(chosen)
+    engine = build_engine(chosen)
+    gallery = read_gallery(location, engine.space)
+    print_gallery(location, gallery)
+    recogniser = build_recogniser(chosen, engine)
+    failed = False
+    with progress("recognising", len(videos), "videos") as shown:
+        for video in videos:
+            shown.mention(video.name)
+            document = _recognise(recogniser, video, gallery)
+            failed = failed or document["status"] == "error"
+            if as_json:
+                say_json(document)
+            else:
+                say(_sentence(document))
+            shown.advance()
+    sys.exit(COMMAND_FAILED if failed else 0)
+
+
+def _settings(encodings: str | None, scan: str | None) -> Settings:
+    options = {"encodings": encodings, "scan": scan}
+    changes = {name: value for name, value in options.items() if value}
+    return dataclasses.replace(settings(offline=True), **changes)  # type: ignore[arg-type]
+
+
+def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
+    try:
+        recognition = recogniser.recognise(WholeFile(video), known, Stopwatch())
+    except RollcallError as error:
+        return _document(video, "error", [], str(error))
+    except OSError as error:
+        return _document(video, "error", [], f"cannot be read: {error.strerror}")
+    # One shape for results and errors, so that scripts find the same keys in each document.
+    return _document(video, recognition.status, _people(recognition), None) | {
+        "coverage": coverage_document(recognition.coverage),
+        "limits": limits_of(recognition.coverage),
+    }
+
+
+def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:
+    return {
+        "video": str(video),
+        "status": status,
+        "people": people,
+        "coverage": None,
+        "limits": [],
+        "error": error,
+    }
+
+
+def _people(recognition: Recognition) -> list[dict[str, Any]]:
+    """Return the people in the form of the function's answer, with more digits, without records."""
+    documents = [
+        person_document(person, {}, time_digits=3, distance_digits=4)
+        for person in recognition.people
+    ]
+    return [{field: document[field] for field in PERSON_FIELDS} for document in documents]
+
+
+def _sentence(document: dict[str, Any]) -> str:
+    if document["error"]:
+        return f"{document['video']}: error: {document['error']}"
+    texts = [_person_text(person) for person in document["people"]]
+    limits = "".join(f"; {limit}" for limit in document["limits"])
+    return f"{document['video']}: {', '.join(texts) or 'nobody'}{limits}"
+
+
+def _person_text(person: dict[str, Any]) -> str:
+    """Return a person's name, certainty, distance and intervals as text."""
+    facts = [person["certainty"]] if person["certainty"] else []
+    facts.append(f"distance {person['distance']}")
+    spans = [
+        f"{start:g} s" if start == end else f"{start:g} to {end:g} s"
+        for start, end in person["intervals"]
+    ]
+    shown = (
+        spans
+        if len(spans) <= MAX_SHOWN_INTERVALS
+        else [*spans[:MAX_SHOWN_INTERVALS], f"{len(spans) - MAX_SHOWN_INTERVALS} more intervals"]
+    )
+    return f"{person['name']} ({', '.join(facts + shown)})"
