@@ -26,6 +26,7 @@ from rollcall.cli.index import index
 from rollcall.cli.purge import purge
 from rollcall.cli.recognise import recognise
 from rollcall.cli.rerun import rerun
+from rollcall.cli.results import results
 from rollcall.cli.status import status
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.cli.web import web
@@ -154,7 +155,7 @@ def replay(ids: tuple[int, ...], notices: bool, as_json: bool) -> None:
     sys.exit(COMMAND_FAILED if unchanged else 0)
 
 
-for _command in (find, status, rerun, purge, backup, restore, copy_database, web, index):
+for _command in (find, status, rerun, purge, backup, restore, copy_database, web, index, results):
     main.add_command(_command)
 
 

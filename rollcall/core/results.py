@@ -130,5 +130,10 @@ def _rendered(header: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
     return "".join(lines).encode()
 
 
+def csv_line(cells: Iterable[str]) -> str:
+    """A line of CSV with safe cells, without a line end."""
+    return ",".join(_quoted(safe_cell(cell)) for cell in cells)
+
+
 def _quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from rollcall.database.json_rows import ids_sql, rows_sql
+from rollcall.database.json_rows import among_sql, rows_sql
 
 _OBJECT = "bucket text, key text"
 _VIDEO = (
@@ -31,7 +31,7 @@ class IndexStatements:
     """The statements for one kind of database."""
 
     def __init__(self, shared: bool) -> None:
-        ids = ids_sql(shared)
+        ids, video_ids = among_sql(shared, "id"), among_sql(shared, "video_id")
         lock = "FOR NO KEY UPDATE" if shared else ""
         columns = f"{_OBJECT}, {_VIDEO}"
         new = ", ".join(f"{name}=excluded.{name}" for name in _names(_VIDEO))
@@ -46,10 +46,9 @@ class IndexStatements:
         self.lock_video = text(f"SELECT id FROM video WHERE bucket=:bucket AND key=:key {lock}")
         self.drop_video = text("DELETE FROM video WHERE id=:id")
         self.drop_appearances = text(
-            f"DELETE FROM appearance WHERE video_id IN {ids}"
-            " RETURNING video_id, person_id, group_id"
+            f"DELETE FROM appearance WHERE {video_ids} RETURNING video_id, person_id, group_id"
         )
-        self.drop_faces = text(f"DELETE FROM face_block WHERE video_id IN {ids}")
+        self.drop_faces = text(f"DELETE FROM face_block WHERE {video_ids}")
         self.put_people = text(
             f"INSERT INTO person ({', '.join(_names(_PERSON))})"
             f" SELECT {', '.join(_names(_PERSON))} FROM {rows_sql(shared, _PERSON)} WHERE true"
@@ -66,13 +65,13 @@ class IndexStatements:
         )
         lost = rows_sql(shared, "id int, lost int")
         # In PostgreSQL, writers that change the same people in the same order cannot deadlock.
-        self.lock_people = text(f"SELECT id FROM person WHERE id IN {ids} ORDER BY name {lock}")
+        self.lock_people = text(f"SELECT id FROM person WHERE {ids} ORDER BY name {lock}")
         self.take_from_people = text(
             "UPDATE person SET videos=person.videos - r.lost,"
             f" first_seen_s={_SEEN.format('min')}, last_seen_s={_SEEN.format('max')}"
             f" FROM {lost} WHERE person.id=r.id"
         )
-        self.drop_people = text(f"DELETE FROM person WHERE id IN {ids} AND videos <= 0")
+        self.drop_people = text(f"DELETE FROM person WHERE {ids} AND videos <= 0")
 
 
 STATEMENTS = {shared: IndexStatements(shared) for shared in (False, True)}

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from rollcall.core.errors import ObjectNotFound, PermanentError
 from rollcall.database.database import Database
-from rollcall.database.json_rows import as_rows, rows_sql
 from rollcall.index.report_reader import Found, ReportReader, VideoWithFaces
 from rollcall.index.sql_index import SqlIndex, Written
 
@@ -62,13 +61,12 @@ class IndexWriter:
         self._index = SqlIndex(database)
         # Loading numpy is slow, and few videos have stored faces.
         self._faces: VideoFaces | None = None
-        lock = "FOR NO KEY UPDATE OF v" if database.shared else ""
-        last = "(SELECT max(a.id) FROM appearance a WHERE a.video_id = v.id)"
+        lock = "FOR NO KEY UPDATE" if database.shared else ""
+        last = "(SELECT max(a.id) FROM appearance a WHERE a.video_id = video.id)"
         self._versions = text(
-            f"SELECT v.key, v.id, v.finished_s, COALESCE({last}, 0)"
-            f" FROM {rows_sql(database.shared, 'key text')}"
-            f" JOIN video v ON v.bucket=:bucket AND v.key=r.key ORDER BY v.key {lock}"
-        )
+            f"SELECT key, id, finished_s, COALESCE({last}, 0) FROM video"
+            f" WHERE bucket=:bucket AND key IN :keys ORDER BY key {lock}"
+        ).bindparams(bindparam("keys", expanding=True))
 
     def put_reports(self, bucket: str, keys: Sequence[str]) -> Filled:
         """Fill the index from the reports of these videos. Raises the errors of the store."""
@@ -143,6 +141,6 @@ class IndexWriter:
 
     def _read_versions(self, connection: Connection, bucket: str, keys: Sequence[str]) -> Versions:
         """Raises InboxUnavailable. In PostgreSQL, the rows of the videos are locked."""
-        values = {"bucket": bucket, "rows": as_rows({"key": key} for key in keys)}
+        values = {"bucket": bucket, "keys": list(keys)}
         rows = connection.execute(self._versions, values)
         return {key: (id_, finished_s, last_id) for key, id_, finished_s, last_id in rows}

@@ -19,7 +19,7 @@ from rollcall.core.index_types import IndexedVideo
 from rollcall.core.retry import parse_json_object
 from rollcall.database.database import Database, is_about_data
 from rollcall.database.exclusive import exclusive
-from rollcall.database.json_rows import ids_sql, ids_value
+from rollcall.database.json_rows import among_sql, ids_value
 from rollcall.index.documents import NotAboutAVideo, indexed_video
 from rollcall.index.index_writer import IndexWriter
 from rollcall.index.report_reader import ReportReader
@@ -69,7 +69,7 @@ class Indexer:
             f"SELECT id, document, created_s FROM unindexed WHERE NOT {_IS_POINTER}"
             f" ORDER BY id LIMIT :limit {lock}"
         )
-        self._remove = text(f"DELETE FROM unindexed WHERE id IN {ids_sql(database.shared)}")
+        self._remove = text(f"DELETE FROM unindexed WHERE {among_sql(database.shared, 'id')}")
         self._limit = BATCH
         self._woken = threading.Event()
         self._stopped = threading.Event()

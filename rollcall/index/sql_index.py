@@ -96,7 +96,7 @@ class SqlIndex:
                 .where(appearance.c.video_id == video_id)
                 .order_by(appearance.c.number)
             )
-            return _indexed_video(row, connection.execute(query))
+            return indexed_video_of(row, connection.execute(query))
 
     def id_of(self, bucket: str, key: str) -> int | None:
         query = select(video.c.id).where(video.c.bucket == bucket, video.c.key == key)
@@ -216,7 +216,7 @@ def _appearance_row(video_id: int, each: IndexedVideo, found: Appearance) -> dic
     }
 
 
-def _indexed_video(row: Row[Any], appearances: Iterable[Row[Any]]) -> IndexedVideo:
+def indexed_video_of(row: Row[Any], appearances: Iterable[Row[Any]]) -> IndexedVideo:
     return IndexedVideo(
         bucket=row.bucket,
         key=row.key,

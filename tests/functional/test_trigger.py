@@ -947,9 +947,11 @@ class FailingQueue(MemoryQueue):
         self._check()
         return super().claim(limit, lease_s)
 
-    def finish(self, work: Work, code: str, notice: Notice | None = None) -> None:
+    def finish(
+        self, work: Work, code: str, notice: Notice | None = None, document: str = ""
+    ) -> None:
         self._check()
-        super().finish(work, code, notice)
+        super().finish(work, code, notice, document)
 
     def _check(self) -> None:
         if self.read_only:

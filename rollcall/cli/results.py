@@ -1,0 +1,232 @@
+"""`rollcall results`: who was in which video."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rollcall.cli.dates import period_between
+from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.name_lists import read_names
+from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.index_types import Appearance, IndexedVideo
+from rollcall.core.names import UNKNOWN
+from rollcall.core.results import csv_line
+from rollcall.database.open_database import open_database
+from rollcall.index.result_queries import Period, ResultQueries
+
+COLUMNS = (
+    "uploaded",
+    "bucket",
+    "key",
+    "status",
+    "name",
+    "first_seen_s",
+    "last_seen_s",
+    "intervals",
+    "distance",
+    "certainty",
+)
+"""The columns of the CSV. It has a row for each appearance, and one for a video without people."""
+
+MAX_SHOWN_INTERVALS = 6
+
+
+@click.command(cls=Command)
+@click.option("--person", metavar="NAME", help="Only videos with this person.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="Only uploads since this time, for example 2026-11-01 or '7 days'.",
+)
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="Only uploads until this time, for example yesterday or 'last week'.",
+)
+@click.option("--unknown", is_flag=True, help="Only videos with unknown people.")
+@click.option(
+    "--absent",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="List who of the names in FILE was not seen: a name a line, a CSV or student_data.json.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each appearance.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each video.")
+@command_errors
+def results(
+    person: str | None,
+    since: str | None,
+    until: str | None,
+    unknown: bool,
+    absent: Path | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Show who was in which video and when, from the index. Exit 1 if nothing was found.
+
+    The times are those of the uploads. A day ends at midnight on the clock of this machine.
+    """
+    if absent and (person or unknown):
+        raise click.UsageError("--absent cannot be combined with --person and --unknown")
+    if as_csv and as_json:
+        raise click.UsageError("choose one of --csv and --json")
+    period = period_between(since, until, datetime.now().astimezone())
+    names = read_names(absent) if absent else []
+    with closing(open_database(settings(offline=True), must_exist=True)) as database:
+        queries = ResultQueries(database)
+        if absent:
+            found = _show_absent(queries, names, period, as_csv=as_csv, as_json=as_json)
+        else:
+            found = _show_videos(queries, period, person, unknown, as_csv=as_csv, as_json=as_json)
+    sys.exit(0 if found else COMMAND_FAILED)
+
+
+def _show_absent(
+    queries: ResultQueries, names: list[str], period: Period, *, as_csv: bool, as_json: bool
+) -> bool:
+    """Print who was not seen. Return whether there were videos at all."""
+    if not queries.has_videos(period):
+        say("no video was uploaded in this time", err=True)
+        return False
+    missing = queries.absent(names, period)
+    if as_json:
+        say_json({"names": len(names), "absent": missing})
+        return True
+    for name in ["name", *missing] if as_csv else missing:
+        say(csv_line([name]) if as_csv else name)
+    say(f"{len(missing)} of {len(names)} were not seen", err=True)
+    return True
+
+
+def _show_videos(
+    queries: ResultQueries,
+    period: Period,
+    person: str | None,
+    unknown: bool,
+    *,
+    as_csv: bool,
+    as_json: bool,
+) -> bool:
+    """Print the videos. Return whether there were any."""
+    known = queries.person(person) if person else None
+    if person and known is None:
+        similar = ", ".join(repr(name) for name in queries.similar(person))
+        hint = f"; similar names: {similar}" if similar else ""
+        say(f"nobody named {person!r} was seen in a video{hint}", err=True)
+        return False
+    wanted = _Wanted(known[1] if known else "", unknown)
+    found = queries.videos(period, known[0] if known else None, unknown=unknown)
+    if as_csv:
+        say(csv_line(COLUMNS))
+    count = 0
+    for video in found:
+        count += 1
+        if as_json:
+            say_json(_document(video))
+        else:
+            for line in _csv_lines(video, wanted) if as_csv else _lines(video, wanted):
+                say(line)
+    if not count:
+        say("no video was found", err=True)
+    elif not (as_csv or as_json):
+        say(f"{count} video{'' if count == 1 else 's'}", err=True)
+    return bool(count)
+
+
+class _Wanted:
+    """Which people of a video are shown."""
+
+    def __init__(self, name: str, unknown: bool) -> None:
+        self._name = name
+        self._all = not (name or unknown)
+        self._unknown = unknown
+
+    def __call__(self, each: Appearance) -> bool:
+        if self._all:
+            return True
+        return each.name == self._name if each.name else self._unknown
+
+
+def _lines(video: IndexedVideo, wanted: _Wanted) -> Iterator[str]:
+    uploaded = datetime.fromtimestamp(video.uploaded_s).strftime("%Y-%m-%d %H:%M")
+    shown = [each for each in video.people if wanted(each)]
+    if video.status == "error":
+        what = f": not recognised: {video.error_message or video.error_code}"
+    else:
+        what = "" if shown else ": nobody"
+    others = len(video.people) - len(shown)
+    if others:
+        what += f" (and {others} other{'' if others == 1 else 's'})"
+    yield f"{uploaded}  {video.key}{what}"
+    for each in shown:
+        yield f"    {_person_text(each)}"
+
+
+def _person_text(each: Appearance) -> str:
+    facts: list[str] = [each.certainty] if each.certainty else []
+    if each.distance is not None:
+        facts.append(f"distance {each.distance:.2f}")
+    spans = [_span(*pair) for pair in each.intervals[:MAX_SHOWN_INTERVALS]]
+    if len(each.intervals) > MAX_SHOWN_INTERVALS:
+        spans.append(f"{len(each.intervals) - MAX_SHOWN_INTERVALS} more intervals")
+    sure = f" ({', '.join(facts)})" if facts else ""
+    return f"{each.name or UNKNOWN}{sure}: {', '.join(spans)}"
+
+
+def _span(start_s: float, end_s: float) -> str:
+    start, end = _clock(start_s), _clock(end_s)
+    return start if start == end else f"{start} to {end}"
+
+
+def _clock(seconds: float) -> str:
+    """`75.2` -> `1:15`, `3675` -> `1:01:15`."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _csv_lines(video: IndexedVideo, wanted: _Wanted) -> Iterator[str]:
+    start = [_iso(video.uploaded_s), video.bucket, video.key, video.status]
+    shown: Iterable[Appearance] = [each for each in video.people if wanted(each)]
+    for each in shown:
+        intervals = "; ".join(f"{start_s:g}-{end_s:g}" for start_s, end_s in each.intervals)
+        times = [f"{each.first_s:g}", f"{each.last_s:g}", intervals]
+        distance = "" if each.distance is None else f"{each.distance:g}"
+        yield csv_line([*start, each.name or UNKNOWN, *times, distance, each.certainty])
+    if not shown:
+        yield csv_line([*start, *([""] * (len(COLUMNS) - len(start)))])
+
+
+def _document(video: IndexedVideo) -> dict[str, Any]:
+    error = {"code": video.error_code, "message": video.error_message}
+    return {
+        "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
+        "uploaded": _iso(video.uploaded_s),
+        "status": video.status,
+        "duration_s": video.duration_s,
+        "people": [
+            {
+                "name": each.name or UNKNOWN,
+                "distance": each.distance,
+                "certainty": each.certainty or None,
+                "first_seen_s": each.first_s,
+                "last_seen_s": each.last_s,
+                "frames": each.frames,
+                "intervals": each.intervals,
+            }
+            for each in video.people
+        ],
+        "corrected": video.corrected,
+        "error": error if video.status == "error" else None,
+    }
+
+
+def _iso(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s).astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,305 @@
+"""`rollcall results` and `rollcall index`, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from support.databases import open_tables
+from support.index_samples import BUCKET, DAY_S, T0, appearance, indexed, samples
+from support.stored_reports import REPORTS, store_report
+
+from rollcall.cli import index as index_module
+from rollcall.cli.dates import period_between
+from rollcall.cli.main import main
+from rollcall.index.sql_index import SqlIndex
+from rollcall.stores.memory import MemoryStore
+
+
+@pytest.fixture(autouse=True)
+def _zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/index.sqlite3"
+    if request.param == "postgresql":
+        url = str(request.getfixturevalue("postgres_url"))
+    with closing(open_tables(url)) as database:
+        SqlIndex(database).put(samples())
+    return url
+
+
+def run(url: str, *args: str, **env: str) -> Result:
+    return CliRunner().invoke(main, list(args), env={"DATABASE_URL": url, **env})
+
+
+class TestResults:
+    def test_all_videos_in_the_order_of_their_uploads(self, url: str) -> None:
+        done = run(url, "results")
+        assert done.exit_code == 0, done.output
+        assert done.stdout.splitlines() == [
+            "2026-11-21 05:04  lectures/1.mp4",
+            "    Ada Lovelace (clear, distance 0.41): 0:00 to 0:20, 0:30 to 0:55",
+            "    Ben Bitdiddle (clear, distance 0.55): 0:10 to 0:12",
+            "    unknown (distance 0.71): 0:40 to 0:41",
+            "2026-11-22 05:04  lectures/2.mp4",
+            "    Ada Lovelace (clear, distance 0.41): 0:00 to 0:01",
+            "2026-11-23 05:04  door/ä+b %41.mp4",
+            "    Ben Bitdiddle (clear, distance 0.41): 0:00 to 0:01",
+            "    Ada Lovelace (clear, distance 0.41): 0:00 to 0:01",
+            "2026-11-24 05:04  door/4.mp4",
+            "    unknown: 0:00 to 0:01",
+            "    unknown (distance 0.41): 0:00 to 0:01",
+            "2026-11-25 05:04  door/5.mp4: nobody",
+            "2026-11-26 05:04  broken.mp4: not recognised: 'broken.mp4' cannot be decoded",
+        ]
+        assert done.stderr == "6 videos\n"
+
+    def test_the_videos_of_one_person(self, url: str) -> None:
+        for name in ("Ben Bitdiddle", "  ben   BITDIDDLE "):
+            done = run(url, "results", "--person", name)
+            assert done.stdout.splitlines() == [
+                "2026-11-21 05:04  lectures/1.mp4 (and 2 others)",
+                "    Ben Bitdiddle (clear, distance 0.55): 0:10 to 0:12",
+                "2026-11-23 05:04  door/ä+b %41.mp4 (and 1 other)",
+                "    Ben Bitdiddle (clear, distance 0.41): 0:00 to 0:01",
+            ]
+
+    def test_a_person_who_was_never_seen(self, url: str) -> None:
+        done = run(url, "results", "--person", "Ada Byron")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr == (
+            "nobody named 'Ada Byron' was seen in a video; similar names: 'Ada Lovelace'\n"
+        )
+
+    def test_the_videos_of_a_period(self, url: str) -> None:
+        keys = [
+            json.loads(line)["video"]["key"]
+            for line in run(
+                url, "results", "--since", "2026-11-22", "--until", "2026-11-23", "--json"
+            ).stdout.splitlines()
+        ]
+        assert keys == ["lectures/2.mp4", "door/ä+b %41.mp4"]
+        done = run(url, "results", "--until", "2026-11-20")
+        assert (done.exit_code, done.stderr) == (1, "no video was found\n")
+
+    def test_the_videos_with_unknown_people(self, url: str) -> None:
+        done = run(url, "results", "--unknown", "--person", "Ada Lovelace")
+        assert [line for line in done.stdout.splitlines() if line[0] != " "] == [
+            "2026-11-21 05:04  lectures/1.mp4 (and 1 other)"
+        ]
+        found = run(url, "results", "--unknown", "--json").stdout.splitlines()
+        assert [json.loads(line)["video"]["key"] for line in found] == [
+            "lectures/1.mp4",
+            "door/4.mp4",
+        ]
+
+    def test_csv_has_a_row_for_each_appearance(self, url: str) -> None:
+        done = run(url, "results", "--csv")
+        rows = list(csv.DictReader(io.StringIO(done.stdout)))
+        assert len(rows) == 10
+        assert rows[0] == {
+            "uploaded": "2026-11-21T05:04:59+00:00",
+            "bucket": BUCKET,
+            "key": "lectures/1.mp4",
+            "status": "recognised",
+            "name": "Ada Lovelace",
+            "first_seen_s": "0",
+            "last_seen_s": "55.5",
+            "intervals": "0-20; 30-55.5",
+            "distance": "0.41",
+            "certainty": "clear",
+        }
+        assert (rows[-1]["key"], rows[-1]["status"], rows[-1]["name"]) == (
+            "broken.mp4",
+            "error",
+            "",
+        )
+        assert done.stderr == ""
+
+    def test_json_has_all_that_the_index_knows(self, url: str) -> None:
+        lines = run(url, "results", "--json").stdout.splitlines()
+        document = json.loads(lines[2])
+        assert document["corrected"] is True
+        assert document["people"][1] == {
+            "name": "Ada Lovelace",
+            "distance": 0.41,
+            "certainty": "clear",
+            "first_seen_s": 0.0,
+            "last_seen_s": 1.0,
+            "frames": 10,
+            "intervals": [[0.0, 1.0]],
+        }
+        assert json.loads(lines[5])["error"]["code"] == "not_a_video"
+
+    def test_a_hostile_name_and_key_are_printed_safely(self, url: str) -> None:
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).put(
+                [indexed("a\x1b[2J.mp4", appearance(0, "=1+1"), uploaded_s=T0 + 9 * DAY_S)]
+            )
+        assert "\x1b" not in run(url, "results").stdout
+        assert ",'=1+1," in run(url, "results", "--csv").stdout
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            ("--since", "soon"),
+            ("--since", "2026-13-01"),
+            ("--since", "9999999 weeks"),
+            ("--since", "2026-11-22", "--until", "2026-11-20"),
+            ("--csv", "--json"),
+            ("--absent", "names.txt", "--unknown"),
+        ],
+    )
+    def test_wrong_usage(self, url: str, args: tuple[str, ...]) -> None:
+        Path("names.txt").write_text("Ada\n")
+        done = run(url, "results", *args)
+        assert done.exit_code == 2
+        assert "Traceback" not in done.output
+
+    def test_more_videos_than_one_page(self, url: str) -> None:
+        videos = [
+            indexed(f"{n}.mp4", appearance(0, "Zoe"), uploaded_s=T0 + (20 + n // 7) * DAY_S)
+            for n in range(1100)
+        ]
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).put(videos)
+        for args in (("--person", "zoe"), ("--since", "2026-12-10")):
+            lines = run(url, "results", *args, "--json").stdout.splitlines()
+            keys = [json.loads(line)["video"]["key"] for line in lines]
+            assert sorted(keys) == sorted(video.key for video in videos)
+
+
+class TestAbsent:
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("names.txt", "ada lovelace\n\nChen Wu\nBen Bitdiddle\nChen Wu\n"),
+            ("class.csv", "Name;seat\nAda Lovelace;1\nChen Wu;2\nBen Bitdiddle;3\n"),
+            (
+                "student_data.json",
+                json.dumps([{"name": n} for n in ("Ada Lovelace", "Chen Wu", "Ben Bitdiddle")]),
+            ),
+        ],
+    )
+    def test_who_was_not_seen(self, url: str, name: str, text: str) -> None:
+        Path(name).write_text(text)
+        done = run(url, "results", "--absent", name)
+        assert (done.exit_code, done.stdout) == (0, "Chen Wu\n"), done.output
+        assert done.stderr == "1 of 3 were not seen\n"
+        late = run(url, "results", "--absent", name, "--since", "2026-11-22", "--until", "today")
+        assert late.exit_code in (0, 1)
+        day = run(
+            url, "results", "--absent", name, "--since", "2026-11-22", "--until", "2026-11-22"
+        )
+        assert day.stdout.splitlines() == ["Chen Wu", "Ben Bitdiddle"]
+
+    def test_without_videos_nobody_is_called_absent(self, url: str) -> None:
+        Path("names.txt").write_text("Ada Lovelace\n")
+        done = run(url, "results", "--absent", "names.txt", "--until", "2020-01-01")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr == "no video was uploaded in this time\n"
+
+    def test_json_and_csv(self, url: str) -> None:
+        Path("names.txt").write_text("Ada Lovelace\nChen, Wu\n")
+        done = run(url, "results", "--absent", "names.txt", "--json")
+        assert json.loads(done.stdout) == {"names": 2, "absent": ["Chen, Wu"]}
+        done = run(url, "results", "--absent", "names.txt", "--csv")
+        assert done.stdout == 'name\n"Chen, Wu"\n'
+
+    def test_a_file_without_names(self, url: str) -> None:
+        for text in ("", "name\n", "x" * 5000):
+            Path("names.txt").write_text(text)
+            done = run(url, "results", "--absent", "names.txt")
+            assert done.exit_code == 1
+            assert "'names.txt' does not hold a list of names" in done.stderr
+
+
+class TestIndexCommands:
+    def test_rebuild_and_status(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = MemoryStore()
+        for video in samples()[:3]:
+            store_report(store, video)
+        monkeypatch.setattr(index_module, "S3Store", lambda client: store)
+        done = run(url, "index", "rebuild", REPORT_BUCKET=REPORTS, ENCODINGS="gallery.npz")
+        assert done.stdout == (
+            "indexed 3 videos and 0 dead letters; removed 3 without a report\n"
+        ), done.output
+        again = run(url, "index", "rebuild", "--json", REPORT_BUCKET=REPORTS)
+        assert json.loads(again.stdout) == {
+            "indexed": 3,
+            "dead_letters": 0,
+            "removed": 0,
+            "unreadable": 0,
+        }
+        lines = run(url, "index", "status").stdout.splitlines()
+        assert lines[:4] == [
+            "videos: 3 (recognised 3)",
+            "people: 2, who appear 6 times, unknown ones included",
+            "stored encodings: 5; groups of unknown people: 1",
+            "results that are not in the index yet: 0",
+        ]
+        status = json.loads(run(url, "index", "status", "--json").stdout)
+        assert (status["videos"], status["people"]) == ({"recognised": 3}, 2)
+
+    def test_a_rebuild_needs_a_report_bucket(self, url: str) -> None:
+        done = run(url, "index", "rebuild", REPORT_BUCKET="")
+        assert done.exit_code == 2
+        assert "REPORT_BUCKET is empty" in done.stderr
+
+    def test_a_rebuild_that_fails_says_how_to_continue(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = MemoryStore()
+        store_report(store, samples()[0])
+        monkeypatch.setattr(index_module, "S3Store", lambda client: store)
+
+        def interrupt(self: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(index_module.Rebuild, "put_dead_letters", interrupt)
+        done = run(url, "index", "rebuild", REPORT_BUCKET=REPORTS)
+        assert done.exit_code == 1
+        assert "rollcall index rebuild --after 'lectures/1.mp4'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "start", "end"),
+    [
+        ("2026-11-01", "2026-11-02", "2026-11-01 00:00:00", "2026-11-03 00:00:00"),
+        ("2026-11-01 10:30", "2026-11-01T11:00", "2026-11-01 10:30:00", "2026-11-01 11:00:00"),
+        ("7 days", "1 hour ago", "2026-11-19 14:30:15", "2026-11-26 13:30:15"),
+        ("yesterday", "Yesterday", "2026-11-25 00:00:00", "2026-11-26 00:00:00"),
+        ("last week", "last week", "2026-11-16 00:00:00", "2026-11-23 00:00:00"),
+        ("this week", "now", "2026-11-23 00:00:00", "2026-11-26 14:30:15"),
+        ("last month", "this month", "2026-10-01 00:00:00", "2026-12-01 00:00:00"),
+    ],
+)
+def test_times_as_people_write_them(since: str, until: str, start: str, end: str) -> None:
+    now = datetime(2026, 11, 26, 14, 30, 15).astimezone()  # a Thursday
+    period = period_between(since, until, now)
+    found = [datetime.fromtimestamp(at_s) for at_s in (period.since_s, period.until_s)]
+    assert [at.strftime("%Y-%m-%d %H:%M:%S") for at in found] == [start, end]
+
+
+def test_a_day_has_the_length_that_the_clock_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    now = datetime(2026, 10, 26, 12).astimezone()
+    period = period_between("yesterday", "yesterday", now)
+    assert period.until_s - period.since_s == timedelta(hours=25).total_seconds()
