@@ -63,12 +63,22 @@ class OpenFaasStack(LocalStack):
         argv = [script, "--register", "--via", self._store.via, "--advertise", self.trigger_url]
         return self._start("trigger", argv, self.trigger_url + "/healthz")
 
+    @property
+    def pages_url(self) -> str:
+        return f"http://{self.settings.web_listen}"
+
+    def start_pages(self) -> Process:
+        """Start the pages, which are a program of their own. The flow does not need them."""
+        argv = ["-m", "rollcall", "web"]
+        return self._start("pages", argv, self.pages_url + "/static/style.css")
+
     def _flow_defaults(self) -> dict[str, str]:
         return {
             "OPENFAAS_FUNCTION": Settings().openfaas_function,
             "FUNCTION_HMAC_KEY": secrets.token_hex(32),
             "TRIGGER_TOKEN": secrets.token_hex(16),
             "MAX_INFLIGHT": str(self.workers),
+            "WEB_LISTEN": f"127.0.0.1:{free_port()}",
         }
 
     def _flow_settings(self) -> dict[str, str]:

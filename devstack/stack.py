@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from devstack.processes import Process, Processes, answers
 from devstack.store_servers import Place, StoreName, build_store
 from rollcall.core.errors import SettingsError
-from rollcall.core.settings import Settings, changed_settings, parse_settings, setting_names
+from rollcall.core.settings import Settings, changed_settings, default_texts, parse_settings
 
 WORKERS = 2
 """Number of videos that are processed at the same time."""
@@ -49,6 +49,7 @@ STACK_SETTINGS = frozenset(
         "SNS_VERIFY",
         "SQS_ENDPOINT_URL",
         "TRIGGER_LISTEN",
+        "WEB_STORE_URL",
     }
 )
 """Settings for the services, keys and files of a real installation. A stack replaces them with its
@@ -149,7 +150,7 @@ class LocalStack(ABC):
     @property
     def environ(self) -> dict[str, str]:
         """The environment of child processes. It sets every setting, so files have no effect."""
-        return self._environ | dict.fromkeys(setting_names(), "") | self.values
+        return self._environ | default_texts() | self.values
 
     @property
     def topic(self) -> str:
@@ -198,8 +199,9 @@ class LocalStack(ABC):
 
 
 def _texts(chosen: Settings) -> dict[str, str]:
-    """Return the user's settings by name, with an absolute path for MODEL_CACHE."""
+    """Return the user's settings by name. Paths become absolute, for programs in another folder."""
     texts = changed_settings(chosen)
-    if "MODEL_CACHE" in texts:
-        texts["MODEL_CACHE"] = str(Path(texts["MODEL_CACHE"]).absolute())
+    for name in ("MODEL_CACHE", "WEB_USERS"):
+        if name in texts:
+            texts[name] = str(Path(texts[name]).absolute())
     return texts

@@ -15,7 +15,8 @@ from devstack.store_servers import StoreName
 from rollcall.cli.terminal import say, say_block
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import empty_gallery
-from rollcall.core.settings import Settings, setting_names
+from rollcall.core.page_hints import missing_on_pages
+from rollcall.core.settings import Settings, default_texts
 from rollcall.core.tolerance import gallery_tolerance
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import (
@@ -62,6 +63,7 @@ def run_up(
         overrides = {"ENCODINGS": str(gallery_file.path.resolve()), **_refresh(settings)}
         with OpenFaasStack(folder, environ, overrides, store, chosen) as stack:
             ensure_table(dynamodb_client(stack.settings), stack.settings.student_table)
+            stack.start_pages()
             # If the user has set a token, it is not printed, because terminals keep their output.
             token = "your TRIGGER_TOKEN" if chosen and chosen.trigger_token else ""
             for line in _usage(stack, token or stack.settings.trigger_token).split("\n"):
@@ -112,16 +114,22 @@ def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
     raise StartFailed(f"{dead[0].name} ended unexpectedly; see {dead[0].log}")
 
 
+def _missing_on_pages(settings: Settings) -> str:
+    """What the pages cannot do with these settings, as lines."""
+    return "".join(f"\n  {hint}" for hint in missing_on_pages(settings))
+
+
 def _usage(stack: OpenFaasStack, password: str) -> str:
     """Write `env.sh` with the settings for the scripts, and return commands to paste."""
     script = stack.folder / "env.sh"
     # The file sets every setting, so that `.env` and `credentials.env` have no effect.
-    values = dict.fromkeys(setting_names(), "") | stack.values
+    values = default_texts() | stack.values
     write_private(
         script, "".join(f"export {name}={quote(text)}\n" for name, text in values.items())
     )
     commands = "\n".join(f"  {line}" for line in aws_commands(stack.settings, stack.folder))
-    return f"""
+    return f"""Pages: {stack.pages_url}/{_missing_on_pages(stack.settings)}
+
 Running; logs are in {stack.folder}. {" ".join(stack.hints)}
 Ctrl-C stops everything and deletes videos, results and records; the gallery stays.
 

@@ -15,6 +15,7 @@ from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.forget import EverywhereForgetting
 from rollcall.cli.terminal import Group, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
+from rollcall.core.page_hints import missing_on_pages
 from rollcall.database.open_database import open_database
 from rollcall.wiring import build_engine, build_gallery_location, cut_out, space_of
 
@@ -56,6 +57,8 @@ def web(context: click.Context) -> None:
 
         signal.signal(signal.SIGTERM, stop)
         say(f"pages: http://{chosen.web_listen}/", err=True)
+        for hint in missing_on_pages(chosen):
+            say(hint, err=True)
         with parts.rematcher.running():
             server.run()
 

@@ -407,6 +407,14 @@ def setting_names() -> tuple[str, ...]:
     return tuple(item.name.upper() for item in fields(Settings))
 
 
+def default_texts() -> dict[str, str]:
+    """The texts that leave every setting at its default, by name."""
+    return {
+        item.name.upper(): str(item.default) if item.metadata["may_be_empty"] else ""
+        for item in fields(Settings)
+    }
+
+
 def changed_settings(settings: Settings) -> dict[str, str]:
     """The settings that differ from their defaults, by name, as texts for `parse_settings`.
 

@@ -36,6 +36,7 @@ OTHER_VALUES = {
     "TRIGGER_LISTEN": "0.0.0.0:1234",
     "TRIGGER_TOKEN": "my-token-for-the-trigger",
     "WEB_LISTEN": "0.0.0.0:1235",
+    "WEB_USERS": "/somewhere/users",
     "WEB_SECRET": "fedcba9876543210" * 2,
 }
 
@@ -108,15 +109,18 @@ def test_child_processes_get_every_setting_so_that_files_have_no_effect(tmp_path
         made = stack(stopped, "openfaas", tmp_path, None)
     assert made.environ.keys() >= set(setting_names())
     assert made.environ["S3_AWS_SECRET_ACCESS_KEY"] == ""
+    assert parse_settings({name: made.environ[name] for name in setting_names()}) == made.settings
 
 
-def test_a_relative_model_cache_is_relative_to_the_working_directory(
+def test_relative_paths_are_relative_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with ExitStack() as stopped:
-        made = stack(stopped, "openfaas", tmp_path / "run", Settings(model_cache="models"))
+        chosen = Settings(model_cache="models", web_users="users")
+        made = stack(stopped, "openfaas", tmp_path / "run", chosen)
     assert made.settings.model_cache == str(tmp_path / "models")
+    assert made.settings.web_users == str(tmp_path / "users")
 
 
 def test_the_call_limit_is_longer_than_max_call_s(tmp_path: Path) -> None:
