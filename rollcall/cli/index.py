@@ -11,6 +11,7 @@ import click
 from rollcall.cli.durations import duration_text
 from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.progress import progress
+from rollcall.cli.rematch import rematch
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.core.errors import PermanentError, SettingsError, TransientError
 from rollcall.core.settings import Settings
@@ -30,6 +31,9 @@ def index() -> None:
 
     The trigger fills the index. It can be rebuilt from the reports in REPORT_BUCKET at any time.
     """
+
+
+index.add_command(rematch)
 
 
 @index.command()

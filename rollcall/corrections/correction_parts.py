@@ -18,6 +18,7 @@ from rollcall.database.database import Database
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
+from rollcall.index.video_faces import VideoFaces
 
 
 class CorrectionParts(NamedTuple):
@@ -42,8 +43,11 @@ def build_corrections(
     index, groups = SqlIndex(database), SqlUnknownGroups(database, space)
     faces = search or SqlFaceSearch(database)
     objects = VideoObjects(store, settings.output_bucket, settings.report_bucket)
-    writer = GalleryWriter(database, location, faces, space.tolerance)
-    corrector = Corrector(database, index, faces, groups, objects, students, settings.tolerance)
+    writer = GalleryWriter(
+        database, location, faces, max(space.tolerance, settings.tolerance or 0.0)
+    )
+    stored_faces, tolerance = VideoFaces(database), settings.tolerance
+    corrector = Corrector(database, index, stored_faces, objects, students, tolerance)
     return CorrectionParts(
         GalleryCorrections(database, location, FacesOfVerdicts(index, objects), groups, writer),
         Rematcher(database, location, corrector, writer),

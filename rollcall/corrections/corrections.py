@@ -70,10 +70,11 @@ class GalleryCorrections:
 
     def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
         shown, person = self._faces.read(faces), normalise_name(name)
-        if any(before != person for before in shown.names):
+        # A face without a name is allowed, so that it does not get this name later.
+        if others := [before for before in shown.names if before not in ("", person)]:
             raise PermanentError(
-                f"this face is not called {person!r} any more, because the video was corrected;"
-                " reload the page"
+                f"this face is called {others[0]!r} and not {person!r} by now, because the video"
+                " was corrected; reload the page"
             )
         return self._write_verdict(
             "not", person, shown, self._verdict("not", person, shown, who), who

@@ -25,12 +25,13 @@ from rollcall.core.renaming import csv_renamed, people_renamed, report_renamed
 from rollcall.core.reports import corrected_report, coverage_document, person_document
 from rollcall.core.results import render_csv
 from rollcall.core.types import Recognition, Student
-from rollcall.core.web_protocols import FaceSearch, VideoIndex
+from rollcall.core.web_protocols import VideoIndex
 from rollcall.corrections.name_changes import MERGED_BY, present_names
 from rollcall.corrections.video_objects import SOURCE_ETAG, StoredObject, VideoObjects
 from rollcall.database.database import Database
 from rollcall.index.documents import indexed_video
-from rollcall.index.unknown_groups import SqlUnknownGroups
+from rollcall.index.report_reader import VideoWithFaces
+from rollcall.index.video_faces import VideoFaces
 from rollcall.recognition.rematch import rematched
 from rollcall.recognition.stored_faces import StoredFaces
 
@@ -61,8 +62,7 @@ class Corrector:
 
     database: Database
     index: VideoIndex
-    faces: FaceSearch
-    groups: SqlUnknownGroups
+    faces: VideoFaces
     objects: VideoObjects
     students: StudentStore
     tolerance: float | None
@@ -121,7 +121,11 @@ class Corrector:
         report = _marked(corrected, before, gallery)
         self.objects.replace_faces(stored, new_faces)
         self._write(video, found, render_csv(recognition.people, students), report)
-        self._put_faces(video, new_faces)
+        written = indexed_video(report, video.finished_s)
+        self.index.put([written])
+        video_id = self.index.id_of(video.bucket, video.key)
+        if video_id is not None:
+            self.faces.put({video_id: VideoWithFaces(written, new_faces)})
         return True
 
     def _rename(self, video: IndexedVideo, gallery: Gallery) -> bool:
@@ -145,7 +149,9 @@ class Corrector:
         if found.report:
             report = _renamed(found.report[1], names, merged, students, gallery)
         renamed, _ = people_renamed(_people_documents(video), names, {})
-        self._write(video, found, body, report, _with_people(video, renamed, gallery))
+        self._write(video, found, body, report)
+        written = indexed_video(report, video.finished_s) if report else None
+        self.index.put([written or _with_people(video, renamed, gallery)])
         return True
 
     def _find(self, video: IndexedVideo) -> _Found:
@@ -164,63 +170,22 @@ class Corrector:
         return _Found(result, report)
 
     def _write(
-        self,
-        video: IndexedVideo,
-        found: _Found,
-        body: bytes,
-        report: dict[str, Any] | None,
-        renamed: IndexedVideo | None = None,
+        self, video: IndexedVideo, found: _Found, body: bytes, report: dict[str, Any] | None
     ) -> None:
-        """Write result, report and index. Without a report, the index gets `renamed`."""
-        is_corrected = report is None or report.get(CORRECTED) is True
-        gallery = report["gallery"] if report else renamed.gallery if renamed else ""
-        metadata = {**found.result.metadata, "gallery": gallery, CORRECTED: "yes"}
-        if not is_corrected:
-            del metadata[CORRECTED]
+        """Write the result, and the report if there is one."""
+        metadata = {**found.result.metadata, CORRECTED: "yes"}
+        if report is not None:
+            metadata["gallery"] = report["gallery"]
+            if not report[CORRECTED]:
+                del metadata[CORRECTED]
         self.objects.replace(found.result, body, "text/csv", metadata)
         if report is not None and found.report:
-            rendered = json.dumps(report, indent=1).encode()
-            stored = found.report[0]
+            rendered, stored = json.dumps(report, indent=1).encode(), found.report[0]
             self.objects.replace(stored, rendered, "application/json", stored.metadata)
-            self.index.put([indexed_video(report, video.finished_s)])
-        elif renamed:
-            self.index.put([renamed])
-
-    def _put_faces(self, video: IndexedVideo, faces: StoredFaces) -> None:
-        """Store the encodings for the search, and put the unknown people into groups."""
-        video_id = self.index.id_of(video.bucket, video.key)
-        if video_id is None:
-            return
-        put_faces(self.faces, self.groups, video_id, faces, video.uploaded_s)
 
     def _students(self, names: Iterable[str]) -> dict[str, Student]:
         found = {name: self.students.get(name) for name in set(names) if name}
         return {name: student for name, student in found.items() if student}
-
-
-def put_faces(
-    search: FaceSearch,
-    groups: SqlUnknownGroups,
-    video_id: int,
-    faces: StoredFaces,
-    uploaded_s: float,
-) -> None:
-    numbers: list[int] = []
-    rows = []
-    for number in range(len(faces.names)):
-        encodings, _ = faces.appearance_encodings(number)
-        numbers += [number] * len(encodings)
-        rows.append(encodings)
-    stacked = np.concatenate(rows) if rows else np.empty((0, faces.space.size))
-    search.put(video_id, faces.space.name, numbers, stacked)
-    unknown = [place for place, number in enumerate(numbers) if not faces.names[number]]
-    groups.put(
-        video_id,
-        faces.space.name,
-        [numbers[place] for place in unknown],
-        stacked[unknown],
-        uploaded_s,
-    )
 
 
 def _same_people(

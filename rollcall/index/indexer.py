@@ -22,6 +22,7 @@ from rollcall.database.exclusive import exclusive
 from rollcall.database.json_rows import among_sql, ids_value
 from rollcall.index.documents import NotAboutAVideo, indexed_video
 from rollcall.index.index_writer import IndexWriter
+from rollcall.index.rematch_rows import add_outdated
 from rollcall.index.report_reader import ReportReader
 from rollcall.index.sql_index import SqlIndex, Written
 
@@ -196,8 +197,16 @@ class Indexer:
             return
         for bucket, keys in by_bucket.items():
             filled = self._writer.put_reports(bucket, keys)
+            self._compare_again(bucket, keys)
             if filled.gone:
                 log.warning("%d videos have no report, so the index lacks them", filled.gone)
+
+    def _compare_again(self, bucket: str, keys: Sequence[str]) -> None:
+        """Queue the videos that were recognised with a gallery that was corrected since."""
+        database = self._database
+        database.run(
+            lambda connection: add_outdated(connection, database.now_s(connection), bucket, keys)
+        )
 
 
 def _parsed(row: Any) -> IndexedVideo | None:

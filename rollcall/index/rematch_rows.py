@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rollcall.core.index_types import IndexedVideo
 from rollcall.database.index_tables import gallery_version, rematch, video
 
 IDS_AT_ONCE = 500
@@ -71,26 +70,21 @@ def _add(connection: Connection, found: Select[Any]) -> None:
     connection.execute(added.on_conflict_do_update(index_elements=objects, set_=new))
 
 
-def add_outdated(connection: Connection, now_s: float, videos: Sequence[IndexedVideo]) -> None:
+def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterable[str]) -> None:
     """Queue those of the videos that were recognised with a gallery that was corrected since.
 
-    The indexer calls this function for new results. Functions use a gallery for some time before
-    they load it again, so they may not know the newest verdicts.
+    The indexer calls this function after it has put new results into the index. Functions use a
+    gallery for some time before they load it again, so they may not know the newest verdicts.
     """
-    used = {each.gallery for each in videos if each.kept != "none" and each.gallery}
-    if not used:
-        return
-    newest = select(func.max(gallery_version.c.id)).scalar_subquery()
     table = gallery_version.c
-    query = select(table.version, table.change_id).where(table.version.in_(used), table.id < newest)
-    if not (replaced := {row.version for row in connection.execute(query)}):
+    newest = select(func.max(table.id)).scalar_subquery()
+    replaced = select(table.version).where(table.id < newest)
+    if connection.execute(replaced.limit(1)).first() is None:
         return
-    for chunk in _chunks(each for each in videos if each.gallery in replaced):
-        objects = [(each.bucket, each.key) for each in chunk]
-        for bucket in {bucket for bucket, _ in objects}:
-            keys = [key for other, key in objects if other == bucket]
-            where = (video.c.bucket == bucket, video.c.key.in_(keys), video.c.kept != "none")
-            add_where(connection, now_s, None, *where)
+    for chunk in _chunks(keys):
+        objects = (video.c.bucket == bucket, video.c.key.in_(chunk))
+        outdated = (video.c.kept != "none", video.c.gallery.in_(replaced))
+        add_where(connection, now_s, None, *objects, *outdated)
 
 
 def claim(connection: Connection, now_s: float, limit: int, lease_s: float) -> list[Rematch]:

@@ -115,6 +115,15 @@ def test_a_stranger_gets_a_name(lectures: Filmed) -> None:
     assert "Eve" not in lectures.gallery.people
 
 
+def test_a_stranger_who_is_not_ada_does_not_become_ada(filmed: Filmed) -> None:
+    filmed.enrol(Ada=ADA)
+    filmed.faces["far"] = between(ADA, direction(2), 0.65)
+    filmed.film("1.mp4", {"far": [0]})
+    filmed.corrections.is_not([filmed.face("1.mp4")], "Ada", "eve")
+    filmed.film("2.mp4", {"twin": [0]})
+    assert filmed.names("2.mp4") == ["unknown"]
+
+
 def test_a_face_is_someone_else(lectures: Filmed) -> None:
     change = lectures.corrections.is_person([lectures.face("2.mp4", "Ada")], "Ben", "eve")
     lectures.rematcher.run_due()
@@ -281,7 +290,7 @@ def test_what_cannot_be_corrected_says_why(lectures: Filmed) -> None:
         corrections.is_person([lectures.face("bare.mp4")], "Eve", "eve")
     with pytest.raises(PermanentError, match="choose at least one face"):
         corrections.ignore([], "eve")
-    with pytest.raises(PermanentError, match="not called 'Ben' any more"):
+    with pytest.raises(PermanentError, match="is called 'Ada' and not 'Ben' by now"):
         corrections.is_not([lectures.face("2.mp4", "Ada")], "Ben", "eve")
     with pytest.raises(PermanentError, match="does not show this face any more"):
         corrections.ignore([FaceRef(lectures.id_of("2.mp4"), 7)], "eve")

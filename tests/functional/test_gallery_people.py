@@ -1,4 +1,4 @@
-"""`rollcall gallery rename`, `merge`, `log` and `undo`."""
+"""`rollcall gallery rename`, `merge`, `log` and `undo`, and `rollcall index rematch`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from support.filmed import Filmed, direction
 
 from rollcall.cli import correcting, gallery_people
 from rollcall.cli.main import main
+from rollcall.gallery.gallery_formats import render_gallery
 
 ADA, BEN, EVE = direction(0), direction(1), direction(5)
 
@@ -94,6 +95,17 @@ def test_results_that_cannot_be_corrected_are_counted(filmed: Filmed) -> None:
     done = run("rename", "Ben", "Benjamin")
     assert done.exit_code == 1
     assert "not corrected, the messages above say why: 1" in done.stderr
+
+
+def test_everything_is_compared_after_an_enrolment(filmed: Filmed) -> None:
+    filmed.location.save(render_gallery(filmed.gallery.with_encoding("Eve", EVE)))
+    done = CliRunner().invoke(main, ["index", "rematch"])
+    assert done.exit_code == 0, done.output
+    assert done.stderr == "results changed: 1, unchanged: 0\n"
+    assert filmed.names("1.mp4") == ["Ada", "Eve"]
+    again = CliRunner().invoke(main, ["index", "rematch", "--json"])
+    document = json.loads(again.stdout)
+    assert document == {"changed": 0, "unchanged": 1, "failed": 0, "postponed": 0, "left": 0}
 
 
 def test_without_a_database_the_log_says_so(

@@ -25,15 +25,16 @@ from rollcall.core.settings import Settings
 from rollcall.core.tolerance import decision_for
 from rollcall.core.types import Box, Encodings, Face, FaceQuality, Sighting, Student, VideoRef
 from rollcall.corrections.correction_parts import build_corrections
-from rollcall.corrections.corrector import put_faces
 from rollcall.database.database import Database
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, read_gallery
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.documents import indexed_video
 from rollcall.index.face_search import SqlFaceSearch
+from rollcall.index.report_reader import VideoWithFaces
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
+from rollcall.index.video_faces import VideoFaces
 from rollcall.recognition.deciding import SearchFacts, decide
 from rollcall.recognition.stored_faces import parse_faces, render_faces, stored_faces
 from rollcall.stores.memory import MemoryStore, MemoryStudents
@@ -123,7 +124,7 @@ class Filmed:
         if kept != "none":
             faces = stored_faces(recognition, etag, DLIB)
             self.store.write(reports, faces_key(key), render_faces(faces), "", {})
-            self._put_faces(key, self._clock_s)
+            self._put_faces(key)
         return video_id
 
     def _sighting(self, gallery: Gallery, name: str, time_s: float) -> Sighting:
@@ -182,9 +183,9 @@ class Filmed:
             video = indexed_video(self.report(key))
             self.index.put([video])
             if video.kept != "none":
-                self._put_faces(key, video.uploaded_s)
+                self._put_faces(key)
 
-    def _put_faces(self, key: str, uploaded_s: float) -> None:
+    def _put_faces(self, key: str) -> None:
         stored = self.store.read(self.settings.report_bucket, faces_key(key), 1 << 24)
-        faces = parse_faces(stored)
-        put_faces(self.search, self.groups, self.id_of(key), faces, uploaded_s)
+        found = VideoWithFaces(self.indexed(key), parse_faces(stored))
+        VideoFaces(self.database).put({self.id_of(key): found})

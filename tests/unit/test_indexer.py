@@ -24,6 +24,7 @@ from rollcall.core.keys import faces_key
 from rollcall.database.database import Database
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.indexer import BATCH, Indexer
+from rollcall.index.rematch_rows import set_version
 from rollcall.index.report_reader import ReportReader
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
@@ -199,6 +200,26 @@ class TestStoredFaces:
         assert stored(database, video.key) == later
         assert SqlFaceSearch(database).count() == 0
         assert SqlUnknownGroups(database).count() == 0
+
+    def test_a_result_of_a_corrected_gallery_is_compared_again(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        used = replace(samples()[0], gallery="gallery-1")
+        newest = replace(samples()[2], gallery="gallery-2")
+        with database.transaction() as connection:
+            set_version(connection, T0, "gallery-1")
+        for video in (used, newest):
+            store_report(store, video)
+            add(database, pointer_document(BUCKET, video.key))
+        indexer.index_all()
+        assert number(database, "SELECT count(*) FROM rematch") == 0
+        with database.transaction() as connection:
+            set_version(connection, T0, "gallery-2")
+        add(database, *(pointer_document(BUCKET, video.key) for video in (used, newest)))
+        indexer.index_all()
+        with database.reading() as connection:
+            (key,) = connection.execute(text("SELECT key FROM rematch")).scalars()
+        assert key == used.key
 
     def test_faces_of_another_upload_are_left_out(
         self, database: Database, store: MemoryStore, indexer: Indexer
