@@ -41,6 +41,11 @@ class Sizes:
     reconciled_objects: tuple[int, ...] = (100_000, 1_000_000)
     reference_objects: int = 100_000
     """Largest number of videos with which the reconciler's reference is measured."""
+    pages_videos: int = 100_000
+    pages_people: int = 1_000
+    pages_appearances: int = 1_000_000
+    pages_rounds: int = 20
+    """How often all pages are read again before the memory is measured a second time."""
 
 
 @dataclass(frozen=True, slots=True)

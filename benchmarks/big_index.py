@@ -44,7 +44,7 @@ UNKNOWN_SHARE = 0.15
 PER_GROUP = 20
 """Mean number of appearances in a group of unknown people."""
 
-_FIRST = [
+FIRST = [
     "Ada",
     "Ben",
     "Chen",
@@ -62,7 +62,7 @@ _FIRST = [
     "Olga",
     "Pia",
 ]
-_LAST = [
+LAST = [
     "Adler",
     "Brand",
     "Costa",
@@ -82,9 +82,9 @@ _LAST = [
 
 def name_of(number: int) -> str:
     """The name of a person, counted from 0. All names are different."""
-    rest, first = divmod(number, len(_FIRST))
-    rest, last = divmod(rest, len(_LAST))
-    return f"{_FIRST[first]} {_LAST[last]}" + (f" {rest + 1}" if rest else "")
+    rest, first = divmod(number, len(FIRST))
+    rest, last = divmod(rest, len(LAST))
+    return f"{FIRST[first]} {LAST[last]}" + (f" {rest + 1}" if rest else "")
 
 
 class BigIndex:
@@ -127,7 +127,7 @@ class BigIndex:
             yield (
                 n + 1,
                 BUCKET,
-                f"{_LAST[n % len(_LAST)].lower()}/lecture-{n:06d}.mp4",
+                f"{LAST[n % len(LAST)].lower()}/lecture-{n:06d}.mp4",
                 f"{n:032x}",
                 f"{n:032x}",
                 "error" if failed else status,

@@ -17,6 +17,7 @@ from benchmarks import (
     gallery,
     growth,
     memory,
+    pages,
     ranged,
     reconcile,
     stages,
@@ -40,6 +41,7 @@ SECTIONS: Mapping[str, ModuleType] = {
     "ranged": ranged,
     "trigger": trigger,
     "reconcile": reconcile,
+    "pages": pages,
 }
 """The sections in the order of the report. Each module has a `TITLE`, `run(bench)`, which measures,
 and `table(results)`, which writes what `run` returned as Markdown."""

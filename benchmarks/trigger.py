@@ -112,7 +112,7 @@ class _Stack:
             self._stack.callback(self._rows.close)
             running = self._running = self._stack.enter_context(Processes())
             self._nginx, gateway = start_nginx(running, folder)
-            values = _settings(url, gateway)
+            values = settings_of(url, gateway)
             first, _ = start_trigger(running, folder, "first-trigger", values)
             running.stop(first)  # it has created the tables
             if self._finished:
@@ -201,7 +201,7 @@ class _Stack:
         }
 
 
-def _settings(url: str, gateway: str) -> dict[str, str]:
+def settings_of(url: str, gateway: str) -> dict[str, str]:
     return {
         "DATABASE_URL": url,
         "OPENFAAS_GATEWAY": gateway,

@@ -32,6 +32,10 @@ LITTLE = Sizes(
     trigger_quiet_videos=24,
     trigger_finished=(0, 1000),
     reconciled_objects=(2_000,),
+    pages_videos=500,
+    pages_people=20,
+    pages_appearances=2_000,
+    pages_rounds=1,
 )
 
 
