@@ -103,6 +103,8 @@ class Pipeline:
         )
         answer = answer_document(recognition, students, facts) | {"timings_ms": watch.ms()}
         self._reports.write_report(info.key, report_document(answer, recognition, video))
+        if kept == "none":
+            self._reports.delete_faces(info.key)
         self._send_message(result_message(answer, body))
         return answer
 
@@ -212,5 +214,5 @@ class Pipeline:
     def _report_error(self, video: VideoRef, error: PermanentError) -> None:
         """Replace what the report bucket holds about this key with the error."""
         if video.bucket == self.settings.input_bucket:
-            self._reports.delete_faces(video.key)
             self._reports.write_report(video.key, error_document(video, error, time.time()))
+            self._reports.delete_faces(video.key)

@@ -50,12 +50,8 @@ class ReportBucket:
     def write_faces(
         self, info: ObjectInfo, recognition: Recognition, space: EncodingSpace
     ) -> KeptFaces:
-        """Store the faces if KEEP_FACES asks for that, and return what is stored.
-
-        Faces that were stored for the same key earlier are replaced, or deleted.
-        """
+        """Store the faces if KEEP_FACES asks for that, and return what is stored."""
         if self.keep == "none" or not self.bucket:
-            self.delete_faces(info.key)
             return "none"
         try:
             body = render_faces(stored_faces(recognition, info.etag, space))

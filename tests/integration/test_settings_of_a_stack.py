@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from support.needs import REPOSITORY
+from support.waiting import wait_until
 
 from devstack.flows import FLOWS
 from rollcall.cli.check import Checker
@@ -96,6 +97,8 @@ def test_each_flow_uses_the_settings_of_the_user(flow: str, data: Path, tmp_path
         (row,) = Checker(stack.settings, mapping).wait(120)
         assert row.right, row
         rows = store.read("my-results", "lecture_1.csv", 1 << 20).decode().splitlines()
+        # The report is written after the result.
+        wait_until(lambda: list(store.list_objects("my-reports")), "the report", 30)
         report = store.read("my-reports", "lecture_1.mp4.json", 1 << 20)
         if flow == "openfaas":
             url = stack.values["TRIGGER_LISTEN"]
