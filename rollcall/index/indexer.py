@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from rollcall.core.errors import InboxUnavailable, TransientError
-from rollcall.core.index_documents import POINTER, pointed_at
+from rollcall.core.index_documents import POINTER, pointed_at, pointer_document
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.retry import parse_json_object
 from rollcall.database.database import Database, is_about_data
@@ -47,6 +47,7 @@ LOCK = 0x726F6C6C696E6478
 _IS_POINTER = f"substr(document, 1, {len(POINTER)}) = :pointer"
 _COUNT = text(f"SELECT count(*) FROM (SELECT 1 FROM unindexed LIMIT {MAX_COUNTED}) AS waiting")
 _ANY_POINTER = text(f"SELECT EXISTS (SELECT 1 FROM unindexed WHERE {_IS_POINTER})")
+_ADD = text("INSERT INTO unindexed (document, created_s) VALUES (:document, 0)")
 _POINTERS = text(
     f"SELECT id, document FROM unindexed WHERE id > :after_id AND {_IS_POINTER}"
     " ORDER BY id LIMIT :limit"
@@ -98,6 +99,15 @@ class Indexer:
         self._woken.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def add_report(self, bucket: str, key: str) -> None:
+        """Put a video into the index from its report, soon. Raises InboxUnavailable.
+
+        For results that no work queue in this database has recorded.
+        """
+        values = {"document": pointer_document(bucket, key)}
+        self._database.run(lambda connection: connection.execute(_ADD, values))
+        self.wake()
 
     def count(self) -> int:
         """The number of results that are not in the index yet. Raises InboxUnavailable."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from rollcall.core.errors import BadEvent, ObjectNotFound, PermanentError, TransientError
 from rollcall.core.log_fields import about
@@ -27,13 +28,20 @@ class Collector:
     """Writes the result in each message to a file; the file of a failed video has its error."""
 
     def __init__(
-        self, settings: Settings, store: ObjectStore, files: ResultFiles, counters: Counters
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        files: ResultFiles,
+        counters: Counters,
+        add_report: Callable[[str, str], None] | None = None,
     ) -> None:
+        """`add_report` puts the video with this bucket and key into the index, from its report."""
         self._input_bucket = settings.input_bucket
         self._output_bucket = settings.output_bucket
         self._store = store
         self._files = files
         self._counters = counters
+        self._add_report = add_report
 
     def handle(self, message: Message) -> AttemptResult:
         """Write the result's file, unless the folder already has a later result for the video."""
@@ -50,6 +58,8 @@ class Collector:
     def _write(self, message: Message, result: ResultMessage) -> AttemptResult:
         try:
             written = self._files.write(result.key, self._render(result), _sent_ms(message, result))
+            if written and self._add_report:
+                self._add_report(result.bucket, result.key)
         except PermanentError as error:
             return AttemptResult("dead", error.code, str(error))
         except TransientError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rollcall.core.errors import RollcallError, StoreUnavailable
 from rollcall.core.retry import RetryPolicy
@@ -21,6 +22,9 @@ from rollcall.worker.queue_source import POLL_S, QUEUE_WAITS, QueueSource
 from rollcall.worker.queues import Queues
 from rollcall.worker.result_files import ResultFiles
 
+if TYPE_CHECKING:
+    from rollcall.index.indexer import Indexer
+
 log = logging.getLogger(__name__)
 
 FILE_WRITERS = 4
@@ -33,11 +37,17 @@ REPORT_EVERY_S = 60.0
 class Worker:
     """Calls the Lambda for events of the input queue, and writes results of the result queue.
 
-    Tests set `policy`, and `poll_s`, the length of a long poll in seconds.
+    With an `indexer`, it also puts each result into the index. Tests set `policy`, and `poll_s`,
+    the length of a long poll in seconds.
     """
 
     def __init__(
-        self, settings: Settings, *, policy: RetryPolicy | None = None, poll_s: int = POLL_S
+        self,
+        settings: Settings,
+        *,
+        indexer: Indexer | None = None,
+        policy: RetryPolicy | None = None,
+        poll_s: int = POLL_S,
     ) -> None:
         policy = policy or RetryPolicy.from_settings(settings)
         queues, folder = Queues(settings), Path(settings.results_folder)
@@ -48,7 +58,9 @@ class Worker:
         self._stopping = threading.Event()
         function = LambdaFunction(lambda_client(settings), settings.lambda_function)
         invoker = Invoker(function, self.counters, policy, self._stopping)
-        collector = Collector(settings, self._store, files, self.counters)
+        self._indexer = indexer
+        add_report = indexer.add_report if indexer else None
+        collector = Collector(settings, self._store, files, self.counters, add_report)
         dead_letters = DeadLetters(queues.dead, self.counters)
         self._sources = tuple(
             QueueSource(queue, dead_letters, settings.visibility_timeout_s, poll_s)
@@ -68,6 +80,8 @@ class Worker:
         self._note_empty_buckets()
         for source in self._sources:
             source.start()
+        if self._indexer:
+            self._indexer.start()
         for consumer in self._consumers:
             consumer.start()
         while not stop.wait(REPORT_EVERY_S) and all(each.alive() for each in self._consumers):
@@ -86,6 +100,8 @@ class Worker:
             consumer.stop()
         for source in self._sources:
             source.close()
+        if self._indexer:
+            self._indexer.stop()
 
     def _note_empty_buckets(self) -> None:
         """Record whether both buckets are empty, unless that is recorded for this folder already.

@@ -9,22 +9,30 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.databases import open_file
+from support.index_samples import appearance, indexed
 from support.needs import REPOSITORY
 from support.queues import Queues, StandInLambda, csv_of, function_error
 from support.servers import Reply, serve_function
+from support.stored_reports import REPORTS, store_report
 from support.waiting import wait_until
 
+from rollcall.cli.worker_command import opened_indexer
 from rollcall.core.errors import SettingsError
 from rollcall.core.retry import AttemptResult, RetryPolicy
 from rollcall.core.settings import Settings, parse_settings
+from rollcall.index.indexer import Indexer
+from rollcall.index.report_reader import ReportReader
+from rollcall.index.sql_index import SqlIndex
 from rollcall.logs import set_up_logs
 from rollcall.stores.boto import sqs_client
+from rollcall.stores.memory import MemoryStore
 from rollcall.worker import result_files
 from rollcall.worker.counters import Counters
 from rollcall.worker.dead_letters import DeadLetters, replay
@@ -46,13 +54,17 @@ def queues(moto_url: str, tmp_path: Path) -> Queues:
 
 
 @contextmanager
-def working(queues: Queues, before: Before = lambda number, key: None) -> Iterator[StandInLambda]:
+def working(
+    queues: Queues,
+    before: Before = lambda number, key: None,
+    indexer: Indexer | None = None,
+) -> Iterator[StandInLambda]:
     """Run a worker, and yield the Lambda that it calls."""
     function = StandInLambda(queues, before)
     stop = threading.Event()
     with serve_function(function.reply) as url:
         settings = parse_settings({**queues.values, "LAMBDA_ENDPOINT_URL": url})
-        worker = Worker(settings, policy=quick_policy(settings), poll_s=1)
+        worker = Worker(settings, indexer=indexer, policy=quick_policy(settings), poll_s=1)
         thread = threading.Thread(target=worker.run, args=(stop,))
         thread.start()
         try:
@@ -117,6 +129,43 @@ def test_every_event_becomes_a_call_and_every_result_a_file(queues: Queues) -> N
         assert path.resolve().is_relative_to(inside)
         assert len(path.name.encode()) <= 255
     assert {path.name for path in inside.parent.iterdir()} == {"results"}
+
+
+def test_every_result_is_put_into_the_index_from_its_report(queues: Queues, tmp_path: Path) -> None:
+    bucket, store = queues.values["INPUT_BUCKET"], MemoryStore()
+    video = indexed("a.mp4", appearance(0, "Ada"), bucket=bucket)
+    store_report(store, video)
+    queues.input.send(queues.event("a.mp4"), {})
+    with closing(open_file(tmp_path / "index.sqlite3")) as database:
+        index = SqlIndex(database)
+        with working(queues, indexer=Indexer(database, ReportReader(store, REPORTS))):
+            id_ = wait_until(lambda: index.id_of(bucket, "a.mp4"), "the video in the index")
+        assert index.get(id_) == video
+    assert queues.files().keys() == {"a.mp4"}
+
+
+def test_a_result_waits_for_an_index_that_cannot_be_written(queues: Queues, tmp_path: Path) -> None:
+    with closing(open_file(tmp_path / "index.sqlite3")) as database:
+        indexer = Indexer(database, ReportReader(MemoryStore(), REPORTS))
+    queues.result.send(queues.result_message("a.mp4"), {})
+    with working(queues, indexer=indexer):
+        assert wait_dead(queues, 1).popitem()[1] == "inbox_unavailable"
+
+
+def test_the_worker_fills_an_index_only_if_a_database_is_named(
+    queues: Queues, tmp_path: Path
+) -> None:
+    with opened_indexer(parse_settings(queues.values)) as indexer:
+        assert indexer is None
+    url = f"sqlite:///{tmp_path / 'index.sqlite3'}"
+    with opened_indexer(parse_settings({**queues.values, "DATABASE_URL": url})) as indexer:
+        assert indexer is not None
+    values = {**queues.values, "DATABASE_URL": url, "REPORT_BUCKET": ""}
+    with (
+        pytest.raises(SettingsError, match="REPORT_BUCKET is empty"),
+        opened_indexer(parse_settings(values)),
+    ):
+        pass
 
 
 def test_a_key_with_a_nul_character_has_a_file_too(queues: Queues) -> None:
