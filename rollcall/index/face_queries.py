@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import bindparam, select, text, tuple_
+from sqlalchemy import bindparam, select, text
 
 from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
@@ -61,14 +61,16 @@ class FaceQueries:
             )
             .join_from(appearance, video, v.id == a.video_id)
             .outerjoin(person, person.c.id == a.person_id)
-            .where(tuple_(a.video_id, a.number).in_([tuple(ref) for ref in refs]))
+            # SQLite would scan the table for pairs of a video and a number.
+            .where(a.video_id.in_({ref.video_id for ref in refs}))
         )
         with self._database.reading() as connection:
             rows = [
                 SeenFace(in_video(*row[:10]), row[10] or "", row[11])
                 for row in connection.execute(query)
             ]
-        return {row.seen.face: row for row in rows}
+        wanted = set(refs)
+        return {row.seen.face: row for row in rows if row.seen.face in wanted}
 
     def groups(self, ids: Sequence[int]) -> dict[int, GroupFacts]:
         if not ids:
