@@ -17,7 +17,7 @@ from rollcall.cli.terminal import Group, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.core.page_hints import missing_on_pages
 from rollcall.database.open_database import open_database
-from rollcall.wiring import build_engine, build_gallery_location, cut_out, space_of
+from rollcall.wiring import build_engine, build_gallery_location, space_of
 
 if TYPE_CHECKING:
     from rollcall.web.user_file import UserFile
@@ -36,6 +36,7 @@ def web(context: click.Context) -> None:
     """
     if context.invoked_subcommand:
         return
+    from rollcall.faces.face_jpeg import face_jpeg
     from rollcall.web.web_service import build_parts, listen
 
     chosen = settings()
@@ -47,8 +48,8 @@ def web(context: click.Context) -> None:
             location,
             space_of(chosen),
             build_engine=lambda: build_engine(chosen),
+            face_jpeg=face_jpeg,
             forgetting=EverywhereForgetting(chosen, location),
-            cut_out=cut_out(chosen),
         )
         server = listen(chosen, parts)
 

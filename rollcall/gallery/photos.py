@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from rollcall.core.errors import PhotoError
-from rollcall.core.types import Box, Pixels
+from rollcall.core.types import Pixels
 
 MAX_PHOTO_BYTES = 64 << 20
 """Limit for the size of the file."""
@@ -30,12 +30,6 @@ face of an enrolment photo is still large enough."""
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "JPEG2000", "PPM")
 """Only these formats are decoded. Pillow supports more, but some of its plug-ins start other
 programs (Ghostscript for EPS)."""
-
-FACE_PX = 96
-"""Side of the picture of a face."""
-
-FACE_MARGIN = 1.5
-"""Side of the part of the photo that is shown, divided by the side of the face's box."""
 
 RESIZABLE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 """Pillow's modes with 8 bits per channel, whose pixels can be averaged."""
@@ -75,16 +69,6 @@ def decode_photo(name: str, data: bytes) -> Pixels:
         return _decode(data)
     except PhotoError as error:
         raise PhotoError(f"{name!r} {error}") from error.__cause__
-
-
-def face_picture(pixels: Pixels, box: Box) -> bytes:
-    """A small square JPEG of a face with some of its surroundings."""
-    side = int(FACE_MARGIN * max(box.right - box.left, box.bottom - box.top))
-    left, top = (box.left + box.right - side) // 2, (box.top + box.bottom - side) // 2
-    face = Image.fromarray(pixels).crop((left, top, left + side, top + side))
-    body = io.BytesIO()
-    face.resize((FACE_PX, FACE_PX)).save(body, "JPEG", quality=85)
-    return body.getvalue()
 
 
 def _read_bytes(path: Path) -> bytes:

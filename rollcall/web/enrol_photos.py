@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from flask import Blueprint, render_template, request
 from werkzeug.wrappers import Response
 
+from rollcall.core.errors import GalleryMissing
 from rollcall.gallery.photos import MAX_PHOTO_BYTES
 from rollcall.web.foot import foot_part, show_change
 from rollcall.web.parts import parts
@@ -47,7 +49,7 @@ def add() -> str | Response:
     done = enrol_uploaded(name, photos, current_user().name)
     if done.change_id is not None:
         show_change(done.change_id)
-    values = {"name": done.name, "results": done.results}
+    values = {"name": done.name, "results": done.outcomes}
     if request.headers.get("HX-Request"):
         return render_template("enrol_rows.html", **values) + str(foot_part())
     return render_template("enrol.html", **values, **_limits())
@@ -57,7 +59,8 @@ def add() -> str | Response:
 @editors_only
 def finish() -> Response:
     """Compare the stored faces of all videos with the gallery, once all photos were sent."""
-    parts().corrections.gallery_changed()
+    with suppress(GalleryMissing):  # no photo was good enough
+        parts().corrections.gallery_changed()
     return Response(status=204)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rollcall.core.errors import GalleryMissing
 from rollcall.core.gallery import Gallery, empty_gallery
@@ -28,6 +29,17 @@ class NearPerson(NamedTuple):
     distance: float
 
 
+class _SortedRows(NamedTuple):
+    """The encodings in single precision, sorted by name."""
+
+    order: NDArray[np.intp]
+    """The row of the gallery for each of these rows."""
+    encodings: NDArray[np.float32]
+    squared_lengths: NDArray[np.float32]
+    starts: NDArray[np.intp]
+    """Where the rows of each person begin."""
+
+
 class KnownGallery:
     """A gallery with what the pages compute from it. Never changes."""
 
@@ -45,28 +57,71 @@ class KnownGallery:
 
     def nearest(self, encodings: Encodings, limit: int, leave_out: str = "") -> list[NearPerson]:
         """The people nearest to any of the encodings, shape (n, size), nearest first."""
-        gallery = self.gallery
-        if not len(gallery) or not len(encodings):
+        return self.nearest_to_each([encodings], limit, leave_out)[0]
+
+    def nearest_to_each(
+        self, groups: Sequence[Encodings], limit: int, leave_out: str = ""
+    ) -> list[list[NearPerson]]:
+        """The same for several groups of encodings, in one matrix product."""
+        rows = self._rows
+        if not len(self.gallery) or not any(map(len, groups)):
+            return [[] for _ in groups]
+        single = np.concatenate(groups).astype(np.float32)
+        # |a - b|^2 = |a|^2 + |b|^2 - 2ab
+        reduced = (-2.0 * single) @ rows.encodings.T
+        reduced += rows.squared_lengths
+        reduced += np.einsum("ij,ij->i", single, single)[:, None]
+        by_person = np.minimum.reduceat(reduced, rows.starts, axis=1)
+        ends = np.cumsum([len(each) for each in groups])
+        return [
+            self._nearest(by_person[end - len(each) : end], each, limit, leave_out)
+            for each, end in zip(groups, ends, strict=True)
+        ]
+
+    def _nearest(
+        self, by_person: NDArray[np.float32], encodings: Encodings, limit: int, leave_out: str
+    ) -> list[NearPerson]:
+        if not len(encodings):
             return []
-        distances = np.min([_distances(each, gallery.encodings) for each in encodings], axis=0)
-        by_name: dict[str, float] = {}
-        for name, distance in zip(gallery.names, distances.tolist(), strict=True):
-            if name != leave_out:
-                by_name[name] = min(distance, by_name.get(name, distance))
-        nearest = sorted(by_name.items(), key=lambda pair: pair[1])[:limit]
-        return [NearPerson(*pair) for pair in nearest]
+        smallest = by_person.min(axis=0)
+        count = min(limit + 1, len(smallest))
+        people = np.argpartition(smallest, count - 1)[:count]
+        # Single precision is too coarse for small distances, so these few are computed again.
+        found = [
+            NearPerson(self.gallery.people[person], _between(self._encodings(person), encodings))
+            for person in people
+            if self.gallery.people[person] != leave_out
+        ]
+        return sorted(found, key=lambda each: each.distance)[:limit]
+
+    def _encodings(self, person: int) -> Encodings:
+        """The encodings of a person, given by the place in `gallery.people`."""
+        starts = self._rows.starts
+        end = starts[person + 1] if person + 1 < len(starts) else None
+        return self.gallery.encodings[self._rows.order[starts[person] : end]]
+
+    @cached_property
+    def _rows(self) -> _SortedRows:
+        """The encodings of `gallery.people`, person by person."""
+        gallery = self.gallery
+        order = np.argsort(np.array(gallery.names, dtype=object), kind="stable")
+        names = [gallery.names[row] for row in order]
+        starts = [row for row, name in enumerate(names) if row == 0 or names[row - 1] != name]
+        encodings = gallery.encodings[order].astype(np.float32)
+        lengths = np.einsum("ij,ij->i", encodings, encodings)
+        return _SortedRows(order, encodings, lengths, np.array(starts, np.intp))
 
     def distance(self, name: str, other: str) -> float | None:
         """The smallest distance between two people; None if one of them is not in the gallery."""
         encodings, others = (self.gallery.encodings_of(each) for each in (name, other))
         if not len(encodings) or not len(others):
             return None
-        return float(min(_distances(each, others).min() for each in encodings))
+        return _between(encodings, others)
 
 
-def _distances(encoding: Encodings, others: Encodings) -> Encodings:
-    distances: Encodings = np.linalg.norm(others - encoding, axis=1)
-    return distances
+def _between(encodings: Encodings, others: Encodings) -> float:
+    """The smallest distance between encodings of two people."""
+    return float(min(np.linalg.norm(others - each, axis=1).min() for each in encodings))
 
 
 class GalleryCache:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from rollcall.core.index_types import FaceRef
 from rollcall.index.people_queries import PeopleQueries
-from rollcall.web.gallery_cache import NearPerson
+from rollcall.web.enrolled_faces import example_with_picture
+from rollcall.web.gallery_cache import KnownGallery, NearPerson
 
 PROBABLE, POSSIBLE = 0.5, 0.6
 """At up to 0.5, hardly any two faces are of different people. At up to 0.6, one pair in a hundred
@@ -20,14 +21,20 @@ class NearWithPicture(NamedTuple):
     id: int | None
     """The person's row in the index; None for somebody who was never seen."""
     picture: FaceRef | None
+    example: str
+    """Id of an enrolled photo that may have a picture; empty if there is none."""
 
     @property
     def words(self) -> str:
         return distance_words(self.distance)
 
 
-def near_people(queries: PeopleQueries, near: Sequence[NearPerson]) -> list[NearWithPicture]:
+def near_people(
+    queries: PeopleQueries, known: KnownGallery, near: Sequence[NearPerson]
+) -> list[NearWithPicture]:
     """The same people, each with the row of the index and a picture."""
+    if not near:
+        return []
     rows = queries.rows_of([each.name for each in near])
     ids = [row.id for row in rows.values() if row.id is not None]
     pictures = queries.pictures(ids)
@@ -35,7 +42,8 @@ def near_people(queries: PeopleQueries, near: Sequence[NearPerson]) -> list[Near
     for name, distance in near:
         row_id = rows[name].id if name in rows else None
         picture = pictures.get(row_id) if row_id is not None else None
-        found.append(NearWithPicture(name, distance, row_id, picture))
+        example = example_with_picture(known, name)
+        found.append(NearWithPicture(name, distance, row_id, picture, example))
     return found
 
 

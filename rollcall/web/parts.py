@@ -10,6 +10,7 @@ from flask import current_app
 from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
+from rollcall.core.types import Box, Pixels
 from rollcall.core.web_protocols import (
     ChangeLog,
     Corrections,
@@ -19,7 +20,6 @@ from rollcall.core.web_protocols import (
 )
 from rollcall.corrections.rematcher import Rematcher
 from rollcall.database.database import Database
-from rollcall.gallery.photo_faces import CutOut
 from rollcall.web.gallery_cache import GalleryCache
 from rollcall.web.removals import Removals
 
@@ -46,8 +46,8 @@ class WebParts:
     """What `gallery` holds."""
     engine: Callable[[], FaceEngine]
     """Builds the face engine at the first call, which takes a second."""
-    cut_out: CutOut | None
-    """Makes the small pictures of enrolled faces; None if no pictures are kept."""
+    face_jpeg: Callable[[Pixels, Box], bytes]
+    """Makes a small picture of a face."""
     removals: Removals
 
 

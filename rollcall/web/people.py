@@ -8,8 +8,9 @@ from flask import Blueprint, render_template, request
 
 from rollcall.index.people_queries import MAX_LETTERS, PeopleFilter, PeopleQueries
 from rollcall.index.sql_index import folded
+from rollcall.web.enrolled_faces import example_with_picture
 from rollcall.web.parts import parts
-from rollcall.web.people_list import PeoplePage, Sort, page_of_people
+from rollcall.web.people_list import Sort, page_of_people
 
 pages = Blueprint("people", __name__)
 
@@ -31,7 +32,8 @@ def people() -> str:
     found = page_of_people(queries, known, chosen, sort, request.args.get("after", ""), PAGE)
     values = {
         "page": found,
-        "pictures": pictures_of(queries, found),
+        "pictures": queries.pictures([row.id for row in found.people if row.id is not None]),
+        "examples": {row.name: example_with_picture(known, row.name) for row in found.people},
         "text": text,
         "letter": chosen.letter,
         "sort": sort,
@@ -41,11 +43,6 @@ def people() -> str:
     gallery_letters = {fold[:1] for fold, _ in known.sorted_names}
     letters = sorted((queries.letters() | gallery_letters) - {""})[:MAX_LETTERS]
     return render_template("people.html", letters=letters, **values)
-
-
-def pictures_of(queries: PeopleQueries, page: PeoplePage) -> dict[int, object]:
-    """A face with a picture for each person of the page who has one."""
-    return dict(queries.pictures([row.id for row in page.people if row.id is not None]))
 
 
 @pages.get("/people/names")

@@ -13,6 +13,7 @@ from rollcall.core.verdicts import Example
 from rollcall.index.people_queries import PeopleQueries, PersonInVideo, PersonRow
 from rollcall.web.cursors import NUMBER, read_cursor, write_cursor
 from rollcall.web.day_strip import bounds_of_day, bounds_of_year, day_of, year_strip
+from rollcall.web.enrolled_faces import example_with_picture
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
@@ -37,6 +38,7 @@ class EnrolledPhoto(NamedTuple):
     example: Example
     title: str
     words: str
+    has_picture: bool
 
 
 @pages.get("/people/<int:person_id>")
@@ -70,6 +72,7 @@ def _page(row: PersonRow) -> str:
     return render_template(
         "person.html",
         picture=picture,
+        example=example_with_picture(known, row.name),
         photos=_photos(known, row.name),
         near=_look_alikes(queries, known, row.name),
         in_gallery=row.name in known.names,
@@ -119,11 +122,16 @@ def _chosen_day() -> date | None:
 
 
 def _photos(known: KnownGallery, name: str) -> list[EnrolledPhoto]:
-    examples = known.gallery.examples_of(name)
-    return [EnrolledPhoto(each, *photo_words(each)) for each in examples]
+    kept = parts().settings.keep_faces == "pictures"
+    return [
+        EnrolledPhoto(each, *photo_words(each), kept and each.quality is not None)
+        for each in known.gallery.examples_of(name)
+    ]
 
 
 def _look_alikes(queries: PeopleQueries, known: KnownGallery, name: str) -> list[NearWithPicture]:
     encodings = known.gallery.encodings_of(name)
     near = known.nearest(encodings, LOOK_ALIKES, leave_out=name)
-    return near_people(queries, [each for each in near if each.distance <= LOOKS_LIKE_WITHIN])
+    return near_people(
+        queries, known, [each for each in near if each.distance <= LOOKS_LIKE_WITHIN]
+    )

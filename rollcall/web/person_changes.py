@@ -44,7 +44,7 @@ def merge_form() -> str:
     distance = known.distance(name, into)
     pair = [NearPerson(each, distance or 0.0) for each in (name, into)]
     return render_template(
-        "person_merge.html", people=near_people(queries, pair), rows=rows, distance=distance
+        "person_merge.html", people=near_people(queries, known, pair), rows=rows, distance=distance
     )
 
 

@@ -13,21 +13,11 @@ from rollcall.gallery.photo_outcomes import PhotoOutcome
 from rollcall.web.parts import parts
 
 
-class PhotoResult(NamedTuple):
-    """What became of one photo."""
-
-    photo: str
-    status: str
-    """`added`, `known` if the gallery had it already, or `refused`."""
-    remarks: list[str]
-    """Why it was refused, or what to look at."""
-
-
 class PhotosResult(NamedTuple):
     """What became of the photos of one person. `change_id` is None if nothing was added."""
 
     name: str
-    results: list[PhotoResult]
+    outcomes: tuple[PhotoOutcome, ...]
     change_id: int | None
 
 
@@ -36,29 +26,23 @@ def enrol_uploaded(name: str, photos: Mapping[str, bytes], who: str) -> PhotosRe
 
     Raises GalleryError, for example for a name that is not allowed.
     """
-    engine, location = parts().engine(), parts().gallery
+    engine, location, settings = parts().engine(), parts().gallery, parts().settings
     known = check_space(location, load_for_change(location), engine.space)
-    tolerance = decision_for(known, parts().settings.tolerance, engine.space).tolerance
+    name = checked_new_name(name, known.people)  # before seconds are spent on the photos
     done = enrol_photos(
         location,
-        checked_new_name(name, known.people),
+        name,
         list(photos.items()),
         engine,
-        tolerance,
-        cut_out=parts().cut_out,
+        decision_for(known, settings.tolerance, engine.space).tolerance,
+        cut_out=parts().face_jpeg if settings.keep_faces == "pictures" else None,
         who=who,
     )
     parts().known.changed()
-    results = [_result(each) for each in done.outcomes]
-    if not done.added:
-        return PhotosResult(done.name, results, None)
     added = [each.example_id for each in done.outcomes if each.example_id]
-    changes = parts().changes
-    change_id = changes.record(who, "enrol", done.name, {"photos": done.added}, {"examples": added})
-    return PhotosResult(done.name, results, change_id)
-
-
-def _result(outcome: PhotoOutcome) -> PhotoResult:
-    status = "added" if outcome.example_id else "known" if outcome.ok else "refused"
-    remarks = filter(None, (outcome.sentence, outcome.warning))
-    return PhotoResult(outcome.photo, status, list(remarks))
+    if not added:
+        return PhotosResult(name, done.outcomes, None)
+    details, undo = {"photos": len(added)}, {"examples": added}
+    return PhotosResult(
+        name, done.outcomes, parts().changes.record(who, "enrol", name, details, undo)
+    )

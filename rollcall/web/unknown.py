@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from flask import Blueprint, abort, render_template, request
 
 from rollcall.core.web_protocols import UnknownGroup
@@ -83,23 +84,30 @@ def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:
     seen = queries.faces([ref for each in groups for ref in each.faces[:FACES]])
     facts = queries.groups([each.id for each in groups])
     videos = queries.videos({each.id: each.appearances for each in groups})
-    people = PeopleQueries(parts().database)
+    near = _near(known, [facts.get(each.id) for each in groups])
     return [
         ShownGroup(
             each,
             [seen[ref] for ref in each.faces[:FACES] if ref in seen],
             videos.get(each.id, each.appearances),
-            _near(people, known, facts.get(each.id)),
+            nearest,
         )
-        for each in groups
+        for each, nearest in zip(groups, near, strict=True)
     ]
 
 
 def _near(
-    people: PeopleQueries, known: KnownGallery, facts: GroupFacts | None
-) -> list[NearWithPicture]:
-    size = known.gallery.encodings.shape[1]
-    if facts is None or facts.space != known.gallery.space or len(facts.centres) % size:
-        return []
-    near = known.nearest(facts.centres.reshape(-1, size), NEAREST)
-    return near_people(people, [each for each in near if each.distance <= MAX_DISTANCE])
+    known: KnownGallery, facts: Sequence[GroupFacts | None]
+) -> Iterator[list[NearWithPicture]]:
+    """The known people nearest to each group."""
+    size, space = known.gallery.encodings.shape[1], known.gallery.space
+    none = np.empty((0, size))
+    centres = [
+        each.centres.reshape(-1, size)
+        if each and each.space == space and len(each.centres) % size == 0
+        else none
+        for each in facts
+    ]
+    people = PeopleQueries(parts().database)
+    for found in known.nearest_to_each(centres, NEAREST):
+        yield near_people(people, known, [each for each in found if each.distance <= MAX_DISTANCE])

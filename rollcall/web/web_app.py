@@ -16,6 +16,7 @@ from rollcall.core.key_rotation import secrets_in
 from rollcall.core.printable import printable
 from rollcall.web import (
     enrol_photos,
+    enrolled_faces,
     find_photo,
     forget_person,
     formats,
@@ -57,6 +58,7 @@ PAGES = (
     unknown_changes.pages,
     find_photo.pages,
     enrol_photos.pages,
+    enrolled_faces.pages,
 )
 """The blueprints. The navigation is in `templates/base.html`."""
 

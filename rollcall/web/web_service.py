@@ -12,9 +12,9 @@ from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import SettingsError
 from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore, StudentStore
 from rollcall.core.settings import Settings
+from rollcall.core.types import Box, Pixels
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.database.database import Database
-from rollcall.gallery.photo_faces import CutOut
 from rollcall.index.cached_face_search import CachedFaceSearch
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.sql_index import SqlIndex
@@ -40,8 +40,8 @@ def build_parts(
     space: EncodingSpace,
     *,
     build_engine: Callable[[], FaceEngine],
+    face_jpeg: Callable[[Pixels, Box], bytes],
     forgetting: Forgetting,
-    cut_out: CutOut | None = None,
 ) -> WebParts:
     """The parts with the real store and the database that the trigger uses.
 
@@ -55,8 +55,8 @@ def build_parts(
         DynamoStudents(dynamodb_client(settings), settings.student_table),
         space,
         build_engine=build_engine,
+        face_jpeg=face_jpeg,
         forgetting=forgetting,
-        cut_out=cut_out,
     )
 
 
@@ -69,8 +69,8 @@ def sql_parts(
     space: EncodingSpace = DLIB,
     *,
     build_engine: Callable[[], FaceEngine],
+    face_jpeg: Callable[[Pixels, Box], bytes],
     forgetting: Forgetting,
-    cut_out: CutOut | None = None,
 ) -> WebParts:
     """The parts whose data is in the database."""
     known, changes = GalleryCache(gallery), SqlChangeLog(database)
@@ -92,7 +92,7 @@ def sql_parts(
         rematcher=rematcher,
         known=known,
         engine=BuiltOnce(build_engine),
-        cut_out=cut_out,
+        face_jpeg=face_jpeg,
         removals=Removals(forgetting, changes, known),
     )
 

@@ -59,7 +59,7 @@ def test_a_photo_finds_the_person_in_all_videos(client: FlaskClient, parts: WebP
     assert status == 200
     assert "1 appearance" in page
     assert f'href="/videos/{red}?t=12.3">0:12–1:15</a>' in page
-    assert "very alike" in page
+    assert "clear" in page
     assert "red.mp4" in page
     assert "blue.mp4" not in page
     assert "<title>" not in page
@@ -97,7 +97,7 @@ def test_nobody_is_found(client: FlaskClient, parts: WebParts) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "status", "reason"),
     [
-        ("me.png", painted_photo(), 200, "No face was found in me.png"),
+        ("me.png", painted_photo(), 200, "me.png shows no face"),
         ("me.txt", b"hello", 422, "is not a picture"),
         ("me.png", painted_photo("red")[:200], 422, "damaged"),
         ("", b"", 400, "choose a photo first"),
@@ -214,3 +214,27 @@ def test_without_script_photos_are_added_with_the_whole_page(
     assert "✓ added" in page
     assert "<i>.png" not in page
     assert parts.known.current().gallery.people == ("Ada",)
+
+
+def test_pictures_of_enrolled_faces_are_shown_where_they_are_kept(tmp_path: Path) -> None:
+    with web_parts(tmp_path, keep_faces="pictures") as parts:
+        parts = replace(parts, corrections=RecordedCorrections(parts.changes))
+        client = pages_client(parts)
+        send(client, "/enrol", "photos", ("1.png", painted_photo("red")), name="Ada")
+        for path in ("/people", "/people/by-name/Ada"):
+            page = client.get(path).get_data(as_text=True)
+            (shown,) = set(re.findall(r'src="(/people/photos/.*?)"', page))
+            picture = client.get(shown)
+            assert picture.data.startswith(b"\xff\xd8")
+            again = client.get(shown, headers={"If-None-Match": picture.headers["ETag"]})
+            assert again.status_code == 304
+        assert "1.png" in page
+        assert "good" in page
+        for path in ("0" * 16, "..%2Fgallery"):
+            assert client.get(f"/people/photos/{path}.jpg").status_code == 404
+
+
+def test_no_pictures_are_kept_unless_somebody_asks(client: FlaskClient, tmp_path: Path) -> None:
+    send(client, "/enrol", "photos", ("1.png", painted_photo("red")), name="Ada")
+    assert "/people/photos/" not in client.get("/people/by-name/Ada").get_data(as_text=True)
+    assert not list(tmp_path.rglob("*.jpg"))

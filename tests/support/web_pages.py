@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
+from rollcall.faces.face_jpeg import face_jpeg
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.forgetting import Mention, PersonRemoval, reports_in, results_in
 from rollcall.gallery.gallery_locations import GalleryFile
@@ -40,6 +41,7 @@ def make_parts(database: Database, folder: Path, **others: Any) -> WebParts:
         gallery,
         MemoryStudents(),
         build_engine=PaintedFaces,
+        face_jpeg=face_jpeg,
         forgetting=PersonOfTheStore(settings, store, gallery),
     )
     return replace(parts, **{name: value for name, value in others.items() if name in names})

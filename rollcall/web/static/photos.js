@@ -60,7 +60,7 @@
   // --- one photo
   photos.addEventListener("change", () => {
     const { files } = photos;
-    show(files.length ? (files.length === 1 ? files[0].name : `${files.length} photos`) : "");
+    show(files.length > 1 ? `${files.length} photos` : "");
   });
   if (!form.matches("[data-enrol]")) return;
 
@@ -106,6 +106,7 @@
   async function send(people) {
     if (sending) return show("Wait until the photos before these are added.");
     sending = true;
+    show("");
     document.getElementById("enrolled").hidden = false;
     rows.replaceChildren();
     const parts = people.flatMap(([person, files]) => split(files).map((part) => ({ person, part, rows: part.map((file) => waitingRow(person, file)) })));
