@@ -21,6 +21,7 @@ from rollcall.cli.enrol import enrol_command
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.find import find
 from rollcall.cli.forget import remove
+from rollcall.cli.gallery_check import check
 from rollcall.cli.gallery_people import merge, rename, show_log, undo
 from rollcall.cli.index import index
 from rollcall.cli.purge import purge
@@ -120,7 +121,7 @@ def _look_alikes(people: Sequence[str]) -> dict[str, str]:
     }
 
 
-for _command in (remove, rename, merge, undo, show_log):
+for _command in (check, remove, rename, merge, undo, show_log):
     gallery.add_command(_command)
 
 
