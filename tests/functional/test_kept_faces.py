@@ -15,7 +15,6 @@ from support.home import IN, REPORTS, Home, decoders, make_home
 from support.scenes import Scene, come_and_go, one_after_another, tiles
 from support.videos import paint_video, painted_gallery
 
-from rollcall.cli import main as commands
 from rollcall.core.errors import NotAVideo, ObjectNotFound, StoreUnavailable
 from rollcall.core.sampling import SCANS
 from rollcall.core.settings import Settings
@@ -33,6 +32,7 @@ from rollcall.recognition.stored_faces import (
     stored_faces,
 )
 from rollcall.video.video_files import WholeFile
+from rollcall.wiring import build_engine
 
 FACES, REPORT = "a.mp4.faces.npz", "a.mp4.json"
 
@@ -214,7 +214,7 @@ def test_every_track_has_a_picture_though_few_are_collected(
 
 def recogniser(scan: str) -> Recogniser:
     limits = VideoLimits(Settings().max_video_s, Settings().max_video_px)
-    engine = commands.build_engine(Settings())
+    engine = build_engine(Settings())
     return Recogniser(
         decoders(limits).open,
         engine,

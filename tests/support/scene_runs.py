@@ -12,7 +12,10 @@ from unittest.mock import patch
 import cv2
 from click.testing import CliRunner
 
-from rollcall.cli import main as commands
+from rollcall import wiring
+from rollcall.cli import enrol as enrol_command
+from rollcall.cli import recognise as recognise_command
+from rollcall.cli.main import main
 from rollcall.core.names import UNKNOWN
 from support.scenes import Portrait, Scene, photo
 
@@ -42,11 +45,14 @@ def named(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 # Loading the models takes 0.2 s of processor time, so all runs with the same settings share them.
-_build_engine = cache(commands.build_engine)
+_build_engine = cache(wiring.build_engine)
 
 
 def _run(*argv: str) -> str:
-    with patch.object(commands, "build_engine", _build_engine):
-        done = CliRunner().invoke(commands.main, list(argv), catch_exceptions=False)
+    with (
+        patch.object(enrol_command, "build_engine", _build_engine),
+        patch.object(recognise_command, "build_engine", _build_engine),
+    ):
+        done = CliRunner().invoke(main, list(argv), catch_exceptions=False)
     assert done.exit_code == 0, (argv[0], done.output)
     return done.stdout
