@@ -30,6 +30,7 @@ from rollcall.core.errors import GalleryError, ObjectChanged, StoreMisconfigured
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import NO_METADATA, ObjectStore
 from rollcall.gallery import gallery_files, gallery_objects
+from rollcall.gallery.enrolled_pictures import stored_pictures
 from rollcall.gallery.forgetting import PersonRemoval
 from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, GalleryObject, read_gallery
@@ -78,6 +79,43 @@ def test_processes_that_enrol_and_remove_at_once_lose_nothing(
     assert [set(each) for each in codes] == [{0}] * 4
     assert set(parse_gallery(path.read_bytes()).people) == left
     assert not list(tmp_path.glob(".gallery*"))
+
+
+def test_folders_photos_and_verdicts_at_once_lose_nothing(tmp_path: Path, path: Path) -> None:
+    """Two processes enrol a folder each, one enrols single photos, and two give verdicts."""
+    gallery, env = str(path), {"KEEP_FACES": "pictures", "REPORT_BUCKET": "reports"}
+    plans: list[list[list[str]]] = []
+    for writer in range(2):
+        folder = tmp_path / f"people {writer}"
+        for each in range(25):
+            person = folder / f"person {writer}-{each:02}"
+            person.mkdir(parents=True)
+            photo(person, 30 * writer + each)
+        plans.append([["enrol", "--folder", str(folder), "--encodings", gallery]])
+    plans.append(
+        [
+            ["enrol", f"single {each}", str(photo(tmp_path, 100 + each)), "--encodings", gallery]
+            for each in range(6)
+        ]
+    )
+    for writer in range(2):
+        numbers = range(200 + 10 * writer, 206 + 10 * writer)
+        plans.append(
+            [
+                ["verdict", gallery, kind, f"{kind} {each}" if kind != "ignore" else "", str(each)]
+                for each, kind in zip(numbers, ("is", "not", "ignore") * 2, strict=True)
+            ]
+        )
+    codes = at_once(plans, tmp_path, env)
+    assert [set(each) for each in codes] == [{0}] * 5
+    known = read_gallery(GalleryFile(path))
+    expected = {f"person {writer}-{each:02}" for writer in range(2) for each in range(25)}
+    expected |= {f"single {each}" for each in range(6)} | {f"is {n}" for n in (200, 203, 210, 213)}
+    assert set(known.people) == expected
+    assert len(known) == len(expected)
+    assert sorted(verdict.kind for verdict in known.verdicts) == sorted(("is", "not", "ignore") * 4)
+    photos = {each.id for each in known.examples if not each.verdict}
+    assert stored_pictures(GalleryFile(path)) == photos
 
 
 def test_the_file_keeps_its_owner_and_mode(path: Path, tmp_path: Path, quick_faces: None) -> None:

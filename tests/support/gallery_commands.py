@@ -4,6 +4,9 @@
 
 The input is a JSON list of argument lists, and the output the JSON list of their exit codes. Photos
 have to be written by `photo`. No models are loaded, so that many processes can run at once.
+
+`["verdict", GALLERY, KIND, NAME, NUMBER]` is not a command of `rollcall`: it gives a verdict about
+the face with this number, as the pages do.
 """
 
 from __future__ import annotations
@@ -20,7 +23,11 @@ import numpy as np
 from rollcall.cli import enrol as enrol_cli
 from rollcall.cli import main as cli
 from rollcall.core.encoding_space import DLIB
+from rollcall.core.gallery import empty_gallery
 from rollcall.core.types import Box, DetectedFace, Encodings, Pixels
+from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
+from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
+from rollcall.gallery.gallery_locations import GalleryFile
 
 LARGE_FACE = DetectedFace(
     Box(0, 80, 80, 0), np.array([(25.0, 30), (55, 30), (40, 45), (28, 60), (52, 60)]), 1.0
@@ -61,7 +68,21 @@ def photo(folder: Path, number: int) -> Path:
     return path
 
 
+def give_verdict(gallery: str, kind: VerdictKind, name: str, number: str) -> int:
+    faces = encoding(int(number))[None]
+    verdict = Verdict(f"{kind}-{number}", kind, name, faces, (FaceSource(key=f"{number}.mp4"),))
+
+    def change(body: bytes | None) -> bytes:
+        known = parse_gallery(body) if body else empty_gallery()
+        return render_gallery(known.with_verdict(verdict))
+
+    GalleryFile(Path(gallery)).update(change)
+    return 0
+
+
 def run(argv: list[str]) -> int:
+    if argv[0] == "verdict":
+        return give_verdict(*argv[1:])  # type: ignore[arg-type]
     try:
         cli.main(argv, standalone_mode=False)
     except SystemExit as end:
