@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,9 @@ from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_gallery_location, build_recogniser
+
+if TYPE_CHECKING:
+    from rollcall.cli.result_files import ResultFiles
 
 MAX_SHOWN_INTERVALS = 5
 """How many intervals of a person are printed as text. With `--json`, all are printed."""
@@ -47,10 +50,28 @@ PERSON_FIELDS = (
 @click.option(
     "--scan", type=click.Choice(list(SCANS)), help="Use this instead of the setting SCAN."
 )
+@click.option(
+    "--save",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Save pictures in this folder: frames with boxes and names, a face of each person, and a"
+    " contact sheet.",
+)
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with faces and times, which opens without a network.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command_errors
 def recognise(
-    videos: tuple[Path, ...], encodings: str | None, scan: str | None, as_json: bool
+    videos: tuple[Path, ...],
+    encodings: str | None,
+    scan: str | None,
+    folder: Path | None,
+    page: Path | None,
+    as_json: bool,
 ) -> None:
     """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read."""
     chosen = _settings(encodings, scan)
@@ -58,19 +79,34 @@ def recognise(
     engine = build_engine(chosen)
     gallery = read_gallery(location, engine.space)
     print_gallery(location, gallery)
-    recogniser = build_recogniser(chosen, engine)
+    results = _results(folder, page)
+    recogniser = build_recogniser(chosen, engine, *(results.hooks if results else ()))
     failed = False
     with progress("recognising", len(videos), "videos") as shown:
         for video in videos:
             shown.mention(video.name)
-            document = _recognise(recogniser, video, gallery)
+            document, recognition = _recognise(recogniser, video, gallery)
             failed = failed or document["status"] == "error"
             if as_json:
                 say_json(document)
             else:
                 say(_sentence(document))
+            if results:
+                results.add(video, document, recognition)
             shown.advance()
+    if results:
+        for sentence in results.finish(gallery.version):
+            say(sentence, err=True)
     sys.exit(COMMAND_FAILED if failed else 0)
+
+
+def _results(folder: Path | None, page: Path | None) -> ResultFiles | None:
+    if folder is None and page is None:
+        return None
+    # Imported here, because Pillow is slow to load, and most calls need no pictures.
+    from rollcall.cli.result_files import ResultFiles
+
+    return ResultFiles(folder, page)
 
 
 def _settings(encodings: str | None, scan: str | None) -> Settings:
@@ -79,18 +115,22 @@ def _settings(encodings: str | None, scan: str | None) -> Settings:
     return dataclasses.replace(settings(offline=True), **changes)  # type: ignore[arg-type]
 
 
-def _recognise(recogniser: Recogniser, video: Path, known: Gallery) -> dict[str, Any]:
+def _recognise(
+    recogniser: Recogniser, video: Path, known: Gallery
+) -> tuple[dict[str, Any], Recognition | None]:
+    """Return the document, and the recognition; None for a video that cannot be read."""
     try:
         recognition = recogniser.recognise(WholeFile(video), known, Stopwatch())
     except RollcallError as error:
-        return _document(video, "error", [], str(error))
+        return _document(video, "error", [], str(error)), None
     except OSError as error:
-        return _document(video, "error", [], f"cannot be read: {error.strerror}")
+        return _document(video, "error", [], f"cannot be read: {error.strerror}"), None
     # One shape for results and errors, so that scripts find the same keys in each document.
-    return _document(video, recognition.status, _people(recognition), None) | {
+    document = _document(video, recognition.status, _people(recognition), None) | {
         "coverage": coverage_document(recognition.coverage),
         "limits": limits_of(recognition.coverage),
     }
+    return document, recognition
 
 
 def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:
