@@ -39,6 +39,10 @@ class Sizes:
     trigger_finished: tuple[int, ...] = (0, 1_000_000)
     """Numbers of finished videos in the database when the trigger is measured."""
     reconciled_objects: tuple[int, ...] = (100_000, 1_000_000)
+    index_rows: tuple[int, int, int] = (100_000, 1000, 1_000_000)
+    """Videos, people and appearances of the index that is measured."""
+    index_puts: int = 1000
+    """Videos that are put into this index."""
     reference_objects: int = 100_000
     """Largest number of videos with which the reconciler's reference is measured."""
     pages_videos: int = 100_000

@@ -16,6 +16,7 @@ from benchmarks import (
     encodings,
     gallery,
     growth,
+    index,
     memory,
     pages,
     ranged,
@@ -42,6 +43,7 @@ SECTIONS: Mapping[str, ModuleType] = {
     "trigger": trigger,
     "reconcile": reconcile,
     "pages": pages,
+    "index": index,
 }
 """The sections in the order of the report. Each module has a `TITLE`, `run(bench)`, which measures,
 and `table(results)`, which writes what `run` returned as Markdown."""

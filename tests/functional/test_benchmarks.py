@@ -16,6 +16,7 @@ from support.needs import need
 from benchmarks import (
     clips,
     growth,
+    index,
     memory,
     processes,
     ranged,
@@ -134,6 +135,25 @@ RESULTS: dict[str, Any] = {
         }
         for way, longest in (("reference", {}), ("rollcall", {"median_ms": 1.5, "longest_ms": 4.0}))
     ],
+    "index": [
+        {
+            "database": "SQLite",
+            "videos": 100,
+            "people": 10,
+            "appearances": 1000,
+            "filled_s": 0.1,
+            "put": [
+                {
+                    "batch": 100,
+                    "new_per_s": 1500,
+                    "new_cpu_ms": 0.412,
+                    "replaced_per_s": 900,
+                    "replaced_cpu_ms": 0.6,
+                }
+            ],
+            "queries_ms": {"a person by name": 0.26},
+        }
+    ],
 }
 
 
@@ -189,6 +209,12 @@ def test_the_table_of_the_reconciler_has_both_scans() -> None:
     assert reference == "| 1,000 | in Python | second | 0.5 | 0.25 | 91 | 0 |  |  |"
     assert ours == "| 1,000 | in SQLite | first | 2.5 | 1.25 | 90 | 1 | 1.5 | 4 |"
     assert again == "| 1,000 | in SQLite | second | 0.5 | 0.25 | 91 | 0 | 1.5 | 4 |"
+
+
+def test_the_tables_of_the_index_have_writes_and_queries() -> None:
+    lines = index.table(RESULTS["index"]).splitlines()
+    assert lines[2] == "| SQLite | 100 | 1500 | 0.412 | 900 | 0.6 |"
+    assert lines[-1] == "| a person by name | 0.3 |"
 
 
 def test_ratios_of_memory_time_and_length() -> None:

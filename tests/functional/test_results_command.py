@@ -17,9 +17,11 @@ from support.databases import open_tables
 from support.index_samples import BUCKET, DAY_S, T0, appearance, indexed, samples
 from support.stored_reports import REPORTS, store_report
 
+from benchmarks.big_index import BigIndex, fill
 from rollcall.cli import index as index_module
 from rollcall.cli.dates import period_between
 from rollcall.cli.main import main
+from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.sql_index import SqlIndex
 from rollcall.stores.memory import MemoryStore
 
@@ -303,3 +305,44 @@ def test_a_day_has_the_length_that_the_clock_gives_it(monkeypatch: pytest.Monkey
     now = datetime(2026, 10, 26, 12).astimezone()
     period = period_between("yesterday", "yesterday", now)
     assert period.until_s - period.since_s == timedelta(hours=25).total_seconds()
+
+
+class TestOtherCommands:
+    def test_a_copy_of_the_database_has_the_index_too(
+        self, tmp_path: Path, postgres_url: str
+    ) -> None:
+        source, back = (f"sqlite:///{tmp_path}/{name}.sqlite3" for name in ("one", "two"))
+        with closing(open_tables(source)) as database:
+            fill(database, BigIndex(videos=30, people=5, appearances=100), faces=True)
+            SqlChangeLog(database).record("root", "is", "Ada")
+        for url, target in ((source, postgres_url), (postgres_url, back)):
+            done = run(target, "copy-database", url, "-")
+            assert done.exit_code == 0, done.output
+        contents = [run(url, "results", "--json").stdout for url in (source, postgres_url, back)]
+        assert contents[0].count("\n") == 30
+        assert contents[0] == contents[1] == contents[2]
+        statuses = [run(url, "index", "status").stdout for url in (source, postgres_url, back)]
+        assert statuses[0] == statuses[1] == statuses[2]
+        for url in (postgres_url, back):  # new rows get new ids
+            with closing(open_tables(url)) as database:
+                SqlIndex(database).put([indexed("new.mp4", appearance(0, "Somebody New"))])
+                assert SqlIndex(database).id_of(BUCKET, "new.mp4") == 31
+                assert SqlChangeLog(database).record("root", "is", "Ben") == 2
+
+    def test_backup_and_restore_keep_the_index(self, url: str, tmp_path: Path) -> None:
+        before = run(url, "results", "--json").stdout
+        backup = str(tmp_path / "backup")
+        done = run(url, "backup", backup)
+        assert done.exit_code == 0, done.output
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).remove(BUCKET, "lectures/1.mp4")
+        assert run(url, "results", "--json").stdout != before
+        done = run(url, "restore", backup, "--force")
+        assert done.exit_code == 0, done.output
+        assert run(url, "results", "--json").stdout == before
+
+    def test_deleting_old_work_leaves_the_index(self, url: str) -> None:
+        before = run(url, "results", "--json").stdout
+        done = run(url, "purge", "--older-than", "0", "--dead", "--yes")
+        assert done.exit_code == 0, done.output
+        assert run(url, "results", "--json").stdout == before

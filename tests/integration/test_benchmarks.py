@@ -36,6 +36,8 @@ LITTLE = Sizes(
     pages_people=20,
     pages_appearances=2_000,
     pages_rounds=1,
+    index_rows=(100, 10, 1_000),
+    index_puts=20,
 )
 
 
