@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
+from rollcall.cli.file_index import opened_file_index
 from rollcall.cli.progress import progress
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import RollcallError
@@ -63,6 +65,9 @@ PERSON_FIELDS = (
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page with faces and times, which opens without a network.",
 )
+@click.option(
+    "--index", "fills_index", is_flag=True, help="Put the results into the index (DATABASE_URL)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @command_errors
 def recognise(
@@ -71,6 +76,7 @@ def recognise(
     scan: str | None,
     folder: Path | None,
     page: Path | None,
+    fills_index: bool,
     as_json: bool,
 ) -> None:
     """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read."""
@@ -82,7 +88,8 @@ def recognise(
     results = _results(folder, page)
     recogniser = build_recogniser(chosen, engine, *(results.hooks if results else ()))
     failed = False
-    with progress("recognising", len(videos), "videos") as shown:
+    opened = opened_file_index(chosen, gallery.version) if fills_index else nullcontext()
+    with opened as files, progress("recognising", len(videos), "videos") as shown:
         for video in videos:
             shown.mention(video.name)
             document, recognition = _recognise(recogniser, video, gallery)
@@ -93,6 +100,8 @@ def recognise(
                 say(_sentence(document))
             if results:
                 results.add(video, document, recognition)
+            if files:
+                files.put(video, document)
             shown.advance()
     if results:
         for sentence in results.finish(gallery.version):

@@ -20,7 +20,9 @@ from support.stored_reports import REPORTS, store_report
 from benchmarks.big_index import BigIndex, fill
 from rollcall.cli import index as index_module
 from rollcall.cli.dates import period_between
+from rollcall.cli.file_index import opened_file_index
 from rollcall.cli.main import main
+from rollcall.core.settings import parse_settings
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.sql_index import SqlIndex
 from rollcall.stores.memory import MemoryStore
@@ -346,3 +348,33 @@ class TestOtherCommands:
         done = run(url, "purge", "--older-than", "0", "--dead", "--yes")
         assert done.exit_code == 0, done.output
         assert run(url, "results", "--json").stdout == before
+
+
+class TestFiles:
+    def test_recognised_files_are_put_into_the_index(self, url: str, tmp_path: Path) -> None:
+        video = tmp_path / "ä b.mp4"
+        video.write_bytes(b"first")
+        people = [{"name": "Ada", "intervals": [[0, 2]], "distance": 0.4, "certainty": "clear"}]
+        found = {"video": "ä b.mp4", "status": "recognised", "people": people, "error": None}
+        with opened_file_index(parse_settings({"DATABASE_URL": url}), "g7") as files:
+            files.put(Path("ä b.mp4"), found)
+            files.put(Path("missing.mp4"), {**found, "status": "error", "error": "not found"})
+            video.write_bytes(b"second one")
+            files.put(Path("ä b.mp4"), {**found, "status": "error", "people": [], "error": "bad"})
+        lines = run(url, "results", "--since", "yesterday", "--json").stdout.splitlines()
+        (document,) = [each for each in map(json.loads, lines) if not each["video"]["bucket"]]
+        assert document["video"]["key"] == str(video)
+        assert document["error"] == {"code": "not_recognised", "message": "bad"}
+        with closing(open_tables(url)) as database:
+            assert SqlIndex(database).id_of("", str(video)) == 7
+
+    def test_the_command_puts_files_into_the_index(
+        self, url: str, sample: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        video = sample / "videos" / "lecture_1.mp4"
+        encodings = str(sample / "encoding")
+        done = run(url, "recognise", str(video), "--index", "--encodings", encodings, "--json")
+        assert done.exit_code == 0, done.output
+        (name,) = [each["name"] for each in json.loads(done.stdout)["people"]]
+        shown = run(url, "results", "--person", name)
+        assert str(video.resolve()) in shown.stdout
