@@ -49,7 +49,9 @@ class Dismissals:
                 rows = [{"kind": kind, "number": n, "at_s": now_s, "who": who} for n in chunk]
                 inserted = self._insert(dismissed).values(rows)
                 again = {"at_s": inserted.excluded.at_s, "who": inserted.excluded.who}
-                connection.execute(inserted.on_conflict_do_update(["kind", "number"], set_=again))
+                connection.execute(
+                    inserted.on_conflict_do_update(index_elements=["kind", "number"], set_=again)
+                )
             undo = {"kind": kind, "numbers": list(numbers)}
             return write_line(connection, now_s, who, "dismiss", name, details, undo)
 

@@ -61,6 +61,14 @@ class Row:
     video: LatestVideo | None = None
     """None if the index has no result of the video."""
 
+    @property
+    def name(self) -> str:
+        return self.key.rpartition("/")[2] or self.key
+
+    @property
+    def folder(self) -> str:
+        return self.key.removesuffix(self.name)
+
 
 @pages.get("/")
 def now() -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
 from support.browser import check_page
+from support.databases import open_tables
 from support.sample_rows import BUCKET, add_video, fail, fill, give_up_messages, take
-from support.web_pages import pages_client, post, serve_pages, web_parts
+from support.web_pages import make_parts, pages_client, post, serve_pages, web_parts
 
 from rollcall.core import retry
 from rollcall.core.types import ObjectInfo, SkippedUpload
@@ -219,6 +221,24 @@ def test_the_foot_line_stops_asking_when_no_results_follow(
     assert answer.status_code == 286
     assert "Named 2 faces Ben." in answer.text
     assert "Set-Cookie" not in answer.headers or "hx-get" not in answer.text
+
+
+def test_the_pages_work_with_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    with closing(open_tables(postgres_url)) as database:
+        parts = make_parts(database, tmp_path)
+        client = pages_client(parts)
+        fill(parts)
+        skip(parts, "notes.txt")
+        text = client.get("/").text
+        assert "2 videos cannot be decoded." in text
+        assert "Ada, Ben, Chen +4" in text
+        assert "<dd>12</dd>" in text
+        assert client.get("/problems").text.count("<section") == 5
+        for kind in ("dead", "message", "bad", "skipped"):
+            post(client, f"/problems/{kind}/dismiss", {"code": "not_a_video"})
+        assert client.get("/problems").text.count("<section") == 1
+        post(client, "/log/1/undo")
+        assert "2 videos cannot be decoded" in client.get("/problems").text
 
 
 def test_the_pages_in_a_browser(page: Page, parts: WebParts) -> None:
