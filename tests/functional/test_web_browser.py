@@ -124,6 +124,22 @@ def test_an_unchanged_part_is_answered_304(page: Page, url: str) -> None:
     expect(page.locator("#row-two")).to_be_visible()
 
 
+def test_a_page_says_that_the_server_does_not_answer(page: Page, tmp_path: Path) -> None:
+    with web_parts(tmp_path) as parts:
+        with serve_pages(parts) as url:
+            page.goto(url)
+            expect(page.get_by_text("All is well.")).to_be_visible()
+        expect(page.locator("#foot")).to_contain_text("The server does not answer.")
+        expect(page.get_by_text("All is well.")).to_be_visible()
+
+
+def test_a_page_says_why_it_is_not_updated(page: Page, tmp_path: Path) -> None:
+    with web_parts(tmp_path) as parts, serve_pages(parts) as url:
+        page.goto(url)
+        parts.database.close()
+        expect(page.locator("#foot")).to_contain_text("is closed")
+
+
 def test_keys_move_search_and_list_themselves(page: Page, url: str) -> None:
     page.goto(f"{url}/list")
     page.keyboard.press("j")

@@ -27,9 +27,15 @@ HEIGHT = 900
 SERIOUS = ("serious", "critical")
 """Findings of axe-core with this impact fail a test."""
 
-EXPECTED = ("Failed to load resource", "htmx:sendError", "htmx:afterRequest")
+EXPECTED = (
+    "Failed to load resource",
+    "Response Status Error Code 503",
+    "htmx:sendError",
+    "htmx:afterRequest",
+)
 """Beginnings of messages on the console that are not errors of the pages. The browser reports
-answers such as 404, which tests may want; htmx reports that the test's server has ended."""
+answers such as 404, which tests may want; htmx reports that the server or the database of the test
+has ended."""
 
 SCREENSHOTS = "ROLLCALL_SCREENSHOTS"
 """Environment variable with a folder. If it is set, `screenshots` writes its pictures there."""
