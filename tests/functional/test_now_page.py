@@ -205,3 +205,6 @@ def test_the_empty_page_in_a_browser(page: Page, parts: WebParts) -> None:
         page.get_by_role("heading", name="Now").focus()
         upload(parts, "first.mp4")
         expect(page.locator("[data-row]")).to_contain_text("first.mp4")
+        expect(page.locator("nav .count.alert")).to_be_hidden()
+        parts.queue.bury(take(parts), "not_a_video", "broken")
+        expect(page.locator("nav .count.alert")).to_have_text("1")

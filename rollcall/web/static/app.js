@@ -121,12 +121,23 @@
   }
 
   function refresh() {
+    refreshCounts();
     for (const element of all("time[datetime]")) {
       const at = new Date(element.dateTime);
       if (isNaN(at)) continue;
       element.title = exact.format(at);
       const shown = element.dataset.exact === undefined ? timeText(at) : day.format(at);
       if (element.textContent !== shown) element.textContent = shown;
+    }
+  }
+
+  // A part that updates may have new counts for the navigation.
+  function refreshCounts() {
+    for (const { dataset, textContent } of all("[data-count]")) {
+      const count = document.querySelector(`.bar nav a[href="${dataset.count}"] .count`);
+      if (!count) continue;
+      count.textContent = textContent;
+      count.hidden = !textContent;
     }
   }
 
