@@ -39,9 +39,11 @@ MAX_REPORT_BYTES = 64 << 20
 def boxes(video_id: int) -> Response:
     """The faces by time, and what stands in the way of playing the video."""
     found = _video(video_id)
-    faces, note = _boxes(found)
+    faces, note = _boxes(found) if found.people else ([], "")
+    problem, gone = _problem(found)
     document = {
-        "problem": _problem(found),
+        "problem": problem,
+        "gone": gone,
         "note": note,
         "faces": faces,
         "labels": {seen.number: label for seen, label in labelled(found.people)},
@@ -122,20 +124,22 @@ def _boxes(found: IndexedVideo) -> tuple[list[Any], str]:
         return [], f"No boxes are shown in the video: {error}."
 
 
-def _problem(found: IndexedVideo) -> str:
-    """Why the video cannot be played, or is another one by now; empty if all is well."""
+def _problem(found: IndexedVideo) -> tuple[str, bool]:
+    """Why the video cannot be played, or is another one by now, and whether it was deleted."""
     try:
         info = parts().store.head(found.bucket, found.key)
     except ObjectNotFound:
-        return "The video has been deleted since, so it cannot be played. Its results are kept."
+        text = "The video has been deleted since, so it cannot be played."
+        return text, True
     except RollcallError as error:
-        return f"The video cannot be played at the moment: {error}."
+        return f"The video cannot be played at the moment: {error}.", False
     if found.etag and info.etag != found.etag:
-        return (
+        text = (
             "The video has been replaced since. The player shows the new one; the people and times"
             " are those of the earlier one."
         )
-    return ""
+        return text, False
+    return "", False
 
 
 def _read_pictures(found: IndexedVideo) -> VideoPictures:

@@ -19,7 +19,7 @@ pages = Blueprint("videos", __name__)
 STATUSES = {
     "": "all",
     "recognised": "recognised",
-    "unknown": "only unknown people",
+    "unknown": "only unknown",
     "no_face": "no faces",
     "error": "failed",
 }

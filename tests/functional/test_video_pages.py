@@ -286,6 +286,7 @@ def test_a_missing_report_and_a_deleted_or_replaced_video_are_named(
     assert "its report does not exist" in note
     parts.store.delete(parts.settings.input_bucket, KEY)
     assert "has been deleted" in said()[0]
+    assert json.loads(text_of(client, f"/videos/{lecture_id}/boxes.json"))["gone"] is True
     assert "Ada Lovelace" in text_of(client, f"/videos/{lecture_id}")
     assert client.get(f"/videos/{lecture_id}/report.json").status_code == 404
 
@@ -437,6 +438,7 @@ def test_a_face_that_is_somebody_else_is_corrected_in_its_video(
 ) -> None:
     client = pages_of(filmed, tmp_path)
     part = say(client, filmed, "2.mp4", "Ada", action="is", name="Ben")
+    assert part.lstrip().startswith('<div id="facts"')
     assert "The faces are being compared with the gallery again." in part
     assert "Named 1 face Ben." in part
     assert ">Undo</button>" in part

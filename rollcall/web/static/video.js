@@ -9,6 +9,7 @@
   let looks = new Map(); // the faces by the time of their look
   let times = [];
   let labels = {};
+  let gone = false; // whether the video has been deleted
 
   const facts = () => document.getElementById("facts");
   const length_s = () => Number(facts()?.dataset.length) || 1;
@@ -173,6 +174,8 @@
       for (const face of loaded.faces) looks.set(face[0], [...(looks.get(face[0]) || []), face]);
       times = Array.from(looks.keys()); // the server sorts them
       labels = loaded.labels;
+      gone = loaded.gone;
+      if (gone) hidePlayer();
       note([loaded.problem, loaded.note].filter(Boolean).join(" "));
       document.querySelector(".boxes")?.removeAttribute("data-shown");
       show();
@@ -182,10 +185,16 @@
   }
 
   player?.addEventListener("error", () => {
-    const unsupported = player.error?.code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED || player.error?.code === MediaError.MEDIA_ERR_DECODE;
-    document.querySelector("[data-unplayable]").hidden = !unsupported;
+    const { code } = player.error || {};
+    const unsupported = code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED || code === MediaError.MEDIA_ERR_DECODE;
+    document.querySelector("[data-unplayable]").hidden = !unsupported || gone;
     if (!player.videoWidth) document.querySelector(".screen").hidden = true;
   });
+
+  function hidePlayer() {
+    all(".screen, [data-unplayable], .unplayable[data-boxes]").forEach((each) => { each.hidden = true; });
+  }
+
   ["timeupdate", "seeking", "seeked", "loadedmetadata"].forEach((name) => player?.addEventListener(name, show));
   player?.addEventListener("play", function tick() {
     show();

@@ -1,0 +1,250 @@
+"""The page of a video in a browser, which plays the video from a store."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+from support.browser import check_page
+from support.databases import open_file
+from support.index_samples import indexed, samples
+from support.lecture import KEY, clip, put_lecture
+from support.people_index import RecordedCorrections
+from support.settings import embedded_settings
+from support.waiting import wait_until
+from support.web_pages import make_parts, serve_pages
+
+from rollcall.core.protocols import ObjectStore
+from rollcall.stores.boto import s3_client
+from rollcall.stores.s3 import S3Store
+from rollcall.web.parts import WebParts
+
+BAR = "[data-lane='{}'] [data-start]"
+
+
+@dataclass(frozen=True)
+class Served:
+    """The pages, with a lecture in the store."""
+
+    url: str
+    parts: WebParts
+    video_id: int
+
+    @property
+    def page_url(self) -> str:
+        return f"{self.url}/videos/{self.video_id}"
+
+    @property
+    def store(self) -> ObjectStore:
+        return self.parts.store
+
+    @property
+    def bucket(self) -> str:
+        return self.parts.settings.input_bucket
+
+
+@pytest.fixture(scope="module")
+def lecture_clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture
+def served(moto_url: str, lecture_clip: bytes, tmp_path: Path) -> Iterator[Served]:
+    suffix = uuid.uuid4().hex[:12]
+    settings = embedded_settings(
+        moto_url,
+        INPUT_BUCKET=f"in-{suffix}",
+        OUTPUT_BUCKET=f"out-{suffix}",
+        REPORT_BUCKET=f"reports-{suffix}",
+    )
+    store = S3Store(s3_client(settings))
+    for bucket in (settings.input_bucket, settings.output_bucket, settings.report_bucket):
+        store.create_bucket(bucket)
+    with closing(open_file(tmp_path / "index.sqlite3")) as database:
+        parts = make_parts(database, tmp_path, store=store, settings=settings)
+        parts = replace(parts, corrections=RecordedCorrections(parts.changes))
+        parts.index.put([put_lecture(store, settings, lecture_clip)])
+        video_id = parts.index.id_of(settings.input_bucket, KEY)
+        assert video_id
+        with serve_pages(parts) as url:
+            yield Served(url, parts, video_id)
+
+
+def open_lecture(page: Page, served: Served) -> None:
+    page.goto(served.page_url)
+    until(page, "document.getElementById('player').readyState >= 1")
+
+
+def until(page: Page, condition: str) -> None:
+    """Wait for a condition in JavaScript. Playwright's own function needs a weaker policy."""
+    wait_until(lambda: page.evaluate(condition), condition, 10.0)
+
+
+def time_s(page: Page) -> float:
+    return float(page.evaluate("document.getElementById('player').currentTime"))
+
+
+def is_at(page: Page, seconds: float) -> bool:
+    return abs(time_s(page) - seconds) < 0.01
+
+
+def names_in_picture(page: Page) -> list[str]:
+    return page.locator(".boxes text").all_text_contents()
+
+
+def test_the_page_is_accessible_in_both_themes_and_widths(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    page.locator(BAR.format(1)).first.press("Enter")
+    page.locator(".verdict summary").first.click()
+    page.get_by_text("People and times as a table").click()
+    check_page(page, "video")
+
+
+def test_a_bar_moves_the_player_and_shows_who_is_in_the_picture(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    assert page.evaluate("document.getElementById('player').videoWidth") == 320
+    page.get_by_role("button", name="Ben Bitdiddle, 16:50 to 22:10, likely").press("Enter")
+    assert is_at(page, 1010)
+    until(page, "!document.getElementById('player').seeking")
+    expect(page.locator(".boxes text")).to_have_count(2)
+    assert sorted(names_in_picture(page)) == ["Ben Bitdiddle", "too small"]
+    box = page.locator(".boxes rect.unjudged")
+    assert [box.get_attribute(name) for name in ("x", "y", "width", "height")] == [
+        *("280", "150", "20", "20")
+    ]
+    line = page.locator(".playhead").evaluate("line => parseFloat(line.style.left)")
+    assert line == pytest.approx(100 * 1010 / 3120, abs=0.1)
+    page.evaluate("document.getElementById('player').currentTime = 1700")
+    expect(page.locator(".boxes text")).to_have_count(0)
+
+
+def test_a_click_on_a_lane_goes_to_the_time_or_to_the_nearest_appearance(
+    page: Page, served: Served
+) -> None:
+    open_lecture(page, served)
+    lane = page.locator("[data-lane='0'] .lane-bars")
+    width = lane.bounding_box()["width"]  # type: ignore[index]
+    lane.click(position={"x": width / 4, "y": 14})
+    assert time_s(page) == pytest.approx(780, abs=5)
+    page.locator("[data-lane='4'] .lane-bars").click(position={"x": width / 2, "y": 14})
+    assert is_at(page, 120)
+    page.get_by_role("button", name="Fatima: jump to 43:20").click()
+    assert is_at(page, 2600)
+
+
+def test_keys_move_between_appearances_and_play(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    page.locator("h1").click()
+    for expected in (60, 120, 200):  # Chen, Emil, an unknown person
+        page.keyboard.press("ArrowRight")
+        assert is_at(page, expected)
+    page.keyboard.press("ArrowLeft")
+    assert is_at(page, 120)
+    page.locator(BAR.format(1)).first.focus()
+    for key, expected in (
+        ("ArrowRight", 2500),
+        ("ArrowRight", 2500),
+        ("Home", 1010),
+        ("ArrowDown", 960),  # Chen
+        ("ArrowUp", 1010),
+        ("ArrowUp", 0),  # Ada, who is there all the time
+    ):
+        page.keyboard.press(key)
+        assert is_at(page, expected), key
+    assert page.evaluate("document.activeElement.id") == "bar-0-0"
+    page.keyboard.press(" ")
+    until(page, "!document.getElementById('player').paused")
+    page.keyboard.press(" ")
+    until(page, "document.getElementById('player').paused")
+
+
+def test_each_lane_is_one_stop_of_the_tab_key(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    page.locator(BAR.format(2)).nth(3).click()
+    stops = page.locator(BAR.format(2)).evaluate_all(
+        "bars => bars.map(bar => bar.getAttribute('tabindex'))"
+    )
+    assert [place for place, stop in enumerate(stops) if stop == "0"] == [3]
+
+
+def test_the_face_at_the_pointer_is_shown(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    page.locator(BAR.format(0)).first.hover()
+    picture = page.locator("img.peek")
+    expect(picture).to_be_visible()
+    assert "/faces/0.jpg?t=" in str(picture.get_attribute("src"))
+    until(page, "document.querySelector('img.peek').naturalWidth === 96")
+    page.locator("h1").hover()
+    expect(picture).to_be_hidden()
+
+
+def test_a_verdict_is_confirmed_without_moving_the_player(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    page.locator(BAR.format(1)).first.press("Enter")
+    row = page.locator(".seen-row", has_text="Ben Bitdiddle")
+    row.get_by_text("Is someone else").click()
+    row.get_by_label("This is").fill("Grace")
+    row.get_by_role("button", name="Save the name").click()
+    expect(page.locator("#foot")).to_contain_text("Named 1 face Grace.")
+    expect(page.locator("#foot")).to_contain_text("Undo")
+    assert is_at(page, 1010)
+    assert served.parts.changes.latest(1)[0].action == "is"
+    page.locator(".seen-row", has_text="unknown 1").get_by_text("Name", exact=True).click()
+    page.get_by_role("button", name="Ignore").click()
+    expect(page.locator("#foot")).to_contain_text("Ignored 1 face.")
+
+
+def test_the_page_follows_the_work_without_a_reload(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    page.evaluate("window.stays = true")
+    page.get_by_role("button", name="Recognise again").click()
+    expect(page.locator(".busy")).to_contain_text("waits to be recognised again")
+    page.evaluate("window.stays = true")
+    (work,) = served.parts.queue.claim(1, 60)
+    expect(page.locator(".busy")).to_contain_text("is being recognised")
+    video = served.parts.index.get(served.video_id)
+    assert video
+    served.parts.index.put([replace(video, people=video.people[:1], finished_s=2e9)])
+    served.parts.queue.finish(work, "recognised")
+    expect(page.locator(".busy")).to_have_count(0)
+    expect(page.locator(".lane")).to_have_count(1)
+    assert page.evaluate("window.stays") is True
+
+
+def test_a_replaced_and_a_deleted_video_are_explained(page: Page, served: Served) -> None:
+    served.store.write(served.bucket, KEY, b"no video", "video/mp4", {})
+    page.goto(served.page_url)
+    expect(page.locator("[data-note]")).to_contain_text("has been replaced since")
+    expect(page.locator("[data-unplayable]")).to_contain_text("This browser cannot play")
+    served.store.delete(served.bucket, KEY)
+    page.reload()
+    expect(page.locator("[data-note]")).to_contain_text("has been deleted since")
+    expect(page.locator(".screen")).to_be_hidden()
+    page.locator(BAR.format(1)).first.press("Enter")
+    line = page.locator(".playhead").evaluate("line => parseFloat(line.style.left)")
+    assert line == pytest.approx(100 * 1010 / 3120, abs=0.1)
+
+
+def test_the_list_announces_new_videos_and_opens_one_by_keys(page: Page, served: Served) -> None:
+    served.parts.index.put(samples())
+    page.goto(f"{served.url}/videos")
+    check_page(page, "videos")
+    rows = page.locator(".video-row")
+    expect(rows).to_have_count(7)
+    served.parts.index.put([indexed("new.mp4", uploaded_s=2e9)])
+    news = page.locator("a.news")
+    expect(news).to_have_text("1 new video", timeout=15_000)
+    expect(rows).to_have_count(7)
+    news.click()
+    expect(rows).to_have_count(8)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.locator("h1")).to_have_text("broken.mp4")
+    page.keyboard.press("Escape")
+    expect(page.locator("h1")).to_have_text("Videos")
