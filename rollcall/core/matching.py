@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,9 @@ ROUNDING_ERROR = 2 * float(np.finfo(np.float32).eps)
 """Bounds the rounding error of a dot product in single precision. For vectors a and b with n
 numbers, the error is at most n (|a|^2 + |b|^2) times this constant (Higham, Accuracy and Stability
 of Numerical Algorithms, 3.1)."""
+
+MAX_ATTEMPTS = 4
+"""How often the nearest people are excluded by *not* verdicts before everybody is checked."""
 
 IGNORED = ""
 """Stands for ignored faces in the list of names. No person can have an empty name."""
@@ -54,7 +57,7 @@ class Matcher:
         self._single = _in_single_precision(encodings, self._order)
         self._squared_lengths = np.einsum("ij,ij->i", self._single, self._single)
         self._max_squared_length = float(self._squared_lengths.max(initial=0.0))
-        self._refusals = _refusals(negatives, self._sorted_names)
+        self._refusals = dict(self._make_refusals(negatives))
 
     def nearest(self, encodings: Encodings) -> list[Match | None]:
         """The nearest person to each of k encodings, shape (k, size); None without candidates."""
@@ -69,6 +72,18 @@ class Matcher:
         pairs = zip(encodings, reduced, strict=True)
         return [self._match(encoding, row) for encoding, row in pairs]
 
+    def _make_refusals(
+        self, negatives: Mapping[str, Sequence[Encodings]]
+    ) -> Iterator[tuple[str, _Refusal]]:
+        """The negative examples of the people who have encodings."""
+        for name, examples in negatives.items():
+            rows = slice(
+                bisect_left(self._sorted_names, name), bisect_right(self._sorted_names, name)
+            )
+            own = self._encodings[self._order[rows]]
+            if len(own):
+                yield name, _Refusal(rows, own, np.array(examples))
+
     def _match(self, encoding: Encodings, reduced: NDArray[np.float32]) -> Match | None:
         """The nearest person to one encoding.
 
@@ -76,9 +91,8 @@ class Matcher:
         term is the same for all of them, so it does not change their order.
         """
         near = self._candidates(encoding, reduced)
-        if self._refusals and any(self._sorted_names[row] in self._refusals for row in near):
-            self._exclude(encoding, reduced)
-            near = self._candidates(encoding, reduced)
+        if self._refusals:
+            near = self._without_refused(encoding, reduced, near)
             if not len(near):
                 return None
         distances = np.linalg.norm(self._encodings[self._order[near]] - encoding, axis=1)
@@ -107,32 +121,42 @@ class Matcher:
             return np.flatnonzero(np.isfinite(reduced))
         return np.flatnonzero(reduced <= limit)
 
-    def _exclude(self, encoding: Encodings, reduced: NDArray[np.float32]) -> None:
-        """Set the values of the people to infinity who are excluded by a *not* verdict."""
-        for start, end, negatives in self._refusals.values():
-            own = self._encodings[self._order[start:end]]
-            if _smallest_distance(negatives, encoding) < _smallest_distance(own, encoding):
-                reduced[start:end] = np.inf
+    def _without_refused(
+        self, encoding: Encodings, reduced: NDArray[np.float32], near: NDArray[np.intp]
+    ) -> NDArray[np.intp]:
+        """The candidates after people were excluded by *not* verdicts.
+
+        Excluded people get infinite values in `reduced`. Only candidates are checked, because most
+        people are far away anyway. If several people in turn are excluded, all others are checked
+        at once, so that the time has a limit.
+        """
+        checked: set[str] = set()
+        for attempt in range(MAX_ATTEMPTS + 1):
+            names = {self._sorted_names[row] for row in near} & self._refusals.keys()
+            if attempt == MAX_ATTEMPTS:
+                names = set(self._refusals)
+            refused = [name for name in names - checked if self._refusals[name].excludes(encoding)]
+            if not refused:
+                break
+            for name in refused:
+                reduced[self._refusals[name].rows] = np.inf
+            checked |= names
+            near = self._candidates(encoding, reduced)
+        return near
 
 
 class _Refusal(NamedTuple):
-    """The negative examples of a person, and the person's rows from `start` to before `end`."""
+    """The negative examples of a person, and the person's own encodings."""
 
-    start: int
-    end: int
+    rows: slice
+    """The rows of the person in the sorted list."""
+    own: Encodings
     negatives: Encodings
 
-
-def _refusals(
-    negatives: Mapping[str, Sequence[Encodings]], sorted_names: Sequence[str]
-) -> dict[str, _Refusal]:
-    """The negative examples of the people who have encodings."""
-    return {
-        name: _Refusal(start, bisect_right(sorted_names, name), np.array(examples))
-        for name, examples in negatives.items()
-        if (start := bisect_left(sorted_names, name)) < len(sorted_names)
-        and sorted_names[start] == name
-    }
+    def excludes(self, encoding: Encodings) -> bool:
+        """Whether the face is not this person."""
+        nearest = _smallest_distance(self.own, encoding)
+        return _smallest_distance(self.negatives, encoding) < nearest
 
 
 def _competing(

@@ -430,3 +430,15 @@ def test_a_person_known_only_from_verdicts_counts_for_the_tolerance() -> None:
     )
     alone = known.without("p9")
     assert gallery_tolerance(said, DLIB) != gallery_tolerance(alone, DLIB)
+
+
+@pytest.mark.parametrize("excluded", [3, 30])
+def test_many_people_in_turn_can_be_excluded(excluded: int) -> None:
+    """Of so many people, each is nearer to the face than the next one."""
+    names = [f"p{number:02}" for number in range(40)]
+    points = np.array([at(0.1 + 0.01 * number) for number in range(40)])
+    known = Gallery(names, points)
+    for number in range(excluded):
+        known = known.with_verdict(verdict(f"v{number}", "not", names[number], at(0.01)))
+    assert name(known, at()) == names[excluded]
+    assert nearest(known, at()).margin == pytest.approx(0.01)
