@@ -104,7 +104,7 @@ def _say_findings(found: GalleryCheck) -> None:
 def _sections(found: GalleryCheck) -> Iterator[tuple[bool, str, list[str]]]:
     """Whether each check found nothing, its result in a few words, and the findings."""
     names = [_two_names(pair) for pair in found.two_names]
-    yield not names, _title(names, "pair", "who may be one person with two names"), names
+    yield not names, _title(names, "pair", "of people who may be one person"), names
     alike = [f"{a!r} and {b!r} (distance {distance:.2f})" for a, b, distance in found.look_alikes]
     yield not alike, _title(alike, "pair", "of look-alikes within the tolerance"), alike
     far = [
@@ -128,5 +128,8 @@ def _two_names(pair: Pair) -> str:
 
 
 def _title(found: Sequence[str], noun: str, what: str) -> str:
+    """The number of findings, and the advice after the semicolon if there are some."""
     plural = {"person": "people"}.get(noun, f"{noun}s")
-    return f"{len(found) or 'no'} {noun if len(found) == 1 else plural} {what}"
+    if not found:
+        return f"no {plural} {what.partition(';')[0]}"
+    return f"{len(found)} {noun if len(found) == 1 else plural} {what}"

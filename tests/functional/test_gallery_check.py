@@ -45,7 +45,7 @@ def test_findings_are_printed_with_the_way_out() -> None:
     assert result.exit_code == 1
     lines = [line.strip() for line in result.stdout.splitlines()]
     expected = [
-        "✗ 1 pair who may be one person with two names",
+        "✗ 1 pair of people who may be one person",
         "'ada' and \"it's eve\" (distance 0.20); if they are one person: rollcall gallery merge"
         " 'it'\"'\"'s eve' ada",
         "✗ 1 pair of look-alikes within the tolerance",
@@ -81,6 +81,7 @@ def test_a_good_gallery_exits_with_0() -> None:
     result = check(Gallery(list("aabbcc"), points))
     assert result.exit_code == 0
     assert result.stdout.count("✓ no") == 5
+    assert "✓ no people with only one photo\n" in result.stdout
 
 
 def test_an_empty_gallery_has_no_findings() -> None:
