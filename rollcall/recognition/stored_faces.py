@@ -181,7 +181,9 @@ def parse_faces(body: bytes) -> StoredFaces:
         stored = _build(arrays, document)
         check_columns(stored)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise FacesUnreadable(f"these are not stored faces of Rollcall's: {error}") from error
+        raise FacesUnreadable(
+            f"these are not stored faces of Rollcall's: {error!s:.200}"
+        ) from error
     return stored
 
 

@@ -29,6 +29,7 @@ with atheris.instrument_imports(include=["rollcall"]):
     from rollcall.core.texts import TextError, decode_text
     from rollcall.core.types import VideoRef
     from rollcall.gallery.gallery_formats import parse_gallery
+    from rollcall.recognition.stored_faces import FacesUnreadable, faces_without
 
 
 def read_event(data: bytes) -> None:
@@ -79,6 +80,14 @@ def read_naming(data: bytes) -> None:
         assert count or without is csv_without or rest == data
 
 
+def read_stored_faces(data: bytes) -> None:
+    try:
+        rest, count = faces_without(data, "alice")
+    except FacesUnreadable:
+        return
+    assert count or rest == data
+
+
 def read_signature(data: bytes) -> None:
     try:
         check_signature("k" * 32, b"body", {HEADER: data.decode("latin-1")}, 1e9)
@@ -116,6 +125,7 @@ READERS = (
     read_signature,
     read_text_file,
     read_mapping,
+    read_stored_faces,
 )
 
 

@@ -17,10 +17,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from support.needs import REPOSITORY, need
+from support.stored import faces_body
 
 from rollcall.core.events import parse_events
 from rollcall.core.gallery import Gallery
 from rollcall.core.verdicts import FaceSource, Verdict
+from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.gallery_formats import render_gallery
 
 RUNS = 60_000
@@ -115,6 +117,8 @@ def write_corpus(folder: Path) -> None:
     students = json.dumps([{"name": "a", "year": 1e3, "x": {"y": [None, "z"]}}, {"name": "a"}])
     for encoding in ("utf-8-sig", "utf-16"):
         examples += [b"\5" + students.encode(encoding), b"\6" + "a.mp4:m,j\r\n".encode(encoding)]
+    gallery = Gallery(["alice"], PaintedFaces.encoding("red")[None])
+    examples += [b"\7" + faces_body(gallery, "red green", "red")]
     for number, example in enumerate(examples):
         (folder / str(number)).write_bytes(example)
 

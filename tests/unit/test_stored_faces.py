@@ -302,3 +302,28 @@ def test_the_file_has_no_compressed_member_and_no_pickle() -> None:
         assert {item.compress_type for item in archive.infolist()} == {zipfile.ZIP_STORED}
     with np.load(io.BytesIO(body), allow_pickle=False) as file:
         assert not any(array.dtype.hasobject for array in file.values())
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_values_that_are_accepted_can_be_used(seed: int) -> None:
+    """One column gets random values. The file is refused, or everything can be asked of it."""
+    chance = np.random.default_rng(seed)
+    with np.load(io.BytesIO(render_faces(stored_faces(some_faces(), "etag", DLIB)))) as file:
+        arrays = dict(file)
+    name = str(chance.choice(sorted(arrays.keys() - {"facts", "jpegs"})))
+    column = arrays[name].copy()
+    places = chance.random(column.shape) < 0.4
+    values = chance.choice([-2, -1, 0, 1, 2, 3, 5, 9, 1e5], column.shape)
+    with np.errstate(invalid="ignore"):
+        column[places] = values[places].astype(column.dtype)
+    try:
+        stored = parse_faces(changed_arrays(**{name: column}))
+    except FacesUnreadable:
+        return
+    recognition = rematched(stored, GALLERY, None)
+    assert len(stored.with_people_of(recognition).persons) == len(recognition.sightings)
+    for number in range(len(stored.names)):
+        stored.appearance_encodings(number)
+        stored.picture_of(number, near_s=1.0)
+    rest, _ = stored.without("alice")
+    rematched(parse_faces(render_faces(rest)), GALLERY, None)
