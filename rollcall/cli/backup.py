@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from rollcall.cli.entry import command_errors, settings
+from rollcall.cli.progress import BYTES, Progress, progress
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.settings import SQLITE_URL
 from rollcall.database import postgres_backup, sqlite_backup
@@ -27,7 +28,8 @@ def backup(file: Path, yes: bool, as_json: bool) -> None:
     """
     url = settings(offline=True).database_url
     if url.startswith(SQLITE_URL):
-        rows = sqlite_backup.back_up(_path(url), file, replace=yes)
+        with progress("copying", unit=BYTES) as shown:
+            rows = sqlite_backup.back_up(_path(url), file, replace=yes, on_bytes=_note(shown))
         _say_rows("backed up", rows, file, as_json)
     else:
         postgres_backup.dump(url, file, replace=yes)
@@ -47,11 +49,24 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
     """
     url = settings(offline=True).database_url
     if url.startswith(SQLITE_URL):
-        rows = sqlite_backup.restore(file, _path(url), force=force)
+        with progress("copying", unit=BYTES) as shown:
+            rows = sqlite_backup.restore(file, _path(url), force=force, on_bytes=_note(shown))
         _say_rows("restored", rows, file, as_json)
     else:
         postgres_backup.restore_dump(url, file, force=force)
         _say_done("restored", file, as_json)
+
+
+def _note(shown: Progress) -> sqlite_backup.OnBytes:
+    done_bytes = 0
+
+    def note(now_bytes: int, total_bytes: int) -> None:
+        nonlocal done_bytes
+        shown.expect(total_bytes)
+        shown.advance(now_bytes - done_bytes)
+        done_bytes = now_bytes
+
+    return note
 
 
 def _path(url: str) -> Path:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 import click
 
 from rollcall.cli.entry import command_errors, settings
+from rollcall.cli.progress import progress
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.settings import parse_settings
 from rollcall.database.copying import copy_tables
@@ -42,7 +43,8 @@ def copy_database(source: str, target: str, as_json: bool) -> None:
         for database in (old, new):
             if database.path:
                 opened.enter_context(own_file(database.path))
-        counts = copy_tables(old, new)
+        with progress("copying", unit="rows") as shown:
+            counts = copy_tables(old, new, shown.advance)
         name = new.name
     if as_json:
         say_json({"rows": counts})

@@ -12,6 +12,7 @@ from uuid import uuid4
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.progress import Progress, progress
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import ObjectNotFound
 from rollcall.core.keys import is_video_key
@@ -41,8 +42,11 @@ def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
     if not keys and prefix is None:
         raise click.UsageError("give at least one KEY, or --prefix")
     chosen = settings(offline=True)
-    with closing(open_queue(chosen, must_exist=True)) as queue:
-        queued, waiting, missing = _rerun(queue, chosen, keys, prefix)
+    with (
+        closing(open_queue(chosen, must_exist=True)) as queue,
+        progress("queueing", unit="videos") as shown,
+    ):
+        queued, waiting, missing = _rerun(queue, chosen, keys, prefix, shown)
     if as_json:
         say_json({"queued": queued, "waiting": waiting, "missing": missing})
     else:
@@ -55,7 +59,7 @@ def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
 
 
 def _rerun(
-    queue: WorkQueue, chosen: Settings, keys: Iterable[str], prefix: str | None
+    queue: WorkQueue, chosen: Settings, keys: Iterable[str], prefix: str | None, shown: Progress
 ) -> tuple[int, int, list[str]]:
     """Queue the videos; return how many were queued, how many waited already, and missing keys."""
     bucket, store = chosen.input_bucket, S3Store(s3_client(chosen))
@@ -67,6 +71,7 @@ def _rerun(
         found = {key: _head(store, bucket, key) for key in fresh if key not in known}
         missing += [key for key, info in found.items() if info is None]
         queued += len(known) + _queue_new(queue, [info for info in found.values() if info])
+        shown.advance(len(batch))
     listed = store.list_objects(bucket, prefix) if prefix is not None else iter(())
     for infos in _batches(info for info in listed if is_video_key(info.key)):
         fresh_infos = [info for info in infos if not _is_queued(queue, bucket, info.key)]
@@ -74,6 +79,7 @@ def _rerun(
         known = set(queue.rerun(bucket, [info.key for info in fresh_infos]))
         queued += len(known)
         queued += _queue_new(queue, [info for info in fresh_infos if info.key not in known])
+        shown.advance(len(infos))
     return queued, waiting, missing
 
 

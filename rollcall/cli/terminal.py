@@ -77,8 +77,10 @@ def progress_console() -> Console | None:
     """The console for progress bars, which is stderr; None if bars cannot be drawn there."""
     if not sys.stderr.isatty():
         return None  # checked first, because rich is slow to load
-    from rich.console import Console
-
+    try:
+        from rich.console import Console
+    except ImportError:  # the image of the trigger does not contain rich
+        return None
     console = Console(stderr=True)
     return None if console.is_dumb_terminal else console
 

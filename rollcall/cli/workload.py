@@ -11,7 +11,7 @@ from typing import NamedTuple
 import click
 
 from rollcall.cli.entry import command_errors, settings
-from rollcall.cli.progress import BYTES, progress
+from rollcall.cli.progress import BYTES, progress, tracked
 from rollcall.cli.terminal import Command, confirmed, say, stdin_is_terminal
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import why_left_out
@@ -83,7 +83,7 @@ def objects_to_clear(chosen: Settings) -> list[ObjectInfo]:
 
 def remove_objects(chosen: Settings, objects: list[ObjectInfo]) -> None:
     store = S3Store(s3_client(chosen))
-    for info in objects:
+    for info in tracked(objects, "removing", len(objects), "objects"):
         store.delete(info.bucket, info.key)
 
 

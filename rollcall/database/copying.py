@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -20,10 +20,13 @@ class NotEmpty(PermanentError):
     """The target database of a copy already has rows."""
 
 
-def copy_tables(source: Database, target: Database) -> dict[str, int]:
+def copy_tables(
+    source: Database, target: Database, on_rows: Callable[[int], None] = lambda count: None
+) -> dict[str, int]:
     """Copy all rows, in one transaction of each database. Return the number of rows by table.
 
-    Both databases have all tables already. Raises NotEmpty, and InboxUnavailable.
+    `on_rows` is called with the number of rows copied since its last call. Both databases have all
+    tables already. Raises NotEmpty, and InboxUnavailable.
     """
     counts = {}
     with source.reading() as read, target.transaction() as write:
@@ -34,7 +37,7 @@ def copy_tables(source: Database, target: Database) -> dict[str, int]:
                 _remove_limits(connection)
         _check_empty(write, target)
         for table in metadata.sorted_tables:
-            counts[table.name] = _copy(read, write, table)
+            counts[table.name] = _copy(read, write, table, on_rows)
         _set_next_ids(write, target, counts)
         if not source.shared:
             read.exec_driver_sql("COMMIT")
@@ -56,7 +59,7 @@ def _check_empty(write: Connection, target: Database) -> None:
             )
 
 
-def _copy(read: Connection, write: Connection, table: Table) -> int:
+def _copy(read: Connection, write: Connection, table: Table, on_rows: Callable[[int], None]) -> int:
     count = 0
     found = read.execute(select(table), execution_options={"yield_per": BATCH})
     rows = iter(found.mappings())
@@ -64,6 +67,7 @@ def _copy(read: Connection, write: Connection, table: Table) -> int:
     while batch := list(islice(storable, BATCH)):
         write.execute(insert(table), batch)
         count += len(batch)
+        on_rows(len(batch))
     return count
 
 

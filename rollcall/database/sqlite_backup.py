@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -21,14 +21,27 @@ BUSY_TIMEOUT_S = 10
 MAX_PROBLEM_CHARS = 200
 COUNTED = ("work", "finished", "notice")
 
+PAGES_AT_ONCE = 4096
+"""Pages that are copied between two calls of `on_bytes`, usually 16 MB."""
+
+OnBytes = Callable[[int, int], None]
+"""Gets the number of bytes that are copied, and that of all bytes."""
+
+
+def _ignore(done_bytes: int, total_bytes: int) -> None:
+    pass
+
 
 class BackupUnusable(PermanentError):
     """A file is not a backup that this version can restore."""
 
 
-def back_up(database: Path, target: Path, *, replace: bool = False) -> dict[str, int]:
+def back_up(
+    database: Path, target: Path, *, replace: bool = False, on_bytes: OnBytes = _ignore
+) -> dict[str, int]:
     """Copy the database to the file `target`, and return its number of rows by table.
 
+    `on_bytes` is called with the number of bytes that are copied, and with that of all bytes.
     The copy has its final name only once it is complete, on the disk, and checked. Only its owner
     may read it. Raises InboxUnavailable, and BackupUnusable if `target` exists and `replace` is not
     set.
@@ -50,7 +63,7 @@ def back_up(database: Path, target: Path, *, replace: bool = False) -> dict[str,
             # One snapshot for the rows that are counted and for those that are copied.
             source.execute("BEGIN")
             counts = _counts(source)
-            source.backup(copy)
+            _copy_pages(source, copy, on_bytes)
             source.execute("COMMIT")
             copy.execute("PRAGMA journal_mode=DELETE")  # the copy is a single file
             _check(copy, part, counts)
@@ -64,9 +77,12 @@ def back_up(database: Path, target: Path, *, replace: bool = False) -> dict[str,
     return counts
 
 
-def restore(backup: Path, database: Path, *, force: bool = False) -> dict[str, int]:
+def restore(
+    backup: Path, database: Path, *, force: bool = False, on_bytes: OnBytes = _ignore
+) -> dict[str, int]:
     """Replace the database with a backup, completely or not at all; return its number of rows.
 
+    `on_bytes` is called as in `back_up`.
     Raises BackupUnusable if the file is not a usable backup, or if the database has rows and
     `force` is not set; InboxUnavailable if a trigger uses the database, or the disk fails.
     """
@@ -80,7 +96,7 @@ def restore(backup: Path, database: Path, *, force: bool = False) -> dict[str, i
                 f"the database {str(database)!r} {rows}; to replace it with the backup, add --force"
             )
         try:
-            _copy_into(backup, database, counts)
+            _copy_into(backup, database, counts, on_bytes)
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
@@ -88,7 +104,7 @@ def restore(backup: Path, database: Path, *, force: bool = False) -> dict[str, i
             for name in ("", "-wal", "-shm"):
                 database.with_name(database.name + name).unlink(missing_ok=True)
             os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            _copy_into(backup, database, counts)
+            _copy_into(backup, database, counts, on_bytes)
     return counts
 
 
@@ -110,10 +126,20 @@ def check_backup(backup: Path) -> dict[str, int]:
     return counts
 
 
-def _copy_into(backup: Path, database: Path, counts: dict[str, int]) -> None:
+def _copy_pages(source: sqlite3.Connection, target: sqlite3.Connection, on_bytes: OnBytes) -> None:
+    (page_bytes,) = source.execute("PRAGMA page_size").fetchone()
+
+    def note(status: int, remaining: int, total: int) -> None:
+        on_bytes((total - remaining) * page_bytes, total * page_bytes)
+
+    # The source's transaction stays open, so that writers cannot make the copy begin again.
+    source.backup(target, pages=PAGES_AT_ONCE, progress=note, sleep=0)
+
+
+def _copy_into(backup: Path, database: Path, counts: dict[str, int], on_bytes: OnBytes) -> None:
     # SQLite copies in one transaction, so a killed process leaves the old content.
     with _open(backup, read_only=True) as source, _open(database) as target:
-        source.backup(target)
+        _copy_pages(source, target, on_bytes)
         _check(target, database, counts)
 
 
