@@ -155,3 +155,12 @@ def confirmed(question: str) -> bool:
     """Ask a yes-or-no question, with no as default. Ctrl-C and Ctrl-D raise click.Abort."""
     with _above_bars():
         return click.confirm(printable(question), err=True)
+
+
+def new_secret(question: str) -> str:
+    """Ask twice for a new password, which is not shown. Ctrl-C and Ctrl-D raise click.Abort."""
+    with _above_bars():
+        answer: str = click.prompt(
+            printable(question), hide_input=True, confirmation_prompt="The same again", err=True
+        )
+    return answer

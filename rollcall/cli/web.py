@@ -13,7 +13,7 @@ import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.forget import EverywhereForgetting
-from rollcall.cli.terminal import Group, say, say_json, stdin_is_terminal
+from rollcall.cli.terminal import Group, new_secret, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.core.page_hints import missing_on_pages
 from rollcall.database.open_database import open_database
@@ -154,7 +154,4 @@ def _user_file(path: Path | None) -> UserFile:
 def _new_password(name: str) -> str:
     if not stdin_is_terminal():
         return sys.stdin.readline().rstrip("\r\n")
-    password: str = click.prompt(
-        f"Password of {name}", hide_input=True, confirmation_prompt="The same again"
-    )
-    return password
+    return new_secret(f"Password of {name}")
