@@ -135,6 +135,13 @@ RESULTS: dict[str, Any] = {
         }
         for way, longest in (("reference", {}), ("rollcall", {"median_ms": 1.5, "longest_ms": 4.0}))
     ],
+    "pages": {
+        "SQLite": {
+            "pages": {"/videos": 12.5},
+            "rss_mb": [90, 91],
+            "events": {"alone_per_s": 700.0, "beside_per_s": 690.0},
+        }
+    },
     "index": [
         {
             "database": "SQLite",
