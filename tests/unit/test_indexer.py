@@ -18,9 +18,11 @@ from support.waiting import wait_until
 
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import StoreUnavailable
-from rollcall.core.index_documents import pointer_document
+from rollcall.core.index_documents import answer_document, pointer_document
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key
+from rollcall.core.retry import read_answer
+from rollcall.core.types import VideoRef
 from rollcall.database.database import Database
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.indexer import BATCH, Indexer
@@ -28,6 +30,7 @@ from rollcall.index.rematch_rows import set_version
 from rollcall.index.report_reader import ReportReader
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
+from rollcall.queues.sql_queue import SqlQueue
 from rollcall.recognition.stored_faces import render_faces
 from rollcall.stores.memory import MemoryStore
 
@@ -301,3 +304,23 @@ class TestStoredFaces:
         assert stored(database, video.key) == corrected
         found = SqlFaceSearch(database).find(encoding_of("Chen", 0)[None], DLIB.name, 0.1, 10)
         assert [each.face.number for each in found] == [0]
+
+
+def test_a_result_of_the_work_queue_reaches_the_index(database: Database, indexer: Indexer) -> None:
+    video = samples()[1]
+    queue = SqlQueue(database)
+    queue.add([VideoRef(BUCKET, key, etag="e1", event_id=key) for key in (video.key, "dead.mp4")])
+    answer = read_answer(200, json.dumps(report_of(video)).encode())
+    for work in queue.claim(2, 60):
+        if work.key == video.key:
+            queue.finish(
+                work, answer.code, document=answer_document(work, answer, has_reports=True)
+            )
+        else:
+            queue.bury(work, "not_a_video", "it cannot be decoded")
+    indexer.index_all()
+    assert stored(database, video.key) == video
+    dead = stored(database, "dead.mp4")
+    assert dead is not None
+    assert (dead.status, dead.error_code, dead.etag) == ("error", "not_a_video", "e1")
+    assert dead.finished_s > 0
