@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, render_template_string
 from markupsafe import Markup
 from playwright.sync_api import Page, expect
-from support.browser import check_page
+from support.browser import check_page, overflow_px
 from support.web_pages import serve_pages, web_parts
 
 from rollcall.web.foot import show_change
@@ -76,6 +76,19 @@ def test_the_frame_is_accessible_in_both_themes_and_widths(page: Page, url: str)
     page.get_by_role("button", name="Save").click()
     expect(page.locator("#foot")).to_contain_text("Enrolled Ben.")
     check_page(page, "frame")
+
+
+@pytest.mark.parametrize("width", [320, 719, 720, 1024])
+def test_the_navigation_fits_into_one_line(page: Page, url: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{url}/list")
+    assert overflow_px(page) == 0
+    heights = [
+        link.bounding_box()["height"]  # type: ignore[index]
+        for link in page.locator(".brand, nav[aria-label=Pages] a span:first-of-type").all()
+    ]
+    assert len(heights) == 7
+    assert max(heights) < 30
 
 
 def test_an_error_page_is_accessible(page: Page, url: str) -> None:
