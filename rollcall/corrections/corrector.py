@@ -1,8 +1,9 @@
 """Corrects the result of one video, so that it agrees with the gallery.
 
 If the faces of the video are stored, they are compared with the gallery again. Otherwise only names
-can be corrected. What is written, in this order: stored faces, result, report, index. The index is
-the last, so a correction that was interrupted is found and repeated.
+can be corrected. `correct` writes the stored faces, the result and the report, in this order, and
+`put` writes the index. The index is the last, so a correction that was interrupted is found and
+repeated.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,12 +27,12 @@ from rollcall.core.renaming import csv_renamed, people_renamed, report_renamed
 from rollcall.core.reports import corrected_report, coverage_document, person_document
 from rollcall.core.results import render_csv
 from rollcall.core.types import Recognition, Student
-from rollcall.core.web_protocols import VideoIndex
 from rollcall.corrections.name_changes import MERGED_BY, present_names
 from rollcall.corrections.video_objects import SOURCE_ETAG, StoredObject, VideoObjects
 from rollcall.database.database import Database
 from rollcall.index.documents import indexed_video
 from rollcall.index.report_reader import VideoWithFaces
+from rollcall.index.sql_index import SqlIndex
 from rollcall.index.video_faces import VideoFaces
 from rollcall.recognition.rematch import rematched
 from rollcall.recognition.stored_faces import StoredFaces
@@ -49,6 +51,14 @@ class Newer(Exception):
     """The video has a newer result, or soon will have: there is nothing to correct."""
 
 
+class Correction(NamedTuple):
+    """What the index has to know about a corrected video."""
+
+    video: IndexedVideo
+    faces: StoredFaces | None
+    """None if only names were corrected."""
+
+
 class _Found(NamedTuple):
     """The result of a video, and its report if there is one."""
 
@@ -61,29 +71,43 @@ class Corrector:
     """Safe to share between threads."""
 
     database: Database
-    index: VideoIndex
+    index: SqlIndex
     faces: VideoFaces
     objects: VideoObjects
     students: StudentStore
     tolerance: float | None
     """TOLERANCE; None if the gallery's own tolerance is used."""
 
-    def correct(self, bucket: str, key: str, gallery: Gallery) -> bool:
-        """Correct a video, and return whether its result changed.
+    def correct(self, bucket: str, key: str, gallery: Gallery) -> Correction | None:
+        """Correct a video; None if its result stays as it is. Then `put` has to be called.
 
         Raises TransientError if the video has to be tried again, and PermanentError.
         """
         video_id = self.index.id_of(bucket, key)
         video = None if video_id is None else self.index.get(video_id)
         if video is None or video.status == "error":
-            return False
+            return None
         try:
             recognised = self._recognise(video, gallery)
             if recognised is None:
                 return self._rename(video, gallery)
             return self._rewrite(video, gallery, *recognised)
         except Newer:
-            return False
+            return None
+
+    def put(self, corrections: Sequence[Correction]) -> None:
+        """Put corrected videos into the index. Raises TransientError."""
+        if not corrections:
+            return
+        videos = [correction.video for correction in corrections]
+        written = self.database.run(partial(self.index.put_in, videos=videos))
+        with_faces = {
+            video_id: VideoWithFaces(videos[place], faces)
+            for video_id, place in written.places.items()
+            if (faces := corrections[place].faces)
+        }
+        self.index.ungroup(written.ungrouped - with_faces.keys())
+        self.faces.put(with_faces)
 
     def _recognise(
         self, video: IndexedVideo, gallery: Gallery
@@ -107,11 +131,11 @@ class Corrector:
         stored: StoredObject,
         faces: StoredFaces,
         recognition: Recognition,
-    ) -> bool:
+    ) -> Correction | None:
         people = [person_document(person, {}) for person in recognition.people]
         new_faces = faces.with_people_of(recognition)
         if _same_people(video, people, recognition) and _same_persons(faces, new_faces):
-            return False
+            return None
         found = self._find(video)
         if found.report is None:
             raise PermanentError(f"{video.key!r} has no report, so its result was not corrected")
@@ -121,19 +145,14 @@ class Corrector:
         report = _marked(corrected, before, gallery)
         self.objects.replace_faces(stored, new_faces)
         self._write(video, found, render_csv(recognition.people, students), report)
-        written = indexed_video(report, video.finished_s)
-        self.index.put([written])
-        video_id = self.index.id_of(video.bucket, video.key)
-        if video_id is not None:
-            self.faces.put({video_id: VideoWithFaces(written, new_faces)})
-        return True
+        return Correction(indexed_video(report, video.finished_s), new_faces)
 
-    def _rename(self, video: IndexedVideo, gallery: Gallery) -> bool:
+    def _rename(self, video: IndexedVideo, gallery: Gallery) -> Correction | None:
         """Give the people of a video the names that they have in the gallery now."""
         if all(person.name in gallery.people for person in video.people if person.name) and (
             video.corrected is False
         ):
-            return False  # the usual case, for which the report need not be read
+            return None  # the usual case, for which the report need not be read
         found = self._find(video)
         people = found.report[1].get("people") if found.report else None
         if not isinstance(people, list):
@@ -141,7 +160,7 @@ class Corrector:
         with self.database.reading() as connection:
             names, merged = present_names(connection, people, gallery.people)
         if not names:
-            return False
+            return None
         students = self._students(names.values())
         new_names = {people[place]["name"]: name for place, name in names.items()}
         body = csv_renamed(found.result.body, new_names, students)
@@ -150,9 +169,8 @@ class Corrector:
             report = _renamed(found.report[1], names, merged, students, gallery)
         renamed, _ = people_renamed(_people_documents(video), names, {})
         self._write(video, found, body, report)
-        written = indexed_video(report, video.finished_s) if report else None
-        self.index.put([written or _with_people(video, renamed, gallery)])
-        return True
+        corrected = indexed_video(report, video.finished_s) if report else None
+        return Correction(corrected or _with_people(video, renamed, gallery), None)
 
     def _find(self, video: IndexedVideo) -> _Found:
         """Read the result and the report. Raises Newer if they are about another upload."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from rollcall.core.errors import (
 )
 from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import GalleryLocation
-from rollcall.corrections.corrector import Corrector
+from rollcall.corrections.corrector import Correction, Corrector
 from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.corrections.removed_examples import prune_removed
 from rollcall.database.database import Database
@@ -35,8 +36,8 @@ from rollcall.index.rematch_rows import Rematch, claim, finish, pending, postpon
 
 log = logging.getLogger(__name__)
 
-BATCH = 10
-"""Videos that are claimed at once."""
+BATCH = 20
+"""Videos that are claimed at once, and put into the index in one transaction."""
 
 LEASE_S = 300.0
 """How long a batch belongs to one process. A video takes milliseconds, one with 100,000 faces some
@@ -132,7 +133,6 @@ class Rematcher:
         )
         if not rows:
             return None
-        done = Done()
         try:
             # Loaded after the claim, so that it is not older than the changes that queued the rows.
             gallery = self._newest_gallery()
@@ -140,9 +140,16 @@ class Rematcher:
             for row in rows:
                 self._postpone(row, error)
             raise
+        done = Done()
+        right: list[tuple[Rematch, Correction | None]] = []
         for row in rows:
-            done += self._correct(row, gallery)
-        return done
+            try:
+                right.append((row, self._corrected(row, gallery)))
+            except PermanentError as error:
+                done += self._give_up(row, error)
+            except Exception as error:
+                done += self._failed(row, error)
+        return done + self._end(right)
 
     def notice_changes(self) -> None:
         """If somebody else has changed the gallery, queue all videos with stored faces.
@@ -206,25 +213,37 @@ class Rematcher:
                 self._gallery, self._stamp = read_gallery(self._location), stamp
             return self._gallery
 
-    def _correct(self, row: Rematch, gallery: Gallery | None) -> Done:
+    def _corrected(self, row: Rematch, gallery: Gallery | None) -> Correction | None:
+        if gallery is None:  # an empty gallery is false, too
+            return None
+        return self._corrector.correct(row.bucket, row.key, gallery)
+
+    def _end(self, right: Sequence[tuple[Rematch, Correction | None]]) -> Done:
+        """Put what changed into the index, and take the videos out of the queue."""
         try:
-            changed = gallery is not None and self._corrector.correct(row.bucket, row.key, gallery)
-        except PermanentError as error:
-            return self._give_up(row, error)
-        except Exception as error:
-            if not isinstance(error, TransientError):
-                log.exception("%r cannot be corrected", row.key)
-            if row.attempts + 1 >= MAX_ATTEMPTS:
-                return self._give_up(row, error)
-            return self._postpone(row, error)
+            self._corrector.put([correction for _, correction in right if correction])
+        except RollcallError as error:
+            return Done(postponed=sum(self._postpone(row, error).postponed for row, _ in right))
+        changes = Counter(row.change_id for row, correction in right if correction)
 
         def end(connection: Connection) -> None:
-            finish(connection, row)
-            if changed and row.change_id is not None:
-                count_videos(connection, row.change_id, 1)
+            for row, _ in right:
+                finish(connection, row)
+            for change_id, count in changes.items():
+                if change_id is not None:
+                    count_videos(connection, change_id, count)
 
-        self._database.run(end)
-        return Done(changed=1) if changed else Done(unchanged=1)
+        if right:
+            self._database.run(end)
+        changed = changes.total()
+        return Done(changed=changed, unchanged=len(right) - changed)
+
+    def _failed(self, row: Rematch, error: Exception) -> Done:
+        if not isinstance(error, TransientError):
+            log.exception("%r cannot be corrected", row.key)
+        if row.attempts + 1 >= MAX_ATTEMPTS:
+            return self._give_up(row, error)
+        return self._postpone(row, error)
 
     def _give_up(self, row: Rematch, error: Exception) -> Done:
         log.error("%r is not corrected: %s", row.key, error)
