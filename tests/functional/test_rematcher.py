@@ -125,6 +125,7 @@ class BusyStore(MemoryStore):
 
 def with_store(filmed: Filmed, store: MemoryStore) -> None:
     """Let the parts of `filmed` use another store with the same objects."""
+    assert isinstance(filmed.store, MemoryStore)
     store._objects = filmed.store._objects
     filmed.store = store
     filmed.corrections, filmed.rematcher = build_corrections(

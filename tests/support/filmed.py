@@ -19,6 +19,7 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery
 from rollcall.core.index_types import FaceRef, IndexedVideo, KeptFaces
 from rollcall.core.keys import faces_key, report_key, result_key
+from rollcall.core.protocols import ObjectStore
 from rollcall.core.reports import AnswerFacts, answer_document, report_document
 from rollcall.core.results import parse_csv, render_csv
 from rollcall.core.settings import Settings
@@ -57,10 +58,16 @@ def between(left: Encodings, right: Encodings, distance: float) -> Encodings:
 class Filmed:
     """A store, a database and a gallery, with videos in them."""
 
-    def __init__(self, folder: Path, database: Database) -> None:
-        self.settings = Settings(report_bucket="rollcall-reports")
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        settings: Settings = Settings(report_bucket="rollcall-reports"),  # noqa: B008
+        store: ObjectStore | None = None,
+    ) -> None:
+        self.settings = settings
         self.database = database
-        self.store = MemoryStore()
+        self.store: ObjectStore = store or MemoryStore()
         self.students = MemoryStudents()
         self.location = GalleryFile(folder / "gallery.npz")
         self.index = SqlIndex(database)

@@ -1,0 +1,166 @@
+"""After `rollcall gallery remove --everywhere`, nothing mentions the person: no object, table,
+page or log."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import select
+from support.databases import open_file
+from support.filmed import Filmed, between
+from support.leaks import traces_of_encodings
+from support.settings import embedded_values
+from support.web_pages import make_parts, pages_client
+
+from rollcall.cli.main import main
+from rollcall.core.encoding_space import DLIB
+from rollcall.core.settings import parse_settings
+from rollcall.core.types import Encodings
+from rollcall.database.tables import metadata
+from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
+from rollcall.stores.dynamodb import ensure_table, put_items
+from rollcall.stores.s3 import S3Store
+
+NAME = "Zoë Forgotten"
+PAGES = ("/", "/videos", "/videos/1", "/videos/2", "/people", "/unknown", "/problems", "/log")
+
+
+def encoding(number: int) -> Encodings:
+    row = np.random.default_rng(number).standard_normal(DLIB.size)
+    return (row / np.linalg.norm(row)).astype(np.float32).astype(np.float64)
+
+
+class Stack(Filmed):
+    """Videos in real buckets, with students in a real table."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        n = uuid.uuid4().hex[:8]
+        self.env = embedded_values(
+            url,
+            INPUT_BUCKET=f"in-{n}",
+            OUTPUT_BUCKET=f"out-{n}",
+            REPORT_BUCKET=f"reports-{n}",
+            STUDENT_TABLE=f"t-{n}",
+            ENCODINGS=str(folder / "gallery.npz"),
+            DATABASE_URL=f"sqlite:///{folder}/inbox.sqlite3",
+        )
+        settings = parse_settings(self.env)
+        client = s3_client(settings)
+        store = S3Store(client)
+        self.buckets = settings.input_bucket, settings.output_bucket, settings.report_bucket
+        for bucket in self.buckets:
+            store.create_bucket(bucket)
+            versions = {"Status": "Enabled"}
+            client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration=versions)
+        ensure_table(dynamodb_client(settings), settings.student_table)
+        records = [{"name": name, "major": "m"} for name in (NAME, "Ben")]
+        put_items(dynamodb_resource(settings), settings.student_table, records)
+        super().__init__(folder, open_file(folder / "inbox.sqlite3"), settings, store)
+
+    def run(self, *args: str) -> Result:
+        return CliRunner().invoke(main, ["gallery", *args], env=self.env)
+
+    def objects(self) -> bytes:
+        """All versions of all objects, with their keys and metadata."""
+        found = b""
+        for bucket in self.buckets:
+            for info in [*self.store.list_objects(bucket), *self.store.old_versions(bucket)]:
+                found += self.store.read(bucket, info.key, 1 << 24, info.version_id)
+            for info in self.store.list_objects(bucket):
+                found += repr((info.key, self.store.metadata(bucket, info.key))).encode()
+        return found
+
+    def rows(self) -> str:
+        with self.database.reading() as connection:
+            tables = metadata.sorted_tables
+            return repr([connection.execute(select(table)).all() for table in tables])
+
+
+@pytest.fixture
+def stack(moto_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
+    monkeypatch.chdir(tmp_path)
+    stack = Stack(moto_url, tmp_path)
+    with closing(stack.database):
+        stack.faces = {"zoe": encoding(1), "ben": encoding(2), "eve": encoding(3)}
+        stack.faces["zoe later"] = between(stack.faces["zoe"], encoding(4), 0.4)
+        stack.enrol(**{NAME: stack.faces["zoe"], "Ben": stack.faces["ben"]})
+        stack.film("1.mp4", {"zoe": [0, 1, 2], "ben": [1], "eve": [7]})
+        stack.film("2.mp4", {"zoe later": [0]})
+        stack.film("3.mp4", {"zoe": [4], "ben": [6]}, kept="none")
+        yield stack
+
+
+def pages_of(stack: Stack, folder: Path) -> str:
+    parts = make_parts(
+        stack.database, folder, store=stack.store, gallery=stack.location, settings=stack.settings
+    )
+    client = pages_client(parts)
+    answers = [client.get(path) for path in PAGES]
+    assert {answer.status_code for answer in answers} == {200}
+    return "".join(answer.get_data(as_text=True) for answer in answers)
+
+
+def test_nothing_mentions_a_forgotten_person(
+    stack: Stack, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stack.corrections.is_not([stack.face("2.mp4", NAME)], NAME, "olga")
+    stack.rematcher.run_due()
+    stack.corrections.is_person([stack.face("2.mp4")], NAME, "olga")
+    stack.corrections.rename("Ben", "Benjamin", "olga")
+    stack.rematcher.run_due()
+    assert stack.names("1.mp4") == [NAME, "Benjamin", "unknown"]
+    example = next(each for each in stack.gallery.examples_of(NAME) if not each.verdict)
+    stack.corrections.remove_example(NAME, example.id, "olga")
+    stack.rematcher.run_due()
+    assert NAME in stack.rows()
+    assert NAME.encode() in stack.objects()
+    pages = pages_of(stack, tmp_path)
+    assert NAME in pages
+
+    dry = stack.run("remove", NAME, "--everywhere")
+    assert "would remove: 3 appearances in the index of the database" in dry.stdout
+    done = stack.run("remove", NAME, "--everywhere", "--yes")
+    assert done.exit_code == 0, done.output
+    for sentence in (
+        "removed: 3 appearances in the index of the database",
+        "lines in the log of the database",
+        "removed: 1 removed photo in the database",
+    ):
+        assert sentence in done.stdout
+
+    assert stack.gallery.people == ("Benjamin",)
+    assert stack.gallery.verdicts == ()
+    rows, objects = stack.rows(), stack.objects()
+    for part in NAME.split():
+        assert part not in rows
+        assert part.encode() not in objects
+        assert part not in pages_of(stack, tmp_path)
+        assert part not in caplog.text
+    traces = traces_of_encodings(stack.faces["zoe"][None])
+    assert not [trace for trace in traces if trace in objects or trace in rows.encode()]
+    half = stack.faces["zoe"].astype("<f2").tobytes()
+    with stack.database.reading() as connection:
+        for table in ("face_block", "unknown_face"):
+            column = "encodings" if table == "face_block" else "encoding"
+            query = select(metadata.tables[table].c[column])
+            assert not [row for row in connection.execute(query).scalars() if half in row]
+    assert stack.names("1.mp4") == ["Benjamin", "unknown"]
+    assert stack.names("2.mp4") == []
+
+
+def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> None:
+    """A removal changes the gallery. Comparing all videos with it at once would leave the person's
+    faces behind, as those of an unknown person."""
+    stack.rematcher.notice_changes()
+    stack.rematcher.notice_changes()
+    assert stack.run("remove", NAME, "--yes").exit_code == 0
+    stack.rematcher.notice_changes()
+    stack.rematcher.notice_changes()
+    assert stack.corrections.pending() == 0
+    assert stack.names("2.mp4") == [NAME]
