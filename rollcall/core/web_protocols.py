@@ -138,7 +138,11 @@ class Corrections(Protocol):
     encodings of the face are kept, and TransientError.
     """
 
-    def is_person(self, faces: Sequence[FaceRef], name: str, who: str) -> int: ...
+    def is_person(
+        self, faces: Sequence[FaceRef], name: str, who: str, others: Sequence[FaceRef] = ()
+    ) -> int:
+        """The faces show this person, who may be new, and the faces `others` do not."""
+        ...
 
     def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int: ...
 

@@ -18,7 +18,7 @@ from rollcall.corrections.faces_of_verdicts import FacesOfVerdicts, ShownFaces
 from rollcall.corrections.gallery_edits import (
     Edit,
     RemovedExample,
-    add_verdict,
+    add_verdicts,
     bring_back,
     merge,
     place_of,
@@ -34,8 +34,8 @@ from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.rematch_rows import pending, set_version
 from rollcall.index.unknown_groups import SqlUnknownGroups
 
-MakeVerdict = Callable[[Gallery], Verdict]
-"""Makes the verdict for the newest gallery, or refuses it."""
+MakeVerdicts = Callable[[Gallery], list[Verdict]]
+"""Makes the verdicts for the newest gallery, or refuses them."""
 
 
 class GalleryCorrections:
@@ -59,14 +59,21 @@ class GalleryCorrections:
         self._writer = writer
         self._log = SqlChangeLog(database)
 
-    def is_person(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
-        shown = self._faces.read(faces)
+    def is_person(
+        self, faces: Sequence[FaceRef], name: str, who: str, others: Sequence[FaceRef] = ()
+    ) -> int:
+        # All faces are read before anything changes, because a correction changes their numbers.
+        shown, apart = self._faces.read(faces), self._faces.read(others) if others else None
+        ids = new_id(), new_id()
 
-        def make_verdict(gallery: Gallery) -> Verdict:
-            return shown.verdict("is", checked_new_name(name, gallery.people), who, id_)
+        def make_verdicts(gallery: Gallery) -> list[Verdict]:
+            checked = checked_new_name(name, gallery.people)
+            verdicts = [shown.verdict("is", checked, who, ids[0])]
+            if apart:
+                verdicts.append(apart.verdict("not", checked, who, ids[1]))
+            return verdicts
 
-        id_ = new_id()
-        return self._write_verdict("is", normalise_name(name), shown, make_verdict, who)
+        return self._write_verdicts("is", normalise_name(name), shown, make_verdicts, who, apart)
 
     def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
         shown, person = self._faces.read(faces), normalise_name(name)
@@ -76,9 +83,8 @@ class GalleryCorrections:
                 f"this face is called {others[0]!r} and not {person!r} by now, because the video"
                 " was corrected; reload the page"
             )
-        return self._write_verdict(
-            "not", person, shown, self._verdict("not", person, shown, who), who
-        )
+        make_verdicts = self._verdict("not", person, shown, who)
+        return self._write_verdicts("not", person, shown, make_verdicts, who)
 
     def same(self, faces: Sequence[FaceRef], who: str) -> int:
         shown = self._faces.read(faces)
@@ -89,14 +95,13 @@ class GalleryCorrections:
                 f"a face is called {named[0]!r}; give the other faces this name instead, or merge"
                 " the two people"
             )
-        make_verdict = self._verdict("same", "", shown, who)
-        return self._write_verdict("same", "", shown, make_verdict, who)
+        make_verdicts = self._verdict("same", "", shown, who)
+        return self._write_verdicts("same", "", shown, make_verdicts, who)
 
     def ignore(self, faces: Sequence[FaceRef], who: str) -> int:
         shown = self._faces.read(faces)
-        return self._write_verdict(
-            "ignore", "", shown, self._verdict("ignore", "", shown, who), who
-        )
+        make_verdicts = self._verdict("ignore", "", shown, who)
+        return self._write_verdicts("ignore", "", shown, make_verdicts, who)
 
     def rename(self, name: str, new_name: str, who: str) -> int:
         new = normalise_name(new_name)
@@ -152,24 +157,32 @@ class GalleryCorrections:
             self._join_same()
         return done
 
-    def _verdict(self, kind: VerdictKind, name: str, shown: ShownFaces, who: str) -> MakeVerdict:
+    def _verdict(self, kind: VerdictKind, name: str, shown: ShownFaces, who: str) -> MakeVerdicts:
         verdict = shown.verdict(kind, name, who, new_id())
 
-        def make(gallery: Gallery) -> Verdict:
+        def make(gallery: Gallery) -> list[Verdict]:
             if name and name not in gallery.people:
                 raise PermanentError(f"{name!r} is not in the gallery any more; reload the page")
-            return verdict
+            return [verdict]
 
         return make
 
-    def _write_verdict(
-        self, kind: VerdictKind, name: str, shown: ShownFaces, make_verdict: MakeVerdict, who: str
+    def _write_verdicts(
+        self,
+        kind: VerdictKind,
+        name: str,
+        shown: ShownFaces,
+        make_verdicts: MakeVerdicts,
+        who: str,
+        apart: ShownFaces | None = None,
     ) -> int:
         def make_edit(gallery: Gallery) -> Edit:
             fitting = check_space(self._location, gallery, shown.space)
-            return add_verdict(make_verdict(fitting))(fitting)
+            return add_verdicts(make_verdicts(fitting))(fitting)
 
         details: dict[str, Any] = {"faces": len(set(shown.faces)), "keys": keys_of(shown.sources)}
+        if apart:
+            details["others"] = len(set(apart.faces))
         if before := sorted({each for each in shown.names if each and each != name}):
             details["before"] = before
         done = self._writer.write(Line(who, kind, name, details), make_edit)

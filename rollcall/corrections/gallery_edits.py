@@ -11,7 +11,7 @@ from rollcall.core.errors import GalleryError, PermanentError
 from rollcall.core.gallery import Gallery
 from rollcall.core.names import normalise_name
 from rollcall.core.types import Encodings
-from rollcall.core.verdicts import Example, Verdict
+from rollcall.core.verdicts import VERDICT_KINDS, Example, Verdict
 
 
 class Edit(NamedTuple):
@@ -32,15 +32,23 @@ MakeEdit = Callable[[Gallery], Edit]
 """Changes the newest gallery. It is called again if another writer was faster."""
 
 
-def add_verdict(verdict: Verdict) -> MakeEdit:
+def add_verdicts(verdicts: Sequence[Verdict]) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
-        names = (verdict.name,) if verdict.name else ()
-        changed = gallery.with_verdict(verdict)
-        # What is said of two unknown faces changes their group, and no result.
-        near = [] if verdict.kind == "same" else [verdict.encodings]
-        return Edit(changed, names, near, undo={"verdict": verdict.id})
+        changed = gallery
+        for verdict in verdicts:
+            changed = changed.with_verdict(verdict)
+        ids = [verdict.id for verdict in verdicts]
+        return _about(verdicts, changed)._replace(undo={"verdicts": ids})
 
     return edit
+
+
+def _about(verdicts: Sequence[Verdict], changed: Gallery) -> Edit:
+    """An edit that adds or removes these verdicts."""
+    names = sorted({verdict.name for verdict in verdicts if verdict.name})
+    # What is said of two unknown faces changes their group, and no result.
+    near = [verdict.encodings for verdict in verdicts if verdict.kind != "same"]
+    return Edit(changed, tuple(names), near)
 
 
 def rename(name: str, new_name: str) -> MakeEdit:
@@ -121,8 +129,8 @@ def bring_back(removed: RemovedExample) -> MakeEdit:
 
 def undo_edit(action: str, undo: Mapping[str, Any]) -> MakeEdit:
     """The edit that undoes a change. `undo` is what the log has kept of the change."""
-    if "verdict" in undo:
-        return _remove_verdict(undo["verdict"])
+    if action in VERDICT_KINDS:
+        return _remove_verdicts(undo["verdicts"])
     if action == "rename":
         return rename(undo["new_name"], undo["name"])
     if action == "merge":
@@ -132,15 +140,16 @@ def undo_edit(action: str, undo: Mapping[str, Any]) -> MakeEdit:
     raise PermanentError(f"a change of the kind {action!r} cannot be undone")
 
 
-def _remove_verdict(verdict_id: str) -> MakeEdit:
+def _remove_verdicts(ids: Sequence[str]) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
-        verdict = next((each for each in gallery.verdicts if each.id == verdict_id), None)
-        if verdict is None:
+        verdicts = [each for each in gallery.verdicts if each.id in ids]
+        if not verdicts:
             raise GalleryError("the gallery does not have this verdict any more")
-        names = (verdict.name,) if verdict.name else ()
-        changed = gallery.without_verdict(verdict_id)
-        near = [] if verdict.kind == "same" else [verdict.encodings]
-        return Edit(changed, names, near, ignored=verdict.kind == "ignore")
+        changed = gallery
+        for verdict in verdicts:
+            changed = changed.without_verdict(verdict.id)
+        is_ignored = any(verdict.kind == "ignore" for verdict in verdicts)
+        return _about(verdicts, changed)._replace(ignored=is_ignored)
 
     return edit
 

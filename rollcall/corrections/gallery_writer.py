@@ -220,7 +220,7 @@ def _write_lost_lines(connection: Connection, now_s: float, gallery: Gallery) ->
     for verdict in gallery.verdicts:
         if f'"{verdict.id}"' not in undos:
             details = {"faces": len(verdict.sources), "keys": keys_of(verdict.sources)}
-            undo = {"verdict": verdict.id}
+            undo = {"verdicts": [verdict.id]}
             texts = (verdict.who, verdict.kind, verdict.name, details)
             write_line(connection, verdict.at_s or now_s, *texts, undo)
 

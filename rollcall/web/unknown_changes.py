@@ -6,10 +6,9 @@ from flask import Blueprint, abort, redirect, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from rollcall.core.errors import RollcallError
 from rollcall.core.index_types import FaceRef
 from rollcall.core.names import checked_new_name
-from rollcall.web.foot import show_change, show_message
+from rollcall.web.foot import show_change
 from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
 from rollcall.web.users import current_user, editors_only
@@ -37,18 +36,7 @@ def name_group(group_id: int) -> Response:
     name = checked_new_name(given, parts().known.current().names)
     others = _others()
     faces = _without(_faces(group_id), others)
-    change_id = parts().corrections.is_person(faces, name, current_user().name)
-    answer = _changed(change_id)
-    if others:
-        _refuse_name(others, name)
-    return answer
-
-
-def _refuse_name(others: list[FaceRef], name: str) -> None:
-    try:
-        parts().corrections.is_not(others, name, current_user().name)
-    except RollcallError as error:
-        show_message(f"The group is now called {name}, also faces of somebody else: {error}.")
+    return _changed(parts().corrections.is_person(faces, name, current_user().name, others))
 
 
 @pages.post("/unknown/<int:group_id>/ignore")

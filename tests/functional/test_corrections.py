@@ -124,6 +124,24 @@ def test_a_stranger_who_is_not_ada_does_not_become_ada(filmed: Filmed) -> None:
     assert filmed.names("2.mp4") == ["unknown"]
 
 
+def test_a_group_is_named_and_one_of_its_faces_is_somebody_else(filmed: Filmed) -> None:
+    filmed.enrol(Ben=BEN)
+    filmed.film("1.mp4", {"ada": [0]})
+    filmed.film("2.mp4", {"twin": [0]})
+    before, version = filmed.state(["1.mp4", "2.mp4"]), filmed.gallery.version
+    faces, others = [filmed.face("1.mp4")], [filmed.face("2.mp4")]
+    change = filmed.corrections.is_person(faces, "Ada", "eve", others)
+    filmed.rematcher.run_due()
+    assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Ada"], ["unknown"])
+    line = filmed.log.get(change)
+    assert line is not None
+    assert line.details == {"faces": 1, "keys": ["1.mp4"], "others": 1}
+    filmed.corrections.undo(change, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.state(["1.mp4", "2.mp4"]) == before
+    assert filmed.gallery.version == version
+
+
 def test_a_face_is_someone_else(lectures: Filmed) -> None:
     change = lectures.corrections.is_person([lectures.face("2.mp4", "Ada")], "Ben", "eve")
     lectures.rematcher.run_due()

@@ -100,8 +100,13 @@ class RecordedCorrections:
     changes: ChangeLog
     waiting: int = 0
 
-    def is_person(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
-        return self._record(who, "is", name, faces)
+    def is_person(
+        self, faces: Sequence[FaceRef], name: str, who: str, others: Sequence[FaceRef] = ()
+    ) -> int:
+        change_id = self._record(who, "is", name, faces)
+        if others:
+            self._record(who, "not", name, others)
+        return change_id
 
     def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
         return self._record(who, "not", name, faces)
