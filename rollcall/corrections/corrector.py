@@ -138,7 +138,7 @@ class Corrector:
             return None
         found = self._find(video)
         if found.report is None:
-            raise PermanentError(f"{video.key!r} has no report, so its result was not corrected")
+            raise PermanentError(f"{video.key!r} has no report that can be read")
         students = self._students(person.name for person in recognition.people)
         before = found.report[1]
         corrected = corrected_report(before, recognition, students, gallery.version)
@@ -154,19 +154,22 @@ class Corrector:
         ):
             return None  # the usual case, for which the report need not be read
         found = self._find(video)
-        people = found.report[1].get("people") if found.report else None
-        if not isinstance(people, list):
-            people = _people_documents(video)
+        people = found.report[1]["people"] if found.report else _people_documents(video)
         with self.database.reading() as connection:
             names, merged = present_names(connection, people, gallery.people)
         if not names:
             return None
         students = self._students(names.values())
         new_names = {people[place]["name"]: name for place, name in names.items()}
-        body = csv_renamed(found.result.body, new_names, students)
         report = None
-        if found.report:
-            report = _renamed(found.report[1], names, merged, students, gallery)
+        try:
+            body = csv_renamed(found.result.body, new_names, students)
+            if found.report:
+                report = _renamed(found.report[1], names, merged, students, gallery)
+        except ValueError as error:  # another program may have written the result or the report
+            raise PermanentError(
+                f"the result of {video.key!r} has an unknown form: {error}"
+            ) from error
         renamed, _ = people_renamed(_people_documents(video), names, {})
         self._write(video, found, body, report)
         corrected = indexed_video(report, video.finished_s) if report else None

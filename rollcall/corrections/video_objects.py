@@ -39,6 +39,14 @@ class StoredObject(NamedTuple):
     metadata: Mapping[str, str]
 
 
+def _has_people(document: object) -> bool:
+    """Whether it is a report. Another program may have written it."""
+    people = document.get("people") if isinstance(document, dict) else None
+    return isinstance(people, list) and all(
+        isinstance(person, dict) and isinstance(person.get("name"), str) for person in people
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class VideoObjects:
     """The objects of videos. The methods raise the errors of ObjectStore."""
@@ -68,7 +76,7 @@ class VideoObjects:
             document = json.loads(found.body)
         except (ValueError, RecursionError):
             return None
-        return (found, document) if isinstance(document, dict) else None
+        return (found, document) if _has_people(document) else None
 
     def faces(self, key: str) -> tuple[StoredObject, StoredFaces] | None:
         """The stored faces of a video; None if there are none. Raises FacesUnreadable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -229,6 +230,26 @@ def test_faces_that_cannot_be_read_are_reported(
     line = filmed.log.get(change)
     assert line is not None
     assert line.details["failed"] == 1
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"people": 7}', b"\xff", b'{"people": [7]}'])
+def test_a_report_that_cannot_be_read_is_reported(
+    filmed: Filmed, caplog: pytest.LogCaptureFixture, body: bytes
+) -> None:
+    place = filmed.settings.report_bucket, report_key("2.mp4")
+    filmed.film("3.mp4", {"ben": [3]}, kept="none")
+    other = filmed.settings.report_bucket, report_key("3.mp4")
+    video = filmed.report("3.mp4")["video"]
+    if body.startswith(b"{"):
+        body = body.replace(b"{", b'{"video": ' + json.dumps(video).encode() + b", ", 1)
+    filmed.store.write(*place, body, "application/json", {})
+    filmed.store.write(*other, body, "application/json", {})
+    not_ada(filmed)
+    filmed.corrections.rename("Ben", "Benjamin", "eve")
+    done = filmed.rematcher.run_due()
+    assert done.changed >= 1
+    assert done.postponed == 0
+    assert done.all == 3
 
 
 def test_without_the_student_table_videos_wait(filmed: Filmed, clock: Clock) -> None:
