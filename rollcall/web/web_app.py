@@ -28,7 +28,7 @@ from rollcall.web import (
     problems,
     unknown,
     unknown_changes,
-    video_files,
+    video_downloads,
     video_page,
     videos,
 )
@@ -49,7 +49,7 @@ PAGES = (
     log_page.pages,
     videos.pages,
     video_page.pages,
-    video_files.pages,
+    video_downloads.pages,
     people.pages,
     person.pages,
     person_changes.pages,

@@ -23,7 +23,7 @@ from rollcall.web.video_boxes import boxes_of
 from rollcall.web.video_page import people_version
 from rollcall.web.video_texts import web_vtt
 
-pages = Blueprint("video_files", __name__)
+pages = Blueprint("video_downloads", __name__)
 
 
 @pages.record
