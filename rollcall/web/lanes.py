@@ -12,6 +12,9 @@ from rollcall.web.formats import clock, lane
 MAX_BARS = 300
 """Bars of one lane. Intervals are joined over the shortest gaps until there are so few."""
 
+MAX_ALL_BARS = 6_000
+"""Bars of all lanes. A browser takes seconds to draw more."""
+
 MAX_LANES = 200
 """People whose lanes are drawn. The table lists everybody."""
 
@@ -65,10 +68,11 @@ def labelled(people: Sequence[Appearance]) -> list[tuple[Appearance, str]]:
 
 def lanes(video: IndexedVideo) -> list[Lane]:
     """The lanes, those of unknown people last."""
-    whole_s = length_s(video)
+    whole_s, shown = length_s(video), labelled(video.people)[:MAX_LANES]
+    most = min(MAX_BARS, MAX_ALL_BARS // max(len(shown), 1))
     return [
-        Lane(seen, label, lane(seen.name), tuple(_bars(seen, label, whole_s)))
-        for seen, label in labelled(video.people)[:MAX_LANES]
+        Lane(seen, label, lane(seen.name), tuple(_bars(seen, label, whole_s, most)))
+        for seen, label in shown
     ]
 
 
@@ -83,9 +87,9 @@ def ticks(whole_s: float) -> list[Tick]:
     ]
 
 
-def _bars(seen: Appearance, label: str, whole_s: float) -> Iterable[Bar]:
+def _bars(seen: Appearance, label: str, whole_s: float, most: int) -> Iterable[Bar]:
     certainty = f", {seen.certainty}" if seen.certainty else ""
-    for start_s, end_s in joined(seen.intervals, MAX_BARS):
+    for start_s, end_s in joined(seen.intervals, most):
         yield Bar(
             start_s,
             end_s,

@@ -29,7 +29,13 @@ URL_EXPIRES_S = 4 * 3600
 """How long the player's URL is valid. A lecture can be watched with breaks."""
 
 MAX_ATTEMPTS_SHOWN = 20
+MAX_LISTED = 200
+"""People in the list with the forms. The table has more."""
+
 MAX_TABLE_ROWS = 2_000
+MAX_TABLE_TIMES = 20_000
+"""Intervals in the whole table."""
+
 MAX_NAME_CHARS = 1024
 
 
@@ -68,6 +74,15 @@ class Facts:
     @property
     def everybody(self) -> list[tuple[Appearance, str]]:
         return labelled(self.video.people)[:MAX_TABLE_ROWS]
+
+    @property
+    def listed(self) -> list[tuple[Appearance, str]]:
+        return self.everybody[:MAX_LISTED]
+
+    @property
+    def table_times(self) -> int:
+        """How many intervals of each person the table has."""
+        return MAX_TABLE_TIMES // max(len(self.video.people), 1)
 
     @property
     def length_s(self) -> float:

@@ -510,3 +510,12 @@ def test_viewers_see_no_buttons_and_may_not_post(
 def test_days_are_days_in_utc() -> None:
     assert videos._day_s("2026-11-21") == pytest.approx(T0 - T0 % DAY_S)
     assert videos._day_s("2026-11-21", 1) == pytest.approx(T0 - T0 % DAY_S + DAY_S)
+
+
+def test_a_page_of_very_many_people_stays_small(client: FlaskClient, parts: WebParts) -> None:
+    times = [(float(n), n + 0.5) for n in range(300)]
+    crowd = [appearance(number, f"Person {number}", *times) for number in range(2000)]
+    page = text_of(client, f"/videos/{put(parts, indexed('a.mp4', *crowd, kept='encodings'))}")
+    assert page.count('class="lane lane-') == 200
+    assert "1800 more are in the table" in page
+    assert len(page) < 4 << 20

@@ -1,0 +1,41 @@
+"""The cache of the pictures of faces."""
+
+from __future__ import annotations
+
+from rollcall.web.face_pictures import ENTRY_BYTES, FacePictures, VideoPictures
+
+
+def pictures(size_bytes: int) -> VideoPictures:
+    jpeg = b"x" * (size_bytes - ENTRY_BYTES)
+    return VideoPictures({0: jpeg}, {0: [(1.0, jpeg)]})
+
+
+def test_what_was_not_used_for_longest_is_dropped() -> None:
+    cache, reads = FacePictures(max_bytes=10_000), list[int]()
+
+    def get(video_id: int, size_bytes: int = 4_000) -> VideoPictures:
+        def read() -> VideoPictures:
+            reads.append(video_id)
+            return pictures(size_bytes)
+
+        return cache.get((video_id, "v"), read)
+
+    for video_id in (1, 2, 1, 3, 1, 2):
+        assert get(video_id).best
+    assert reads == [1, 2, 3, 2]
+
+
+def test_a_video_that_does_not_fit_is_returned_but_not_kept() -> None:
+    cache, reads = FacePictures(max_bytes=10_000), list[int]()
+
+    def read() -> VideoPictures:
+        reads.append(1)
+        return pictures(11_000)
+
+    assert len(cache.get((1, "v"), read).best[0]) == 10_000
+    cache.get((1, "v"), read)
+    assert reads == [1, 1]
+
+
+def test_damaged_files_have_no_pictures() -> None:
+    assert VideoPictures.parse(b"damaged").picture_of(0, None) is None
