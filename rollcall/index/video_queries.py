@@ -13,11 +13,9 @@ from rollcall.core.index_types import Appearance
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, person, rematch, video
 from rollcall.index.sql_index import folded
+from rollcall.index.video_filter import TOP, Place, VideoFilter
 from rollcall.index.video_walks import (
     MAX_FILTERED,
-    TOP,
-    Place,
-    VideoFilter,
     like,
     people_found,
     people_query,

@@ -9,13 +9,13 @@ ends early, and says where (decision 0150).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, TextClause, text
 
 from rollcall.database.json_rows import ids_sql, ids_value
 from rollcall.index.sql_index import folded
+from rollcall.index.video_filter import BOTTOM, TOP, Place, VideoFilter
 
 MAX_WALKED = 100_000
 """Videos whose keys are compared with the words of a search for one page."""
@@ -28,48 +28,6 @@ MAX_PORTION = 2_500
 
 MAX_PEOPLE_FOUND = 10
 """People whose names match a search. Those who were seen last come first."""
-
-MAX_WORDS = 5
-"""Words of a search that are used."""
-
-
-class Place(NamedTuple):
-    """A place in the list, which is sorted by these values, the largest first."""
-
-    uploaded_s: float
-    id: int
-
-
-TOP = Place(1e18, 1 << 62)
-"""Before the first video."""
-
-BOTTOM = Place(-1e18, 0)
-"""After the last one."""
-
-
-@dataclass(frozen=True, slots=True)
-class VideoFilter:
-    """Which videos are listed. Empty values accept every video."""
-
-    words: str = ""
-    """Every word has to be in the key, or every word in the name of one person."""
-    person_id: int | None = None
-    since_s: float | None = None
-    until_s: float | None = None
-    """The first time after the last one that is accepted."""
-    status: str = ""
-    with_unknown: bool = False
-
-    @property
-    def impossible(self) -> bool:
-        """Whether the values contradict each other, so that no video needs to be read."""
-        named = self.person_id is not None and self.status not in ("", "recognised")
-        return named or (self.with_unknown and self.status in ("no_face", "error"))
-
-    @property
-    def word_list(self) -> list[str]:
-        return self.words.split()[:MAX_WORDS]
-
 
 _V, _A = ("v.uploaded_s", "v.id"), ("a.uploaded_s", "a.video_id")
 

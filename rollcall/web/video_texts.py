@@ -9,7 +9,7 @@ from rollcall.core.index_types import IndexedVideo
 from rollcall.core.reports import limits_of
 from rollcall.core.types import Coverage
 from rollcall.core.work import Work
-from rollcall.web.formats import counted
+from rollcall.web.formats import clock, counted
 from rollcall.web.lanes import labelled
 
 NOT_PLAYED = (".3gp", ".avi", ".flv", ".m2ts", ".mkv", ".mpeg", ".mpg", ".mts", ".ts", ".wmv")
@@ -19,6 +19,8 @@ KEEP_FACES_HINT = (
     "To correct names, the faces of the video have to be stored: set KEEP_FACES to encodings or"
     " pictures for the function, and recognise the video again."
 )
+
+MAX_SHOWN_DELAY_S = 3600.0
 
 _STATES = {"queued": "waiting", "running": "running", "done": "done", "dead": "failed"}
 _ORIGINS = {
@@ -45,6 +47,15 @@ def advice(code: str) -> str:
 
 def plays_in_browsers(key: str) -> bool:
     return not key.lower().endswith(NOT_PLAYED)
+
+
+def after_upload(video: IndexedVideo) -> str:
+    """How long the result took, if that is known; a video that was found later took longer."""
+    seconds = video.finished_s - video.uploaded_s
+    if not 0 < seconds < MAX_SHOWN_DELAY_S:
+        return ""
+    length = f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{length if seconds < 60 else clock(seconds)} after the upload"
 
 
 def looks_text(coverage: Mapping[str, Any]) -> str:

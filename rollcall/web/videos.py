@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, make_response, render_template, request
 from werkzeug.exceptions import BadRequest
 
+from rollcall.index.video_filter import TOP, Place, VideoFilter
 from rollcall.index.video_queries import VideoQueries, VideoRow
-from rollcall.index.video_walks import TOP, Place, VideoFilter
 from rollcall.web.parts import parts
 
 pages = Blueprint("videos", __name__)

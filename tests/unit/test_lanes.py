@@ -10,7 +10,7 @@ from support.index_samples import appearance, indexed
 from rollcall.web import lanes, video_boxes
 from rollcall.web.lanes import joined, length_s, ticks
 from rollcall.web.video_boxes import boxes_of
-from rollcall.web.video_texts import limits, looks_text, web_vtt
+from rollcall.web.video_texts import after_upload, limits, looks_text, web_vtt
 
 
 def test_unknown_people_are_last_and_numbered() -> None:
@@ -67,6 +67,15 @@ def test_captions_have_a_length_are_sorted_and_escaped() -> None:
         "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\nAda\n\n"
         "01:02:03.500 --> 01:02:03.600\n&lt;b&gt;&amp;\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1.234, "1.2 s"), (12.6, "13 s"), (61, "1:01"), (0, ""), (-1, ""), (4000, "")],
+)
+def test_how_long_the_result_took(seconds: float, text: str) -> None:
+    video = indexed("a.mp4", uploaded_s=1000.0, finished_s=1000 + seconds)
+    assert after_upload(video) == (f"{text} after the upload" if text else "")
 
 
 def test_coverage_in_words() -> None:

@@ -15,8 +15,8 @@ from rollcall.core.index_types import IndexedVideo
 from rollcall.database.database import Database
 from rollcall.index import video_queries, video_walks
 from rollcall.index.sql_index import SqlIndex
+from rollcall.index.video_filter import TOP, VideoFilter
 from rollcall.index.video_queries import VideoQueries
-from rollcall.index.video_walks import TOP, VideoFilter
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
