@@ -82,7 +82,7 @@ def open_lecture(page: Page, served: Served) -> None:
 
 def until(page: Page, condition: str) -> None:
     """Wait for a condition in JavaScript. Playwright's own function needs a weaker policy."""
-    wait_until(lambda: page.evaluate(condition), condition, 10.0)
+    wait_until(lambda: page.evaluate(condition), condition, 60.0)
 
 
 def time_s(page: Page) -> float:
@@ -238,7 +238,7 @@ def test_the_list_announces_new_videos_and_opens_one_by_keys(page: Page, served:
     expect(rows).to_have_count(7)
     served.parts.index.put([indexed("new.mp4", uploaded_s=2e9)])
     news = page.locator("a.news")
-    expect(news).to_have_text("1 new video", timeout=15_000)
+    expect(news).to_have_text("1 new video", timeout=60_000)
     expect(rows).to_have_count(7)
     news.click()
     expect(rows).to_have_count(8)
