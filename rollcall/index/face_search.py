@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, delete, func, insert, select
 from rollcall.core.encoding_space import MAX_SIZE
 from rollcall.core.types import Encodings
 from rollcall.core.web_protocols import FoundFace
+from rollcall.database.binary_results import binary_results
 from rollcall.database.database import Database
 from rollcall.database.index_tables import face_block as table
 from rollcall.index.nearest_faces import NearestFaces
@@ -97,7 +98,7 @@ class SqlFaceSearch:
         return self._all(query)
 
     def _all(self, query: Select[Any]) -> Sequence[Any]:
-        with self._database.reading() as connection:
+        with binary_results(self._database) as connection:
             return connection.execute(query).all()
 
 
