@@ -16,16 +16,28 @@ from rollcall.web.users import current_user, editors_only
 pages = Blueprint("forget_person", __name__)
 
 UNITS = {
-    "gallery": ("encoding in the gallery", "encodings in the gallery"),
-    "result": ("row in a result (CSV)", "rows in results (CSV)"),
-    "report": ("entry in a report (JSON)", "entries in reports (JSON)"),
-    "faces": ("entry in the stored faces", "entries in the stored faces"),
-    "index": ("appearance in the index", "appearances in the index"),
-    "log": ("line of the log", "lines of the log"),
+    "gallery": ("entry of the gallery", "entries of the gallery"),
+    "picture": ("picture beside the gallery", "pictures beside the gallery"),
+    "encoding": ("removed photo", "removed photos"),
+    "appearance": ("appearance in the index", "appearances in the index"),
+    "result": ("row in results (CSV)", "rows in results (CSV)"),
+    "report": ("entry in reports (JSON)", "entries in reports (JSON)"),
+    "faces": ("stored face", "stored faces"),
     "record": ("record in the student table", "records in the student table"),
-    "file": ("row in a file of the worker", "rows in files of the worker"),
+    "file": ("row in files of the worker", "rows in files of the worker"),
+    "answer": ("new result that is not in the index yet", "new results, not in the index yet"),
+    "message": ("message that was not sent yet", "messages that were not sent yet"),
+    "change": ("line of the log", "lines of the log"),
 }
-"""Names of what is counted, by the kind of a mention."""
+"""What the kinds of `Mention` count, in the order of the page."""
+
+OLD = {
+    "gallery": "of the gallery",
+    "result": "of results",
+    "report": "of reports",
+    "faces": "of stored faces",
+}
+"""What the old versions are of, which a bucket with versions keeps."""
 
 
 @pages.post("/people/forget/list")
@@ -67,13 +79,14 @@ def removal(removal_id: str) -> str | Response:
 def _summary(removal: Removal) -> list[str]:
     """For example `12 rows in results (CSV)`."""
     lines = []
-    for kind, count in sorted(removal.counts.items()):
-        old = kind.startswith("old ")
-        one, many = UNITS.get(kind.removeprefix("old "), (kind, kind))
-        places = removal.places[kind]
-        if old:
-            versions = "old version" if places == 1 else "old versions"
-            lines.append(f"{places:,} {versions} of objects with {many}")
-        else:
+    counts, places = dict(removal.counts), removal.places
+    current = [kind for kind in counts if not kind.startswith("old ")]
+    for kind in [*UNITS, *sorted(set(current) - UNITS.keys())]:
+        if count := counts.get(kind, 0):
+            one, many = UNITS.get(kind, (kind, kind))
             lines.append(f"{count:,} {one if count == 1 else many}")
+    for kind, count in sorted(places.items()):
+        if kind.startswith("old "):
+            what = OLD.get(kind.removeprefix("old "), kind)
+            lines.append(f"{count:,} old version{'' if count == 1 else 's'} {what}")
     return lines

@@ -64,8 +64,8 @@ def test_everything_is_listed_and_removed_after_the_name_was_typed(
     put_result(parts, "1.csv", "Ada", "Ben")
     put_result(parts, "2.csv", "Ben")
     listed = finished(client, start(client, "/people/forget/list"))
-    assert "2 encodings in the gallery" in listed
-    assert "1 row in a result (CSV)" in listed
+    assert "2 entries of the gallery" in listed
+    assert "1 row in results (CSV)" in listed
     assert f"s3://{parts.settings.output_bucket}/1.csv" in listed
     assert "The student table was not searched" in listed
     assert "Ada" in parts.known.current().names
@@ -125,7 +125,7 @@ def test_a_reload_shows_how_far_it_is(slow: tuple[FlaskClient, SlowForgetting]) 
     forgetting.go.release(2)
     page = finished(client, path)
     assert "3 rows in results (CSV)" in page
-    assert "1 old version of objects with encodings in the gallery" in page
+    assert "1 old version of the gallery" in page
     assert "s3://reports/9.json: it is not JSON" in page
 
 

@@ -229,7 +229,7 @@ def test_a_folder_of_folders_is_a_person_each(
 def test_a_person_is_forgotten(page: Page, url: str, parts: WebParts) -> None:
     page.goto(f"{url}/people/by-name/Ben%20Klein")
     page.get_by_role("button", name="Forget everywhere").click()
-    expect(page.get_by_text("1 encoding in the gallery")).to_be_visible()
+    expect(page.get_by_text("1 entry of the gallery")).to_be_visible()
     check_page(page, "forget")
     page.get_by_label("Type the name Ben Klein").fill("Ben Klein")
     page.get_by_role("button", name="Forget everywhere").click()
