@@ -62,11 +62,10 @@ def by_name(name: str) -> str | AnyResponse:
 
 
 def _page(row: PersonRow) -> str:
+    note_look(row.name)
     queries = PeopleQueries(parts().database)
     if request.headers.get("HX-Request"):
         return render_template("person_appearances.html", **_appearances(queries, row))
-    if parts().settings.audit_views == "yes":
-        parts().changes.record(current_user().name, "view", row.name)
     known = parts().known.current()
     picture = queries.pictures([row.id]).get(row.id) if row.id is not None else None
     return render_template(
@@ -81,6 +80,12 @@ def _page(row: PersonRow) -> str:
         **_year(queries, row),
         **_appearances(queries, row),
     )
+
+
+def note_look(name: str) -> None:
+    """Write into the log who looked at a person, if AUDIT_VIEWS asks for it."""
+    if parts().settings.audit_views == "yes":
+        parts().changes.record(current_user().name, "view", name)
 
 
 def _year(queries: PeopleQueries, row: PersonRow) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rollcall.web.formats import person_url
 from rollcall.web.gallery_cache import NearPerson
 from rollcall.web.near_people import near_people
 from rollcall.web.parts import parts
+from rollcall.web.person import note_look
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("person_changes", __name__)
@@ -41,6 +42,8 @@ def merge_form() -> str:
             )
     if name == into:
         raise BadRequest(f"{name!r} is the same person; choose another one")
+    for each in (name, into):
+        note_look(each)
     distance = known.distance(name, into)
     pair = [NearPerson(each, distance or 0.0) for each in (name, into)]
     return render_template(

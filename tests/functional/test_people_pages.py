@@ -219,16 +219,22 @@ def test_videos_that_are_still_compared_are_counted(client: FlaskClient, parts: 
 
 
 def test_looks_are_logged_only_if_that_is_switched_on(tmp_path: Path) -> None:
-    for chosen, expected in (("no", []), ("yes", ["Ada"])):
+    looks = ["Ben", "Ada", "Ada", "Ada"]
+    for chosen, expected in (("no", []), ("yes", looks)):
         folder = tmp_path / chosen
         folder.mkdir()
         with web_parts(folder, audit_views=chosen) as parts:
             parts = replace(parts, corrections=RecordedCorrections(parts.changes))
             put_video(parts.database, "1.mp4", [("Ada", [(1, 2)])])
+            save_gallery(parts, {"Ben": [encoding(1)]})
             client = pages_client(parts)
             text_of(client, "/people/1")
+            client.get("/people/1", headers={"HX-Request": "true"})
+            text_of(client, "/people/merge?name=Ada&into=Ben")
             text_of(client, "/people")
-            assert [each.name for each in parts.changes.latest(5)] == expected
+            found = parts.changes.latest(9)
+            assert [each.name for each in found] == expected
+            assert {each.action for each in found} <= {"view"}
 
 
 def test_a_viewer_sees_no_forms_and_may_change_nothing(
