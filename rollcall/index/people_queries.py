@@ -110,14 +110,16 @@ _DAYS = text(
     f"SELECT CAST(uploaded_s AS bigint) / {DAY_S} AS day, count(*) FROM appearance"
     " WHERE person_id=:id AND uploaded_s>=:since AND uploaded_s<:until GROUP BY 1"
 )
+# The rows of one page are chosen in the subquery, by the index alone. PostgreSQL would otherwise
+# join all videos of the person first.
 _APPEARANCES = text(
-    "SELECT a.video_id, a.number, v.bucket, v.key, a.uploaded_s, v.duration_s, v.kept,"
-    " a.certainty, a.distance, a.intervals"
-    " FROM appearance a JOIN video v ON v.id=a.video_id"
-    " WHERE a.person_id=:id AND a.uploaded_s>=:since"
-    " AND (a.uploaded_s, a.video_id, a.number) < (:uploaded_s, :video_id, :number)"
-    " AND a.uploaded_s<=:uploaded_s"
-    " ORDER BY a.uploaded_s DESC, a.video_id DESC, a.number DESC LIMIT :limit"
+    "SELECT seen.video_id, seen.number, v.bucket, v.key, seen.uploaded_s, v.duration_s, v.kept,"
+    " seen.certainty, seen.distance, seen.intervals"
+    " FROM (SELECT * FROM appearance WHERE person_id=:id AND uploaded_s>=:since"
+    "  AND (uploaded_s, video_id) < (:uploaded_s, :video_id)"
+    "  ORDER BY uploaded_s DESC, video_id DESC LIMIT :limit) seen"
+    " JOIN video v ON v.id=seen.video_id"
+    " ORDER BY seen.uploaded_s DESC, seen.video_id DESC"
 )
 
 
@@ -187,14 +189,14 @@ class PeopleQueries:
         self,
         person_id: int,
         limit: int,
-        before: tuple[float, int, int] | None = None,
+        before: tuple[float, int] | None = None,
         since_s: float = 0.0,
     ) -> list[PersonInVideo]:
-        """The newest appearances. `before` is the time of an upload, a video and a number, which
-        are those of the last appearance on the previous page."""
-        uploaded_s, video_id, number = before or (1e300, 0, 0)
+        """The newest appearances; a person is in a video once. `before` is the time of the upload
+        and the video of the last appearance on the previous page."""
+        uploaded_s, video_id = before or (1e300, 0)
         values: dict[str, Any] = {"id": person_id, "limit": limit, "since": since_s}
-        values |= {"uploaded_s": uploaded_s, "video_id": video_id, "number": number}
+        values |= {"uploaded_s": uploaded_s, "video_id": video_id}
         with self._database.reading() as connection:
             return [in_video(*row) for row in connection.execute(_APPEARANCES, values)]
 

@@ -99,11 +99,11 @@ def _year(queries: PeopleQueries, row: PersonRow) -> dict[str, Any]:
 def _appearances(queries: PeopleQueries, row: PersonRow) -> dict[str, Any]:
     """A part of the appearances by day: of all days, or of the one that `day` names."""
     day = _chosen_day()
-    at = read_cursor(request.args.get("after", ""), NUMBER, int, int)
+    at = read_cursor(request.args.get("after", ""), NUMBER, int)
     since_s, until_s = bounds_of_day(day) if day else (0.0, None)
     found: list[PersonInVideo] = []
     if row.id is not None:
-        before = (float(at[0]), at[1], at[2]) if at else (until_s, 0, 0) if until_s else None
+        before = (float(at[0]), at[1]) if at else (until_s, 0) if until_s else None
         found = queries.appearances(row.id, PAGE + 1, before, since_s)
     shown = found[:PAGE]
     last = shown[-1] if len(found) > PAGE else None
@@ -111,7 +111,7 @@ def _appearances(queries: PeopleQueries, row: PersonRow) -> dict[str, Any]:
         "person": row,
         "day": day,
         "days": [(each, list(seen)) for each, seen in groupby(shown, key=_day_of)],
-        "next": write_cursor((last.uploaded_s, *last.face)) if last else "",
+        "next": write_cursor((last.uploaded_s, last.face.video_id)) if last else "",
     }
 
 
