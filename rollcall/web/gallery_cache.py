@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.errors import GalleryMissing
+from rollcall.core.errors import GalleryMissing, TransientError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Encodings
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.sql_index import folded
+
+log = logging.getLogger(__name__)
 
 MAX_AGE_S = 1.0
 """How old the last look at the gallery may be. A page never waits for more than one look."""
@@ -138,7 +141,10 @@ class GalleryCache:
         self._looked_at: float | None = None
 
     def current(self) -> KnownGallery:
-        """The gallery; an empty one if there is none. Raises GalleryError or a TransientError."""
+        """The gallery; an empty one if there is none, the last one if the store does not answer.
+
+        Raises GalleryError, or a TransientError if no gallery was loaded yet.
+        """
         with self._lock:
             now = self._clock()
             if self._looked_at is None or now - self._looked_at >= MAX_AGE_S:
@@ -160,3 +166,7 @@ class GalleryCache:
                 self._stamp = stamp
         except GalleryMissing:
             self._known, self._stamp = KnownGallery(empty_gallery()), ""
+        except TransientError as error:
+            if not self._stamp:
+                raise
+            log.warning("the gallery could not be read again, the old one stays in use: %s", error)

@@ -35,7 +35,7 @@ def near_people(
     """The same people, each with the row of the index and a picture."""
     if not near:
         return []
-    rows = queries.rows_of([each.name for each in near])
+    rows = queries.rows_of(list({each.name for each in near}))
     ids = [row.id for row in rows.values() if row.id is not None]
     pictures = queries.pictures(ids)
     found = []

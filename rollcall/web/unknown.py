@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from flask import Blueprint, abort, render_template, request
@@ -96,9 +97,7 @@ def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:
     ]
 
 
-def _near(
-    known: KnownGallery, facts: Sequence[GroupFacts | None]
-) -> Iterator[list[NearWithPicture]]:
+def _near(known: KnownGallery, facts: Sequence[GroupFacts | None]) -> list[list[NearWithPicture]]:
     """The known people nearest to each group."""
     size, space = known.gallery.encodings.shape[1], known.gallery.space
     none = np.empty((0, size))
@@ -108,6 +107,11 @@ def _near(
         else none
         for each in facts
     ]
-    people = PeopleQueries(parts().database)
-    for found in known.nearest_to_each(centres, NEAREST):
-        yield near_people(people, known, [each for each in found if each.distance <= MAX_DISTANCE])
+    found = [
+        [each for each in near if each.distance <= MAX_DISTANCE]
+        for near in known.nearest_to_each(centres, NEAREST)
+    ]
+    # One query for the people of all groups.
+    queries = PeopleQueries(parts().database)
+    people = iter(near_people(queries, known, [each for near in found for each in near]))
+    return [list(islice(people, len(near))) for near in found]
