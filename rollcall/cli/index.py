@@ -11,7 +11,7 @@ import click
 from rollcall.cli.durations import duration_text
 from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.progress import progress
-from rollcall.cli.rematch import rematch
+from rollcall.cli.rematch_command import rematch
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.core.errors import PermanentError, SettingsError, TransientError
 from rollcall.core.settings import Settings

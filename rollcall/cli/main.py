@@ -27,7 +27,7 @@ from rollcall.cli.index import index
 from rollcall.cli.purge import purge
 from rollcall.cli.recognise import recognise
 from rollcall.cli.rerun import rerun
-from rollcall.cli.results import results
+from rollcall.cli.results_command import results
 from rollcall.cli.status import status
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.cli.web import web

@@ -27,7 +27,7 @@ from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_gallery_location, build_recogniser
 
 if TYPE_CHECKING:
-    from rollcall.cli.result_files import ResultFiles
+    from rollcall.cli.saved_results import ResultFiles
 
 MAX_SHOWN_INTERVALS = 5
 """How many intervals of a person are printed as text. With `--json`, all are printed."""
@@ -113,7 +113,7 @@ def _results(folder: Path | None, page: Path | None) -> ResultFiles | None:
     if folder is None and page is None:
         return None
     # Imported here, because Pillow is slow to load, and most calls need no pictures.
-    from rollcall.cli.result_files import ResultFiles
+    from rollcall.cli.saved_results import ResultFiles
 
     return ResultFiles(folder, page)
 
