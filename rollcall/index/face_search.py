@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,10 +69,13 @@ class SqlFaceSearch:
     ) -> list[FoundFace]:
         nearest = NearestFaces(encodings, max_distance, min(limit, MAX_FOUND))
         size = encodings.shape[1]
-        last_id = -1
-        while blocks := self._read(space, last_id):
-            last_id = blocks[-1][0]
-            nearest.look(*unpacked(blocks, size))
+        # The next part is read while this one is compared, on another core.
+        with ThreadPoolExecutor(1) as reader:
+            blocks = self._read(space, -1)
+            while blocks:
+                following = reader.submit(self._read, space, blocks[-1][0])
+                nearest.look(*unpacked(blocks, size))
+                blocks = following.result()
         return nearest.result()
 
     def count(self) -> int:
