@@ -228,7 +228,18 @@ def _may_be_one_person(left: Sequence[Track], right: Sequence[Track]) -> bool:
     groups = (left, right)
     named = [any(track.name for track in group) for group in groups]
     decided = [has_name or _is_ignored(each) for has_name, each in zip(named, groups, strict=True)]
-    return not (any(named) and all(decided)) and not _times(left) & _times(right)
+    if (any(named) and all(decided)) or _times(left) & _times(right):
+        return False
+    if not any(named):
+        return True
+    known, other = (left, right) if named[0] else (right, left)
+    return _is_near_name(other, max(track.name for track in known))
+
+
+def _is_near_name(tracks: Sequence[Track], name: str) -> bool:
+    """Whether the person is the nearest one to any look. Otherwise others are nearer all the time,
+    or somebody said of a face like this that it does not show the person."""
+    return any(track.distance_to(name) < float("inf") for track in tracks)
 
 
 def _is_ignored(tracks: Iterable[Track]) -> bool:

@@ -93,6 +93,19 @@ def test_not_ada_corrects_earlier_and_later_videos(lectures: Filmed) -> None:
         lectures.corrections.undo(undo, "ben")
 
 
+def test_a_lookalike_in_the_same_video_stays_apart(lectures: Filmed) -> None:
+    """They are never in the same frame, so nothing but the verdict tells the two apart."""
+    lectures.faces["ada aged"] = between(ADA, direction(3), 0.42)
+    lectures.film("apart.mp4", {"twin": [0, 1], "ada aged": [3, 4, 5]})
+    assert lectures.names("apart.mp4") == ["Ada"]
+    change = lectures.corrections.is_not([lectures.face("2.mp4", "Ada")], "Ada", "eve")
+    lectures.rematcher.run_due()
+    assert lectures.names("apart.mp4") == ["Ada", "unknown"]
+    lectures.corrections.undo(change, "eve")
+    lectures.rematcher.run_due()
+    assert lectures.names("apart.mp4") == ["Ada"]
+
+
 def test_a_stranger_gets_a_name(lectures: Filmed) -> None:
     lectures.add_student("Eve", "physics", "2")
     before = lectures.state(ALL)

@@ -145,6 +145,13 @@ def test_a_blurred_view_joins_a_person_within_the_tolerance() -> None:
     assert summary([seen(0, 0, "alice"), blurred, seen(2, 0, "alice")]) == [("alice", 0, 2, 3)]
 
 
+def test_a_view_that_was_said_not_to_be_a_person_does_not_join_the_person() -> None:
+    """After a verdict, the person is not the nearest one, or nobody is, however near the views."""
+    for name in ("bob", None):
+        other = seen(1, SAME_FACE_DISTANCE + 0.1, name, 0.9)
+        assert names(seen(0, 0, "alice"), other, seen(2, 0, "alice")) == ["alice", ""]
+
+
 def test_a_blurred_view_joins_the_nearer_of_two_people() -> None:
     found = found_in([seen(0, 0, "alice"), seen(0, 1.0, "bob"), stranger(1, 0.48)])
     assert [(person.name, person.frames) for person in found] == [("alice", 2), ("bob", 1)]
