@@ -12,7 +12,7 @@ import textwrap
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +290,22 @@ def test_delete_old_data(busy: Site) -> None:
     make_old(busy)
     (block,) = here("Delete old data")
     assert busy.run(block) == "deleted 2 finished and 1 dead\n"
+
+
+def test_the_index(busy: Site) -> None:
+    """Reports of videos that the trigger has never seen."""
+    reports = "rollcall-reports"
+    with suppress(busy.client.exceptions.BucketAlreadyOwnedByYou):
+        busy.client.create_bucket(Bucket=reports)
+    person = {"name": "Ada", "first_seen_s": 1.0, "last_seen_s": 2.0, "frames": 2}
+    for key in ("x.mp4", "y.mp4"):
+        video = {"bucket": busy.bucket, "key": key, "etag": "1"}
+        report = {"status": "recognised", "video": video, "people": [person], "recognised_s": 1e9}
+        body = json.dumps(report).encode()
+        busy.client.put_object(Bucket=reports, Key=f"{key}.json", Body=body)
+    (block,) = here("The index")
+    busy.run(block)
+    assert "people: 1, who appear 2 times" in busy.run("rollcall index status")
 
 
 def test_every_block_is_run() -> None:
