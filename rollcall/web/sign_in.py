@@ -37,6 +37,7 @@ from werkzeug.wrappers import Response
 
 from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
+from rollcall.web.parts import parts
 from rollcall.web.sign_in_limit import SignInLimit
 from rollcall.web.user_file import NAME_FORM, StoredUser, UserFile
 from rollcall.web.users import LOCAL, NOBODY, User
@@ -202,6 +203,7 @@ def sign_in() -> Any:
         gate.limit.note_failure(name, address)
         return _form(401, "The name or the password is wrong.")
     gate.limit.note_success(name, address)
+    parts().changes.record(name, "sign_in")
     session.clear()
     session.permanent = True
     session.update(name=name, at_s=time.time(), stamp=_stamp(stored))

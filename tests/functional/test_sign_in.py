@@ -103,6 +103,7 @@ def test_an_editor_signs_in_and_out(client: FlaskClient) -> None:
     assert (answer.status_code, answer.location) == (302, "/people?letter=A")
     assert client.get("/").status_code == 200
     assert post(client, "/change").text == "changed"
+    assert "signed in" in client.get("/log").text
     client.post("/sign-out", data={"csrf_token": token(client, "/")})
     assert client.get("/").status_code == 302
 
