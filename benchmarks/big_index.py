@@ -42,7 +42,7 @@ BUCKET = "input-bucket-video"
 UNKNOWN_SHARE = 0.15
 """Share of the appearances without a name."""
 PER_GROUP = 20
-"""Mean number of appearances in a group of unknown people."""
+"""Mean number of appearances in a group of unknown faces."""
 
 FIRST = [
     "Ada",

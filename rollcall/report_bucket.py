@@ -70,7 +70,8 @@ class ReportBucket:
             return
         try:
             # A bucket that keeps versions would get a delete marker for every key. So only an
-            # object that exists is deleted. `head` would need two requests to tell that it is gone.
+            # object that exists is deleted. With `head`, two requests would be
+            # needed to find out that it is gone.
             self.store.metadata(self.bucket, faces_key(key))
             self.store.delete(self.bucket, faces_key(key))
         except (ObjectNotFound, KeyNotUsable):  # no faces can be stored for so long a key

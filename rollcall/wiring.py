@@ -78,7 +78,7 @@ def build_recogniser(
 
 
 def cut_out(settings: Settings) -> CutOut | None:
-    """What makes the pictures that KEEP_FACES=pictures stores; None with another value."""
+    """The function that makes the pictures for KEEP_FACES=pictures; None for other values."""
     if settings.keep_faces != "pictures":
         return None
     from rollcall.faces.face_jpeg import face_jpeg  # OpenCV is slow to load

@@ -1,4 +1,4 @@
-"""Parts of the commands that correct the gallery and the past."""
+"""Parts of the commands that correct the gallery and earlier results."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class NoFacesStored(PermanentError):
     type=click.IntRange(1, MAX_FOUND),
     default=50,
     show_default=True,
-    help="Print at most so many appearances.",
+    help="Print at most this many appearances.",
 )
 @click.option(
     "--newest", is_flag=True, help="Print the newest videos first, instead of the nearest faces."
@@ -99,7 +99,7 @@ def _check_stored(search: SqlFaceSearch, engine: FaceEngine, chosen: Settings) -
     if spaces:
         raise NoFacesStored(
             f"the stored faces are of {', '.join(sorted(spaces))}, but ENGINE makes encodings of"
-            f" {engine.space.name}; set ENGINE as it was, or recognise the videos again:"
+            f" {engine.space.name}; set ENGINE to its earlier value, or recognise the videos again:"
             " rollcall rerun --prefix ''"
         )
     if chosen.keep_faces == "none":

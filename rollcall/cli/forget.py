@@ -184,8 +184,8 @@ def _unreached(chosen: Settings) -> list[str]:
     sentences = []
     if not has_database(chosen):
         sentences.append(
-            "there is no database here, so no index was searched; if a trigger runs on another"
-            " machine, set DATABASE_URL as there, or run this there too"
+            "this machine has no database, so the index was not searched; if a trigger runs on"
+            " another machine, set DATABASE_URL as there, or run this command there too"
         )
     if not chosen.report_bucket:
         sentences.append("REPORT_BUCKET is empty, so no reports were searched")
@@ -196,8 +196,8 @@ def _unreached(chosen: Settings) -> list[str]:
     has_files = Path(chosen.results_folder).is_dir()
     if not has_files:
         sentences.append(
-            f"there is no RESULTS_FOLDER {chosen.results_folder!r} here; if a worker runs on"
-            " another machine, run this there too"
+            f"RESULTS_FOLDER {chosen.results_folder!r} does not exist on this machine; if a worker"
+            " runs on another machine, run this command there too"
         )
     if has_files or chosen.result_queue_url:
         # SQS keeps messages for 14 days at most, and they cannot be edited.

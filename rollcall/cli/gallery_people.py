@@ -1,4 +1,4 @@
-"""`rollcall gallery rename`, `merge`, `log` and `undo`: correct the gallery and the past."""
+"""`rollcall gallery rename`, `merge`, `log` and `undo`: correct the gallery and earlier results."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 @json_option
 @command_errors
 def merge(name: str, into: str, as_json: bool) -> None:
-    """NAME and INTO are the same person: move all faces of NAME to INTO, and correct all results.
+    """Merge NAME into INTO, the same person, in the gallery and in all results.
 
     Exit 1 if one of the names is not in the gallery, or a result cannot be corrected.
     """

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 @click.group(cls=Group)
 def index() -> None:
-    """Look after the index of who appeared when.
+    """Manage the index of who appeared when.
 
     The trigger fills the index. It can be rebuilt from the reports in REPORT_BUCKET at any time.
     """
@@ -83,7 +83,7 @@ def _rebuild(job: Rebuild, after: str) -> None:
 
 
 def _join_same_people(database: Database, chosen: Settings) -> None:
-    """Join the groups of unknown people that somebody said are one person."""
+    """Join the groups of unknown faces that show one person according to *same* verdicts."""
     if not index_counts(database).groups:
         return
     # Imported here, because numpy is slow to load.
@@ -139,7 +139,7 @@ def _status_lines(counts: IndexCounts, age_s: float | None) -> Iterator[str]:
     by_status = ", ".join(f"{status} {count}" for status, count in counts.videos.items())
     yield f"videos: {sum(counts.videos.values())}{f' ({by_status})' if by_status else ''}"
     yield f"people: {counts.people}, who appear {counts.appearances} times, unknown ones included"
-    yield f"stored encodings: {counts.encodings}; groups of unknown people: {counts.groups}"
+    yield f"stored encodings: {counts.encodings}; groups of unknown faces: {counts.groups}"
     yield f"results that are not in the index yet: {counts.unindexed}"
     if age_s is not None:
         yield f"newest result: {duration_text(age_s)} ago"

@@ -17,9 +17,9 @@ from rollcall.cli.terminal import Command, say_json
 def rematch(as_json: bool) -> None:
     """Compare the stored faces of all videos with the gallery again, and correct the results.
 
-    For example after people were enrolled. Videos are not decoded, and videos whose faces are not
-    stored (KEEP_FACES) stay as they are. An interrupted run continues with the next one, or in
-    `rollcall web`. Exit 1 if a result cannot be corrected.
+    Use this command after people were enrolled, if `rollcall web` does not run. Videos are not
+    decoded, and videos whose faces are not stored (KEEP_FACES) do not change. The next run, or
+    `rollcall web`, continues an interrupted run. Exit 1 if a result cannot be corrected.
     """
     with opened_corrections(settings(offline=True)) as (parts, _):
         parts.corrections.gallery_changed()

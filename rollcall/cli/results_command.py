@@ -55,7 +55,8 @@ MAX_SHOWN_INTERVALS = 6
     "--absent",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="List who of the names in FILE was not seen: a name a line, a CSV or student_data.json.",
+    help="List who of the names in FILE was not seen: one name per line, a CSV or"
+    " student_data.json.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each appearance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each video.")

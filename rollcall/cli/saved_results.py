@@ -30,7 +30,7 @@ class ResultFiles:
 
     @property
     def hooks(self) -> tuple[CutOut, FrameBook | None]:
-        """What makes pictures during a search (`wiring.build_recogniser`)."""
+        """The parts that make pictures during a search (`wiring.build_recogniser`)."""
         return face_cut_out, self._frames
 
     def add(self, video: Path, document: dict[str, Any], recognition: Recognition | None) -> None:

@@ -134,7 +134,7 @@ def remove_user(name: str, path: Path | None) -> None:
     """Remove the user NAME, who is signed out at once."""
     users = _user_file(path)
     if not users.remove(name):
-        say(f"there is no user {name!r} in {users.path}", err=True)
+        say(f"{name!r} is not a user in {users.path}", err=True)
         sys.exit(COMMAND_FAILED)
     say(f"removed {name} from {users.path}")
 

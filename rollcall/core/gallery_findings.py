@@ -22,7 +22,7 @@ from rollcall.core.types import FaceQuality
 
 MAX_ENCODINGS = 20_000
 """Largest number of encodings that are compared. The time grows with its square: these take about
-10 s on one core. Of a larger gallery, the first people are compared."""
+10 s on one core. In a larger gallery, only the first people are compared."""
 
 ROWS_AT_ONCE = 512
 

@@ -1,4 +1,4 @@
-"""What the pages cannot do with the settings, and how that is switched on."""
+"""Sentences about functions of the pages that the settings switch off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def missing_on_pages(settings: Settings) -> list[str]:
     """A sentence for each part of the pages that the settings switch off."""
     if not settings.report_bucket:
         return [
-            "REPORT_BUCKET is empty, so results cannot be corrected and no faces are kept; set"
+            "REPORT_BUCKET is empty, so results cannot be corrected and no faces are stored; set"
             " REPORT_BUCKET=rollcall-reports to change that."
         ]
     if settings.keep_faces == "none":

@@ -65,8 +65,8 @@ def people_renamed(
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """The `people` of a report with other names, and the new place of each former place.
 
-    `new_names` are given by the place. Everybody's order stays, but somebody who gets the name of
-    another one joins the first of them.
+    The keys of `new_names` are places in `people`. The order stays the same, but people who get the
+    same name are joined at the place of the first one.
     """
     renamed: list[dict[str, Any]] = []
     places: list[int] = []

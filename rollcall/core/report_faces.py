@@ -14,7 +14,7 @@ def face_without(
 ) -> dict[str, Any] | None:
     """The face with the new place of its person; None if it is about the removed person.
 
-    `stays` tells which people stay. Reports of older versions do not tell the faces' persons.
+    `stays` says which people stay. Reports of older versions have no persons of faces.
     """
     if normalise_name(face["nearest"] or "") == removed:
         return None

@@ -102,7 +102,7 @@ def limits_of(coverage: Coverage) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class AnswerFacts:
-    """What an answer tells beside the people. Times are Unix times."""
+    """The facts in an answer other than the people. Times are Unix times."""
 
     work_id: str
     video: ObjectInfo
@@ -156,7 +156,7 @@ def corrected_report(
 ) -> dict[str, Any]:
     """The report of the same video after its stored faces were compared with a gallery again.
 
-    `gallery` is the version. Everything that is not about the people stays as it is.
+    `gallery` is the version. Facts that are not about the people do not change.
     """
     changed = {"gallery": gallery, "corrected": True, "faces": faces_document(recognition)}
     return {**report, **_found(recognition, students), **changed}

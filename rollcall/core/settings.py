@@ -341,8 +341,9 @@ class Settings:
     # Stored faces are biometric data, so nothing is stored unless somebody asks for it.
     keep_faces: Literal["none", "encodings", "pictures"] = _setting(
         "none",
-        "what is stored of the faces in videos, beside their reports: `none`; `encodings`, with"
-        " which results can be corrected and the past searched; `pictures`: small pictures too",
+        "what is stored of the faces in videos, beside their reports: `none`; `encodings`: numbers"
+        " with which results can be corrected and earlier videos searched; `pictures`: small"
+        " pictures too",
         _choice("none", "encodings", "pictures"),
     )
     web_listen: str = _setting("127.0.0.1:8091", "host:port of the pages (`rollcall web`)", _listen)
@@ -367,7 +368,7 @@ class Settings:
     web_proxies: str = _setting(
         "",
         "addresses or networks of the reverse proxies in front of the pages, comma-separated; their"
-        " `X-Forwarded-Proto` and `X-Forwarded-For` are believed",
+        " `X-Forwarded-Proto` and `X-Forwarded-For` are trusted",
     )
     web_store_url: str = _setting(
         "", "URL of the store as browsers reach it; empty: `S3_ENDPOINT_URL`", _url
@@ -378,7 +379,7 @@ class Settings:
         _choice("yes", "no"),
     )
     audit_views: str = _setting(
-        "no", "`yes`: every look at a person's page is written into the log", _choice("yes", "no")
+        "no", "`yes`: every view of a person's page is written into the log", _choice("yes", "no")
     )
     log_format: str = _setting(
         "text",

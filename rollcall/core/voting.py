@@ -238,7 +238,7 @@ def _may_be_one_person(left: Sequence[Track], right: Sequence[Track]) -> bool:
 
 def _is_near_name(tracks: Sequence[Track], name: str) -> bool:
     """Whether the person is the nearest one to any look. Otherwise others are nearer all the time,
-    or somebody said of a face like this that it does not show the person."""
+    or a *not* verdict is about a face like this."""
     return any(track.distance_to(name) < float("inf") for track in tracks)
 
 

@@ -77,7 +77,7 @@ class UnknownGroup:
 
 
 class UnknownGroups(Protocol):
-    """Groups of likeness of the unknown faces of all videos."""
+    """Groups of unknown faces of all videos that look alike."""
 
     def largest(self, limit: int, offset: int = 0) -> list[UnknownGroup]: ...
 
@@ -130,12 +130,12 @@ class ChangeLog(Protocol):
 
 
 class Corrections(Protocol):
-    """Changes the gallery by what somebody said of a face, and corrects the past.
+    """Puts verdicts into the gallery, and corrects earlier results.
 
     Each method returns the id of its line in the log. The gallery and the log are written before it
     returns; the results of the videos follow within seconds (`Change.videos` counts them). Raises
     PermanentError with a sentence for the page if something cannot be done, for example because no
-    encodings of the face are kept, and TransientError.
+    encodings of the face are stored, and TransientError.
     """
 
     def is_person(

@@ -1,1 +1,1 @@
-"""Corrections: what people say about faces, and how the past follows."""
+"""Corrections: verdicts about faces, and the earlier results that change with them."""

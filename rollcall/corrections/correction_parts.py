@@ -22,7 +22,7 @@ from rollcall.index.video_faces import VideoFaces
 
 
 class CorrectionParts(NamedTuple):
-    """The corrections, and what corrects the videos after them."""
+    """The corrections, and the Rematcher that corrects the videos after them."""
 
     corrections: GalleryCorrections
     rematcher: Rematcher

@@ -1,4 +1,4 @@
-"""Corrects what the gallery knows by what somebody said of a face (`core.web_protocols`)."""
+"""Puts verdicts into the gallery, and makes other corrections of it (`core.web_protocols`)."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 RECOGNISED_AS = "recognised_as"
 """Field of a corrected report: a digest of the people as they were recognised. If a later change
-leads to the same people again, the result is not a corrected one any more."""
+leads to the same people again, the result no longer counts as corrected."""
 
 CORRECTED = "corrected"
 """Name of the metadata of a corrected result, and of the field of its report."""
@@ -79,7 +79,7 @@ class Corrector:
     """TOLERANCE; None if the gallery's own tolerance is used."""
 
     def correct(self, bucket: str, key: str, gallery: Gallery) -> Correction | None:
-        """Correct a video; None if its result stays as it is. Then `put` has to be called.
+        """Correct a video; None if its result does not change. Then `put` has to be called.
 
         Raises TransientError if the video has to be tried again, and PermanentError.
         """
@@ -179,7 +179,9 @@ class Corrector:
         """Read the result and the report. Raises Newer if they are about another upload."""
         result = self.objects.result(video.key)
         if result is None:
-            raise PermanentError(f"the result of {video.key!r} was deleted, so it stays as it is")
+            raise PermanentError(
+                f"the result of {video.key!r} was deleted, so it is not written again"
+            )
         report = self.objects.report(video.key)
         etags = {result.metadata.get(SOURCE_ETAG, "")}
         if report:

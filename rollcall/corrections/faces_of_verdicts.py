@@ -18,7 +18,7 @@ from rollcall.corrections.video_objects import VideoObjects
 from rollcall.recognition.stored_faces import StoredFaces
 
 MAX_FACES = 200
-"""Limit on the faces of one verdict. A group of unknown people may have more; the others follow,
+"""Limit on the faces of one verdict. A group of unknown faces may have more; the others follow,
 because they look alike."""
 
 
@@ -49,7 +49,7 @@ class FacesOfVerdicts:
     def read(self, faces: Sequence[FaceRef]) -> ShownFaces:
         """The encodings of these faces.
 
-        Raises PermanentError if none are kept, and ObjectChanged while a video is being corrected.
+        Raises PermanentError if none are stored, and ObjectChanged while a video is corrected.
         """
         chosen = tuple(dict.fromkeys(faces))[:MAX_FACES]
         if not chosen:

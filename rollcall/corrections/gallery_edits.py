@@ -46,7 +46,7 @@ def add_verdicts(verdicts: Sequence[Verdict]) -> MakeEdit:
 def _about(verdicts: Sequence[Verdict], changed: Gallery) -> Edit:
     """An edit that adds or removes these verdicts."""
     names = sorted({verdict.name for verdict in verdicts if verdict.name})
-    # What is said of two unknown faces changes their group, and no result.
+    # A *same* verdict changes the groups of unknown faces, and no result.
     near = [verdict.encodings for verdict in verdicts if verdict.kind != "same"]
     return Edit(changed, tuple(names), near)
 

@@ -43,7 +43,8 @@ _IGNORED = (
     video.c.coverage.contains('"ignored": '),
     ~video.c.coverage.contains('"ignored": 0'),
 )
-"""Videos in which somebody is ignored. No index helps, but this is rarely asked."""
+"""Videos in which somebody is ignored. No database index covers this
+condition, but the query is rare."""
 
 
 class Line(NamedTuple):

@@ -2,7 +2,7 @@
 
 Rename and merge also reach videos without stored faces. Their results name people who are no longer
 in the gallery, and the log says what became of these names. So the queue of videos needs no list of
-changes: a video that is looked at late gets the present names too.
+changes: a video that is corrected late gets the present names too.
 """
 
 from __future__ import annotations

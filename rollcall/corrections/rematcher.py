@@ -44,13 +44,13 @@ LEASE_S = 300.0
 seconds."""
 
 POLL_S = 1.0
-"""Pause between two looks at an empty queue."""
+"""Pause between two checks of an empty queue."""
 
 RETRY_S = 5.0
 """Pause after an error of the database or the store."""
 
 GALLERY_CHECK_S = 10.0
-"""How often a Rematcher looks whether somebody else changed the gallery."""
+"""Seconds between two checks whether somebody else changed the gallery."""
 
 HOUSEKEEPING_S = 3600.0
 
@@ -58,7 +58,7 @@ FIRST_DELAY_S, MAX_DELAY_S = 2.0, 600.0
 """Delays before the second attempt and before later ones; the delay doubles in between."""
 
 MAX_ATTEMPTS = 50
-"""After so many attempts, about seven hours, a video stays as it is."""
+"""After so many attempts, about seven hours, a video is left uncorrected."""
 
 
 class Done(NamedTuple):

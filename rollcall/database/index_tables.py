@@ -1,8 +1,8 @@
 """The tables of the pages: who appeared when, who changed what, and what waits to be corrected.
 
 `video`, `person`, `appearance`, `face_block`, `unknown_group` and `unknown_face` are the index.
-Nothing is lost if they are: `rollcall index rebuild` fills them again from the reports and the
-stored faces. `change` and `dismissed` cannot be rebuilt.
+If these tables are lost, `rollcall index rebuild` fills them again from the reports and the stored
+faces. `change` and `dismissed` cannot be rebuilt.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ appearance = Table(
     sqlite_autoincrement=True,
 )
 """One person in one video. `number` is the place in the report's `people`, counted from 0.
-`person_id` is NULL for an unknown person; then `group_id` is the group of likeness, if encodings
-are kept. `seconds` is the length of all intervals, which are JSON: `[[start_s, end_s], ...]`."""
+`person_id` is NULL for an unknown person; then `group_id` is the group of unknown faces, if
+encodings are stored. `seconds` is the length of all intervals, which are JSON:
+`[[start_s, end_s], ...]`."""
 
 Index("appearance_video", appearance.c.video_id, appearance.c.number, unique=True)
 Index(
@@ -147,9 +148,10 @@ unknown_group = Table(
     number("version"),
     sqlite_autoincrement=True,
 )
-"""Unknown people of all videos, grouped by likeness. `centre` is the mean encoding (little-endian
-float32). If somebody said that faces show one person, `same` has the digests of these verdicts, and
-`centre` has several rows. Later changes have larger versions (`index.row_versions`)."""
+"""Groups of unknown faces of all videos that look alike. `centre` is the mean encoding
+(little-endian float32). If somebody said that faces show one person, `same` has the digests of
+these verdicts, and `centre` has several rows. Later changes have larger versions
+(`index.row_versions`)."""
 
 Index("unknown_group_size", unknown_group.c.appearances, unknown_group.c.id)
 Index("unknown_group_version", unknown_group.c.version)
@@ -164,7 +166,7 @@ unknown_face = Table(
     time("uploaded_s"),
     Column("encoding", LargeBinary, nullable=False),
 )
-"""The members of the groups: the unknown appearances whose encodings are kept. `encoding` is the
+"""The members of the groups: the unknown appearances whose encodings are stored. `encoding` is the
 mean of the appearance's encodings (little-endian float16)."""
 
 Index("unknown_face_group", unknown_face.c.group_id, unknown_face.c.uploaded_s)

@@ -11,7 +11,7 @@ from rollcall.core.types import Box, Pixels
 JPEG_QUALITY = 85
 
 READ_PX = 2 * PICTURE_PX
-"""Of a larger face, only every n-th pixel is read, so a large face takes hardly longer."""
+"""Only every n-th pixel of a larger face is read, so a large face takes hardly longer."""
 
 
 def face_jpeg(pixels: Pixels, box: Box) -> bytes:

@@ -84,7 +84,7 @@ def _outcome(
     others: Gallery,
     adding: Adding,
 ) -> PhotoOutcome:
-    """What becomes of one face. `group` holds the person's own encodings."""
+    """The outcome for one face. `group` holds the person's own encodings."""
     if kept and min(_distances(face.encoding, kept)) < SAME_PICTURE:
         text = f"it is a picture that {name} already has; it was not added again"
         return PhotoOutcome(face.photo, True, "duplicate", text)

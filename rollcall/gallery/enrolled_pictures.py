@@ -44,7 +44,7 @@ def write_pictures(location: GalleryLocation, pictures: Mapping[str, bytes]) -> 
 
 
 def read_picture(location: GalleryLocation, example_id: str) -> bytes | None:
-    """The picture of an enrolled face; None if none is kept. Raises a TransientError."""
+    """The picture of an enrolled face; None if none is stored. Raises a TransientError."""
     if not ID_FORM.fullmatch(example_id):
         return None
     try:

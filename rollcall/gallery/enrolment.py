@@ -82,7 +82,7 @@ def enrol_in(
 ) -> Enrolment:
     """Enrol one person from files.
 
-    With `cut_out`, small pictures of the faces are kept beside the gallery. Raises as `enrol` and
+    With `cut_out`, small pictures of the faces are stored beside the gallery. Raises as `enrol` and
     `load_for_change` do.
     """
     found = find_faces(_files(photos, read), engine, cut_out)

@@ -53,8 +53,8 @@ EXAMPLES = "examples"
 """The facts about each encoding. Galleries of older versions lack this member."""
 
 VERDICTS, FACES, FACE_ENCODINGS = "verdicts", "verdict_faces", "verdict_encodings"
-"""The verdicts; and where the faces come from that they are about, with their encodings. The faces
-of *is* verdicts are not among them, but among the examples."""
+"""The verdicts; and the faces that they are about, with sources and encodings. The faces of *is*
+verdicts are not among these faces, but among the examples."""
 
 MAX_RATIO = 8
 """Limit for the unpacked size as a multiple of the packed size, against ZIP bombs. Encodings look

@@ -50,7 +50,7 @@ class PhotoFace:
     turned: bool
     """Whether the picture was not upright."""
     jpeg: bytes | None
-    """A small picture of the face, if pictures are kept."""
+    """A small picture of the face, if pictures are stored."""
     example_id: str
 
 

@@ -45,7 +45,7 @@ class PhotoOutcome:
 
     @property
     def remark(self) -> str:
-        """Everything that there is to say about the photo, without its name."""
+        """The reason or the remark, and the warning, without the photo's name."""
         return "; ".join(filter(None, (self.sentence, self.warning)))
 
     def line(self, text: str) -> str:

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, select
 from rollcall.database.index_tables import unknown_group as table
 
 MAX_BYTES = 128 << 20
-"""Limit for the memory of the matrix: 262,144 centres of dlib's encodings. Of more centres, those
-that changed last are compared."""
+"""Limit for the memory of the matrix: 262,144 centres of dlib's encodings. Beyond it, only
+the centres that changed last are compared."""
 
 Rows = NDArray[np.float32]
 

@@ -19,7 +19,7 @@ from rollcall.database.database import Database
 from rollcall.database.index_tables import change
 
 KEEP_VIEWS_S = 90 * 86400.0
-"""How long the log keeps who looked at a person and who signed in."""
+"""How long the log keeps views of a person's page and sign-ins."""
 
 SHORT_LIVED = ("view", "sign_in")
 """Actions whose lines are deleted after KEEP_VIEWS_S. Lines about changes stay."""
@@ -111,7 +111,7 @@ class SqlChangeLog:
             return sum(_is_about(row, set(spellings(name))) for row in _lines(connection, name, 0))
 
     def prune(self, keep_s: float = KEEP_VIEWS_S) -> int:
-        """Delete old lines about looks and sign-ins. Return the number of deleted lines."""
+        """Delete old lines about views and sign-ins. Return the number of deleted lines."""
         old = select(change.c.id).where(change.c.action.in_(SHORT_LIVED)).order_by(change.c.at_s)
 
         def delete_old(connection: Connection) -> int:

@@ -25,7 +25,7 @@ MAX_PEOPLE = 2000
 MAX_INTERVALS = 2000
 """Limit on the intervals of one person in one video."""
 MAX_NUMBER = 2.0**53
-"""Larger numbers are not exact in JavaScript, and stand for no time in a video."""
+"""Larger numbers are not exact in JavaScript, and cannot be a time in a video."""
 
 _COVERAGE = (
     "looks",
@@ -59,7 +59,9 @@ def indexed_video(document: object, at_s: float = 0.0) -> IndexedVideo:
     if not key or len(key.encode()) > MAX_KEY_BYTES:
         raise NotAboutAVideo("the document does not name a video")
     if status not in STATUSES:
-        raise NotAboutAVideo(f"the document has the status {status!r}, which says no result")
+        raise NotAboutAVideo(
+            f"the document has the status {status!r}, which is not the status of a result"
+        )
     error = _mapping(fields.get("error"))
     finished_s = _number(fields.get("recognised_s")) or at_s
     kept = _text(fields.get("kept"))
@@ -152,7 +154,7 @@ def _number(value: object) -> float:
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
-    # Not true for NaN and infinity, and for negative numbers, which stand for nothing here.
+    # False for NaN, infinity and negative numbers, which are not valid in these documents.
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
     return 0 <= value <= MAX_NUMBER

@@ -1,4 +1,4 @@
-"""What the pages about faces read: in which video and when a face was seen, and group facts."""
+"""Queries of the pages about faces: the video and the times of a face, and facts about groups."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class Grouping:
         self._place(group)
 
     def merge_near(self) -> None:
-        """Merge groups that have come near each other. Only changed groups can have."""
+        """Merge groups that have come near each other. Only changed groups can have come near."""
         # A new face that was near no group is near none now, unless faces joined it.
         waiting = [
             group

@@ -27,7 +27,7 @@ class IndexCounts(NamedTuple):
     encodings: int
     """Stored encodings of faces."""
     groups: int
-    """Groups of unknown people."""
+    """Groups of unknown faces."""
     unindexed: int
     """Results that are not in the index yet."""
     newest_s: float | None

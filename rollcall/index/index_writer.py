@@ -1,6 +1,6 @@
 """Fills the index from reports and stored faces, safely while others write to both.
 
-Whoever corrects a video writes its report and its faces first, and then the index. So if the index
+A correction of a video writes its report and its faces first, and then the index. So if the index
 has changed since the report was read, the report may have changed too, and is read again. The ids
 of a video's appearances show such a change, because every writer inserts new rows.
 """
@@ -79,7 +79,11 @@ class IndexWriter:
                 left = self._put(bucket, found, before)
                 filled.put += len(found) - len(left)
         if left:
-            log.warning("%d videos change all the time; the index may be behind", len(left))
+            log.warning(
+                "%d videos changed whenever they were indexed, so the index may lack their newest"
+                " results; run `rollcall index rebuild` later",
+                len(left),
+            )
         return filled
 
     def _read(self, bucket: str, keys: Sequence[str], filled: Filled) -> dict[str, Found]:

@@ -1,6 +1,6 @@
-"""What the navigation and the first page read: counts, lags, and the latest results.
+"""Queries of the navigation and the first page: counts, lags, and the latest results.
 
-They are asked for every few seconds, so no query reads more than the rows of one day or hour.
+They run every few seconds, so no query reads more than the rows of one day or hour.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class LatestVideo:
 
 
 def unknown_groups(database: Database, limit: int) -> int:
-    """The number of groups of unknown people; counting stops at `limit`."""
+    """The number of groups of unknown faces; counting stops at `limit`."""
     some = select(unknown_group.c.id).limit(limit).subquery()
     with database.reading() as connection:
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())

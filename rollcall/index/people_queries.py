@@ -1,4 +1,4 @@
-"""What the pages about people read: who was seen, on which days, and in which videos."""
+"""Queries of the pages about people: who was seen, on which days, and in which videos."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Rebuild:
             on_done(len(batch))
 
     def put_dead_letters(self) -> None:
-        """Put the videos into the index that were given up. They may have no report."""
+        """Put the dead letters into the index. They may have no report."""
         columns = finished.c
         place = (-1.0, 0)
         while True:

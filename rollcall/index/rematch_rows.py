@@ -64,7 +64,7 @@ def _add(connection: Connection, found: Select[Any]) -> None:
     columns = ["bucket", "key", "change_id", "due_s", "created_s"]
     added = insert(rematch).from_select(columns, found)
     new = {"due_s": added.excluded.due_s, "attempts": 0, "message": ""}
-    # Without a change of its own, the video stays the business of the change that queued it.
+    # Without a new change, the video still counts for the change that queued it before.
     new["change_id"] = func.coalesce(added.excluded.change_id, rematch.c.change_id)
     objects = [rematch.c.bucket, rematch.c.key]
     connection.execute(added.on_conflict_do_update(index_elements=objects, set_=new))

@@ -74,7 +74,7 @@ class SqlIndex:
         return Written(written, ungrouped)
 
     def ungroup(self, video_ids: Collection[int]) -> None:
-        """Take the unknown people that these videos had out of their groups of likeness."""
+        """Take the unknown faces that these videos had out of their groups."""
         if video_ids:
             # Imported here, because numpy is slow to load, and few videos have stored faces.
             import numpy as np

@@ -1,4 +1,4 @@
-"""Groups of likeness of the unknown faces of all videos, in the database."""
+"""Groups of unknown faces of all videos that look alike, in the database."""
 
 from __future__ import annotations
 

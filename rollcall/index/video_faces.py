@@ -1,4 +1,4 @@
-"""Puts the stored faces of videos into the face search and the groups of unknown people."""
+"""Puts the stored faces of videos into the face search and the groups of unknown faces."""
 
 from __future__ import annotations
 

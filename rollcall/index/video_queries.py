@@ -1,4 +1,4 @@
-"""What the list of videos reads: the videos that a filter accepts, newest first, in pages."""
+"""Queries of the list of videos: the videos that a filter accepts, newest first, in pages."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class MemoryQueue:
         self._found: list[_Found] = []
         self.outbox = MemoryOutbox(self._clock)
         self.documents: list[str] = []
-        """Documents about results, which no index of a queue in memory takes."""
+        """Documents about results. No indexer reads those of a queue in memory."""
         self._bad_ids = count(1)
         self._bad_events: list[BadEventRecord] = []
 

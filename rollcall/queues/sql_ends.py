@@ -86,7 +86,7 @@ def bury_unclaimed(
 def insert_documents(
     connection: Connection, sql: Statements, documents: Iterable[str], now_s: float | None
 ) -> None:
-    """Put documents about results, other than empty ones, into the index later."""
+    """Store the documents about results, without empty ones, for the indexer."""
     rows = [{"document": document} for document in documents if document]
     if rows:
         connection.execute(sql.unindexed, {"rows": as_rows(rows), "now_s": now_s})

@@ -14,7 +14,8 @@ from rollcall.core.face_worth import worth
 from rollcall.core.types import Frame, Pixels, Recognition, Sighting
 
 MAX_KEPT = 240
-"""Limit for the frames in memory during a search, about 30 MB. Beyond it, every second one goes."""
+"""Limit for the frames in memory during a search, about 30 MB. Beyond it, every second
+one is dropped."""
 
 MAX_CHOSEN = 40
 """Limit for the frames that are chosen of a video."""

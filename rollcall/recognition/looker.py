@@ -51,7 +51,7 @@ class LookObserver(Protocol):
     """Sees every frame that is searched for faces, from up to two threads."""
 
     def clear(self) -> None:
-        """A new search begins, and what was seen before does not count."""
+        """Forget all frames, because a new search begins."""
         ...
 
     def see(self, frame: Frame, sightings: Sequence[Sighting]) -> None:

@@ -182,7 +182,7 @@ def parse_faces(body: bytes) -> StoredFaces:
         check_columns(stored)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FacesUnreadable(
-            f"these are not stored faces of Rollcall's: {error!s:.200}"
+            f"these are not stored faces in Rollcall's format: {error!s:.200}"
         ) from error
     return stored
 

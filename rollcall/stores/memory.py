@@ -81,7 +81,7 @@ class MemoryStore:
     def presigned_url(
         self, bucket: str, key: str, expires_s: int, filename: str | None = None
     ) -> str:
-        # Nothing listens there. The form is that of other URLs, so that pages can be tested.
+        # No server listens at this host. The URL has the usual form, so that pages can be tested.
         parameters = {"expires": str(expires_s), **({"filename": filename} if filename else {})}
         return f"http://memory.invalid/{bucket}/{quote(key)}?{urlencode(parameters)}"
 

@@ -1,1 +1,1 @@
-"""The pages (`rollcall web`): look at results, correct them, and search the past."""
+"""The pages (`rollcall web`): show results, correct them, and search earlier videos."""

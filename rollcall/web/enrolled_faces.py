@@ -1,4 +1,4 @@
-"""The small pictures of enrolled faces, which are kept beside the gallery."""
+"""The small pictures of enrolled faces, which are stored beside the gallery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pages = Blueprint("enrolled_faces", __name__)
 
 @pages.get("/people/photos/<example_id>.jpg")
 def picture(example_id: str) -> Response:
-    """The picture of an encoding of the gallery; 404 if none is kept."""
+    """The picture of an encoding of the gallery; 404 if none is stored."""
     body = read_picture(parts().gallery, example_id)
     if body is None:
         abort(404)
@@ -26,7 +26,7 @@ def picture(example_id: str) -> Response:
 
 
 def example_with_picture(known: KnownGallery, name: str) -> str:
-    """The id of the example that may have a picture; empty if pictures are not kept."""
+    """The id of the example that may have a picture; empty if pictures are not stored."""
     if parts().settings.keep_faces != "pictures":
         return ""
     examples = known.gallery.examples_of(name)

@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 Answer = tuple[str, int]
 
 TITLES = {
-    400: "That cannot be done",
-    403: "You may not do that",
-    404: "There is nothing here",
-    405: "That cannot be done",
-    413: "That is too much",
+    400: "This cannot be done",
+    403: "You may not do this",
+    404: "Page not found",
+    405: "This cannot be done",
+    413: "The upload is too large",
 }
 MESSAGES = {
     404: "The address is wrong, or what was here has been deleted.",
@@ -59,7 +59,7 @@ def _refused(error: PermanentError) -> Answer:
 
 def _unavailable(error: TransientError) -> Answer:
     log.error("%s", error)
-    return _page("That does not work at the moment", str(error), error.status)
+    return _page("This does not work at the moment", str(error), error.status)
 
 
 def _unexpected(error: Exception) -> Answer:
@@ -68,10 +68,10 @@ def _unexpected(error: Exception) -> Answer:
         # werkzeug's own sentences are about HTTP.
         own = error.description if error.description != type(error).description else None
         message = own or MESSAGES.get(status) or error.description or error.name
-        return _page(TITLES.get(status, "That did not work"), message, status)
+        return _page(TITLES.get(status, "This did not work"), message, status)
     log.exception("unexpected error on a page")
-    message = "An unexpected error happened; the log of `rollcall web` says more."
-    return _page("That did not work", message, 500)
+    message = "An unexpected error happened; the log of `rollcall web` has the details."
+    return _page("This did not work", message, 500)
 
 
 def _page(title: str, message: str, status: int) -> Answer:
@@ -83,4 +83,4 @@ def _way_out() -> WayOut:
     """Back to the page that sent the request; otherwise to the first page."""
     if source := came_from():
         return WayOut(source, "Back")
-    return WayOut("/", "Try again" if request.path == "/" else "To the first page")
+    return WayOut("/", "Try again" if request.path == "/" else "Go to the first page")

@@ -54,7 +54,9 @@ def forget() -> Response:
     """Remove everything about a person, in the background."""
     name, typed = field("name"), field("typed")
     if normalise_name(typed) != normalise_name(name):
-        raise BadRequest("the name that was typed is another one; nothing was removed")
+        raise BadRequest(
+            "the name that you typed is not the name of this person; nothing was removed"
+        )
     removal = parts().removals.start(name, current_user().name, dry_run=False)
     return redirect(f"/people/forget/{removal.id}", 303)
 
@@ -67,7 +69,7 @@ def removal(removal_id: str) -> str | Response:
     if found is None:
         abort(
             404,
-            "nothing is known about this removal, because `rollcall web` was started again; if the"
+            "this removal is unknown, because `rollcall web` was started again; if the"
             " person is still on the pages, start the removal again",
         )
     values = {"removal": found, "summary": _summary(found)}

@@ -22,7 +22,7 @@ from rollcall.index.sql_index import folded
 log = logging.getLogger(__name__)
 
 MAX_AGE_S = 1.0
-"""How old the last look at the gallery may be. A page never waits for more than one look."""
+"""How old the last check of the gallery may be. A page never waits for more than one check."""
 
 
 class NearPerson(NamedTuple):
@@ -153,14 +153,14 @@ class GalleryCache:
             return self._known
 
     def changed(self) -> None:
-        """The next call of `current` looks at the location, because this process changed it."""
+        """Make the next call of `current` check the location, because this process changed it."""
         with self._lock:
             self._looked_at = None
 
     def _look(self) -> None:
         try:
             stamp = self._location.stamp()
-            # The stamp is read first: if a writer comes between, the next look loads again.
+            # The stamp is read first: if a writer comes between, the next check loads again.
             if stamp != self._stamp:
                 self._known = KnownGallery(read_gallery(self._location))
                 self._stamp = stamp

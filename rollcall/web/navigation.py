@@ -1,4 +1,4 @@
-"""The navigation: its pages, and how many groups of unknown people and problems there are."""
+"""The navigation: its pages, and the numbers of groups of unknown faces and of problems."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def _page(row: PersonRow) -> str:
 
 
 def note_look(name: str) -> None:
-    """Write into the log who looked at a person, if AUDIT_VIEWS asks for it."""
+    """Write the view of a person's page into the log, if AUDIT_VIEWS is set."""
     if parts().settings.audit_views == "yes":
         parts().changes.record(current_user().name, "view", name)
 

@@ -98,7 +98,9 @@ class Removals:
             if running is not None:
                 return running
             if any(not each.done for each in self._removals.values() if each.name != name):
-                raise PermanentError("another person is being looked for; wait until that is done")
+                raise PermanentError(
+                    "the search for another person is still running; wait until it has ended"
+                )
             removal = Removal(secrets.token_urlsafe(12), name, dry_run, who)
             self._removals[removal.id] = removal
             self._drop_old()
@@ -139,6 +141,6 @@ class Removals:
             removal.error = str(error)
         except Exception:
             log.exception("a removal failed")
-            removal.error = "Unexpected error; the log of `rollcall web` says more."
+            removal.error = "Unexpected error; the log of `rollcall web` has the details."
         finally:
             removal.done = True

@@ -49,7 +49,7 @@ SETTLED_S = 60.0
 """After this time, no transaction adds a row with an earlier time any more."""
 
 MANY = 999
-"""Groups of unknown people are counted up to this number, and one more."""
+"""Groups of unknown faces are counted up to this number, and one more."""
 
 Value = TypeVar("Value")
 

@@ -1,4 +1,4 @@
-"""Unknown faces of all videos, in groups of likeness: who is this?"""
+"""The groups of unknown faces of all videos, and forms that name them."""
 
 from __future__ import annotations
 

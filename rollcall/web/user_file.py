@@ -36,7 +36,7 @@ MAX_FILE_BYTES = 1 << 20
 NAME_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 _UNKNOWN_USER_HASH = generate_password_hash("nobody has this password")
-"""Checked for unknown names, so that the time of an answer does not tell which names exist."""
+"""Checked for unknown names, so that the time of an answer does not reveal which names exist."""
 
 
 class UserRefused(PermanentError):

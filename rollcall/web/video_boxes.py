@@ -35,7 +35,7 @@ def _boxes(
             left, top = int(box["left"]), int(box["top"])
             width, height = int(box["right"]) - left, int(box["bottom"]) - top
             problem = str(face.get("not_judged") or "")[:40]
-            # Reports of older versions do not tell the person of a face.
+            # Reports of older versions do not name the person of a face.
             person = face["person"] if "person" in face else by_name.get(face.get("nearest"), -1)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ValueError("a face of the report cannot be read") from error

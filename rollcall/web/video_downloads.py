@@ -152,7 +152,7 @@ def _read_pictures(found: IndexedVideo) -> VideoPictures:
 
 def _read(bucket: str, key: str, max_bytes: int, what: str) -> bytes:
     if not bucket:
-        raise NotFound(f"No {what} is kept, because REPORT_BUCKET is empty.")
+        raise NotFound(f"No {what} is stored, because REPORT_BUCKET is empty.")
     try:
         return parts().store.read(bucket, key, max_bytes)
     except ObjectNotFound as error:

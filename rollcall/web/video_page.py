@@ -136,7 +136,9 @@ def correct(video_id: int, number: int) -> Response:
     shown = request.form.get("version", "")
     person = next((seen for seen in facts.video.people if seen.number == number), None)
     if person is None or shown != people_version(facts.video):
-        show_message("Nothing was changed, because the result is another one by now. Look again.")
+        show_message(
+            "Nothing was changed, because the result has changed since. Check it, and try again."
+        )
         return _answer(video_id)
     try:
         show_change(_verdict(FaceRef(video_id, number), person.name))
@@ -154,7 +156,7 @@ def rerun(video_id: int) -> Response:
         if _queue_again(found):
             show_change(parts().changes.record(current_user().name, "rerun", found.key))
         else:
-            show_message("The video waits already.")
+            show_message("The video already waits to be recognised.")
     except RollcallError as error:
         show_message(str(error))
     return _answer(video_id)

@@ -344,7 +344,7 @@ def test_stored_faces_that_cannot_be_read_are_reported(stores: Stores) -> None:
     result = stores.remove("alice", "--everywhere", "--yes")
     assert result.exit_code == 1
     assert f"left unchanged: s3://{stores.reports}/a.mp4.faces.npz" in result.stdout
-    assert "not stored faces of Rollcall's" in result.stdout
+    assert "not stored faces in Rollcall's format" in result.stdout
 
 
 @pytest.mark.parametrize("bucket", ["", "reports-that-nobody-made"])
@@ -417,7 +417,7 @@ def test_unreadable_text_files_are_left_unchanged_and_reported(stores: Stores) -
 
 def test_without_a_results_folder_a_note_says_so(stores: Stores) -> None:
     result = stores.remove("alice", "--everywhere")
-    assert "no RESULTS_FOLDER 'results' here" in result.stderr
+    assert "RESULTS_FOLDER 'results' does not exist on this machine" in result.stderr
     assert "14 days" not in result.stderr
     stores.env["RESULT_QUEUE_URL"] = "http://127.0.0.1:1/1/results"
     assert "14 days" in stores.remove("alice", "--everywhere").stderr

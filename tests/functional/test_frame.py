@@ -76,7 +76,7 @@ def test_a_polled_part_is_sent_only_when_it_has_changed(client: FlaskClient) -> 
 @pytest.mark.parametrize(
     ("path", "status", "text"),
     [
-        ("/nothing", 404, "There is nothing here"),
+        ("/nothing", 404, "Page not found"),
         ("/gone", 404, "lecture.mp4 does not exist"),
         ("/later", 503, "the database cannot be used"),
         ("/save", 405, "cannot be opened"),
@@ -89,7 +89,7 @@ def test_an_error_page_says_what_happened_and_has_a_way_out(
     assert answer.status_code == status
     assert text in answer.text
     assert 'href="/people?q=a">Back</a>' in answer.text
-    assert 'href="/">To the first page</a>' in client.get(path).text
+    assert 'href="/">Go to the first page</a>' in client.get(path).text
 
 
 @pytest.mark.parametrize("referrer", ["http://elsewhere/x", "http://localhost//elsewhere/x"])

@@ -255,7 +255,7 @@ class TestIndexCommands:
         assert lines[:4] == [
             "videos: 3 (recognised 3)",
             "people: 2, who appear 6 times, unknown ones included",
-            "stored encodings: 5; groups of unknown people: 1",
+            "stored encodings: 5; groups of unknown faces: 1",
             "results that are not in the index yet: 0",
         ]
         status = json.loads(run(url, "index", "status", "--json").stdout)

@@ -1,4 +1,4 @@
-"""Unknown faces, in groups of likeness."""
+"""The page with groups of unknown faces."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_filters(client: FlaskClient, parts: WebParts, query: str, expected: lis
     ["from=yesterday", "to=0000-00-00", "to=9999-12-31", "status=fine", "before=1", "before=x,1"],
 )
 def test_a_damaged_filter_is_refused_with_a_sentence(client: FlaskClient, query: str) -> None:
-    assert "<h1>That cannot be done</h1>" in text_of(client, f"/videos?{query}", 400)
+    assert "<h1>This cannot be done</h1>" in text_of(client, f"/videos?{query}", 400)
 
 
 def test_a_long_text_is_refused(client: FlaskClient) -> None:

@@ -93,7 +93,7 @@ def test_the_navigation_fits_into_one_line(page: Page, url: str, width: int) -> 
 
 def test_an_error_page_is_accessible(page: Page, url: str) -> None:
     page.goto(f"{url}/nothing")
-    expect(page.get_by_role("heading")).to_have_text("There is nothing here")
+    expect(page.get_by_role("heading")).to_have_text("Page not found")
     check_page(page, "error")
 
 

@@ -54,7 +54,7 @@ def test_what_cannot_be_used_is_refused(path: Path) -> None:
 def test_a_user_who_does_not_exist_cannot_be_removed(path: Path) -> None:
     add(path, "ada")
     done = run("remove", "ben", "--file", str(path))
-    assert (done.exit_code, done.output) == (1, f"there is no user 'ben' in {path}\n")
+    assert (done.exit_code, done.output) == (1, f"'ben' is not a user in {path}\n")
 
 
 def test_without_a_file_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

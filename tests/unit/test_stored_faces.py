@@ -287,7 +287,7 @@ DLIB_FIELDS = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_other_bytes_are_refused(name: str) -> None:
-    with pytest.raises(FacesUnreadable, match="not stored faces of Rollcall's: "):
+    with pytest.raises(FacesUnreadable, match="not stored faces in Rollcall's format: "):
         parse_faces(REFUSED[name]())
 
 
