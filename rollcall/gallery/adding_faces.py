@@ -15,7 +15,7 @@ import numpy as np
 from rollcall.core.gallery import Gallery
 from rollcall.core.names import checked_new_name
 from rollcall.core.printable import printable
-from rollcall.core.types import Encodings
+from rollcall.core.types import Encodings, Match
 from rollcall.core.verdicts import MAX_TEXT_CHARS, Example, FaceSource
 from rollcall.gallery.photo_faces import TURNED_UPRIGHT, PhotoFace
 from rollcall.gallery.photo_outcomes import Enrolment, PhotoOutcome
@@ -105,26 +105,29 @@ def _outcome(
     outcome = PhotoOutcome(face.photo, True, "enrolled", example_id=face.example_id)
     if face.turned:
         outcome = replace(outcome, kind="turned upright", sentence=TURNED_UPRIGHT)
-    tolerance = f"tolerance {adding.tolerance:.2f}"
     if far_from_own:
+        return _far_from_own(outcome, name, own, adding)
+    return _near_to_other(outcome, name, match, adding) if match and near_to_other else outcome
+
+
+def _far_from_own(outcome: PhotoOutcome, name: str, own: float, adding: Adding) -> PhotoOutcome:
+    text = (
+        f"far from the other photos of {name} (distance {own:.2f}, tolerance"
+        f" {adding.tolerance:.2f}); make sure that it shows the same person"
+    )
+    return replace(outcome, kind="far", warning=text)
+
+
+def _near_to_other(outcome: PhotoOutcome, name: str, match: Match, adding: Adding) -> PhotoOutcome:
+    facts = f"(distance {match.distance:.2f}, tolerance {adding.tolerance:.2f})"
+    if match.distance <= adding.same_face_distance:
         text = (
-            f"far from the other photos of {name} (distance {own:.2f}, {tolerance}); make sure"
-            " that it shows the same person"
-        )
-        return replace(outcome, kind="far", warning=text)
-    if near_to_other and distance <= adding.same_face_distance:
-        text = (
-            f"{name} and {other} look like one person (distance {distance:.2f}, {tolerance}); if"
-            " they are, remove one of the two names"
+            f"{name} and {match.name} look like one person {facts}; if they are, remove one of the"
+            " two names"
         )
         return replace(outcome, kind="two names", warning=text)
-    if near_to_other:
-        text = (
-            f"{name} and {other} look alike (distance {distance:.2f}, {tolerance}) and may be"
-            " confused"
-        )
-        return replace(outcome, kind="look-alike", warning=text)
-    return outcome
+    text = f"{name} and {match.name} look alike {facts} and may be confused"
+    return replace(outcome, kind="look-alike", warning=text)
 
 
 def _largest_group(encodings: Sequence[Encodings], tolerance: float) -> list[Encodings]:

@@ -170,12 +170,7 @@ def _store(
     Finding faces takes seconds, so it was done once and without a lock. The faces are compared with
     the gallery inside `change`, which may run several times, each time on the newest bytes.
     """
-    pictures = {
-        face.example_id: face.jpeg
-        for _, found in people
-        for face in found
-        if isinstance(face, PhotoFace) and face.jpeg
-    }
+    pictures = _pictures(people)
     done: list[Enrolment] = []
 
     def change(body: bytes | None) -> bytes | None:
@@ -205,6 +200,11 @@ def _store(
         # may have been faster, so that a face was added in one run of `change` and not in the last.
         delete_pictures(location, pictures.keys() - kept)
     return done
+
+
+def _pictures(people: Iterable[FoundPerson]) -> dict[str, bytes]:
+    faces = (face for _, found in people for face in found if isinstance(face, PhotoFace))
+    return {face.example_id: face.jpeg for face in faces if face.jpeg}
 
 
 def _added_ids(enrolments: Iterable[Enrolment]) -> set[str]:

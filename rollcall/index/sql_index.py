@@ -35,7 +35,7 @@ def folded(name: str) -> str:
 
 
 class Written(NamedTuple):
-    """What `put_in` has written."""
+    """The result of `put_in`."""
 
     places: dict[int, int]
     """The ids of the rows, each with the place of its video in the list."""
@@ -229,14 +229,15 @@ def indexed_video_of(row: Row[Any], appearances: Iterable[Row[Any]]) -> IndexedV
         finished_s=row.finished_s,
         duration_s=row.duration_s,
         coverage=json.loads(row.coverage) if row.coverage else {},
-        people=tuple(_appearance(each) for each in appearances),
+        people=tuple(appearance_from(each) for each in appearances),
         gallery=row.gallery,
         kept=row.kept,
         corrected=bool(row.corrected),
     )
 
 
-def _appearance(row: Row[Any]) -> Appearance:
+def appearance_from(row: Row[Any]) -> Appearance:
+    """The appearance in a row of `appearance`, with the name of `person`."""
     return Appearance(
         number=row.number,
         name=row.name or "",

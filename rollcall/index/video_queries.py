@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, select, text
 
 from rollcall.core.index_types import Appearance
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, person, rematch, video
-from rollcall.index.sql_index import folded
+from rollcall.index.sql_index import appearance_from, folded
 from rollcall.index.video_filter import TOP, Place, VideoFilter
 from rollcall.index.video_walks import (
     MAX_FILTERED,
@@ -158,7 +157,7 @@ def _rows(connection: Connection, ids: Sequence[int]) -> tuple[VideoRow, ...]:
         .order_by(appearance.c.video_id, appearance.c.number)
     )
     for row in connection.execute(shown):
-        people.setdefault(row.video_id, []).append(_seen(row))
+        people.setdefault(row.video_id, []).append(appearance_from(row))
     found = {
         row.id: _video_row(row, people.get(row.id, ()))
         for row in connection.execute(select(*_COLUMNS).where(video.c.id.in_(ids)))
@@ -169,16 +168,3 @@ def _rows(connection: Connection, ids: Sequence[int]) -> tuple[VideoRow, ...]:
 def _video_row(row: Any, people: Iterable[Appearance]) -> VideoRow:
     named_first = tuple(sorted(people, key=lambda seen: not seen.name))
     return VideoRow(**{**row._mapping, "corrected": bool(row.corrected)}, people=named_first)
-
-
-def _seen(row: Row[Any]) -> Appearance:
-    return Appearance(
-        number=row.number,
-        name=row.name or "",
-        first_s=row.first_s,
-        last_s=row.last_s,
-        frames=row.frames,
-        distance=row.distance,
-        certainty=row.certainty,
-        intervals=tuple((start_s, end_s) for start_s, end_s in json.loads(row.intervals or "[]")),
-    )
