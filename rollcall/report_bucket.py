@@ -50,7 +50,7 @@ class ReportBucket:
     def write_faces(
         self, info: ObjectInfo, recognition: Recognition, space: EncodingSpace
     ) -> KeptFaces:
-        """Store the faces if KEEP_FACES asks for that, and return what is stored."""
+        """Store the faces if KEEP_FACES is set, and return what is stored."""
         if self.keep == "none" or not self.bucket:
             return "none"
         try:

@@ -41,7 +41,7 @@ def opened_corrections(chosen: Settings) -> Iterator[tuple[CorrectionParts, SqlC
 
 
 def user_name() -> str:
-    """Who runs this command, for the log."""
+    """The name of the user who runs this command, for the log."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user of a container may have no name

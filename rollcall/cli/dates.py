@@ -17,7 +17,7 @@ _UNITS = {
 }
 _DURATION = re.compile(r"(\d{1,4})\s*(minute|hour|day|week)s?( ago)?")
 EXAMPLES = "2026-11-01, '2026-11-01 14:30', '7 days', yesterday or 'last week'"
-"""What messages give as examples."""
+"""Examples in error messages."""
 
 
 def period_between(since: str | None, until: str | None, now: datetime) -> Period:

@@ -26,10 +26,10 @@ def has_database(chosen: Settings) -> bool:
 
 
 def leave_results(chosen: Settings, location: GalleryLocation) -> None:
-    """Make sure that `rollcall web` does not compare everything with the gallery now.
+    """Keep `rollcall web` from comparing all stored faces with the gallery now.
 
-    It would make the person an unknown person in the stored faces, which the removal could then not
-    find any more.
+    The comparison would turn the person into an unknown person in the stored faces, and the removal
+    could not find the person there any more.
     """
     if not has_database(chosen):
         return
@@ -40,7 +40,11 @@ def leave_results(chosen: Settings, location: GalleryLocation) -> None:
                 lambda connection: forget_versions(connection, database.now_s(connection), version)
             )
     except (GalleryError, InboxUnavailable) as error:
-        log.warning("results of stored faces may change because of the removal: %s", error)
+        log.warning(
+            "`rollcall web` may compare stored faces with the gallery during the removal, and the"
+            " person may then stay in some of them as an unknown person: %s",
+            error,
+        )
 
 
 def in_database(removal: PersonRemoval, chosen: Settings) -> Iterator[Mention]:

@@ -94,7 +94,10 @@ def _join_same_people(database: Database, chosen: Settings) -> None:
     try:
         gallery = read_gallery(build_gallery_location(chosen))
     except PermanentError as error:
-        log.warning("the verdicts of the gallery are left out: %s", error)
+        log.warning(
+            "no verdicts join groups of unknown faces, because the gallery cannot be read: %s",
+            error,
+        )
         return
     same = [each.encodings for each in gallery.verdicts if each.kind == "same"]
     SqlUnknownGroups(database, space_of(chosen)).set_same(same)

@@ -34,7 +34,7 @@ BYTES = "bytes"
 
 
 class Progress(Protocol):
-    """How far a piece of work is. Safe to share between threads."""
+    """The progress of a piece of work. Safe to share between threads."""
 
     def advance(self, amount: float = 1) -> None:
         """Count some more items as done."""

@@ -67,7 +67,7 @@ class Look(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Who a face is."""
+    """The name of a face, and how sure it is."""
 
     name: str
     """Empty for an unknown person, and for an ignored one."""

@@ -84,7 +84,7 @@ def _legend(x: int, name: str, text: str, histogram: Histogram) -> str:
 
 
 def _summary(check: GalleryCheck) -> str:
-    """What the picture shows, for people who cannot see it."""
+    """The picture in words, for people who cannot see it."""
     beyond = _share(check.same_person, check.tolerance.tolerance, above=True)
     within = _share(check.different_people, check.tolerance.tolerance, above=False)
     return (

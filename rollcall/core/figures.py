@@ -51,7 +51,7 @@ class Figures:
         return found
 
     def problems(self) -> list[str]:
-        """What a person should look at, each in one or two sentences."""
+        """Problems that need attention, each in one or two sentences."""
         return [*self._failures(), *self.delays()]
 
     def _failures(self) -> Iterator[str]:
@@ -66,7 +66,7 @@ class Figures:
             yield f"{lost} {were} given up; the log of the trigger says why."
 
     def delays(self) -> Iterator[str]:
-        """What waits for too long."""
+        """Sentences about work, messages and transactions that wait for too long."""
         if self.oldest_waiting_s >= LONG_S:
             yield f"A video has been waiting for {duration_text(self.oldest_waiting_s)}."
         if self.oldest_notice_s >= LONG_S:

@@ -56,7 +56,7 @@ class FarPhoto(NamedTuple):
 
 
 class Histogram(NamedTuple):
-    """How often each distance occurs."""
+    """The frequency of each distance."""
 
     counts: NDArray[np.int64]
     edges: NDArray[np.float64]

@@ -26,7 +26,7 @@ _NOT_INDEXED = ("timings_ms", "output")
 
 
 def answer_document(work: Work, result: AttemptResult, *, has_reports: bool) -> str:
-    """What the index needs about work that is done; empty if no video was recognised.
+    """The document about work that is done; empty if no video was recognised.
 
     If faces are stored, the document is a pointer, so that the indexer reads them. An answer that
     is too long becomes a pointer if the videos have reports. Otherwise it is stored without
@@ -63,7 +63,7 @@ def answer_document(work: Work, result: AttemptResult, *, has_reports: bool) -> 
 
 
 def failed_document(work: Work, code: str, message: str) -> str:
-    """What the index needs about a dead letter."""
+    """The document about a dead letter."""
     return json.dumps(
         {
             "status": "error",
@@ -81,7 +81,7 @@ def pointer_document(bucket: str, key: str) -> str:
 
 
 def pointed_at(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The bucket and the key of the video whose report has to be read; None if it is no pointer."""
+    """Bucket and key of the video whose report has to be read; None if it is not a pointer."""
     video = document.get("see_report")
     if not isinstance(video, dict):
         return None

@@ -1,4 +1,4 @@
-"""What the index stores about a video, and how pages and commands name a face in it."""
+"""The values that the index stores about a video, and references to faces in it."""
 
 from __future__ import annotations
 

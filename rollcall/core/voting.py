@@ -117,7 +117,7 @@ def people(
 
 
 def _numbers(count: int, groups: Iterable[Sequence[Track]]) -> tuple[int | None, ...]:
-    """For each of `count` sightings, the number of the group that it belongs to."""
+    """The number of the group that each of `count` sightings belongs to."""
     numbers: list[int | None] = [None] * count
     for number, group in enumerate(groups):
         for track in group:

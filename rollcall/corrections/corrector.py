@@ -52,7 +52,7 @@ class Newer(Exception):
 
 
 class Correction(NamedTuple):
-    """What the index has to know about a corrected video."""
+    """The facts about a corrected video that the index needs."""
 
     video: IndexedVideo
     faces: StoredFaces | None
@@ -121,7 +121,7 @@ class Corrector:
         try:
             return (*found, rematched(found[1], gallery, self.tolerance))
         except GalleryError as error:
-            log.warning("%r: %s", video.key, error)
+            log.warning("only the names in %r can be corrected: %s", video.key, error)
             return None
 
     def _rewrite(

@@ -70,7 +70,7 @@ def name_before(
 def present_names(
     connection: Connection, people: Iterable[Mapping[str, Any]], gallery: Collection[str]
 ) -> tuple[dict[int, str], dict[int, list[int]]]:
-    """For people of a report, by their place: the names that changed, and their new `merged_by`."""
+    """The changed names of people of a report, by their place, and their new `merged_by`."""
     names: dict[int, str] = {}
     merged: dict[int, list[int]] = {}
     for place, person in enumerate(people):

@@ -62,7 +62,7 @@ MAX_ATTEMPTS = 50
 
 
 class Done(NamedTuple):
-    """What became of the videos of a run."""
+    """The numbers of videos of a run, by outcome."""
 
     changed: int = 0
     unchanged: int = 0
@@ -258,9 +258,9 @@ class Rematcher:
     def _postpone(self, row: Rematch, error: Exception) -> Done:
         delay_s = min(FIRST_DELAY_S * 2.0**row.attempts, MAX_DELAY_S)
         if isinstance(error, ObjectChanged):
-            log.info("%r is corrected later: %s", row.key, error)
+            log.info("%r will be corrected later: %s", row.key, error)
         else:
-            log.warning("%r is corrected in %.0f s: %s", row.key, delay_s, error)
+            log.warning("%r is not corrected, trying again in %.0f s: %s", row.key, delay_s, error)
 
         def later(connection: Connection) -> None:
             due_s = self._database.now_s(connection) + delay_s

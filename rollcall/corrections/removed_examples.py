@@ -32,7 +32,7 @@ def store_removed(
 
 
 def load_removed(database: Database, change_id: int) -> RemovedExample:
-    """What the change has removed. Raises PermanentError if it is deleted by now."""
+    """The encoding that the change removed. Raises PermanentError if it is deleted by now."""
     with database.reading() as connection:
         row = connection.execute(select(table).where(table.c.change_id == change_id)).first()
     if row is None:

@@ -1,4 +1,4 @@
-"""What became of each photo that was enrolled."""
+"""The outcomes of an enrolment, one for each photo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OutcomeKind = Literal[
     "unreadable",
     "bad name",
 ]
-"""What is remarkable about a photo. Photos of the kinds from `no face` on are never enrolled, those
+"""The kinds of outcomes. Photos of the kinds from `no face` on are never enrolled, those
 of `two names` only if the picture differs from the other person's."""
 
 

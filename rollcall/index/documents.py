@@ -46,7 +46,7 @@ class NotAboutAVideo(PermanentError):
 
 
 def indexed_video(document: object, at_s: float = 0.0) -> IndexedVideo:
-    """What the index stores about the document's video. Raises NotAboutAVideo.
+    """The facts about the document's video for the index. Raises NotAboutAVideo.
 
     `at_s` is the time of the recognition (Unix time) for documents without one. Texts are storable
     in every database.

@@ -55,7 +55,7 @@ class LikeFace(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FoundByPhoto:
-    """What a search for a face of a photo has found."""
+    """The result of a search for a face of a photo."""
 
     faces: tuple[PhotoFace, ...]
     """All faces in the photo, the largest first."""

@@ -51,7 +51,7 @@ Find = Callable[[Connection, Table, Column[str]], Iterator[tuple[int, str]]]
 
 
 class Trace(NamedTuple):
-    """What the database has about a person."""
+    """Entries about a person in the database."""
 
     kind: str
     """`appearance`, `change`, `encoding`, `answer` or `message`."""
@@ -204,7 +204,7 @@ def _without_id(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _new_numbers(rows: Sequence[dict[str, Any]], gone: set[int]) -> dict[int, int]:
-    """For each number that stays: the number when those before it are gone."""
+    """The new number for each number that stays, once the removed ones are gone."""
     removed = [row["number"] for row in rows if row["person_id"] in gone]
     return {
         row["number"]: row["number"] - sum(other < row["number"] for other in removed)

@@ -1,4 +1,4 @@
-"""How much the index contains."""
+"""Counts the rows of the index."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ of its appearances (0 if there is none)."""
 
 @dataclass(slots=True)
 class Filled:
-    """What `put_reports` has done."""
+    """The result of `put_reports`."""
 
     put: int = 0
     gone: int = 0

@@ -1,4 +1,4 @@
-"""What is wrong with single videos, events, uploads and messages, and what somebody has dismissed.
+"""Queries of the page of problems: failed videos, events, uploads and messages, and dismissals.
 
 A row in `dismissed` dismisses a problem. If the problem happens again later, for example because a
 dead letter was tried again and failed again, that row does not count any more.

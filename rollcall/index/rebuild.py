@@ -34,7 +34,7 @@ PAGE = 1000
 
 @dataclass(slots=True)
 class Rebuilt:
-    """What a rebuild has done."""
+    """The result of a rebuild."""
 
     filled: Filled = field(default_factory=Filled)
     failed: int = 0
@@ -154,7 +154,7 @@ class Rebuild:
 
 
 def _failed(row: Row[Any]) -> IndexedVideo:
-    """What the index shows of a dead letter."""
+    """The entry of a dead letter in the index."""
     return IndexedVideo(
         bucket=row.bucket,
         key=row.key,

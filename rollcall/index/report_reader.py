@@ -23,7 +23,7 @@ MAX_REPORT_BYTES = 64 << 20
 
 
 class Found(NamedTuple):
-    """What is stored about a video."""
+    """The report and the stored faces of a video."""
 
     video: IndexedVideo
     faces: StoredFaces | None

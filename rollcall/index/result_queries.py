@@ -1,4 +1,4 @@
-"""Who was in which video, in the order of the uploads, for `rollcall results`."""
+"""Queries of `rollcall results`: who was in which video, in the order of the uploads."""
 
 from __future__ import annotations
 

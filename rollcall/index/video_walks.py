@@ -47,7 +47,7 @@ class Walk:
         self._time, self._id = _A if by_person else _V
         self._filters: list[str] = []
         if by_person:
-            # Whoever has a name was recognised, so the status needs no condition.
+            # A person with a name is only in recognised videos, so the status needs no condition.
             self._own = ["a.person_id=:person_id"]
             self._filters = _states(wanted)[bool(wanted.status) :]
         elif words:

@@ -14,7 +14,7 @@ from rollcall.core.voting import people
 
 @dataclass(frozen=True, slots=True)
 class SearchFacts:
-    """What is known about the search of a video track, beside the faces."""
+    """The facts about the search of a video track, other than the faces."""
 
     looks_s: tuple[float, ...]
     """Times of all looks, in order."""

@@ -56,7 +56,7 @@ class StoredFaces:
     """All faces of a video. The columns are parallel to `Recognition.sightings`."""
 
     etag: str
-    """Of the video."""
+    """The etag of the video."""
     space: EncodingSpace
     facts: SearchFacts
     names: tuple[str, ...]

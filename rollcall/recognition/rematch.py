@@ -14,11 +14,11 @@ DISTANCES_AT_ONCE = 1 << 22
 
 
 def rematched(stored: StoredFaces, gallery: Gallery, tolerance: float | None) -> Recognition:
-    """Who is in the video according to this gallery. None as tolerance means the gallery's own.
+    """Compare the stored faces of a video with the gallery.
 
-    With the gallery and tolerance of the first recognition, the people are exactly the same. The
-    pictures are not part of it. Raises GalleryError for a gallery of another encoding space, and
-    TooManyFaces.
+    If `tolerance` is None, the gallery's own tolerance is used. With the gallery and tolerance of
+    the first recognition, the people are exactly the same. The pictures are not part of it. Raises
+    GalleryError for a gallery of another encoding space, and TooManyFaces.
     """
     _check_space(stored, gallery)
     decision = decision_for(gallery, tolerance, stored.space)

@@ -1,4 +1,4 @@
-"""Stores the faces of a video beside its report, if KEEP_FACES asks for that.
+"""Stores the faces of a video beside its report, if KEEP_FACES is set.
 
 With them, a video can be compared with another gallery without decoding a frame (`rematch.py`).
 The format is `.npz`, not compressed and without a pickle: an array for each column of
@@ -88,7 +88,7 @@ class FacesUnreadable(PermanentError):
 
 
 def stored_faces(recognition: Recognition, etag: str, space: EncodingSpace) -> StoredFaces:
-    """What is stored of the faces of one video."""
+    """The faces of one video, as they are stored."""
     sightings, coverage = recognition.sightings, recognition.coverage
     faces = [sighting.face for sighting in sightings]
     rows, encodings = _unique([face.encoding for face in faces], space.size)

@@ -37,7 +37,7 @@ class Day:
 
     @property
     def text(self) -> str:
-        """What a screen reader says."""
+        """The text for screen readers."""
         unit = "video" if self.videos == 1 else "videos"
         return f"{self.date.day} {self.date:%B %Y}: {self.videos} {unit}"
 

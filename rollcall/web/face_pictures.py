@@ -42,7 +42,7 @@ class VideoPictures:
         try:
             stored = parse_faces(body)
         except FacesUnreadable as error:
-            log.warning("%s", error)
+            log.warning("the pictures of a video cannot be shown: %s", error)
             return cls.none()
         timed: dict[int, list[tuple[float, bytes]]] = {}
         for picture in stored.pictures():

@@ -29,7 +29,7 @@ UNITS = {
     "message": ("message that was not sent yet", "messages that were not sent yet"),
     "change": ("line of the log", "lines of the log"),
 }
-"""What the kinds of `Mention` count, in the order of the page."""
+"""The nouns for the kinds of `Mention`, in the order of the page."""
 
 OLD = {
     "gallery": "of the gallery",
@@ -37,7 +37,7 @@ OLD = {
     "report": "of reports",
     "faces": "of stored faces",
 }
-"""What the old versions are of, which a bucket with versions keeps."""
+"""The kinds of objects whose old versions a bucket may have."""
 
 
 @pages.post("/people/forget/list")
@@ -64,7 +64,7 @@ def forget() -> Response:
 @pages.get("/people/forget/<removal_id>")
 @editors_only
 def removal(removal_id: str) -> str | Response:
-    """What was found or removed so far. The page asks again until it is done."""
+    """The page with everything that was found or removed so far. It asks again until it is done."""
     found = parts().removals.get(removal_id)
     if found is None:
         abort(

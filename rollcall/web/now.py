@@ -1,4 +1,4 @@
-"""The first page: is everything all right, and what arrived last?"""
+"""The first page (*Now*): problems, counts, and the latest results."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _part() -> str:
 
 
 def _delays(figures: Figures, progress: Progress) -> Iterator[str]:
-    """What waits for too long, and why."""
+    """Sentences about work that waits for too long, and the reason."""
     failed = next((work for work in progress.waiting if work.message), None)
     waits_s = figures.oldest_waiting_s
     if not figures.work.get("running") and waits_s >= NOT_TAKEN_S and failed is None:

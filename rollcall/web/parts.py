@@ -43,7 +43,7 @@ class WebParts:
     corrections: Corrections
     rematcher: Rematcher
     known: GalleryCache
-    """What `gallery` holds."""
+    """The gallery at this location, in memory."""
     engine: Callable[[], FaceEngine]
     """Builds the face engine at the first call, which takes a second."""
     face_jpeg: Callable[[Pixels, Box], bytes]

@@ -1,4 +1,4 @@
-"""What the page of a person changes: the name, and who the photos belong to."""
+"""The changes that the page of a person makes: rename, merge, and the removal of a photo."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from rollcall.web.parts import parts
 
 
 class PhotosResult(NamedTuple):
-    """What became of the photos of one person. `change_id` is None if nothing was added."""
+    """The outcomes of the photos of one person. `change_id` is None if nothing was added."""
 
     name: str
     outcomes: tuple[PhotoOutcome, ...]

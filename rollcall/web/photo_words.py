@@ -1,4 +1,4 @@
-"""What the pages say about an enrolled photo: where it comes from, and how good it is."""
+"""Texts about an enrolled photo: its source and its quality."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def photo_words(example: Example) -> PhotoWords:
 
 
 def quality_words(quality: FaceQuality) -> str:
-    """For example `good` or `usable: small (64 px), turned slightly`."""
+    """The quality in words, for example `good` or `usable: small (64 px), turned slightly`."""
     remarks = []
     if quality.size_px < GOOD_PX:
         remarks.append(f"small ({quality.size_px} px)")

@@ -1,4 +1,4 @@
-"""What each kind of problem means, and what helps."""
+"""Texts about each kind of problem: the meaning, and a remedy."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Card(NamedTuple):
 def list_problems() -> str:
     """All causes, each with its newest problems."""
     state = system_state()
-    state.troubles.forget()  # whoever looks here may have changed something elsewhere
+    state.troubles.forget()  # the user may just have changed something elsewhere
     return render_template("problems.html", cards=[_card(c) for c in state.troubles.get().causes])
 
 

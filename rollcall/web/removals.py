@@ -140,7 +140,7 @@ class Removals:
         except RollcallError as error:
             removal.error = str(error)
         except Exception:
-            log.exception("a removal failed")
+            log.exception("the removal of a person failed")
             removal.error = "Unexpected error; the log of `rollcall web` has the details."
         finally:
             removal.done = True

@@ -67,13 +67,13 @@ _DID: Mapping[str, Callable[[Change], str]] = {
 
 
 def predicate(change: Change) -> str:
-    """What was done, to be written after the name of the user."""
+    """The change as text, to be written after the name of the user."""
     found = _DID.get(change.action)
     return found(change) if found else change.action
 
 
 def foot_sentence(change: Change) -> str:
-    """What was just done, and how many videos have changed."""
+    """The change as a sentence, with the number of videos that have changed."""
     text = predicate(change)
     videos = f" {counted(change.videos, 'video')} changed." if change.videos else ""
     return f"{text[0].upper()}{text[1:]}.{videos}"

@@ -49,7 +49,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_ENDPOINTS = frozenset(
     {"sign_in.form", "sign_in.sign_in", "sign_in.sign_out", "static", "htmx", "health"}
 )
-"""What can be requested without signing in."""
+"""Requests that are allowed without signing in."""
 
 pages = Blueprint("sign_in", __name__)
 

@@ -23,7 +23,7 @@ class _Seen(Protocol):
 
 
 class Strip(Protocol):
-    """What a strip is drawn from, for example an `IndexedVideo`."""
+    """A video whose strip can be drawn, for example an `IndexedVideo`."""
 
     @property
     def duration_s(self) -> float: ...

@@ -1,4 +1,4 @@
-"""What the first page and the navigation show. It is read once for all readers.
+"""The state that the first page and the navigation show. It is read once for all readers.
 
 Fifty open pages that ask every two seconds cost the database as much as one.
 """
@@ -99,7 +99,7 @@ class DoneToday:
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """What is wrong."""
+    """The problems of the system."""
 
     figures: Figures
     causes: Sequence[Cause]
@@ -112,7 +112,7 @@ class Troubles:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What happens at the moment."""
+    """Running and waiting work, and the latest results."""
 
     running: Sequence[Work]
     waiting: Sequence[Work]

@@ -1,4 +1,4 @@
-"""What the page of unknown faces changes: names, groups, and faces that nobody needs to know."""
+"""The changes that the page of unknown faces makes: name, join and ignore groups."""
 
 from __future__ import annotations
 

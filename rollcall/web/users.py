@@ -29,11 +29,11 @@ class User:
 
 
 LOCAL = User("local", "editor")
-"""Whoever uses the pages without signing in, which is possible only from this machine."""
+"""A user who need not sign in, which is possible only from this machine."""
 
 
 NOBODY = User("", "viewer")
-"""Whoever has not signed in yet. Nobody sees only the form."""
+"""A user who has not signed in yet, and sees only the form."""
 
 
 def current_user() -> User:

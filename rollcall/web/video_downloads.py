@@ -1,4 +1,4 @@
-"""What the page of a video loads: boxes for the player, pictures of faces, and downloads."""
+"""Requests from the page of a video: boxes for the player, pictures of faces, and downloads."""
 
 from __future__ import annotations
 

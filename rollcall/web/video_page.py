@@ -41,7 +41,7 @@ MAX_NAME_CHARS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What changes on the page while the video is worked on, or corrected."""
+    """The facts that change on the page while the video is recognised or corrected."""
 
     id: int
     video: IndexedVideo
@@ -50,7 +50,7 @@ class Facts:
 
     @property
     def busy(self) -> str:
-        """What is happening to the video now; empty if nothing is."""
+        """A sentence about work on the video; empty if there is none."""
         states = {work.state for work in self.history}
         if "running" in states:
             return "The video is being recognised."
@@ -121,7 +121,7 @@ def video(video_id: int) -> str:
 
 @pages.get("/videos/<int:video_id>/facts")
 def facts_part(video_id: int) -> Response:
-    """What changes on the page; 204 if it is still the version that the browser shows."""
+    """The part of the page that changes; 204 if it is still the version that the browser shows."""
     facts = facts_of(video_id)
     if request.args.get("version") == facts.version:
         return Response(status=204)

@@ -1,4 +1,4 @@
-"""What the page of one video says in words."""
+"""Texts on the page of one video."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ADVICE = {
 
 
 def advice(code: str) -> str:
-    """What helps after this error."""
+    """The remedy for this error."""
     return _ADVICE.get(code, "Recognise the video again when the cause is removed.")
 
 
@@ -59,7 +59,7 @@ def after_upload(video: IndexedVideo) -> str:
 
 
 def looks_text(coverage: Mapping[str, Any]) -> str:
-    """How often the video was looked at; empty if that is unknown."""
+    """The number of looks and the gap between them, as text; empty if that is unknown."""
     looks, gap_s = coverage.get("looks"), coverage.get("longest_gap_s")
     if not isinstance(looks, int) or not looks:
         return ""

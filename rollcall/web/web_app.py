@@ -96,7 +96,7 @@ def create_app(web_parts: WebParts) -> Flask:
 
 
 def _common_values() -> dict[str, Any]:
-    """What `base.html` and most templates use."""
+    """The values that `base.html` and most templates use."""
     return {
         "user": current_user(),
         "blur_faces": parts().settings.blur_faces == "yes",
