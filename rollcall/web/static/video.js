@@ -234,5 +234,8 @@
   });
 
   if (place) loadBoxes();
-  show();
+  // Links on other pages open the video at an appearance.
+  const asked_s = Number(new URLSearchParams(location.search).get("t"));
+  if (asked_s > 0) jump(asked_s);
+  else show();
 })();
