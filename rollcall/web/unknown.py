@@ -51,12 +51,16 @@ def unknown() -> str:
     """The groups, the largest first."""
     number = min(max(request.args.get("page", 1, type=int), 1), 10_000)
     found = parts().groups.largest(PAGE + 1, (number - 1) * PAGE)
+    pending = parts().corrections.pending()
+    # Groups that were just named or ignored are gone as soon as their videos are corrected.
+    done = set(request.args.getlist("done", type=int)) if pending else set()
+    shown = [each for each in found[:PAGE] if each.id not in done]
     values = {
-        "groups": shown_groups(found[:PAGE]),
+        "groups": shown_groups(shown),
         "number": number,
         "older": number + 1 if len(found) > PAGE else None,
-        "count": parts().groups.count(),
-        "pending": parts().corrections.pending(),
+        "count": parts().groups.count() - (len(found[:PAGE]) - len(shown)),
+        "pending": pending,
         "keep_faces": parts().settings.keep_faces,
     }
     return render_template("unknown.html", **values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, redirect, request
+from flask import Blueprint, abort, redirect, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
@@ -36,14 +36,15 @@ def name_group(group_id: int) -> Response:
     name = checked_new_name(given, parts().known.current().names)
     others = _others()
     faces = _without(_faces(group_id), others)
-    return _changed(parts().corrections.is_person(faces, name, current_user().name, others))
+    change_id = parts().corrections.is_person(faces, name, current_user().name, others)
+    return _changed(change_id, group_id)
 
 
 @pages.post("/unknown/<int:group_id>/ignore")
 @editors_only
 def ignore_group(group_id: int) -> Response:
     faces = _without(_faces(group_id), _others())
-    return _changed(parts().corrections.ignore(faces, current_user().name))
+    return _changed(parts().corrections.ignore(faces, current_user().name), group_id)
 
 
 @pages.post("/unknown/same")
@@ -55,7 +56,7 @@ def same_person() -> Response:
         raise BadRequest(f"select two to {MAX_GROUPS} groups that show the same person")
     each = MAX_FACES // len(ids)
     faces = [face for group_id in ids for face in _faces(group_id, each)]
-    return _changed(parts().corrections.same(faces, current_user().name))
+    return _changed(parts().corrections.same(faces, current_user().name), *ids)
 
 
 def _others() -> list[FaceRef]:
@@ -84,7 +85,8 @@ def _faces(group_id: int, limit: int = MAX_FACES) -> list[FaceRef]:
     return list(dict.fromkeys([*found.faces, *newest]))[:limit]
 
 
-def _changed(change_id: int) -> Response:
+def _changed(change_id: int, *group_ids: int) -> Response:
+    """Show the other groups. The results of the videos follow the change a moment later."""
     show_change(change_id)
     parts().known.changed()
-    return redirect("/unknown", 303)
+    return redirect(url_for("unknown.unknown", done=group_ids), 303)

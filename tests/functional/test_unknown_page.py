@@ -115,6 +115,22 @@ def test_a_group_gets_a_name(client: FlaskClient, parts: WebParts) -> None:
     assert "Undo" in page
 
 
+def test_a_group_with_a_new_name_is_hidden_while_its_videos_are_corrected(parts: WebParts) -> None:
+    put_faces(parts, 1, 7)
+    put_faces(parts, 2, 3)
+    client = pages_client(replace(parts, corrections=RecordedCorrections(parts.changes, 7)))
+    location = post(client, "/unknown/1/name", {"name": "Ada"}).location
+    page = text_of(client, location)
+    assert "7 videos are being compared" in page
+    assert "1 group of faces" in page
+    assert page.count("data-group") == 1
+    assert text_of(client, "/unknown").count("data-group") == 2
+    page = text_of(client, location.replace("done=1", "done=1&done=2"))
+    assert "data-group" not in page
+    assert "Nobody is unknown" not in page
+    assert text_of(pages_client(parts), location).count("data-group") == 2, "nothing is corrected"
+
+
 def test_faces_of_somebody_else_do_not_get_the_name(client: FlaskClient, parts: WebParts) -> None:
     ids = put_faces(parts, 1, 3)
     post(client, "/unknown/1/name", {"name": "", "to": "Ada", "other": f"{ids[1]}-0"})
