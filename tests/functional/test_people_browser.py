@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from support.browser import check_page
+from support.browser import check_page, drop
 from support.people_index import (
     DAY_S,
     NOW_S,
@@ -154,23 +153,6 @@ def test_two_groups_become_one(page: Page, url: str, parts: WebParts) -> None:
         page.keyboard.press("x")
     same.click()
     expect(page.locator("#foot")).to_contain_text("6 faces showed one person")
-
-
-def drop(page: Page, selector: str, files: dict[str, bytes]) -> None:
-    """Drop files, as from another window. Browsers let no script drop folders."""
-    bodies = {name: base64.b64encode(data).decode() for name, data in files.items()}
-    transfer = page.evaluate_handle(
-        """bodies => {
-            const transfer = new DataTransfer();
-            for (const [name, body] of Object.entries(bodies)) {
-                const bytes = Uint8Array.from(atob(body), (each) => each.charCodeAt(0));
-                transfer.items.add(new File([bytes], name, { type: "image/png" }));
-            }
-            return transfer;
-        }""",
-        bodies,
-    )
-    page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
 
 
 def test_a_dropped_photo_finds_the_person(page: Page, url: str) -> None:

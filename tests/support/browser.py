@@ -9,6 +9,7 @@ console, for example because the content security policy blocked something.
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import Iterator
@@ -97,6 +98,23 @@ def overflow_px(page: Page) -> int:
     return int(page.evaluate(script))
 
 
+def drop(page: Page, selector: str, files: dict[str, bytes]) -> None:
+    """Drop files, as from another window. Browsers let no script drop folders."""
+    bodies = {name: base64.b64encode(data).decode() for name, data in files.items()}
+    transfer = page.evaluate_handle(
+        """bodies => {
+            const transfer = new DataTransfer();
+            for (const [name, body] of Object.entries(bodies)) {
+                const bytes = Uint8Array.from(atob(body), (each) => each.charCodeAt(0));
+                transfer.items.add(new File([bytes], name, { type: "image/png" }));
+            }
+            return transfer;
+        }""",
+        bodies,
+    )
+    page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
+
+
 def check_page(page: Page, name: str) -> None:
     """Check the open page in both themes and at both widths, and write screenshots if asked to.
 
@@ -119,4 +137,6 @@ def screenshots(page: Page, folder: Path, name: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for theme in THEMES:
         page.emulate_media(color_scheme=theme)
-        page.screenshot(path=folder / f"{name}-{theme}.png", full_page=True)
+        path = folder / f"{name}-{theme}.png"
+        # Hiding the caret would leave style attributes, which the content security policy forbids.
+        page.screenshot(path=path, full_page=True, caret="initial")
