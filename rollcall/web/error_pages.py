@@ -54,7 +54,9 @@ def _expired(error: CSRFError) -> Answer:
 
 
 def _refused(error: PermanentError) -> Answer:
-    return _page(TITLES.get(error.status, TITLES[400]), str(error), error.status)
+    # An error without a status of its own refuses what was asked, so it is not the server's fault.
+    status = error.status if error.status != PermanentError.status else 400
+    return _page(TITLES.get(status, TITLES[400]), str(error), status)
 
 
 def _unavailable(error: TransientError) -> Answer:

@@ -10,7 +10,7 @@ from flask import Flask, session
 from flask.testing import FlaskClient
 from support.web_pages import pages_client, post, web_parts
 
-from rollcall.core.errors import InboxUnavailable, ObjectNotFound
+from rollcall.core.errors import InboxUnavailable, ObjectNotFound, PermanentError
 from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.parts import WebParts
 from rollcall.web.polling import polled
@@ -37,6 +37,10 @@ def client(parts: WebParts) -> FlaskClient:
     @app.get("/gone")
     def gone():
         raise ObjectNotFound("lecture.mp4 does not exist")
+
+    @app.get("/refused")
+    def refused():
+        raise PermanentError("another search still runs")
 
     @app.get("/later")
     def later():
@@ -77,6 +81,7 @@ def test_a_polled_part_is_sent_only_when_it_has_changed(client: FlaskClient) -> 
     ("path", "status", "text"),
     [
         ("/nothing", 404, "Page not found"),
+        ("/refused", 400, "another search still runs"),
         ("/gone", 404, "lecture.mp4 does not exist"),
         ("/later", 503, "the database cannot be used"),
         ("/save", 405, "cannot be opened"),
