@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+from sqlalchemy import Connection
 
 from rollcall.core.errors import GalleryError, PermanentError
 from rollcall.core.gallery import Gallery
@@ -27,7 +28,14 @@ from rollcall.core.renaming import csv_renamed, people_renamed, report_renamed
 from rollcall.core.reports import corrected_report, coverage_document, person_document
 from rollcall.core.results import render_csv
 from rollcall.core.types import Recognition, Student
-from rollcall.corrections.name_changes import MERGED_BY, present_names
+from rollcall.corrections.name_changes import (
+    MERGED_BY,
+    NAMES_AS_OF,
+    line_of_gallery,
+    names_as_of,
+    newest_line,
+    present_names,
+)
 from rollcall.corrections.video_objects import SOURCE_ETAG, StoredObject, VideoObjects
 from rollcall.database.database import Database
 from rollcall.index.documents import indexed_video
@@ -143,22 +151,31 @@ class Corrector:
         before = found.report[1]
         corrected = corrected_report(before, recognition, students, gallery.version)
         report = _marked(corrected, before, gallery)
+        with self.database.reading() as connection:
+            line = line_of_gallery(connection, gallery.version)
+            _note_names(report, newest_line(connection) if line is None else line)
         self.objects.replace_faces(stored, new_faces)
         self._write(video, found, render_csv(recognition.people, students), report)
         return Correction(indexed_video(report, video.finished_s), new_faces)
 
     def _rename(self, video: IndexedVideo, gallery: Gallery) -> Correction | None:
         """Give the people of a video the names that they have in the gallery now."""
-        if all(person.name in gallery.people for person in video.people if person.name) and (
-            video.corrected is False
-        ):
+        with self.database.reading() as connection:
+            until_id = newest_line(connection)
+            after_id = names_as_of(connection, video.gallery, video.finished_s)
+            people = _people_documents(video)
+            names, merged = present_names(connection, people, after_id, until_id)
+        if not names and not video.corrected:
             return None  # the usual case, for which the report need not be read
         found = self._find(video)
-        people = found.report[1]["people"] if found.report else _people_documents(video)
-        with self.database.reading() as connection:
-            names, merged = present_names(connection, people, gallery.people)
+        if found.report:
+            # The report is written before the index, so it may have the new names already.
+            with self.database.reading() as connection:
+                after_id = _names_as_of(connection, found.report[1], video)
+                people = found.report[1]["people"]
+                names, merged = present_names(connection, people, after_id, until_id)
         if not names:
-            return None
+            return _as_reported(video, found)
         students = self._students(names.values())
         new_names = {people[place]["name"]: name for place, name in names.items()}
         report = None
@@ -166,6 +183,7 @@ class Corrector:
             body = csv_renamed(found.result.body, new_names, students)
             if found.report:
                 report = _renamed(found.report[1], names, merged, students, gallery)
+                _note_names(report, until_id)
         except ValueError as error:  # another program may have written the result or the report
             raise PermanentError(
                 f"the result of {video.key!r} has an unknown form: {error}"
@@ -259,6 +277,26 @@ def _marked(
     if document[CORRECTED]:
         document[RECOGNISED_AS] = recognised
     return document
+
+
+def _note_names(report: dict[str, Any], line: int) -> None:
+    """Note up to which line of the log the names are corrected."""
+    report.pop(NAMES_AS_OF, None)
+    if report[CORRECTED]:
+        report[NAMES_AS_OF] = line
+
+
+def _names_as_of(connection: Connection, report: Mapping[str, Any], video: IndexedVideo) -> int:
+    noted, version = report.get(NAMES_AS_OF), report.get("gallery")
+    known = version if isinstance(version, str) else ""
+    line = names_as_of(connection, known, video.finished_s)
+    return max(line, noted) if isinstance(noted, int) else line
+
+
+def _as_reported(video: IndexedVideo, found: _Found) -> Correction | None:
+    """What the index lacks if the report was corrected and the index was not."""
+    reported = indexed_video(found.report[1], video.finished_s) if found.report else video
+    return Correction(reported, None) if reported.people != video.people else None
 
 
 def _digest(people: Iterable[Mapping[str, Any]]) -> str:

@@ -1,20 +1,23 @@
 """Finds the present names of people in results, from the log of changes.
 
-Rename and merge also reach videos without stored faces. Their results name people who are no longer
-in the gallery, and the log says what became of these names. So the queue of videos needs no list of
-changes: a video that is corrected late gets the present names too.
+Rename and merge also reach videos without stored faces, and the log says what became of the names
+in their results. So the queue of videos needs no list of changes: a video that is corrected late
+gets the present names too.
+
+Somebody else may get the former name of a person. So only those lines count that are newer than the
+gallery that gave the result its names.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, func, or_, select
 
 from rollcall.core.names import UNKNOWN, normalise_name
-from rollcall.database.index_tables import change
+from rollcall.database.index_tables import change, gallery_version
 
 MAX_STEPS = 100
 """Limit on the renames of one person that are followed."""
@@ -23,62 +26,95 @@ MERGED_BY = "merged_by"
 """Field of a person in a report: the ids of the merges that changed the person's name. With them,
 the undo of a merge finds the former name. The report of a forgotten person keeps no name."""
 
+NAMES_AS_OF = "names_as_of"
+"""Field of a corrected report: the id of the newest line of the log that its names follow."""
+
 _MOVES = or_(
-    change.c.action.in_(("rename", "merge")) & change.c.undone_by.is_(None),
+    change.c.action.in_(("rename", "merge")),
     # The undo of a rename is a rename back.
     (change.c.action == "undo") & change.c.details.contains('"new_name"'),
 )
 
 
-def present_name(
-    connection: Connection, name: str, people: Collection[str]
-) -> tuple[str, list[int]]:
-    """The name that a person has in the gallery now, and the ids of the merges on the way.
+def newest_line(connection: Connection) -> int:
+    """The id of the newest line of the log; 0 if there is none."""
+    return connection.execute(select(func.max(change.c.id))).scalar() or 0
 
-    The same name if nothing is known, or if the gallery has it.
+
+def line_of_gallery(connection: Connection, version: str) -> int | None:
+    """The newest line when the gallery had this version; None if the version is not known."""
+    query = select(gallery_version.c.change_id).where(gallery_version.c.version == version)
+    return connection.execute(query).scalar()
+
+
+def names_as_of(connection: Connection, version: str, recognised_s: float) -> int:
+    """The newest line that the names of a result follow; 0 if there is none.
+
+    `version` is that of the gallery that was used. A function may have used an old copy, so the
+    time of the recognition counts only if the version is not known.
     """
-    found, merges, after_id = name, list[int](), 0
+    known = line_of_gallery(connection, version)
+    if known is not None:
+        return known
+    query = select(change.c.id).where(change.c.at_s <= recognised_s)
+    newest = query.order_by(change.c.at_s.desc(), change.c.id.desc()).limit(1)
+    return connection.execute(newest).scalar() or 0
+
+
+def present_name(
+    connection: Connection, name: str, after_id: int, until_id: int
+) -> tuple[str, list[int]]:
+    """The name that a person has after the lines between these ids, and the ids of the merges on
+    the way."""
+    found, merges = name, list[int]()
     for _ in range(MAX_STEPS):
-        if found in people:
-            return found, merges
-        query = select(change.c.id, change.c.action, change.c.details).where(
-            change.c.name == found, change.c.id > after_id, _MOVES
+        query = select(change.c.id, change.c.action, change.c.details, change.c.undone_by).where(
+            change.c.name == found, change.c.id > after_id, change.c.id <= until_id, _MOVES
         )
         line = connection.execute(query.order_by(change.c.id).limit(1)).first()
         if line is None:
             break
-        details = json.loads(line.details)
+        if line.action == "merge" and line.undone_by is not None:
+            after_id = line.undone_by  # nothing that happened in between was about this person
+            continue
+        details = json.loads(line.details) if line.details else {}
+        new = details.get("into") or details.get("new_name")
+        if not new:  # somebody with the new name was forgotten
+            break
         if line.action == "merge":
             merges.append(line.id)
-        found, after_id = details.get("into") or details.get("new_name") or found, line.id
-    return name, []
+        found, after_id = new, line.id
+    return found, merges
 
 
 def name_before(
-    connection: Connection, merges: Sequence[int], people: Collection[str]
+    connection: Connection, merges: Sequence[int], until_id: int
 ) -> tuple[str, list[int]] | None:
     """If one of the merges was undone: the name before it, and the merges that are left."""
     for place, change_id in enumerate(merges):
         columns = (change.c.name, change.c.undone_by)
         line = connection.execute(select(*columns).where(change.c.id == change_id)).first()
-        if line is not None and line.undone_by is not None:
-            name, more = present_name(connection, line.name, people)
-            return (name, [*merges[:place], *more]) if name in people else None
+        if line is not None and line.name and line.undone_by is not None:
+            name, more = present_name(connection, line.name, line.undone_by, until_id)
+            return name, [*merges[:place], *more]
     return None
 
 
 def present_names(
-    connection: Connection, people: Iterable[Mapping[str, Any]], gallery: Collection[str]
+    connection: Connection, people: Iterable[Mapping[str, Any]], after_id: int, until_id: int
 ) -> tuple[dict[int, str], dict[int, list[int]]]:
-    """The changed names of people of a report, by their place, and their new `merged_by`."""
+    """The changed names of people of a report, by their place, and their new `merged_by`.
+
+    Only the lines of the log after `after_id` and up to `until_id` count.
+    """
     names: dict[int, str] = {}
     merged: dict[int, list[int]] = {}
     for place, person in enumerate(people):
         name, merges = normalise_name(person["name"]), _merges_of(person)
         if name == UNKNOWN:
             continue
-        before = name_before(connection, merges, gallery)
-        new, more = before or present_name(connection, name, gallery)
+        before = name_before(connection, merges, until_id)
+        new, more = before or present_name(connection, name, after_id, until_id)
         if new != name:
             names[place] = new
             merged[place] = more if before else [*merges, *more]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rollcall.database.index_tables import gallery_version, rematch, video
+from rollcall.database.index_tables import change, gallery_version, rematch, video
 
 IDS_AT_ONCE = 500
 """Videos in one statement. SQLite allows 32,766 parameters."""
@@ -133,13 +133,18 @@ def newest_version(connection: Connection) -> str:
 def set_version(
     connection: Connection, now_s: float, version: str, change_id: int | None = None
 ) -> None:
-    """Make this version the newest one, and forget those that were replaced long ago."""
+    """Make this version the newest one, and forget those that were replaced long ago.
+
+    `change_id` is the newest line of the log that this version follows, or None for the newest.
+    """
     table = gallery_version.c
     newest = select(func.max(table.id)).scalar_subquery()
     connection.execute(update(gallery_version).where(table.id == newest).values(at_s=now_s))
     old = (table.version == version) | (table.at_s < now_s - KEEP_VERSIONS_S)
     connection.execute(delete(gallery_version).where(old))
-    new = {"version": version, "change_id": change_id, "at_s": now_s}
+    newest_line = select(func.max(change.c.id)).scalar_subquery()
+    line = func.coalesce(change_id or newest_line, 0)
+    new = {"version": version, "change_id": line, "at_s": now_s}
     connection.execute(gallery_version.insert().values(new))
 
 

@@ -1,0 +1,133 @@
+"""Results get the present names of people, even if somebody else has the former name by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from support.databases import open_tables
+from support.filmed import Filmed, direction
+from support.work_queues import Clock
+
+from rollcall.core.types import Encodings
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.index.rematch_rows import KEEP_VERSIONS_S
+
+FIRST, SECOND = direction(0), direction(1)
+"""Two people, who both are called Ann at first."""
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
+    is_postgresql = request.param == "postgresql"
+    file = f"sqlite:///{tmp_path}/log.sqlite3"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else file
+    with closing(open_tables(url, clock)) as database:
+        filmed = Filmed(tmp_path, database)
+        filmed.faces = {"first": FIRST, "second": SECOND}
+        filmed.enrol(Ann=FIRST)
+        film(filmed, clock, "a.mp4", "first")
+        yield filmed
+
+
+def film(filmed: Filmed, clock: Clock, key: str, face: str) -> None:
+    """A video without stored faces, which is recognised now."""
+    filmed.film(key, {face: [1, 2]}, kept="none")
+    clock.now_s = max(clock.now_s, filmed.indexed(key).finished_s) + 1
+
+
+def enrol_another(filmed: Filmed, name: str, encoding: Encodings) -> None:
+    filmed.location.save(render_gallery(filmed.gallery.with_encoding(name, encoding)))
+    filmed.corrections.gallery_changed()
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_another_person_with_a_former_name_is_renamed(
+    filmed: Filmed, clock: Clock, days: int
+) -> None:
+    filmed.corrections.rename("Ann", "Ann Smith", "eve")
+    filmed.rematcher.run_due()
+    enrol_another(filmed, "Ann", SECOND)
+    film(filmed, clock, "b.mp4", "second")
+    clock.now_s += days * 86400
+    if days:  # the versions of the gallery that recognised the videos are forgotten
+        assert days * 86400 > KEEP_VERSIONS_S
+        enrol_another(filmed, "Ben", direction(2))
+        clock.now_s += days * 86400
+        enrol_another(filmed, "Eve", direction(3))
+    change = filmed.corrections.rename("Ann", "Ann Jones", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("a.mp4") == ["Ann Smith"]
+    assert filmed.names("b.mp4") == ["Ann Jones"]
+    filmed.corrections.undo(change, "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Ann Smith"], ["Ann"])
+    assert not filmed.indexed("b.mp4").corrected
+
+
+def test_a_late_correction_does_not_give_a_video_to_another_person(
+    filmed: Filmed, clock: Clock
+) -> None:
+    filmed.corrections.rename("Ann", "Ann Smith", "eve")
+    enrol_another(filmed, "Ann", SECOND)
+    film(filmed, clock, "b.mp4", "second")
+    second = filmed.corrections.rename("Ann", "Ann Jones", "eve")
+    filmed.corrections.undo(second, "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Ann Smith"], ["Ann"])
+    filmed.corrections.rename("Ann", "Ann Jones", "eve")
+    filmed.corrections.undo(1, "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Ann"], ["Ann Jones"])
+
+
+def test_names_that_people_exchange(filmed: Filmed, clock: Clock) -> None:
+    enrol_another(filmed, "Ben", SECOND)
+    film(filmed, clock, "b.mp4", "second")
+    for name, new_name in (("Ann", "X"), ("Ben", "Ann"), ("X", "Ben")):
+        filmed.corrections.rename(name, new_name, "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Ben"], ["Ann"])
+    filmed.corrections.gallery_changed()
+    filmed.corrections.rename("Ann", "Anna", "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Ben"], ["Anna"])
+
+
+def test_an_undone_merge_gives_back_the_name_that_is_used_today(
+    filmed: Filmed, clock: Clock
+) -> None:
+    enrol_another(filmed, "Ben", SECOND)
+    film(filmed, clock, "b.mp4", "second")
+    merge = filmed.corrections.merge("Ann", "Ben", "eve")
+    enrol_another(filmed, "Ann", direction(4))
+    filmed.corrections.rename("Ann", "Somebody", "eve")
+    filmed.corrections.undo(merge, "eve")
+    filmed.corrections.rename("Ann", "Anna", "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Anna"], ["Ben"])
+
+
+def test_a_renamed_result_that_the_index_lacks_is_put_into_it(filmed: Filmed) -> None:
+    before = filmed.indexed("a.mp4")
+    filmed.corrections.rename("Ann", "Ann Smith", "eve")
+    filmed.rematcher.run_due()
+    filmed.index.put([before])  # as if the process had died before it wrote the index
+    filmed.corrections.rename("Ann Smith", "Ann Jones", "eve")
+    filmed.corrections.undo(2, "eve")
+    with filmed.database.transaction() as connection:
+        connection.exec_driver_sql("UPDATE rematch SET due_s = 0")
+        connection.exec_driver_sql(
+            "INSERT INTO rematch (bucket, key, due_s, created_s)"
+            " SELECT bucket, key, 0, 0 FROM video"
+            " WHERE NOT EXISTS (SELECT 1 FROM rematch)"
+        )
+    filmed.rematcher.run_due()
+    assert filmed.names("a.mp4") == ["Ann Smith"]
