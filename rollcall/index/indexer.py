@@ -160,6 +160,8 @@ class Indexer:
             return _Batch(0, Written({}, set()))
         videos = [video for row in rows if (video := _parsed(row))]
         written = self._index.put_in(connection, videos)
+        for bucket, keys in _keys_of(videos).items():
+            add_outdated(connection, self._database.now_s(connection), bucket, keys)
         self._delete(connection, [row.id for row in rows])
         return _Batch(len(rows), written)
 
@@ -217,6 +219,15 @@ class Indexer:
         database.run(
             lambda connection: add_outdated(connection, database.now_s(connection), bucket, keys)
         )
+
+
+def _keys_of(videos: Sequence[IndexedVideo]) -> dict[str, list[str]]:
+    """The keys of the videos that show somebody, by bucket."""
+    keys: dict[str, list[str]] = {}
+    for video in videos:
+        if video.people:
+            keys.setdefault(video.bucket, []).append(video.key)
+    return keys
 
 
 def _parsed(row: Any) -> IndexedVideo | None:

@@ -74,7 +74,8 @@ def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterab
     """Queue those of the videos that were recognised with a gallery that was corrected since.
 
     The indexer calls this function after it has put new results into the index. Functions use a
-    gallery for some time before they load it again, so they may not know the newest verdicts.
+    gallery for some time before they load it again, so they may not know the newest verdicts and
+    names. Without stored faces, only names can be corrected.
     """
     table = gallery_version.c
     newest = select(func.max(table.id)).scalar_subquery()
@@ -83,8 +84,8 @@ def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterab
         return
     for chunk in _chunks(keys):
         objects = (video.c.bucket == bucket, video.c.key.in_(chunk))
-        outdated = (video.c.kept != "none", video.c.gallery.in_(replaced))
-        add_where(connection, now_s, None, *objects, *outdated)
+        can_change = (video.c.kept != "none") | (video.c.named > 0)
+        add_where(connection, now_s, None, *objects, can_change, video.c.gallery.in_(replaced))
 
 
 def claim(connection: Connection, now_s: float, limit: int, lease_s: float) -> list[Rematch]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from support.databases import open_tables
 from support.filmed import Filmed, direction
 from support.work_queues import Clock
 
+from rollcall.core.index_types import KeptFaces
 from rollcall.core.types import Encodings
 from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.index.indexer import Indexer
 from rollcall.index.rematch_rows import KEEP_VERSIONS_S
 
 FIRST, SECOND = direction(0), direction(1)
@@ -113,6 +117,23 @@ def test_an_undone_merge_gives_back_the_name_that_is_used_today(
     filmed.corrections.rename("Ann", "Anna", "eve")
     filmed.rematcher.run_due()
     assert (filmed.names("a.mp4"), filmed.names("b.mp4")) == (["Anna"], ["Ben"])
+
+
+@pytest.mark.parametrize("kept", ["none", "encodings"])
+def test_a_function_that_does_not_know_the_new_name_yet(filmed: Filmed, kept: KeptFaces) -> None:
+    """It recognises a video with its copy of the gallery, and the trigger indexes the answer."""
+    old = filmed.gallery
+    filmed.corrections.rename("Ann", "Ann Smith", "eve")
+    filmed.rematcher.run_due()
+    filmed.film("late.mp4", {"first": [1, 2]}, gallery=old, kept=kept)
+    answer = {**filmed.report("late.mp4"), "faces": []}
+    filmed.index.remove(filmed.settings.input_bucket, "late.mp4")
+    with filmed.database.transaction() as connection:
+        insert = text("INSERT INTO unindexed (document, created_s) VALUES (:document, 0)")
+        connection.execute(insert, {"document": json.dumps(answer)})
+    Indexer(filmed.database, None).index_all()
+    assert filmed.rematcher.run_due().changed == 1
+    assert filmed.names("late.mp4") == ["Ann Smith"]
 
 
 def test_a_renamed_result_that_the_index_lacks_is_put_into_it(filmed: Filmed) -> None:
