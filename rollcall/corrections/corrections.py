@@ -26,12 +26,13 @@ from rollcall.corrections.gallery_edits import (
     rename,
     undo_edit,
 )
-from rollcall.corrections.gallery_writer import GalleryWriter, Line, keys_of
+from rollcall.corrections.gallery_writer import GalleryWriter, keys_of
 from rollcall.corrections.removed_examples import load_removed, store_removed
+from rollcall.corrections.started_changes import Line
 from rollcall.database.database import Database
 from rollcall.gallery.gallery_locations import check_space, read_gallery
 from rollcall.index.change_log import SqlChangeLog
-from rollcall.index.rematch_rows import pending, set_version
+from rollcall.index.rematch_rows import pending
 from rollcall.index.unknown_groups import SqlUnknownGroups
 
 MakeVerdicts = Callable[[Gallery], list[Verdict]]
@@ -129,13 +130,7 @@ class GalleryCorrections:
         return self._writer.write(line, remove_example(name, example_id, removed.append), then)
 
     def gallery_changed(self) -> None:
-        gallery = read_gallery(self._location)
-        self._writer.compare_everything()
-        self._database.run(
-            lambda connection: set_version(
-                connection, self._database.now_s(connection), gallery.version
-            )
-        )
+        self._writer.compare_with(read_gallery(self._location))
 
     def pending(self) -> int:
         with self._database.reading() as connection:

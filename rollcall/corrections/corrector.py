@@ -33,11 +33,11 @@ from rollcall.corrections.name_changes import (
     NAMES_AS_OF,
     line_of_gallery,
     names_as_of,
-    newest_line,
     present_names,
 )
 from rollcall.corrections.video_objects import SOURCE_ETAG, StoredObject, VideoObjects
 from rollcall.database.database import Database
+from rollcall.index.change_log import newest_line
 from rollcall.index.documents import indexed_video
 from rollcall.index.report_reader import VideoWithFaces
 from rollcall.index.sql_index import SqlIndex

@@ -1,27 +1,39 @@
-"""Changes the gallery, writes the log, and queues the videos that may change, in this order.
+"""Changes the gallery, writes the log, and queues the videos that may change.
 
-The gallery is the truth, so it is written first. The rest is one transaction. If the process dies
-before it, the Rematcher finds a gallery with a version that nobody knows, and calls `catch_up`: all
-stored faces are compared with this gallery, and verdicts without a line get one.
+The gallery is the truth. Before it is written, the log gets a line that says what is about to be
+changed (`started_changes`). After it, one transaction completes the line and queues the videos. If
+the process dies in between, the Rematcher finds a gallery with a version that nobody knows, and
+calls `catch_up`: all stored faces are compared with this gallery, and the line is completed.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from rollcall.core.errors import GalleryError, GalleryMissing
+from rollcall.core.errors import GalleryError, GalleryMissing, PermanentError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Encodings
-from rollcall.core.verdicts import VERDICT_KINDS
+from rollcall.core.verdicts import VERDICT_KINDS, new_id
 from rollcall.core.web_protocols import FaceSearch
 from rollcall.corrections.gallery_edits import Edit, MakeEdit
+from rollcall.corrections.started_changes import (
+    IN_PROGRESS_S,
+    KEEP_S,
+    MAX_AGE_S,
+    Line,
+    drop,
+    finish,
+    is_line,
+    start,
+    started_changes,
+)
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, change, person, video
 from rollcall.gallery.gallery_formats import is_native, render_gallery
@@ -47,16 +59,6 @@ _IGNORED = (
 condition, but the query is rare."""
 
 
-class Line(NamedTuple):
-    """A line of the log that is about to be written."""
-
-    who: str
-    action: str
-    name: str = ""
-    details: Mapping[str, Any] = {}
-    undoes: int | None = None
-
-
 class GalleryWriter:
     """Safe to share between threads. Other processes may change the same gallery."""
 
@@ -68,6 +70,7 @@ class GalleryWriter:
         self._location = location
         self._search = search
         self._tolerance = tolerance
+        self._token = new_id()
         self._lock = threading.Lock()
 
     def write(
@@ -76,17 +79,25 @@ class GalleryWriter:
         make_edit: MakeEdit,
         then: Callable[[Connection, int], None] | None = None,
     ) -> int:
-        """Make the edit, and return the id of its line. `then` adds to the transaction of the line.
+        """Make the edit, and return the id of its line. `then` adds to the line's transaction,
+        before the gallery is written.
 
         Raises GalleryError if the edit cannot be made, and TransientError.
         """
         with self._lock:
             self._remember_first_version()
-            before, edit = self._edit(make_edit)
+            change_id, before, edit = self._edit(line, make_edit, then)
             near = self._videos_near(edit.gallery.space, edit.encodings)
-            return self._database.run(
-                lambda connection: self._record(connection, line, before, edit, near, then)
-            )
+
+            def record(connection: Connection) -> int:
+                done = self._record(connection, change_id, line, edit, near, then)
+                # If somebody else has changed the gallery since, the Rematcher has to find that.
+                if newest_version(connection) in ("", before):
+                    now_s = self._database.now_s(connection)
+                    set_version(connection, now_s, edit.gallery.version, done)
+                return done
+
+            return self._database.run(record)
 
     def compare_everything(self, change_id: int | None = None) -> None:
         """Queue all videos with stored faces."""
@@ -120,6 +131,12 @@ class GalleryWriter:
             if known != gallery.version:
                 self._database.run(lambda connection: self._catch_up(connection, gallery))
 
+    def compare_with(self, gallery: Gallery) -> None:
+        """Compare everything with a gallery, whether it has changed or not."""
+        with self._lock:
+            self.compare_everything()
+            self._database.run(lambda connection: self._catch_up(connection, gallery))
+
     def _remember_first_version(self) -> None:
         """Without a known version, a correction that is cut short would not be noticed."""
         with self._database.reading() as connection:
@@ -129,20 +146,58 @@ class GalleryWriter:
             gallery = parse_gallery_at(self._location, self._location.load())
             self._database.run(lambda connection: self._catch_up(connection, gallery))
 
-    def _edit(self, make_edit: MakeEdit) -> tuple[str, Edit]:
-        """Write the edited gallery. Return the version before, and the edit."""
-        done: list[tuple[str, Edit]] = []
+    def _edit(
+        self, line: Line, make_edit: MakeEdit, then: Callable[[Connection, int], None] | None
+    ) -> tuple[int, str, Edit]:
+        """Start the line and write the edited gallery. Return the id of the line, the version
+        before, and the edit."""
+        done: list[tuple[int, str, Edit]] = []
 
         def change_bytes(body: bytes | None) -> bytes | None:
             gallery = self._parse(body)
             # If our own write had succeeded and only its answer was lost, this is called again.
-            if done and gallery.version == done[-1][1].gallery.version:
+            if done and gallery.version == done[-1][2].gallery.version:
                 return None
-            done.append((gallery.version, make_edit(gallery)))
-            return render_gallery(done[-1][1].gallery)
+            self._database.run(lambda connection: self._finish_started(connection, gallery))
+            edit = make_edit(gallery)
 
-        self._location.update(change_bytes)
+            def begin(connection: Connection) -> int:
+                if done:
+                    drop(connection, done[-1][0])
+                now_s = self._database.now_s(connection)
+                change_id = start(connection, now_s, line, self._token, gallery, edit)
+                if then:
+                    then(connection, change_id)
+                return change_id
+
+            done.append((self._database.run(begin), gallery.version, edit))
+            return render_gallery(edit.gallery)
+
+        try:
+            self._location.update(change_bytes)
+        except PermanentError:
+            if done:  # the gallery was not written; after other errors, it may have been
+                self._database.run(lambda connection: drop(connection, done[-1][0]))
+            raise
         return done[-1]
+
+    def _finish_started(
+        self, connection: Connection, gallery: Gallery, *, everything: bool = False
+    ) -> None:
+        """Complete the started lines that the gallery shows, and delete those that failed.
+
+        Lines of other processes may be in progress. With `everything`, that does not matter,
+        because all videos are compared anyway.
+        """
+        now_s = self._database.now_s(connection)
+        for started in started_changes(connection, 0.0 if everything else now_s - MAX_AGE_S):
+            age_s = now_s - started.at_s
+            if not (everything or started.writer == self._token or age_s > IN_PROGRESS_S):
+                continue
+            if started.is_in(gallery):
+                self._record(connection, started.id, started.line, started.edit(gallery), None)
+            elif age_s > KEEP_S:
+                drop(connection, started.id)
 
     def _parse(self, body: bytes | None) -> Gallery:
         if body is None:
@@ -169,15 +224,21 @@ class GalleryWriter:
     def _record(
         self,
         connection: Connection,
+        change_id: int,
         line: Line,
-        before: str,
         edit: Edit,
         near: set[int] | None,
-        then: Callable[[Connection, int], None] | None,
+        then: Callable[[Connection, int], None] | None = None,
     ) -> int:
+        """Complete the started line, and queue the videos. Return the id of the line."""
         now_s = self._database.now_s(connection)
-        texts = (line.who, line.action, line.name, line.details)
-        change_id = write_line(connection, now_s, *texts, edit.undo)
+        if not finish(connection, change_id, line, edit.undo):
+            if is_line(connection, change_id):
+                return change_id  # another process has found the change in the gallery
+            texts = (line.who, line.action, line.name, line.details)
+            change_id = write_line(connection, now_s, *texts, edit.undo)
+            if then:
+                then(connection, change_id)
         if line.undoes is not None and not mark_undone(connection, line.undoes, change_id):
             log.warning("the change %d was undone twice", line.undoes)
         if near is None:
@@ -188,15 +249,11 @@ class GalleryWriter:
             add_where(connection, now_s, change_id, video.c.kept != "none", *_IGNORED)
         if edit.names:
             add_where(connection, now_s, change_id, _shows(edit.names), _can_change(line))
-        # If somebody else has changed the gallery since, the Rematcher has to find that.
-        if newest_version(connection) in ("", before):
-            set_version(connection, now_s, edit.gallery.version, change_id)
-        if then:
-            then(connection, change_id)
         return change_id
 
     def _catch_up(self, connection: Connection, gallery: Gallery) -> None:
         now_s = self._database.now_s(connection)
+        self._finish_started(connection, gallery, everything=True)
         if newest_version(connection):
             _write_lost_lines(connection, now_s, gallery)
         set_version(connection, now_s, gallery.version)

@@ -14,10 +14,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, or_, select
 
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.database.index_tables import change, gallery_version
+from rollcall.index.change_log import STARTED
 
 MAX_STEPS = 100
 """Limit on the renames of one person that are followed."""
@@ -36,11 +37,6 @@ _MOVES = or_(
 )
 
 
-def newest_line(connection: Connection) -> int:
-    """The id of the newest line of the log; 0 if there is none."""
-    return connection.execute(select(func.max(change.c.id))).scalar() or 0
-
-
 def line_of_gallery(connection: Connection, version: str) -> int | None:
     """The newest line when the gallery had this version; None if the version is not known."""
     query = select(gallery_version.c.change_id).where(gallery_version.c.version == version)
@@ -56,7 +52,7 @@ def names_as_of(connection: Connection, version: str, recognised_s: float) -> in
     known = line_of_gallery(connection, version)
     if known is not None:
         return known
-    query = select(change.c.id).where(change.c.at_s <= recognised_s)
+    query = select(change.c.id).where(change.c.at_s <= recognised_s, change.c.action != STARTED)
     newest = query.order_by(change.c.at_s.desc(), change.c.id.desc()).limit(1)
     return connection.execute(newest).scalar() or 0
 

@@ -24,6 +24,9 @@ KEEP_VIEWS_S = 90 * 86400.0
 SHORT_LIVED = ("view", "sign_in")
 """Actions whose lines are deleted after KEEP_VIEWS_S. Lines about changes stay."""
 
+STARTED = "started"
+"""Action of a line about a change that is not finished (`corrections.started_changes`)."""
+
 MAX_TEXT_CHARS = 1100
 """Longest `who` and `name`. All names and keys of videos are shorter."""
 
@@ -56,7 +59,8 @@ class SqlChangeLog:
 
     def latest(self, limit: int, before_id: int | None = None, name: str = "") -> list[Change]:
         """The newest lines, newest first; only those before `before_id`, and those about `name`."""
-        query = select(change).order_by(change.c.id.desc()).limit(limit)
+        query = select(change).where(change.c.action != STARTED)
+        query = query.order_by(change.c.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(change.c.id < before_id)
         if name:
@@ -67,7 +71,7 @@ class SqlChangeLog:
     def get(self, change_id: int) -> Change | None:
         with self._database.reading() as connection:
             row = _row(connection, change_id)
-        return _change(row) if row else None
+        return _change(row) if row and row.action != STARTED else None
 
     def undo_of(self, change_id: int) -> Mapping[str, Any]:
         """What `record` got as `undo`; empty if the change cannot be undone."""
@@ -78,7 +82,8 @@ class SqlChangeLog:
     def change_of_verdict(self, verdict_id: str) -> int | None:
         """The change that gave this verdict, if it is not undone."""
         mark = change.c.undo.contains(json.dumps(verdict_id), autoescape=True)
-        query = select(change.c.id).where(mark, change.c.undone_by.is_(None))
+        is_done = change.c.undone_by.is_(None) & (change.c.action != STARTED)
+        query = select(change.c.id).where(mark, is_done)
         with self._database.reading() as connection:
             return connection.execute(query.order_by(change.c.id).limit(1)).scalar()
 
@@ -149,6 +154,12 @@ def write_line(
     written = insert(change).values(values).returning(change.c.id)
     id_: int = connection.execute(written).scalar_one()
     return id_
+
+
+def newest_line(connection: Connection) -> int:
+    """The id of the newest line of the log; 0 if there is none."""
+    query = select(change.c.id).where(change.c.action != STARTED).order_by(change.c.id.desc())
+    return connection.execute(query.limit(1)).scalar() or 0
 
 
 def mark_undone(connection: Connection, change_id: int, undone_by: int) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rollcall.database.index_tables import change, gallery_version, rematch, video
+from rollcall.database.index_tables import gallery_version, rematch, video
+from rollcall.index.change_log import newest_line
 
 IDS_AT_ONCE = 500
 """Videos in one statement. SQLite allows 32,766 parameters."""
@@ -143,8 +144,7 @@ def set_version(
     connection.execute(update(gallery_version).where(table.id == newest).values(at_s=now_s))
     old = (table.version == version) | (table.at_s < now_s - KEEP_VERSIONS_S)
     connection.execute(delete(gallery_version).where(old))
-    newest_line = select(func.max(change.c.id)).scalar_subquery()
-    line = func.coalesce(change_id or newest_line, 0)
+    line = newest_line(connection) if change_id is None else change_id
     new = {"version": version, "change_id": line, "at_s": now_s}
     connection.execute(gallery_version.insert().values(new))
 

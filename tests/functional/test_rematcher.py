@@ -65,7 +65,7 @@ def test_a_correction_that_was_cut_short_is_found(
         raise Dies
 
     with monkeypatch.context() as patch:
-        patch.setattr(gallery_writer, "write_line", die)
+        patch.setattr(gallery_writer, "finish", die)
         with pytest.raises(Dies):
             not_ada(filmed)
     assert len(filmed.gallery.verdicts) == 1

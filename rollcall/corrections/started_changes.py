@@ -1,0 +1,164 @@
+"""Lines of the log about changes of the gallery that are not finished yet.
+
+The gallery and the log cannot be written in one transaction. So a line is written before the
+gallery, with the action `started`, which no page shows. If the process dies in between, or the
+database stops, the gallery shows later whether the change was made, and the line is completed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, select, update
+
+from rollcall.core.gallery import Gallery
+from rollcall.corrections.gallery_edits import Edit
+from rollcall.database.index_tables import change, removed_example
+from rollcall.index.change_log import STARTED, write_line
+
+IN_PROGRESS_S = 10.0
+"""A line of another process that is older is not in progress any more."""
+
+KEEP_S = 300.0
+"""Started changes that the gallery does not show are deleted after this time."""
+
+MAX_AGE_S = 86400.0
+"""Older lines are only looked for when everything is compared with the gallery again."""
+
+MAX_IDS = 10
+"""Ids that are enough to recognise a change of the gallery."""
+
+
+class Line(NamedTuple):
+    """A line of the log that is about to be written."""
+
+    who: str
+    action: str
+    name: str = ""
+    details: Mapping[str, Any] = {}
+    undoes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A change that was started."""
+
+    id: int
+    at_s: float
+    line: Line
+    writer: str
+    """Token of the GalleryWriter that started it."""
+    names: tuple[str, ...]
+    ignored: bool
+    undo: Mapping[str, Any]
+    gone: Sequence[str]
+    """Names that are not in the gallery after the change, or ids."""
+    new: Sequence[str]
+
+    def is_in(self, gallery: Gallery) -> bool:
+        """Whether the gallery shows that the change was made."""
+        known = {*gallery.people, *_ids(gallery)}
+        return bool(self.gone or self.new) and (
+            known.isdisjoint(self.gone) and known.issuperset(self.new)
+        )
+
+    def edit(self, gallery: Gallery) -> Edit:
+        return Edit(gallery, self.names, ignored=self.ignored, undo=self.undo)
+
+
+def start(
+    connection: Connection, now_s: float, line: Line, writer: str, before: Gallery, edit: Edit
+) -> int:
+    """Write the line of a change that is about to be made, and return its id."""
+    gone, new = _difference(before, edit.gallery)
+    details = {
+        "action": line.action,
+        "details": dict(line.details),
+        "undoes": line.undoes,
+        "writer": writer,
+        "names": edit.names,
+        "ignored": edit.ignored,
+        "gone": gone,
+        "new": new,
+    }
+    started = select(change.c.id, change.c.details).where(
+        change.c.action == STARTED, change.c.name == line.name
+    )
+    for row in connection.execute(started).all():
+        earlier = _parsed(row.details)
+        if {**earlier, "writer": ""} == json.loads(json.dumps({**details, "writer": ""})):
+            drop(connection, row.id)  # an attempt that failed
+    return write_line(connection, now_s, line.who, STARTED, line.name, details, edit.undo)
+
+
+def finish(connection: Connection, change_id: int, line: Line, undo: Mapping[str, Any]) -> bool:
+    """Complete a started line. Return False if it is not a started line."""
+    started = update(change).where(change.c.id == change_id, change.c.action == STARTED)
+    details = json.dumps(line.details) if line.details else ""
+    values = {"action": line.action, "details": details, "undo": json.dumps(undo) if undo else ""}
+    return bool(connection.execute(started.values(values)).rowcount)
+
+
+def drop(connection: Connection, change_id: int) -> None:
+    """Delete a started line, and what it keeps of the gallery."""
+    started = delete(change).where(change.c.id == change_id, change.c.action == STARTED)
+    if connection.execute(started).rowcount:
+        connection.execute(delete(removed_example).where(removed_example.c.change_id == change_id))
+
+
+def is_line(connection: Connection, change_id: int) -> bool:
+    found = connection.execute(select(change.c.id).where(change.c.id == change_id))
+    return found.first() is not None
+
+
+def started_changes(connection: Connection, since_s: float) -> list[Started]:
+    """The changes that were started since then and not finished, oldest first."""
+    query = select(change).where(change.c.action == STARTED, change.c.at_s >= since_s)
+    found = []
+    for row in connection.execute(query.order_by(change.c.id)):
+        details = _parsed(row.details)
+        line = Line(
+            row.who,
+            details.get("action") or "",
+            row.name,
+            details.get("details") or {},
+            details.get("undoes"),
+        )
+        found.append(
+            Started(
+                row.id,
+                row.at_s,
+                line,
+                details.get("writer") or "",
+                tuple(details.get("names") or ()),
+                bool(details.get("ignored")),
+                _parsed(row.undo),
+                details.get("gone") or [],
+                details.get("new") or [],
+            )
+        )
+    return found
+
+
+def _difference(before: Gallery, after: Gallery) -> tuple[list[str], list[str]]:
+    """The names that are gone and new; if there are none, the ids."""
+    for old, new in (
+        (set(before.people), set(after.people)),
+        (_ids(before), _ids(after)),
+    ):
+        if old != new:
+            return sorted(old - new)[:MAX_IDS], sorted(new - old)[:MAX_IDS]
+    return [], []
+
+
+def _ids(gallery: Gallery) -> set[str]:
+    examples = {example.id for example in gallery.examples if example.id}
+    return examples | {verdict.id for verdict in gallery.verdicts}
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    parsed = json.loads(text) if text else {}
+    return parsed if isinstance(parsed, dict) else {}

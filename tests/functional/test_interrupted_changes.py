@@ -1,0 +1,148 @@
+"""The process or the database stops between the gallery and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from support.databases import open_tables
+from support.filmed import Filmed, direction
+from support.work_queues import Clock
+
+from rollcall.core.errors import GalleryError, InboxUnavailable, StoreUnavailable
+from rollcall.corrections import gallery_writer
+from rollcall.corrections.correction_parts import build_corrections
+from rollcall.corrections.started_changes import KEEP_S
+from rollcall.gallery.gallery_formats import render_gallery
+
+Change = Callable[[Filmed], int]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
+    is_postgresql = request.param == "postgresql"
+    file = f"sqlite:///{tmp_path}/log.sqlite3"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else file
+    with closing(open_tables(url, clock)) as database:
+        filmed = Filmed(tmp_path, database)
+        filmed.faces = {"ann": direction(0), "bea": direction(1)}
+        filmed.enrol(Ann=direction(0), Bea=direction(1), Bess=direction(2))
+        filmed.location.save(render_gallery(filmed.gallery.reassigned((), (), "Ann")))  # with ids
+        filmed.film("bare.mp4", {"ann": [1, 2]}, kept="none")
+        filmed.film("kept.mp4", {"ann": [1, 2]})
+        clock.now_s = filmed.indexed("kept.mp4").finished_s + 1
+        filmed.rematcher.notice_changes()
+        yield filmed
+
+
+def rename(filmed: Filmed) -> int:
+    return filmed.corrections.rename("Ann", "Eve", "eve")
+
+
+def merge(filmed: Filmed) -> int:
+    return filmed.corrections.merge("Ann", "Bea", "eve")
+
+
+def remove_photo(filmed: Filmed) -> int:
+    (example,) = filmed.gallery.examples_of("Bess")
+    return filmed.corrections.remove_example("Bess", example.id, "eve")
+
+
+def interrupt(filmed: Filmed, make_change: Change) -> None:
+    """The gallery is written, and then the database stops."""
+
+    def stop(*values: object) -> bool:
+        raise InboxUnavailable("the database restarts")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery_writer, "finish", stop)
+        with pytest.raises(InboxUnavailable):
+            make_change(filmed)
+
+
+def restart(filmed: Filmed) -> None:
+    filmed.corrections, filmed.rematcher = build_corrections(
+        filmed.settings, filmed.database, filmed.store, filmed.location, filmed.students
+    )
+
+
+@pytest.mark.parametrize(
+    ("make_change", "names"), [(rename, ["Eve"]), (merge, ["Bea"]), (remove_photo, ["Ann"])]
+)
+def test_a_change_is_completed_and_can_be_undone(
+    filmed: Filmed, make_change: Change, names: list[str]
+) -> None:
+    version, before = filmed.gallery.version, filmed.state(["bare.mp4", "kept.mp4"])
+    interrupt(filmed, make_change)
+    assert filmed.gallery.version != version
+    assert filmed.log.latest(10) == []
+    assert filmed.log.get(1) is None
+    restart(filmed)
+    for _ in range(2):
+        filmed.rematcher.notice_changes()
+    filmed.rematcher.run_due()
+    assert (filmed.names("bare.mp4"), filmed.names("kept.mp4")) == (names, names)
+    (line,) = filmed.log.latest(10)
+    assert (line.who, line.action, line.can_undo) == ("eve", make_change.__name__, True)
+    filmed.corrections.undo(line.id, "eve")
+    filmed.rematcher.run_due()
+    assert filmed.state(["bare.mp4", "kept.mp4"]) == before
+    assert filmed.gallery.version == version
+
+
+def test_an_undo_is_completed_by_the_next_change(filmed: Filmed) -> None:
+    change = rename(filmed)
+    interrupt(filmed, lambda filmed: filmed.corrections.undo(change, "eve"))
+    with pytest.raises(GalleryError, match="'Eve' is not in the gallery"):
+        filmed.corrections.undo(change, "eve")
+    line = filmed.log.get(change)
+    assert line is not None
+    assert line.undone_by == filmed.log.latest(1)[0].id
+    filmed.rematcher.run_due()
+    assert filmed.names("bare.mp4") == ["Ann"]
+
+
+def test_a_person_is_renamed_again_before_the_first_rename_is_completed(filmed: Filmed) -> None:
+    interrupt(filmed, rename)
+    filmed.corrections.rename("Eve", "Eva", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("bare.mp4") == ["Eva"]
+    lines = [(line.name, line.details) for line in filmed.log.latest(10)]
+    assert lines == [("Eve", {"new_name": "Eva"}), ("Ann", {"new_name": "Eve"})]
+
+
+def test_a_gallery_that_cannot_be_written_leaves_no_line(
+    filmed: Filmed, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def update(_: object, change: Callable[[bytes | None], bytes | None]) -> None:
+        change(filmed.location.load())
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(type(filmed.location), "update", update)
+    with pytest.raises(StoreUnavailable):
+        remove_photo(filmed)
+    monkeypatch.undo()
+    clock.now_s += KEEP_S + 1
+    rename(filmed)
+    assert [line.action for line in filmed.log.latest(10)] == ["rename"]
+    with filmed.database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM change")).scalar() == 1
+        assert connection.execute(text("SELECT count(*) FROM removed_example")).scalar() == 0
+
+
+def test_a_started_line_keeps_no_name_of_a_forgotten_person(filmed: Filmed) -> None:
+    interrupt(filmed, rename)
+    filmed.log.forget("Ann")
+    filmed.log.forget("Eve")
+    with filmed.database.reading() as connection:
+        lines = connection.execute(text("SELECT name, details, undo FROM change")).all()
+    assert "Ann" not in repr(lines)
+    assert "Eve" not in repr(lines)
