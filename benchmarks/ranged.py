@@ -65,6 +65,8 @@ def answer_time(
     The pipeline runs in this process. Another video is recognised first, so that the models are
     loaded and a decoder is running.
     """
+    # Without reports, only requests for the video are counted.
+    settings = replace(settings, report_bucket="")
     warm, fetched = build_pipeline(settings), list[int]()
     client = s3_client(settings)
     client.meta.events.register("after-call.s3.GetObject", _counter(fetched))
