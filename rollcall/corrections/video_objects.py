@@ -88,6 +88,8 @@ class VideoObjects:
     ) -> None:
         """Replace an object that was read before. Raises ObjectChanged."""
         place = found.bucket, found.key
+        if self.store.head(*place).etag != found.etag:  # some stores ignore the condition
+            raise ObjectChanged(f"{found.key!r} was replaced by another writer")
         try:
             self.store.write_if(*place, body, content_type, found.etag, metadata)
         except ObjectChanged:

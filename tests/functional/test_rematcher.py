@@ -207,6 +207,30 @@ def test_a_store_that_refuses_conditions_is_written_anyway(filmed: Filmed) -> No
     assert filmed.names("1.mp4") == ["unknown"]
 
 
+def test_a_store_that_ignores_conditions_keeps_a_newer_upload(filmed: Filmed, clock: Clock) -> None:
+    class Ignores(MemoryStore):
+        def write_if(self, bucket: str, key: str, *values: Any, **more: Any) -> None:
+            body, content_type, _, metadata = values
+            self.write(bucket, key, body, content_type, metadata)
+
+    with_store(filmed, Ignores())
+    old_gallery = filmed.gallery
+    not_ada(filmed)
+    get = filmed.students.get
+
+    def upload(name: str) -> Student | None:  # the result and the report were just read
+        filmed.students.get = get  # type: ignore[method-assign]
+        filmed.film("2.mp4", {"ben": [0, 1, 2]}, etag="newer", gallery=old_gallery)
+        return get(name)
+
+    filmed.students.get = upload  # type: ignore[method-assign]
+    assert filmed.rematcher.run_due() == Done(changed=1, postponed=1)
+    clock.now_s += 3
+    assert filmed.rematcher.run_due() == Done(unchanged=1)
+    assert filmed.names("2.mp4") == ["Ben"]
+    assert filmed.indexed("2.mp4").people[0].frames == 3
+
+
 def test_a_result_that_was_deleted_stays_deleted(
     filmed: Filmed, caplog: pytest.LogCaptureFixture
 ) -> None:
