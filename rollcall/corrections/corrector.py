@@ -201,9 +201,11 @@ class Corrector:
                 f"the result of {video.key!r} was deleted, so it is not written again"
             )
         report = self.objects.report(video.key)
-        etags = {result.metadata.get(SOURCE_ETAG, "")}
-        if report:
-            etags.add(_etag_of(report[1]))
+        # Other programs may have copied a result without its metadata.
+        told = (result.metadata.get(SOURCE_ETAG), _etag_of(report[1]) if report else "")
+        etags = {etag for etag in told if etag}
+        if not etags:
+            raise PermanentError(f"the result of {video.key!r} does not say of which upload it is")
         if etags != {video.etag} or not self.objects.is_current(
             video.bucket, video.key, video.etag
         ):

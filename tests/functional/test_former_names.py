@@ -14,6 +14,7 @@ from support.filmed import Filmed, direction
 from support.work_queues import Clock
 
 from rollcall.core.index_types import KeptFaces
+from rollcall.core.keys import report_key, result_key
 from rollcall.core.types import Encodings
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.indexer import Indexer
@@ -134,6 +135,25 @@ def test_a_function_that_does_not_know_the_new_name_yet(filmed: Filmed, kept: Ke
     Indexer(filmed.database, None).index_all()
     assert filmed.rematcher.run_due().changed == 1
     assert filmed.names("late.mp4") == ["Ann Smith"]
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_a_result_without_metadata_is_renamed_if_the_report_tells_the_upload(
+    filmed: Filmed, has_report: bool
+) -> None:
+    place = filmed.settings.output_bucket, result_key("a.mp4")
+    filmed.store.write(*place, filmed.result("a.mp4"), "text/csv", {})
+    if not has_report:
+        filmed.store.delete(filmed.settings.report_bucket, report_key("a.mp4"))
+    change = filmed.corrections.rename("Ann", "Ann Smith", "eve")
+    done = filmed.rematcher.run_due()
+    assert (done.changed, done.failed) == ((1, 0) if has_report else (0, 1))
+    if has_report:
+        assert filmed.names("a.mp4") == ["Ann Smith"]
+    else:
+        line = filmed.log.get(change)
+        assert line is not None
+        assert line.details["failed"] == 1
 
 
 def test_a_renamed_result_that_the_index_lacks_is_put_into_it(filmed: Filmed) -> None:
