@@ -167,6 +167,9 @@ class Corrector:
             names, merged = present_names(connection, people, after_id, until_id)
         if not names and not video.corrected:
             return None  # the usual case, for which the report need not be read
+        if not video.bucket:  # a file of `recognise --index`, which only the index knows
+            renamed, _ = people_renamed(people, names, {})
+            return Correction(_with_people(video, renamed, gallery), None) if names else None
         found = self._find(video)
         if found.report:
             # The report is written before the index, so it may have the new names already.

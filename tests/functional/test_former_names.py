@@ -13,9 +13,11 @@ from support.databases import open_tables
 from support.filmed import Filmed, direction
 from support.work_queues import Clock
 
+from rollcall.cli.file_index import FileIndex
 from rollcall.core.index_types import KeptFaces
 from rollcall.core.keys import report_key, result_key
 from rollcall.core.types import Encodings
+from rollcall.corrections.rematcher import Done
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.indexer import Indexer
 from rollcall.index.rematch_rows import KEEP_VERSIONS_S
@@ -154,6 +156,20 @@ def test_a_result_without_metadata_is_renamed_if_the_report_tells_the_upload(
         line = filmed.log.get(change)
         assert line is not None
         assert line.details["failed"] == 1
+
+
+def test_a_file_that_is_only_in_the_index_is_renamed(filmed: Filmed, tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"x")
+    answer = {"people": filmed.report("a.mp4")["people"], "status": "recognised", "error": ""}
+    FileIndex(filmed.database, filmed.gallery.version).put(clip, answer)
+    filmed.corrections.rename("Ann", "Ann Smith", "eve")
+    assert filmed.rematcher.run_due() == Done(changed=2)
+    video_id = filmed.index.id_of("", str(clip.resolve()))
+    assert video_id is not None
+    video = filmed.index.get(video_id)
+    assert video is not None
+    assert [person.name for person in video.people] == ["Ann Smith"]
 
 
 def test_a_renamed_result_that_the_index_lacks_is_put_into_it(filmed: Filmed) -> None:
