@@ -29,8 +29,11 @@ from rollcall.core.reports import corrected_report, coverage_document, person_do
 from rollcall.core.results import render_csv
 from rollcall.core.types import Recognition, Student
 from rollcall.corrections.name_changes import (
+    JOINED_BY,
     MERGED_BY,
     NAMES_AS_OF,
+    is_joined_for_good,
+    joined_entries,
     line_of_gallery,
     names_as_of,
     present_names,
@@ -177,6 +180,12 @@ class Corrector:
                 after_id = _names_as_of(connection, found.report[1], video)
                 people = found.report[1]["people"]
                 names, merged = present_names(connection, people, after_id, until_id)
+                is_joined = not names and is_joined_for_good(connection, people)
+            if is_joined and video.people == indexed_video(found.report[1]).people:
+                raise PermanentError(
+                    f"{video.key!r} shows both people of a merge that was undone, and has no stored"
+                    " faces to tell them apart"
+                )
         if not names:
             return _as_reported(video, found)
         students = self._students(names.values())
@@ -265,6 +274,8 @@ def _renamed(
     for place, merges in merged.items():
         people[place][MERGED_BY] = merges
     document = report_renamed({**report, "people": people}, names, students)
+    for place, joined_by in joined_entries(people, people_renamed(people, names, {})[1]).items():
+        document["people"][place] |= {MERGED_BY: [], JOINED_BY: joined_by}
     for person in document["people"]:
         if not person.get(MERGED_BY):
             person.pop(MERGED_BY, None)

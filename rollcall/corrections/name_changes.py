@@ -11,6 +11,7 @@ gallery that gave the result its names.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,10 @@ MAX_STEPS = 100
 MERGED_BY = "merged_by"
 """Field of a person in a report: the ids of the merges that changed the person's name. With them,
 the undo of a merge finds the former name. The report of a forgotten person keeps no name."""
+
+JOINED_BY = "joined_by"
+"""Field of a person in a report: the ids of the merges because of which the entries of two people
+became one. The undo of these merges cannot separate them."""
 
 NAMES_AS_OF = "names_as_of"
 """Field of a corrected report: the id of the newest line of the log that its names follow."""
@@ -106,7 +111,7 @@ def present_names(
     names: dict[int, str] = {}
     merged: dict[int, list[int]] = {}
     for place, person in enumerate(people):
-        name, merges = normalise_name(person["name"]), _merges_of(person)
+        name, merges = normalise_name(person["name"]), _ids_in(person, MERGED_BY)
         if name == UNKNOWN:
             continue
         before = name_before(connection, merges, until_id)
@@ -117,6 +122,29 @@ def present_names(
     return names, merged
 
 
-def _merges_of(person: Mapping[str, Any]) -> list[int]:
-    found = person.get(MERGED_BY)
+def joined_entries(
+    people: Sequence[Mapping[str, Any]], places: Sequence[int]
+) -> dict[int, list[int]]:
+    """The new places of entries that become one, each with its `joined_by`.
+
+    `places` has the new place of each entry.
+    """
+    counts = Counter(places)
+    joined: dict[int, list[int]] = {}
+    for person, place in zip(people, places, strict=True):
+        if counts[place] > 1:
+            ids = {*joined.get(place, ()), *_ids_in(person, MERGED_BY), *_ids_in(person, JOINED_BY)}
+            joined[place] = sorted(ids)
+    return joined
+
+
+def is_joined_for_good(connection: Connection, people: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether one of the merges that joined entries was undone."""
+    ids = [each for person in people for each in _ids_in(person, JOINED_BY)]
+    undone = select(change.c.id).where(change.c.id.in_(ids), change.c.undone_by.is_not(None))
+    return bool(ids) and connection.execute(undone.limit(1)).first() is not None
+
+
+def _ids_in(person: Mapping[str, Any], field: str) -> list[int]:
+    found = person.get(field)
     return [each for each in found if isinstance(each, int)] if isinstance(found, list) else []

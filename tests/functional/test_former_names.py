@@ -172,6 +172,30 @@ def test_a_file_that_is_only_in_the_index_is_renamed(filmed: Filmed, tmp_path: P
     assert [person.name for person in video.people] == ["Ann Smith"]
 
 
+@pytest.mark.parametrize("first", ["first", "second"])
+def test_rows_that_a_merge_joined_keep_the_merged_name(filmed: Filmed, first: str) -> None:
+    """Otherwise all of Ben's time would be Ann's after the undo, and Ben would disappear."""
+    enrol_another(filmed, "Ben", SECOND)
+    seen = {"first": [1, 2], "second": [5, 6], first: [1, 2, 3]}
+    filmed.film("both.mp4", seen, kept="none")
+    filmed.film("kept.mp4", seen)
+    separate = filmed.names("kept.mp4")
+    merge = filmed.corrections.merge("Ann", "Ben", "eve")
+    filmed.rematcher.run_due()
+    merged = filmed.result("both.mp4"), filmed.indexed("both.mp4")
+    assert filmed.names("both.mp4") == ["Ben"]
+    undo = filmed.corrections.undo(merge, "eve")
+    assert filmed.rematcher.run_due() == Done(changed=2, failed=1)
+    assert (filmed.names("a.mp4"), filmed.names("kept.mp4")) == (["Ann"], separate)
+    assert (filmed.result("both.mp4"), filmed.indexed("both.mp4")) == merged
+    line = filmed.log.get(undo)
+    assert line is not None
+    assert line.details["failed"] == 1
+    filmed.corrections.rename("Ben", "Benjamin", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("both.mp4") == ["Benjamin"]
+
+
 def test_a_renamed_result_that_the_index_lacks_is_put_into_it(filmed: Filmed) -> None:
     before = filmed.indexed("a.mp4")
     filmed.corrections.rename("Ann", "Ann Smith", "eve")
