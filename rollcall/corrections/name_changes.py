@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.database.index_tables import change, gallery_version
 from rollcall.index.change_log import STARTED
+from rollcall.index.former_names import MOVES, new_name_of
 
 MAX_STEPS = 100
 """Limit on the renames of one person that are followed."""
@@ -34,12 +35,6 @@ became one. The undo of these merges cannot separate them."""
 
 NAMES_AS_OF = "names_as_of"
 """Field of a corrected report: the id of the newest line of the log that its names follow."""
-
-_MOVES = or_(
-    change.c.action.in_(("rename", "merge")),
-    # The undo of a rename is a rename back.
-    (change.c.action == "undo") & change.c.details.contains('"new_name"'),
-)
 
 
 def line_of_gallery(connection: Connection, version: str) -> int | None:
@@ -70,7 +65,7 @@ def present_name(
     found, merges = name, list[int]()
     for _ in range(MAX_STEPS):
         query = select(change.c.id, change.c.action, change.c.details, change.c.undone_by).where(
-            change.c.name == found, change.c.id > after_id, change.c.id <= until_id, _MOVES
+            change.c.name == found, change.c.id > after_id, change.c.id <= until_id, MOVES
         )
         line = connection.execute(query.order_by(change.c.id).limit(1)).first()
         if line is None:
@@ -79,7 +74,7 @@ def present_name(
             after_id = line.undone_by  # nothing that happened in between was about this person
             continue
         details = json.loads(line.details) if line.details else {}
-        new = details.get("into") or details.get("new_name")
+        new = new_name_of(details)
         if not new:  # somebody with the new name was forgotten
             break
         if line.action == "merge":

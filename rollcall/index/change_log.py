@@ -16,7 +16,8 @@ from sqlalchemy import Connection, CursorResult, Row, delete, insert, or_, selec
 from rollcall.core.names import spellings
 from rollcall.core.web_protocols import Change
 from rollcall.database.database import Database
-from rollcall.database.index_tables import change
+from rollcall.database.index_tables import change, removed_example
+from rollcall.index.former_names import Span, spans_of
 
 KEEP_VIEWS_S = 90 * 86400.0
 """How long the log keeps views of a person's page and sign-ins."""
@@ -100,20 +101,33 @@ class SqlChangeLog:
     def forget(self, name: str) -> int:
         """Remove a person's name from all lines, and return the number of changed lines.
 
-        The lines can no longer be undone, because undoing them would bring the name back.
+        This includes the former names of the person. A line that would bring the name back can no
+        longer be undone.
         """
-        count = after_id = 0
-        while True:
-            step = partial(_forget, name=name, after_id=after_id)
-            found, after_id = self._database.run(step)
-            count += found
-            if not after_id:
-                return count
+        with self._database.reading() as connection:
+            spans = spans_of(connection, name)
+        forgotten = set[int]()
+        for span in spans:
+            after_id = span.after_id
+            while True:
+                step = partial(_forget, span=span._replace(after_id=after_id))
+                found, after_id = self._database.run(step)
+                forgotten.update(found)
+                if not after_id:
+                    break
+        return len(forgotten)
 
     def mentions(self, name: str) -> int:
         """The number of lines that `forget` would change."""
         with self._database.reading() as connection:
-            return sum(_is_about(row, set(spellings(name))) for row in _lines(connection, name, 0))
+            return len(
+                {
+                    row.id
+                    for span in spans_of(connection, name)
+                    for row in _lines(connection, span)
+                    if _is_about(row, set(spellings(span.name)))
+                }
+            )
 
     def prune(self, keep_s: float = KEEP_VIEWS_S) -> int:
         """Delete old lines about views and sign-ins. Return the number of deleted lines."""
@@ -188,35 +202,39 @@ def count_failed(connection: Connection, change_id: int) -> None:
         connection.execute(update(change).where(change.c.id == change_id).values(values))
 
 
-def _forget(connection: Connection, name: str, after_id: int) -> tuple[int, int]:
-    """Remove the name from the next lines. Return their number, and the id of the last one; 0 if
+def _forget(connection: Connection, span: Span) -> tuple[list[int], int]:
+    """Remove the name from the next lines. Return their ids, and the id of the last line; 0 if
     there are no more."""
-    rows = list(_lines(connection, name, after_id, CHUNK))
-    forgotten = set(spellings(name))
+    rows = list(_lines(connection, span, CHUNK))
+    forgotten = set(spellings(span.name))
     about = [row for row in rows if _is_about(row, forgotten)]
     for row in about:
-        details = _without(_parsed(row.details), forgotten)
+        details, undo = _without(_parsed(row.details), forgotten), _parsed(row.undo)
+        is_only_mentioned = row.name not in forgotten and _without(undo, forgotten) == undo
         values = {
             "name": "" if row.name in forgotten else row.name,
             "details": json.dumps(details) if details else "",
-            "undo": "",
+            "undo": row.undo if is_only_mentioned else "",
         }
         connection.execute(update(change).where(change.c.id == row.id).values(values))
-    return len(about), rows[-1].id if len(rows) == CHUNK else 0
+        if not is_only_mentioned:
+            removed = delete(removed_example).where(removed_example.c.change_id == row.id)
+            connection.execute(removed)
+    return [row.id for row in about], rows[-1].id if len(rows) == CHUNK else 0
 
 
-def _lines(
-    connection: Connection, name: str, after_id: int, limit: int | None = None
-) -> CursorResult[Any]:
+def _lines(connection: Connection, span: Span, limit: int | None = None) -> CursorResult[Any]:
     """The lines that may contain this name. SQLite also finds names in other letter case."""
     conditions = []
-    for spelling in spellings(name):
+    for spelling in spellings(span.name):
         quoted = json.dumps(spelling)
         conditions.append(change.c.name == _storable(spelling))
         columns = (change.c.details, change.c.undo)
         conditions += [column.contains(quoted, autoescape=True) for column in columns]
-    query = select(change).where(change.c.id > after_id, or_(*conditions)).order_by(change.c.id)
-    return connection.execute(query.limit(limit))
+    query = select(change).where(change.c.id > span.after_id, or_(*conditions))
+    if span.until_id is not None:
+        query = query.where(change.c.id <= span.until_id)
+    return connection.execute(query.order_by(change.c.id).limit(limit))
 
 
 def _is_about(row: Row[Any], forgotten: set[str]) -> bool:

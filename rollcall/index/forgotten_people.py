@@ -84,8 +84,8 @@ class PersonInDatabase:
         # New results first, so that the indexer cannot bring the person back.
         yield Trace("answer", self._change_all(self._documents, DOCUMENTS))
         yield Trace("appearance", self._remove_appearances())
-        yield Trace("change", SqlChangeLog(self._database).forget(self._name))
         yield Trace("encoding", self._database.run(self._remove_examples))
+        yield Trace("change", SqlChangeLog(self._database).forget(self._name))
         yield Trace("message", self._change_all(self._messages, MESSAGES))
 
     def _remove_appearances(self) -> int:

@@ -105,12 +105,12 @@ def test_a_forgotten_person_is_in_no_line(log: SqlChangeLog, database: Database)
     found = [log.get(id_) for id_ in lines]
     assert [(line.name, line.can_undo) for line in found if line] == [
         ("", False),
-        ("Ada", False),
+        ("", False),  # Ada is a former name of the same person
         ("", False),
     ]
     assert [line.details for line in found if line] == [
         {"video": "a.mp4"},
-        {"names": ["Ada"]},
+        {"names": []},
         {"people": {"Ada": 1}},
     ]
     others = [log.get(kept), log.get(other_case)]
@@ -118,6 +118,62 @@ def test_a_forgotten_person_is_in_no_line(log: SqlChangeLog, database: Database)
     with database.reading() as connection:
         rows = connection.execute(text("SELECT * FROM change WHERE id <= :id"), {"id": lines[-1]})
         assert "Neill" not in repr(rows.all())
+
+
+def rename(log: SqlChangeLog, name: str, new: str, action: str = "rename") -> int:
+    field = "into" if action == "merge" else "new_name"
+    undo = {"name": name, field: new} if action != "undo" else None
+    return log.record("eve", action, name, {field: new}, undo)
+
+
+def test_former_names_are_forgotten_and_those_of_others_stay(
+    log: SqlChangeLog, database: Database
+) -> None:
+    kept = [log.record("eve", "enrol", "Ann"), rename(log, "Ann", "Zoe")]  # another Ann
+    gone = [
+        log.record("eve", "remove_photo", "Ann", {}, {"example": "1"}),
+        log.record("eve", "is", "Bob", {"before": ["Ann"]}, {"verdicts": ["2"]}),
+        log.record("eve", "enrol", "Countess"),
+        rename(log, "Ann", "Ann Miller"),
+        rename(log, "Countess", "Ann Miller", "merge"),
+        rename(log, "Ann Miller", "Ann Smith"),
+    ]
+    kept += [log.record("eve", "enrol", "Ann"), rename(log, "Ann", "Bea", "merge")]
+    undo = rename(log, "Xenia", "Ann Smith", "merge")
+    log.mark_undone(undo, log.record("eve", "undo", "Xenia", {"action": "merge"}))
+    before = [log.get(id_) for id_ in kept]
+    with database.transaction() as connection:
+        insert = "INSERT INTO removed_example (change_id, facts, encoding) VALUES (:id, '', :body)"
+        connection.execute(text(insert), {"id": gone[0], "body": b"x"})
+    assert log.mentions("Ann Smith") == log.forget("Ann Smith") == len(gone) + 1
+    assert log.mentions("Ann Smith") == 0
+    assert [log.get(id_) for id_ in kept] == before
+    lines = [log.get(id_) for id_ in gone]
+    assert [line.name for line in lines if line] == ["", "Bob", "", "", "", ""]
+    assert [dict(line.details) for line in lines if line] == [{}, {"before": []}, {}, {}, {}, {}]
+    xenia = log.get(undo)
+    assert xenia is not None
+    assert (xenia.name, xenia.details) == ("Xenia", {})
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM removed_example")).scalar() == 0
+
+
+def test_a_rename_back_is_forgotten_with_both_names(log: SqlChangeLog) -> None:
+    first = rename(log, "Ann", "Ann Smith")
+    second = rename(log, "Ann Smith", "Ann", "undo")
+    log.mark_undone(first, second)
+    assert log.forget("Ann") == 2
+    lines = [log.get(first), log.get(second)]
+    assert [(line.name, line.details) for line in lines if line] == [("", {}), ("", {})]
+
+
+def test_a_verdict_that_only_mentions_a_forgotten_person_can_be_undone(log: SqlChangeLog) -> None:
+    id_ = log.record("eve", "is", "Bob", {"before": ["Ada", "Eve"]}, {"verdicts": ["2"]})
+    assert log.forget("Ada") == 1
+    line = log.get(id_)
+    assert line is not None
+    assert (line.name, line.details, line.can_undo) == ("Bob", {"before": ["Eve"]}, True)
+    assert log.undo_of(id_) == {"verdicts": ["2"]}
 
 
 def test_a_person_with_many_lines_is_forgotten(log: SqlChangeLog, database: Database) -> None:
