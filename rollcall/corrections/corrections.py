@@ -26,7 +26,8 @@ from rollcall.corrections.gallery_edits import (
     rename,
     undo_edit,
 )
-from rollcall.corrections.gallery_writer import GalleryWriter, keys_of
+from rollcall.corrections.gallery_writer import GalleryWriter
+from rollcall.corrections.lost_lines import keys_of
 from rollcall.corrections.removed_examples import load_removed, store_removed
 from rollcall.corrections.started_changes import Line
 from rollcall.database.database import Database

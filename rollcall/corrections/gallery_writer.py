@@ -12,7 +12,6 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, select
 
@@ -20,9 +19,10 @@ from rollcall.core.errors import GalleryError, GalleryMissing, PermanentError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Encodings
-from rollcall.core.verdicts import VERDICT_KINDS, new_id
+from rollcall.core.verdicts import new_id
 from rollcall.core.web_protocols import FaceSearch
 from rollcall.corrections.gallery_edits import Edit, MakeEdit
+from rollcall.corrections.lost_lines import write_lost_lines
 from rollcall.corrections.started_changes import (
     IN_PROGRESS_S,
     KEEP_S,
@@ -35,7 +35,7 @@ from rollcall.corrections.started_changes import (
     started_changes,
 )
 from rollcall.database.database import Database
-from rollcall.database.index_tables import appearance, change, person, video
+from rollcall.database.index_tables import appearance, person, video
 from rollcall.gallery.gallery_formats import is_native, render_gallery
 from rollcall.gallery.gallery_locations import parse_gallery_at
 from rollcall.index.change_log import mark_undone, write_line
@@ -255,7 +255,7 @@ class GalleryWriter:
         now_s = self._database.now_s(connection)
         self._finish_started(connection, gallery, everything=True)
         if newest_version(connection):
-            _write_lost_lines(connection, now_s, gallery)
+            write_lost_lines(connection, now_s, gallery)
         set_version(connection, now_s, gallery.version)
 
 
@@ -269,23 +269,3 @@ def _can_change(line: Line) -> ColumnElement[bool]:
     """Without stored faces, only names can change: by rename and merge, and their undo."""
     is_renamed = {line.action, line.details.get("action")} & {"rename", "merge"}
     return video.c.status != "error" if is_renamed else video.c.kept != "none"
-
-
-def _write_lost_lines(connection: Connection, now_s: float, gallery: Gallery) -> None:
-    """Write a line for each verdict that has none, because a process died before it could."""
-    query = select(change.c.undo).where(change.c.action.in_(VERDICT_KINDS), change.c.undo != "")
-    undos = " ".join(connection.execute(query).scalars())
-    for verdict in gallery.verdicts:
-        if f'"{verdict.id}"' not in undos:
-            details = {"faces": len(verdict.sources), "keys": keys_of(verdict.sources)}
-            undo = {"verdicts": [verdict.id]}
-            texts = (verdict.who, verdict.kind, verdict.name, details)
-            write_line(connection, verdict.at_s or now_s, *texts, undo)
-
-
-def keys_of(sources: Sequence[Any]) -> list[str]:
-    """The keys of a few of the videos that the faces come from."""
-    return list(dict.fromkeys(source.key for source in sources if source.key))[:MAX_KEYS]
-
-
-MAX_KEYS = 5

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from support.databases import open_tables
-from support.filmed import Filmed, direction
+from support.filmed import Filmed, between, direction
 from support.work_queues import Clock
 
 from rollcall.core.errors import GalleryError, InboxUnavailable, StoreUnavailable
+from rollcall.core.verdicts import Example, FaceSource
 from rollcall.corrections import gallery_writer
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.started_changes import KEEP_S
@@ -33,7 +35,7 @@ def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iter
     url = request.getfixturevalue("postgres_url") if is_postgresql else file
     with closing(open_tables(url, clock)) as database:
         filmed = Filmed(tmp_path, database)
-        filmed.faces = {"ann": direction(0), "bea": direction(1)}
+        filmed.faces = {"ann": direction(0), "bea": direction(1), "new": direction(5)}
         filmed.enrol(Ann=direction(0), Bea=direction(1), Bess=direction(2))
         filmed.location.save(render_gallery(filmed.gallery.reassigned((), (), "Ann")))  # with ids
         filmed.film("bare.mp4", {"ann": [1, 2]}, kept="none")
@@ -146,3 +148,41 @@ def test_a_started_line_keeps_no_name_of_a_forgotten_person(filmed: Filmed) -> N
         lines = connection.execute(text("SELECT name, details, undo FROM change")).all()
     assert "Ann" not in repr(lines)
     assert "Eve" not in repr(lines)
+
+
+def test_an_enrolment_that_was_cut_short_can_be_undone(filmed: Filmed, clock: Clock) -> None:
+    filmed.film("new.mp4", {"new": [1, 2]})
+    version, at_s = filmed.gallery.version, clock.now_s
+    uploads = [Example(f"e{n}", FaceSource("1.jpg"), at_s, "eve") for n in range(2)]
+    rows = np.array([direction(5), between(direction(5), direction(6), 0.1)])
+    gallery = filmed.gallery.with_encodings("New", rows, uploads)
+    by_command = Example("e9", FaceSource("2.jpg"), at_s)
+    gallery = gallery.with_encoding("Other", direction(7), by_command)
+    filmed.location.save(render_gallery(gallery))
+    clock.now_s += 20
+    for _ in range(3):
+        filmed.rematcher.notice_changes()
+    filmed.corrections.gallery_changed()
+    filmed.rematcher.run_due()
+    assert filmed.names("new.mp4") == ["New"]
+    (line,) = filmed.log.latest(10)
+    assert (line.who, line.action, line.name, line.at_s) == ("eve", "enrol", "New", at_s)
+    assert line.details == {"photos": 2}
+    filmed.corrections.undo(line.id, "eve")
+    filmed.corrections.gallery_changed()
+    filmed.rematcher.run_due()
+    assert filmed.names("new.mp4") == ["unknown"]
+    assert filmed.gallery.without("Other").version == version
+    assert len(filmed.log.latest(10)) == 2
+
+
+def test_an_enrolment_in_progress_gets_one_line(filmed: Filmed, clock: Clock) -> None:
+    upload = Example("e1", FaceSource("1.jpg"), clock.now_s, "eve")
+    gallery = filmed.gallery.with_encoding("New", direction(5), upload)
+    filmed.location.save(render_gallery(gallery))
+    clock.now_s += 1
+    filmed.corrections.gallery_changed()  # somebody else enrols at the same time
+    filmed.log.record("eve", "enrol", "New", {"photos": 1}, {"examples": ["e1"]})
+    clock.now_s += 60
+    filmed.corrections.gallery_changed()
+    assert len(filmed.log.latest(10)) == 1
