@@ -13,7 +13,12 @@ from typing import Any
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
-from rollcall.cli.forget_in_database import has_database, in_database, leave_results
+from rollcall.cli.forget_in_database import (
+    alone_in_database,
+    has_database,
+    in_database,
+    leave_results,
+)
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.keys import FACES_SUFFIX
 from rollcall.core.names import lookalike_names, normalise_name
@@ -23,6 +28,7 @@ from rollcall.gallery.forgetting import (
     Mention,
     PersonRemoval,
     SearchedBucket,
+    Seen,
     reports_in,
     results_in,
 )
@@ -104,17 +110,35 @@ def _mentions(
     removal: PersonRemoval, chosen: Settings, location: GalleryLocation, everywhere: bool
 ) -> Iterator[Mention]:
     """Yield each location of the name; unless it is a dry run, the name is removed there."""
-    # The gallery comes first, so that no new result can name the person.
+    if not everywhere:
+        yield from removal.remove_from_gallery(location)
+        if not removal.dry_run:
+            leave_results(chosen, location)
+    elif removal.dry_run:
+        yield from _mentions_everywhere(removal, chosen, location)
+    else:
+        with alone_in_database(chosen):
+            yield from _mentions_everywhere(removal, chosen, location)
+
+
+def _mentions_everywhere(
+    removal: PersonRemoval, chosen: Settings, location: GalleryLocation
+) -> Iterator[Mention]:
+    store = S3Store(s3_client(chosen))
+    has_reports = bool(chosen.report_bucket) and has_bucket(store, chosen.report_bucket)
+    faces, seen = _faces_in(chosen.report_bucket), set[Seen]()
+    # Stored faces come before the gallery. If this process dies in between, a correction with the
+    # gallery without the person cannot take the name from faces that were not searched yet.
+    if has_reports and not removal.dry_run:
+        yield from removal.remove_from_current(store, faces, seen)
+    # The gallery comes before everything else, so that no new result can name the person.
     yield from removal.remove_from_gallery(location)
     if not removal.dry_run:
         leave_results(chosen, location)
-    if not everywhere:
-        return
-    store = S3Store(s3_client(chosen))
     yield from removal.remove_from_bucket(store, results_in(chosen.output_bucket))
-    if chosen.report_bucket and has_bucket(store, chosen.report_bucket):
+    if has_reports:
         yield from removal.remove_from_bucket(store, reports_in(chosen.report_bucket))
-        yield from removal.remove_from_bucket(store, _faces_in(chosen.report_bucket))
+        yield from removal.remove_from_bucket(store, faces, seen)
     students = DynamoStudents(dynamodb_client(chosen), chosen.student_table)
     yield from removal.remove_from_students(students, chosen.student_table)
     yield from in_files(removal, Path(chosen.results_folder))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rollcall.core.errors import GalleryError, InboxUnavailable
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import SQLITE_URL, Settings
 from rollcall.database.open_database import open_database
+from rollcall.database.removal_lock import removing
 from rollcall.gallery.forgetting import Mention, PersonRemoval
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.forgotten_people import PersonInDatabase
@@ -23,6 +24,18 @@ def has_database(chosen: Settings) -> bool:
     """Whether there is a database; that of another machine counts, even if it does not answer."""
     url = chosen.database_url
     return not url.startswith(SQLITE_URL) or Path(url.removeprefix(SQLITE_URL)).is_file()
+
+
+@contextmanager
+def alone_in_database(chosen: Settings) -> Iterator[None]:
+    """Let nobody correct videos during the block. Raises InboxUnavailable, also at the end if the
+    connection broke in between."""
+    if not has_database(chosen):
+        yield
+        return
+    with closing(open_database(chosen)) as database, removing(database) as check:
+        yield
+        check()
 
 
 def leave_results(chosen: Settings, location: GalleryLocation) -> None:

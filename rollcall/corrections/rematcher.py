@@ -30,9 +30,10 @@ from rollcall.corrections.corrector import Correction, Corrector
 from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.corrections.removed_examples import prune_removed
 from rollcall.database.database import Database
+from rollcall.database.removal_lock import Check, correcting
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.change_log import SqlChangeLog, count_failed, count_videos
-from rollcall.index.rematch_rows import Rematch, claim, finish, pending, postpone
+from rollcall.index.rematch_rows import Rematch, any_due, claim, finish, pending, postpone
 
 log = logging.getLogger(__name__)
 
@@ -121,13 +122,23 @@ class Rematcher:
         """
         done = Done()
         while found := self.run_batch():
+            if not found.all:  # a person is being removed
+                time.sleep(POLL_S)
             done += found
             if on_progress:
                 on_progress(done, self.pending())
         return done
 
     def run_batch(self) -> Done | None:
-        """Correct a few videos; None if no video is due."""
+        """Correct a few videos; None if no video is due. While a person is being removed, no video
+        is corrected."""
+        with self._database.reading() as connection:
+            if not any_due(connection, self._database.now_s(connection)):
+                return None
+        with correcting(self._database) as check:
+            return self._run_batch(check) if check else Done()
+
+    def _run_batch(self, check: Check) -> Done | None:
         rows = self._database.run(
             lambda connection: claim(connection, self._database.now_s(connection), BATCH, LEASE_S)
         )
@@ -149,7 +160,7 @@ class Rematcher:
                 done += self._give_up(row, error)
             except Exception as error:
                 done += self._failed(row, error)
-        return done + self._end(right)
+        return done + self._end(right, check)
 
     def notice_changes(self) -> None:
         """If somebody else has changed the gallery, queue all videos with stored faces.
@@ -218,9 +229,10 @@ class Rematcher:
             return None
         return self._corrector.correct(row.bucket, row.key, gallery)
 
-    def _end(self, right: Sequence[tuple[Rematch, Correction | None]]) -> Done:
+    def _end(self, right: Sequence[tuple[Rematch, Correction | None]], check: Check) -> Done:
         """Put what changed into the index, and take the videos out of the queue."""
         try:
+            check()  # otherwise a removal may have run since, and this would undo it
             self._corrector.put([correction for _, correction in right if correction])
         except RollcallError as error:
             return Done(postponed=sum(self._postpone(row, error).postponed for row, _ in right))

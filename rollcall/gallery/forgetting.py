@@ -7,7 +7,7 @@ the entries of that person (decision 0017).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
@@ -38,6 +38,9 @@ FORGOTTEN = "forgotten"
 RemovePerson = Callable[[bytes, str], tuple[bytes, int]]
 """Takes the bytes of an object and a name. Returns the bytes without that person, and how many
 entries were removed. Raises ValueError for bytes that it cannot parse."""
+
+Seen = tuple[str, str]
+"""Key and etag of an object that was searched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +146,29 @@ class PersonRemoval:
         # was lost, a later run may count 0, so the largest count is the true one.
         return max(entries), max(pictures)
 
-    def remove_from_bucket(self, store: ObjectStore, searched: SearchedBucket) -> Iterator[Mention]:
+    def remove_from_bucket(
+        self, store: ObjectStore, searched: SearchedBucket, before: Collection[Seen] = ()
+    ) -> Iterator[Mention]:
         """Remove the person's entries from results, reports or stored faces.
 
-        Other entries and metadata stay the same, and no current object is deleted. Raises
-        ObjectChanged for an object that other writers keep replacing.
+        Other entries and metadata stay the same, and no current object is deleted. Objects that
+        `remove_from_current` has searched `before` are left out. Raises ObjectChanged for an object
+        that other writers keep replacing.
         """
-        for info in store.list_objects(searched.bucket):
-            if info.key.endswith(searched.suffix):
-                yield from self._remove_from_object(store, searched, info)
+        yield from self.remove_from_current(store, searched, set(before))
         listed = store.old_versions(searched.bucket)
         old = (info for info in listed if info.key.endswith(searched.suffix))
         yield from self._delete_old_versions(store, searched, old)
+
+    def remove_from_current(
+        self, store: ObjectStore, searched: SearchedBucket, seen: set[Seen]
+    ) -> Iterator[Mention]:
+        """Do the same without old versions. Objects that are in `seen` are left out; all others are
+        added to it, as they were before."""
+        for info in store.list_objects(searched.bucket):
+            if info.key.endswith(searched.suffix) and (info.key, info.etag) not in seen:
+                seen.add((info.key, info.etag))
+                yield from self._remove_from_object(store, searched, info)
 
     def remove_from_students(self, students: StudentStore, table: str) -> Iterator[Mention]:
         """Remove the person's records from the student table."""

@@ -89,6 +89,12 @@ def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterab
         add_where(connection, now_s, None, *objects, can_change, video.c.gallery.in_(replaced))
 
 
+def any_due(connection: Connection, now_s: float) -> bool:
+    """Whether `claim` would find a video."""
+    due = select(rematch.c.id).where(rematch.c.due_s <= now_s).limit(1)
+    return connection.execute(due).first() is not None
+
+
 def claim(connection: Connection, now_s: float, limit: int, lease_s: float) -> list[Rematch]:
     """Take due videos. No other process gets them before `lease_s` seconds have passed."""
     table = rematch.c

@@ -3,10 +3,12 @@ page or log."""
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +18,21 @@ from support.databases import open_file
 from support.filmed import Filmed, between
 from support.leaks import traces_of_encodings
 from support.settings import embedded_values
+from support.waiting import wait_until
 from support.web_pages import make_parts, pages_client
 
+from rollcall.cli import forget
+from rollcall.cli.forget_in_database import leave_results
 from rollcall.cli.main import main
 from rollcall.core.encoding_space import DLIB
+from rollcall.core.keys import faces_key
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import Encodings
+from rollcall.corrections.corrector import Corrector
+from rollcall.corrections.rematcher import Done
+from rollcall.database.removal_lock import correcting
 from rollcall.database.tables import metadata
+from rollcall.recognition.stored_faces import parse_faces
 from rollcall.stores.boto import dynamodb_client, dynamodb_resource, s3_client
 from rollcall.stores.dynamodb import ensure_table, put_items
 from rollcall.stores.s3 import S3Store
@@ -106,6 +116,31 @@ def pages_of(stack: Stack, folder: Path) -> str:
     return "".join(answer.get_data(as_text=True) for answer in answers)
 
 
+def assert_no_encoding(stack: Stack) -> None:
+    rows, objects = stack.rows().encode(), stack.objects()
+    traces = traces_of_encodings(stack.faces["zoe"][None])
+    assert not [trace for trace in traces if trace in objects or trace in rows]
+    half = stack.faces["zoe"].astype("<f2").tobytes()
+    with stack.database.reading() as connection:
+        for table in ("face_block", "unknown_face"):
+            column = "encodings" if table == "face_block" else "encoding"
+            query = select(metadata.tables[table].c[column])
+            assert not [row for row in connection.execute(query).scalars() if half in row]
+    stored = stack.store.read(stack.settings.report_bucket, faces_key("1.mp4"), 1 << 24)
+    distances = np.linalg.norm(parse_faces(stored).encodings - stack.faces["zoe"], axis=1)
+    assert distances.min() > 0.1
+
+
+def assert_forgotten(stack: Stack) -> None:
+    """Nothing mentions the person, also after all corrections that wait."""
+    for _ in range(2):
+        assert NAME not in stack.rows()
+        assert NAME.encode() not in stack.objects()
+        assert_no_encoding(stack)
+        stack.rematcher.run_due()
+    assert stack.corrections.pending() == 0
+
+
 def test_nothing_mentions_a_forgotten_person(
     stack: Stack, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,14 +177,7 @@ def test_nothing_mentions_a_forgotten_person(
         assert part.encode() not in objects
         assert part not in pages_of(stack, tmp_path)
         assert part not in caplog.text
-    traces = traces_of_encodings(stack.faces["zoe"][None])
-    assert not [trace for trace in traces if trace in objects or trace in rows.encode()]
-    half = stack.faces["zoe"].astype("<f2").tobytes()
-    with stack.database.reading() as connection:
-        for table in ("face_block", "unknown_face"):
-            column = "encodings" if table == "face_block" else "encoding"
-            query = select(metadata.tables[table].c[column])
-            assert not [row for row in connection.execute(query).scalars() if half in row]
+    assert_no_encoding(stack)
     assert stack.names("1.mp4") == ["Benjamin", "unknown"]
     assert stack.names("2.mp4") == []
 
@@ -164,3 +192,68 @@ def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> No
     stack.rematcher.notice_changes()
     assert stack.corrections.pending() == 0
     assert stack.names("2.mp4") == [NAME]
+
+
+def test_a_correction_that_waits_does_not_hide_the_person_from_the_removal(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.corrections.ignore([stack.face("1.mp4")], "olga")
+
+    def leave_results_and_correct(*values: Any) -> None:
+        leave_results(*values)
+        # A thread of `rollcall web` looks for videos right after the gallery has changed.
+        assert stack.rematcher.run_batch() == Done()
+
+    monkeypatch.setattr(forget, "leave_results", leave_results_and_correct)
+    assert stack.run("remove", NAME, "--everywhere", "--yes").exit_code == 0
+    assert stack.corrections.pending() == 1
+    assert_forgotten(stack)
+    assert stack.names("1.mp4") == ["Ben"]
+
+
+def may_correct(stack: Stack) -> bool:
+    with correcting(stack.database) as check:
+        return check is not None
+
+
+def test_a_removal_waits_for_the_corrections_that_run(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.corrections.ignore([stack.face("1.mp4")], "olga")
+    put, results = Corrector.put, []
+    thread = threading.Thread(
+        target=lambda: results.append(stack.run("remove", NAME, "--everywhere", "--yes"))
+    )
+
+    def put_later(self: Corrector, corrections: Any) -> None:
+        if not thread.ident:
+            thread.start()
+            wait_until(lambda: not may_correct(stack), "the removal that waits")
+            thread.join(4)  # enough to change the gallery, if it did not wait
+            assert NAME in stack.gallery.people
+        put(self, corrections)
+
+    monkeypatch.setattr(Corrector, "put", put_later)
+    stack.rematcher.run_due()
+    thread.join()
+    assert [result.exit_code for result in results] == [0]
+    assert_forgotten(stack)
+
+
+def test_a_removal_that_was_killed_can_be_repeated_after_a_correction(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.corrections.ignore([stack.face("1.mp4")], "olga")
+
+    def die(*values: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forget, "leave_results", die)
+        assert stack.run("remove", NAME, "--everywhere", "--yes").exit_code != 0
+    assert NAME not in stack.gallery.people
+    for _ in range(2):
+        stack.rematcher.notice_changes()
+    stack.rematcher.run_due()
+    assert stack.run("remove", NAME, "--everywhere", "--yes").exit_code == 0
+    assert_forgotten(stack)
