@@ -146,7 +146,8 @@ class Corrector:
         people = [person_document(person, {}) for person in recognition.people]
         new_faces = faces.with_people_of(recognition)
         if _same_people(video, people, recognition) and _same_persons(faces, new_faces):
-            return None
+            # `put` may have been interrupted between the index and the face search.
+            return None if self._is_searchable(video, faces) else Correction(video, faces)
         found = self._find(video)
         if found.report is None:
             raise PermanentError(f"{video.key!r} has no report that can be read")
@@ -160,6 +161,14 @@ class Corrector:
         self.objects.replace_faces(stored, new_faces)
         self._write(video, found, render_csv(recognition.people, students), report)
         return Correction(indexed_video(report, video.finished_s), new_faces)
+
+    def _is_searchable(self, video: IndexedVideo, faces: StoredFaces) -> bool:
+        """Whether the face search has the faces of the video, if there are any."""
+        video_id = self.index.id_of(video.bucket, video.key)
+        if video_id is None or self.faces.has(video_id):
+            return True
+        numbers = [person.number for person in video.people]
+        return not any(len(faces.appearance_encodings(number)[0]) for number in numbers)
 
     def _rename(self, video: IndexedVideo, gallery: Gallery) -> Correction | None:
         """Give the people of a video the names that they have in the gallery now."""

@@ -82,6 +82,12 @@ class SqlFaceSearch:
         with self._database.reading() as connection:
             return int(connection.execute(select(func.sum(table.c.rows))).scalar_one() or 0)
 
+    def has(self, video_id: int) -> bool:
+        """Whether there are encodings of this video."""
+        query = select(table.c.video_id).where(table.c.video_id == video_id)
+        with self._database.reading() as connection:
+            return connection.execute(query).first() is not None
+
     def spaces(self) -> dict[str, int]:
         """Number of stored encodings by encoding space."""
         query = select(table.c.space, func.sum(table.c.rows)).group_by(table.c.space)

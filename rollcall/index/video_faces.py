@@ -14,7 +14,10 @@ from rollcall.index.unknown_groups import SqlUnknownGroups, UnknownFaces
 
 
 class VideoFaces:
-    """Writes both. Call `put` after the videos were put into the index."""
+    """Writes both. Call `put` after the videos were put into the index.
+
+    The face search is written last, so `has` tells whether an earlier `put` has come to its end.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,7 +28,6 @@ class VideoFaces:
     def put(self, videos: Mapping[int, VideoWithFaces]) -> None:
         """Store the faces of videos, by id in the index, in place of earlier ones."""
         ordered = sorted(videos.items())
-        self._search.put_all([_block(id_, each, lambda person: True) for id_, each in ordered])
         by_space: dict[str, list[UnknownFaces]] = {}
         for id_, each in ordered:
             block = _block(id_, each, lambda person: not person.name)
@@ -35,6 +37,11 @@ class VideoFaces:
                 self._groups[block.space] = SqlUnknownGroups(self._database, each.faces.space)
         for space, unknown_faces in by_space.items():
             self._groups[space].put_all(unknown_faces)
+        self._search.put_all([_block(id_, each, lambda person: True) for id_, each in ordered])
+
+    def has(self, video_id: int) -> bool:
+        """Whether the face search has faces of this video."""
+        return self._search.has(video_id)
 
 
 def _block(id_: int, each: VideoWithFaces, wanted: Callable[[Appearance], bool]) -> FaceBlock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from support.filmed import Filmed, between, direction
 from support.waiting import wait_until
 from support.work_queues import Clock
 
-from rollcall.core.errors import ObjectChanged, StoreUnavailable
+from rollcall.core.errors import InboxUnavailable, ObjectChanged, StoreUnavailable
 from rollcall.core.keys import faces_key, report_key, result_key
 from rollcall.core.protocols import NO_METADATA
 from rollcall.core.types import Student
@@ -24,7 +24,9 @@ from rollcall.corrections import gallery_writer
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
 from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.rematch_rows import KEEP_VERSIONS_S, add_outdated, claim, finish, set_version
+from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.stores.memory import MemoryStore
 
 ADA, BEN, EVE = direction(0), direction(1), direction(5)
@@ -297,6 +299,36 @@ def test_without_the_student_table_videos_wait(filmed: Filmed, clock: Clock) -> 
     filmed.students.get = up  # type: ignore[method-assign]
     assert filmed.rematcher.run_due() == Done(changed=2)
     assert b"Eve,physics,2," in filmed.result("2.mp4")
+
+
+@pytest.mark.parametrize("part", [SqlFaceSearch, SqlUnknownGroups])
+@pytest.mark.parametrize("error", [InboxUnavailable, Dies])
+def test_faces_that_could_not_be_put_are_found_after_the_next_try(
+    filmed: Filmed,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    part: type,
+    error: type[Exception],
+) -> None:
+    """The index is written already, so neither the result nor the index differs any more."""
+
+    def fail(*values: object) -> None:
+        raise error("the database was started again")
+
+    filmed.film("3.mp4", {"twin": [0, 1], "eve": [3]})
+    eve = filmed.face("3.mp4")
+    filmed.corrections.is_not([filmed.face("3.mp4", "Ada")], "Ada", "olga")
+    with monkeypatch.context() as patch, suppress(Dies):
+        patch.setattr(part, "put_all", fail)
+        filmed.rematcher.run_due()
+    assert filmed.names("3.mp4") == ["unknown", "unknown"]
+    assert filmed.search.count() == 0
+    clock.now_s += LEASE_S
+    filmed.rematcher.run_due()
+    (found,) = filmed.search.find(EVE[None], filmed.gallery.space, 0.1, 10)
+    assert found.face.video_id == eve.video_id
+    assert filmed.corrections.pending() == 0
+    assert sum(group.appearances for group in filmed.groups.largest(10)) == 4
 
 
 def test_a_video_that_never_works_is_given_up(filmed: Filmed, clock: Clock) -> None:
