@@ -1,7 +1,7 @@
 """The documents that the trigger writes for the index when work ends (table `unindexed`).
 
 A document is the function's answer, a short document about a failure, or a pointer, which makes the
-indexer read the report.
+indexer read the report. A pointer may have the answer, which is used if there is no report.
 """
 
 from __future__ import annotations
@@ -28,15 +28,24 @@ _NOT_INDEXED = ("timings_ms", "output")
 def answer_document(work: Work, result: AttemptResult, *, has_reports: bool) -> str:
     """The document about work that is done; empty if no video was recognised.
 
-    If faces are stored, the document is a pointer, so that the indexer reads them. An answer that
-    is too long becomes a pointer if the videos have reports. Otherwise it is stored without
-    intervals, and if it is still too long, without people.
+    If faces are stored, the document is a pointer with the answer, so that the indexer reads them.
+    The same applies to an answer that is too long, if the videos have reports. An answer that is
+    too long is stored without intervals, and if it is still too long, without people.
     """
     if result.code == IGNORED or not result.answer:
         return ""
-    if has_reports and result.answer.get("kept") in ("encodings", "pictures"):
-        return pointer_document(work.bucket, work.key)
-    video = result.answer.get("video")
+    text = _answer_text(work, result)
+    has_faces = has_reports and result.answer.get("kept") in ("encodings", "pictures")
+    if has_faces or (has_reports and len(text) > MAX_DOCUMENT_CHARS):
+        pointer = pointer_document(work.bucket, work.key)
+        return f'{pointer[:-1]}, "answer": {_shortened(text)}}}'
+    return _shortened(text)
+
+
+def _answer_text(work: Work, result: AttemptResult) -> str:
+    """The answer as JSON, about the video of the work."""
+    answer = result.answer or {}
+    video = answer.get("video")
     is_same = isinstance(video, dict) and (video.get("bucket"), video.get("key")) == (
         work.bucket,
         work.key,
@@ -44,14 +53,17 @@ def answer_document(work: Work, result: AttemptResult, *, has_reports: bool) -> 
     # The text is stored as the function sent it, because rendering it again costs CPU time.
     if is_same and 0 < len(result.text) <= MAX_DOCUMENT_CHARS:
         return result.text
-    fields = {name: value for name, value in result.answer.items() if name not in _NOT_INDEXED}
+    fields = {name: value for name, value in answer.items() if name not in _NOT_INDEXED}
     etag = video.get("etag") if is_same and isinstance(video, dict) else work.etag
     fields["video"] = {"bucket": work.bucket, "key": work.key, "etag": etag}
-    text = json.dumps(fields)
+    return json.dumps(fields)
+
+
+def _shortened(text: str) -> str:
+    """The answer; if it is too long without intervals, and if that is too long without people."""
     if len(text) <= MAX_DOCUMENT_CHARS:
         return text
-    if has_reports:
-        return pointer_document(work.bucket, work.key)
+    fields = json.loads(text)
     people = fields.get("people")
     fields["people"] = [
         {name: value for name, value in person.items() if name != "intervals"}
@@ -87,3 +99,9 @@ def pointed_at(document: Mapping[str, Any]) -> tuple[str, str] | None:
         return None
     bucket, key = video.get("bucket"), video.get("key")
     return (bucket, key) if isinstance(bucket, str) and isinstance(key, str) else None
+
+
+def answer_beside(document: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The answer in a pointer; None if it has none."""
+    answer = document.get("answer")
+    return answer if isinstance(answer, dict) else None

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from rollcall.core.errors import InboxUnavailable, TransientError
-from rollcall.core.index_documents import POINTER, pointed_at, pointer_document
+from rollcall.core.index_documents import (
+    POINTER,
+    answer_beside,
+    pointed_at,
+    pointer_document,
+)
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.retry import parse_json_object
 from rollcall.database.database import Database, is_about_data
 from rollcall.database.exclusive import exclusive
+from rollcall.database.index_tables import video as table
 from rollcall.database.json_rows import among_sql, ids_value
 from rollcall.index.documents import NotAboutAVideo, indexed_video
 from rollcall.index.index_writer import IndexWriter
@@ -49,7 +55,7 @@ _COUNT = text(f"SELECT count(*) FROM (SELECT 1 FROM unindexed LIMIT {MAX_COUNTED
 _ANY_POINTER = text(f"SELECT EXISTS (SELECT 1 FROM unindexed WHERE {_IS_POINTER})")
 _ADD = text("INSERT INTO unindexed (document, created_s) VALUES (:document, 0)")
 _POINTERS = text(
-    f"SELECT id, document FROM unindexed WHERE id > :after_id AND {_IS_POINTER}"
+    f"SELECT id, document, created_s FROM unindexed WHERE id > :after_id AND {_IS_POINTER}"
     " ORDER BY id LIMIT :limit"
 )
 
@@ -158,7 +164,7 @@ class Indexer:
         rows = connection.execute(self._documents, self._values()).all()
         if not rows:
             return _Batch(0, Written({}, set()))
-        videos = [video for row in rows if (video := _parsed(row))]
+        videos = [each for row in rows if (each := _parsed(row))]
         written = self._index.put_in(connection, videos)
         for bucket, keys in _keys_of(videos).items():
             add_outdated(connection, self._database.now_s(connection), bucket, keys)
@@ -193,25 +199,43 @@ class Indexer:
                 if not rows:
                     return
                 after_id = rows[-1].id
-                self._put_reports([pointed_at(parse_json_object(row.document)) for row in rows])
+                self._put_reports(rows)
                 with allowed.transaction() as connection:
                     self._delete(connection, [row.id for row in rows])
 
-    def _put_reports(self, videos: Sequence[tuple[str, str] | None]) -> None:
-        by_bucket: dict[str, list[str]] = {}
-        for video in videos:
-            if video:
-                by_bucket.setdefault(video[0], []).append(video[1])
+    def _put_reports(self, rows: Sequence[Any]) -> None:
+        by_bucket: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            if place := pointed_at(parse_json_object(row.document)):
+                by_bucket.setdefault(place[0], {})[place[1]] = row
         if self._writer is None:
-            log.warning(
-                "%d results are left out of the index, because REPORT_BUCKET is empty", len(videos)
-            )
-            return
-        for bucket, keys in by_bucket.items():
-            filled = self._writer.put_reports(bucket, keys)
-            self._compare_again(bucket, keys)
-            if filled.gone:
-                log.warning("%d videos have no report, so the index lacks them", filled.gone)
+            log.warning("%d reports are not read, because REPORT_BUCKET is empty", len(rows))
+        for bucket, row_of in by_bucket.items():
+            if self._writer is not None:
+                self._writer.put_reports(bucket, list(row_of))
+            self._put_answers(bucket, row_of)
+            self._compare_again(bucket, list(row_of))
+
+    def _put_answers(self, bucket: str, row_of: Mapping[str, Any]) -> None:
+        """Put videos into the index from their answers, because the function could not write the
+        report, so that there is none or an older one."""
+        with self._database.reading() as connection:
+            query = select(table.c.key, table.c.finished_s)
+            found = query.where(table.c.bucket == bucket, table.c.key.in_(list(row_of)))
+            finished_s = {row.key: row.finished_s for row in connection.execute(found)}
+        newer, lost = [], 0
+        for key, row in row_of.items():
+            answer = answer_beside(parse_json_object(row.document))
+            answered = _indexed(row, answer) if answer else None
+            if answered and (key not in finished_s or _recognised_s(answer) > finished_s[key]):
+                newer.append(answered)
+            lost += not answered and key not in finished_s
+        # Stored faces that fit no report are not searched.
+        self._index.put(newer)
+        if newer:
+            log.warning("%d videos are put into the index without their reports", len(newer))
+        if lost:
+            log.warning("%d videos have no report that can be read, so the index lacks them", lost)
 
     def _compare_again(self, bucket: str, keys: Sequence[str]) -> None:
         """Queue the videos that were recognised with a gallery that was corrected since."""
@@ -231,8 +255,17 @@ def _keys_of(videos: Sequence[IndexedVideo]) -> dict[str, list[str]]:
 
 
 def _parsed(row: Any) -> IndexedVideo | None:
+    return _indexed(row, parse_json_object(row.document))
+
+
+def _recognised_s(answer: Mapping[str, Any] | None) -> float:
+    """When the video was recognised; 0 if the answer does not say so."""
+    return indexed_video(answer).finished_s
+
+
+def _indexed(row: Any, document: Mapping[str, Any]) -> IndexedVideo | None:
     try:
-        return indexed_video(parse_json_object(row.document), row.created_s)
+        return indexed_video(document, row.created_s)
     except NotAboutAVideo as error:
         log.error("result %d is left out of the index: %s", row.id, error)
         return None

@@ -7,7 +7,13 @@ from typing import Any
 
 from support.index_samples import T0
 
-from rollcall.core.index_documents import MAX_DOCUMENT_CHARS, answer_document, pointed_at
+from rollcall.core.index_documents import (
+    MAX_DOCUMENT_CHARS,
+    POINTER,
+    answer_beside,
+    answer_document,
+    pointed_at,
+)
 from rollcall.core.retry import AttemptResult, read_answer
 from rollcall.core.work import Work
 from rollcall.index.documents import indexed_video
@@ -55,7 +61,9 @@ def test_an_answer_about_another_video_is_stored_for_the_video_of_the_work() -> 
 def test_stored_faces_are_read_from_the_bucket() -> None:
     for kept in ("encodings", "pictures"):
         document = answer_document(WORK, result_of(kept=kept), has_reports=True)
+        assert document.startswith(POINTER)
         assert pointed_at(json.loads(document)) == ("videos", "a.mp4")
+        assert answer_beside(json.loads(document)) == result_of(kept=kept).answer
     document = answer_document(WORK, result_of(kept="encodings"), has_reports=False)
     assert pointed_at(json.loads(document)) is None
 
@@ -64,6 +72,10 @@ def test_an_answer_that_is_too_long_points_to_the_report() -> None:
     result = result_of(people=[{"name": "Ada", "intervals": [[n, n] for n in range(20_000)]}])
     document = answer_document(WORK, result, has_reports=True)
     assert pointed_at(json.loads(document)) == ("videos", "a.mp4")
+    answer = answer_beside(json.loads(document))
+    assert answer
+    assert answer["people"] == [{"name": "Ada"}]
+    assert len(document) < MAX_DOCUMENT_CHARS
 
 
 def test_without_reports_a_long_answer_is_stored_without_intervals_or_people() -> None:

@@ -249,9 +249,26 @@ class TestStoredFaces:
         add(database, pointer_document(BUCKET, samples()[1].key))
         indexer.index_all()
         assert indexer.count() == 0
-        assert "1 videos have no report" in caplog.text
+        assert "2 videos have no report that can be read" in caplog.text
         assert "'b.mp4'" in caplog.text
         assert stored(database, samples()[1].key) == samples()[1]
+
+    def test_a_video_whose_report_was_not_written_is_put_from_the_answer(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        lost, again, good = samples()[:3]
+        again = replace(again, kept="encodings")
+        store_report(store, replace(again, etag="earlier", finished_s=again.finished_s - 60))
+        store_report(store, good)
+        for each in (lost, again, good):
+            pointer, (answer,) = pointer_document(BUCKET, each.key), answers(each)
+            add(database, f'{pointer[:-1]}, "answer": {answer}}}')
+        before = SqlFaceSearch(database).count()
+        indexer.index_all()
+        assert [stored(database, each.key) for each in (lost, again, good)] == [lost, again, good]
+        assert indexer.count() == 0
+        # The video with a report is not put again without its faces.
+        assert SqlFaceSearch(database).count() > before
 
     def test_without_a_report_bucket_nothing_waits_for_reports(
         self, database: Database, caplog: pytest.LogCaptureFixture
