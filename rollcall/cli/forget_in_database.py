@@ -15,7 +15,7 @@ from rollcall.database.removal_lock import removing
 from rollcall.gallery.forgetting import Mention, PersonRemoval
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.forgotten_people import PersonInDatabase
-from rollcall.index.rematch_rows import forget_versions
+from rollcall.index.rematch_rows import set_version_of_removal
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,9 @@ def leave_results(chosen: Settings, location: GalleryLocation) -> None:
         version = read_gallery(location).version
         with closing(open_database(chosen)) as database:
             database.run(
-                lambda connection: forget_versions(connection, database.now_s(connection), version)
+                lambda connection: set_version_of_removal(
+                    connection, database.now_s(connection), version
+                )
             )
     except (GalleryError, InboxUnavailable) as error:
         log.warning(

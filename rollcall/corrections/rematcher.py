@@ -33,7 +33,15 @@ from rollcall.database.database import Database
 from rollcall.database.removal_lock import Check, correcting
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.change_log import SqlChangeLog, count_failed, count_videos
-from rollcall.index.rematch_rows import Rematch, any_due, claim, finish, pending, postpone
+from rollcall.index.rematch_rows import (
+    Rematch,
+    any_due,
+    claim,
+    finish,
+    pending,
+    postpone,
+    without_late_results,
+)
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +147,7 @@ class Rematcher:
             return self._run_batch(check) if check else Done()
 
     def _run_batch(self, check: Check) -> Done | None:
-        rows = self._database.run(
-            lambda connection: claim(connection, self._database.now_s(connection), BATCH, LEASE_S)
-        )
+        rows = self._database.run(self._claim)
         if not rows:
             return None
         try:
@@ -212,6 +218,13 @@ class Rematcher:
         self._database.run(
             lambda connection: prune_removed(connection, self._database.now_s(connection))
         )
+
+    def _claim(self, connection: Connection) -> list[Rematch]:
+        now_s = self._database.now_s(connection)
+        while claimed := claim(connection, now_s, BATCH, LEASE_S):
+            if rows := without_late_results(connection, now_s, claimed):
+                return rows
+        return []
 
     def _newest_gallery(self) -> Gallery | None:
         """The gallery, loaded again if it has changed; None if there is none yet."""

@@ -229,11 +229,13 @@ gallery_version = Table(
     Column("version", key("version").type, nullable=False, unique=True),
     Column("change_id", ID),
     time("at_s"),
+    number("removal"),
     sqlite_autoincrement=True,
 )
 """The versions of the gallery that results are corrected with. The newest row is the version that
 all stored faces were compared with, or are about to be (table `rematch`). A video that was
-recognised with one of the others is compared again. `at_s` is when the version was replaced."""
+recognised with one of the others is compared again. `at_s` is when the version was replaced.
+`removal` is 1 if a person was removed."""
 
 removed_example = Table(
     "removed_example",

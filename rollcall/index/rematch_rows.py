@@ -22,6 +22,12 @@ KEEP_VERSIONS_S = 7 * 86400.0
 """How long replaced versions are remembered. A function uses its copy of the gallery for
 ENCODINGS_REFRESH_S, and results reach the index soon after."""
 
+HOLD_S = 3600.0
+"""How long after a removal a late result keeps its names. The removal is repeated before."""
+
+CLOCKS_S = 60.0
+"""How much the clocks of the database and a function may differ."""
+
 
 class Rematch(NamedTuple):
     """A claimed video."""
@@ -155,14 +161,46 @@ def set_version(
     connection.execute(gallery_version.insert().values(new))
 
 
-def forget_versions(connection: Connection, now_s: float, version: str) -> None:
+def set_version_of_removal(connection: Connection, now_s: float, version: str) -> None:
     """Make this version the newest one without comparing anything with it.
 
     Otherwise a person who is being removed would become an unknown person in the stored faces,
     before the removal finds them.
     """
-    connection.execute(delete(gallery_version))
-    connection.execute(gallery_version.insert().values(version=version, at_s=now_s))
+    set_version(connection, now_s, version)
+    own = gallery_version.c.version == version
+    connection.execute(update(gallery_version).where(own).values(removal=1))
+
+
+def without_late_results(
+    connection: Connection, now_s: float, rows: Sequence[Rematch]
+) -> list[Rematch]:
+    """The claimed videos without those that may name a person who was removed; these are tried
+    again after HOLD_S.
+
+    A function may write such a result after the removal, with the gallery that it had loaded
+    before. The removal is then repeated, and finds the person only by the name.
+    """
+    table = gallery_version.c
+    removal = select(func.max(table.id)).where(table.removal == 1).scalar_subquery()
+    before = select(table.version, table.at_s).where(table.id < removal)
+    replaced_s = {row.version: row.at_s for row in connection.execute(before)}
+    removed_s = max(replaced_s.values(), default=0.0)
+    if now_s >= removed_s + HOLD_S:
+        return list(rows)
+    late = set()
+    for row in rows:
+        found = select(video.c.id).where(
+            video.c.bucket == row.bucket,
+            video.c.key == row.key,
+            video.c.gallery.in_(list(replaced_s)),
+            video.c.finished_s >= removed_s - CLOCKS_S,
+        )
+        if connection.execute(found).first():
+            held = update(rematch).where(rematch.c.id == row.id, rematch.c.due_s == row.due_s)
+            connection.execute(held.values(due_s=removed_s + HOLD_S))
+            late.add(row.id)
+    return [row for row in rows if row.id not in late]
 
 
 def _chunks(items: Iterable[Any]) -> Iterable[Sequence[Any]]:

@@ -25,7 +25,16 @@ from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.face_search import SqlFaceSearch
-from rollcall.index.rematch_rows import KEEP_VERSIONS_S, add_outdated, claim, finish, set_version
+from rollcall.index.rematch_rows import (
+    CLOCKS_S,
+    HOLD_S,
+    KEEP_VERSIONS_S,
+    add_outdated,
+    claim,
+    finish,
+    set_version,
+    set_version_of_removal,
+)
 from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.stores.memory import MemoryStore
 
@@ -379,6 +388,36 @@ def test_a_recognition_with_an_old_gallery_is_compared_again(filmed: Filmed, clo
     outdated()
     with filmed.database.reading() as connection:
         assert connection.execute(text("SELECT key FROM rematch")).scalars().all() == ["good.mp4"]
+
+
+def test_after_a_removal_old_galleries_are_still_known(filmed: Filmed, clock: Clock) -> None:
+    """A late result is compared again, but it keeps its names until the removal was repeated."""
+    old = filmed.gallery
+    not_ada(filmed)
+    filmed.rematcher.run_due()
+    filmed.film("early.mp4", {"twin": [0]}, gallery=old)
+    removed = filmed.gallery.without("Ben")
+    filmed.location.save(render_gallery(removed))
+    clock.now_s = filmed.indexed("early.mp4").finished_s + 2 * CLOCKS_S
+
+    def notice(*keys: str) -> None:
+        with filmed.database.transaction() as connection:
+            add_outdated(connection, clock.now_s, filmed.settings.input_bucket, keys)
+
+    with filmed.database.transaction() as connection:
+        set_version_of_removal(connection, clock.now_s, removed.version)
+    filmed.film("late.mp4", {"twin": [0], "ben": [3]}, gallery=old)
+    notice("early.mp4", "late.mp4")
+    assert filmed.rematcher.run_due() == Done(changed=1)
+    assert filmed.names("early.mp4") == ["unknown"]
+    assert filmed.names("late.mp4") == ["Ben", "Ada"]
+    with filmed.database.transaction() as connection:  # the removal is repeated
+        clock.now_s += HOLD_S - 1
+        set_version_of_removal(connection, clock.now_s, removed.version)
+    assert filmed.rematcher.run_due() == Done()
+    clock.now_s += 1
+    assert filmed.rematcher.run_due() == Done(changed=1)
+    assert filmed.names("late.mp4") == ["unknown", "unknown"]
 
 
 def test_a_change_during_a_correction_is_not_lost(filmed: Filmed, clock: Clock) -> None:

@@ -52,6 +52,7 @@ CREATE TABLE gallery_version (
 	version TEXT COLLATE "C" NOT NULL,
 	change_id BIGINT,
 	at_s DOUBLE PRECISION DEFAULT 0 NOT NULL,
+	removal BIGINT DEFAULT 0 NOT NULL,
 	PRIMARY KEY (id),
 	UNIQUE (version)
 );

@@ -50,6 +50,7 @@ CREATE TABLE gallery_version (
 	version TEXT NOT NULL,
 	change_id INTEGER,
 	at_s REAL DEFAULT 0 NOT NULL,
+	removal BIGINT DEFAULT 0 NOT NULL,
 	UNIQUE (version)
 );
 
