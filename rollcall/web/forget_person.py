@@ -69,8 +69,8 @@ def removal(removal_id: str) -> str | Response:
     if found is None:
         abort(
             404,
-            "this removal is unknown, because `rollcall web` was started again; if the"
-            " person is still on the pages, start the removal again",
+            "this removal is unknown, because the person is forgotten by now, or `rollcall web` was"
+            " started again; if the person is still on the pages, start the removal again",
         )
     values = {"removal": found, "summary": _summary(found)}
     if request.headers.get("HX-Request"):

@@ -127,6 +127,13 @@ class Removals:
         for removal_id in finished[:-MAX_KEPT]:
             del self._removals[removal_id]
 
+    def _drop_named(self, name: str) -> None:
+        """Forget the searches for this person, and removals that failed."""
+        with self._lock:
+            for each in [*self._removals.values()]:
+                if each.name == name and (each.dry_run or each.done):
+                    del self._removals[each.id]
+
     def _run(self, removal: Removal) -> None:
         try:
             for mention in self._forgetting.mentions(removal.name, removal.dry_run):
@@ -136,6 +143,7 @@ class Removals:
                 self._known.changed()
                 # The line says who removed somebody, but not whom.
                 self._changes.record(removal.who, "forget", details=dict(removal.counts))
+                self._drop_named(removal.name)
                 removal.name = ""
         except RollcallError as error:
             removal.error = str(error)

@@ -63,7 +63,8 @@ def test_everything_is_listed_and_removed_after_the_name_was_typed(
     save_gallery(parts, {"Ada": [encoding(1), encoding(2)], "Ben": [encoding(3)]})
     put_result(parts, "1.csv", "Ada", "Ben")
     put_result(parts, "2.csv", "Ben")
-    listed = finished(client, start(client, "/people/forget/list"))
+    listed_at = start(client, "/people/forget/list")
+    listed = finished(client, listed_at)
     assert "2 entries of the gallery" in listed
     assert "1 row in results (CSV)" in listed
     assert f"s3://{parts.settings.output_bucket}/1.csv" in listed
@@ -77,6 +78,9 @@ def test_everything_is_listed_and_removed_after_the_name_was_typed(
     done = finished(client, start(client, "/people/forget", typed=" Ada "))
     assert "The person is forgotten" in done
     assert "Ada" not in done
+    search = client.get(listed_at)
+    assert search.status_code == 404
+    assert "the person is forgotten" in search.get_data(as_text=True)
     assert parts.known.current().names == {"Ben"}
     body = parts.store.read(parts.settings.output_bucket, "1.csv", 1000)
     assert b"Ada" not in body
