@@ -194,13 +194,19 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) 
     if not done:
         say("nothing was changed; to remove the entries, add --yes", err=True)
     elif everywhere:
-        # For that time a function may still use the gallery that it loaded earlier.
-        wait_s = chosen.encodings_refresh_s + chosen.max_call_s
-        say(
-            f"functions may still write the name for up to {wait_s:g} s"
-            " (ENCODINGS_REFRESH_S and a call in flight); run this again after that",
-            err=True,
-        )
+        say(f"{_late_names(chosen)}; run this again after that", err=True)
+
+
+def _late_s(chosen: Settings) -> float:
+    """For that time a function may still use the gallery that it loaded earlier."""
+    return chosen.encodings_refresh_s + chosen.max_call_s
+
+
+def _late_names(chosen: Settings) -> str:
+    return (
+        f"functions may still write the name for up to {_late_s(chosen):g} s"
+        " (ENCODINGS_REFRESH_S and a call in flight)"
+    )
 
 
 def _unreached(chosen: Settings) -> list[str]:
@@ -244,4 +250,15 @@ class EverywhereForgetting:
         return _mentions(removal, self.settings, self.location, everywhere=True)
 
     def unreached(self) -> list[str]:
-        return _unreached(self.settings)
+        return [self.late(), *_unreached(self.settings)]
+
+    def late(self) -> str:
+        """What happens to names that functions still write."""
+        return (
+            f"{_late_names(self.settings)}; everything is removed again after that, but if"
+            " `rollcall web` ends before, run `rollcall gallery remove NAME --everywhere --yes`"
+        )
+
+    @property
+    def repeat_after_s(self) -> float:
+        return _late_s(self.settings)

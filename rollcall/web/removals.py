@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from rollcall.core.errors import PermanentError, RollcallError
+from rollcall.core.forgotten_documents import message_without
 from rollcall.core.names import checked_name
 from rollcall.core.web_protocols import ChangeLog
 from rollcall.gallery.forgetting import Mention
@@ -41,6 +43,11 @@ class Forgetting(Protocol):
         """Sentences about places that are not searched."""
         ...
 
+    @property
+    def repeat_after_s(self) -> float:
+        """How long functions may still write the name. Then everything is removed again."""
+        ...
+
 
 @dataclass(slots=True)
 class Removal:
@@ -60,6 +67,8 @@ class Removal:
     unreached: list[str] = field(default_factory=list)
     error: str = ""
     done: bool = False
+    repeated: str = ""
+    """What became of the second removal, in sentences; empty until then."""
 
     @property
     def found(self) -> int:
@@ -135,20 +144,66 @@ class Removals:
                     del self._removals[each.id]
 
     def _run(self, removal: Removal) -> None:
+        name = removal.name
         try:
-            for mention in self._forgetting.mentions(removal.name, removal.dry_run):
-                removal.add(mention)
-            removal.unreached = self._forgetting.unreached()
-            if not removal.dry_run:
-                self._known.changed()
+            removal.error = self._search(removal, name)
+            if not removal.error:
+                removal.unreached = self._forgetting.unreached()
+            if not removal.error and not removal.dry_run:
                 # The line says who removed somebody, but not whom.
                 self._changes.record(removal.who, "forget", details=dict(removal.counts))
-                self._drop_named(removal.name)
+                self._drop_named(name)
                 removal.name = ""
-        except RollcallError as error:
-            removal.error = str(error)
-        except Exception:
-            log.exception("the removal of a person failed")
-            removal.error = "Unexpected error; the log of `rollcall web` has the details."
+        except Exception as error:
+            removal.error = _sentence_about(error)
         finally:
             removal.done = True
+        if not removal.dry_run and not removal.error:
+            self._repeat(removal, name)
+
+    def _search(self, removal: Removal, name: str) -> str:
+        """Search, or remove. Return why it failed; empty if it did not."""
+        try:
+            for mention in self._forgetting.mentions(name, removal.dry_run):
+                removal.add(mention)
+            if not removal.dry_run:
+                self._known.changed()
+        except Exception as error:
+            return _sentence_about(error)
+        return ""
+
+    def _repeat(self, removal: Removal, name: str) -> None:
+        """Remove what functions have written since, with the gallery that they had loaded."""
+        time.sleep(self._forgetting.repeat_after_s)
+        try:
+            error = self._remove_again(removal, name)
+        except RollcallError as problem:
+            error = str(problem)
+        if error:
+            # The error may have the name.
+            log.error("the second removal stopped: %s", message_without(error, name)[0])
+            removal.repeated = (
+                "The second removal stopped with an error. The log of `rollcall web` has the"
+                " details. Run `rollcall gallery remove NAME --everywhere --yes`."
+            )
+
+    def _remove_again(self, removal: Removal, name: str) -> str:
+        """Return why it failed; empty if it did not."""
+        self._known.changed()
+        if name in self._known.current().names:
+            removal.repeated = "The name was enrolled again, so nothing more was removed."
+            return ""
+        again = Removal(removal.id, name, False, removal.who)
+        error = self._search(again, name)
+        if again.found:
+            self._changes.record(removal.who, "forget", details=dict(again.counts))
+        places = "1 place" if again.found == 1 else f"{again.found:,} places"
+        removal.repeated = f"Everything was removed again, from {places}."
+        return error
+
+
+def _sentence_about(error: Exception) -> str:
+    if isinstance(error, RollcallError):
+        return str(error)
+    log.error("the removal of a person failed", exc_info=error)
+    return "Unexpected error; the log of `rollcall web` has the details."

@@ -13,8 +13,11 @@ from support.people_index import RecordedCorrections, encoding, put_video, save_
 from support.waiting import wait_until
 from support.web_pages import local_path, pages_client, post, web_parts
 
+from rollcall.cli.forget import EverywhereForgetting
 from rollcall.core.errors import StoreUnavailable
+from rollcall.core.settings import Settings
 from rollcall.gallery.forgetting import Mention
+from rollcall.gallery.gallery_locations import GalleryFile
 from rollcall.web.parts import WebParts
 from rollcall.web.removals import Removals
 
@@ -96,6 +99,7 @@ class SlowForgetting:
     def __init__(self) -> None:
         self.go = threading.Semaphore(0)
         self.error: Exception | None = None
+        self.repeat_after_s = 3600.0
 
     def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
         for number in range(3):
@@ -167,6 +171,56 @@ def test_the_person_is_named_while_it_runs(
     forgetting.go.release(3)
     finished(client, path)
     assert path not in text_of(client, "/people/1")
+
+
+def test_what_functions_have_written_meanwhile_is_removed_later(
+    slow: tuple[FlaskClient, SlowForgetting], parts: WebParts
+) -> None:
+    client, forgetting = slow
+    forgetting.repeat_after_s = 0.1
+    forgetting.go.release(6)
+    path = start(client, "/people/forget", typed="Ada")
+    wait_until(
+        lambda: "removed again, from 4 places." in text_of(client, path), "the second removal"
+    )
+    assert "Ada" not in text_of(client, path)
+    lines = parts.changes.latest(9)
+    assert [(line.action, line.who, line.name) for line in lines] == [("forget", "local", "")] * 2
+
+
+def test_somebody_who_was_enrolled_again_stays(
+    slow: tuple[FlaskClient, SlowForgetting], parts: WebParts
+) -> None:
+    client, forgetting = slow
+    forgetting.repeat_after_s = 0.1
+    forgetting.go.release(2)
+    path = start(client, "/people/forget", typed="Ada")
+    save_gallery(parts, {"Ada": [encoding(1)]})
+    forgetting.go.release()
+    wait_until(lambda: "was enrolled again" in text_of(client, path), "the end")
+    assert len(parts.changes.latest(9)) == 1
+
+
+def test_a_second_removal_that_fails_says_so_without_the_name(
+    slow: tuple[FlaskClient, SlowForgetting], caplog: pytest.LogCaptureFixture
+) -> None:
+    client, forgetting = slow
+    forgetting.repeat_after_s = 0.1
+    forgetting.go.release(3)
+    path = start(client, "/people/forget", typed="Ada")
+    finished(client, path)
+    forgetting.error = StoreUnavailable("the store has lost Ada")
+    forgetting.go.release()
+    wait_until(lambda: "stopped with an error." in text_of(client, path), "the second removal")
+    assert "lost (forgotten)" in caplog.text
+    assert "Ada" not in caplog.text
+
+
+def test_the_page_says_how_long_functions_may_write_the_name(tmp_path: Path) -> None:
+    settings = Settings(encodings_refresh_s=60, max_call_s=280)
+    forgetting = EverywhereForgetting(settings, GalleryFile(tmp_path / "gallery.npz"))
+    assert forgetting.repeat_after_s == 340
+    assert "write the name for up to 340 s" in forgetting.late()
 
 
 def test_a_removal_of_an_earlier_process_is_unknown(client: FlaskClient) -> None:

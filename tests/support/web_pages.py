@@ -67,6 +67,10 @@ class PersonOfTheStore:
     def unreached(self) -> list[str]:
         return ["the student table was not searched"]
 
+    @property
+    def repeat_after_s(self) -> float:
+        return 3600.0
+
 
 @contextmanager
 def web_parts(folder: Path, **others: Any) -> Iterator[WebParts]:
