@@ -31,6 +31,7 @@ from rollcall.corrections.lost_lines import keys_of
 from rollcall.corrections.removed_examples import load_removed, store_removed
 from rollcall.corrections.started_changes import Line
 from rollcall.database.database import Database
+from rollcall.gallery.enrolled_pictures import delete_pictures
 from rollcall.gallery.gallery_locations import check_space, read_gallery
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.rematch_rows import pending
@@ -148,6 +149,9 @@ class GalleryCorrections:
             make_edit = bring_back(load_removed(self._database, change_id))
         else:
             make_edit = undo_edit(line.action, undo)
+        if line.action == "enrol":
+            # An undo cannot be undone, so nobody needs the pictures of these photos any more.
+            delete_pictures(self._location, undo.get("examples", ()))
         done = self._writer.write(_undo_line(line, who), make_edit)
         if line.action == "same":
             self._join_same()

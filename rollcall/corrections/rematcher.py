@@ -215,9 +215,7 @@ class Rematcher:
 
     def _clean_up(self) -> None:
         self._log.prune()
-        self._database.run(
-            lambda connection: prune_removed(connection, self._database.now_s(connection))
-        )
+        prune_removed(self._database, self._location)
 
     def _claim(self, connection: Connection) -> list[Rematch]:
         now_s = self._database.now_s(connection)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import numpy as np
 from sqlalchemy import Connection, delete, insert, select
 
-from rollcall.core.errors import PermanentError
+from rollcall.core.errors import GalleryMissing, PermanentError
+from rollcall.core.protocols import GalleryLocation
 from rollcall.corrections.gallery_edits import RemovedExample
 from rollcall.database.database import Database
 from rollcall.database.index_tables import removed_example as table
+from rollcall.gallery.enrolled_pictures import delete_pictures
 from rollcall.gallery.gallery_lines import example_document, example_of
+from rollcall.gallery.gallery_locations import read_gallery
 
 KEEP_S = 30 * 86400.0
 """How long a removed encoding can be brought back."""
@@ -45,10 +49,24 @@ def load_removed(database: Database, change_id: int) -> RemovedExample:
     return RemovedExample(row.place, facts["name"], example_of(facts["example"]), encoding)
 
 
-def prune_removed(connection: Connection, now_s: float) -> int:
-    """Delete the encodings that nobody has brought back in time."""
-    old = delete(table).where(table.c.at_s < now_s - KEEP_S)
-    return connection.execute(old).rowcount
+def prune_removed(database: Database, location: GalleryLocation) -> None:
+    """Delete the encodings that nobody has brought back in time, and their pictures.
+
+    Raises GalleryError and a TransientError.
+    """
+    with database.reading() as connection:
+        old_s = database.now_s(connection) - KEEP_S
+        rows = connection.execute(select(table.c.facts, table.c.at_s)).all()
+    ids = {row.facts: example_of(json.loads(row.facts)["example"]).id for row in rows}
+    old = {ids[row.facts] for row in rows if row.at_s < old_s}
+    if not old:
+        return
+    kept = {ids[row.facts] for row in rows if row.at_s >= old_s}
+    with suppress(GalleryMissing):
+        kept |= {example.id for example in read_gallery(location).examples}
+    # The pictures go first. If the process dies in between, the rows still have their ids.
+    delete_pictures(location, old - kept)
+    database.run(lambda connection: connection.execute(delete(table).where(table.c.at_s < old_s)))
 
 
 def forget_removed(connection: Connection, name: str) -> int:

@@ -23,6 +23,8 @@ from rollcall.core.types import Student
 from rollcall.corrections import gallery_writer
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
+from rollcall.corrections.removed_examples import KEEP_S, prune_removed
+from rollcall.gallery.enrolled_pictures import stored_pictures, write_pictures
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.rematch_rows import (
@@ -470,3 +472,44 @@ def test_the_thread_corrects_videos_and_ends(filmed: Filmed) -> None:
     assert filmed.names("1.mp4") == ["unknown"]
     filmed.corrections.undo(1, "eve")
     assert filmed.corrections.pending() == 2
+
+
+JPEG = b"a picture"
+
+
+def with_pictures(filmed: Filmed) -> tuple[str, str]:
+    """Give everybody a picture. Returns the ids of the photos of Ada and Ben."""
+    examples = [filmed.gallery.examples_of(name)[0].id for name in ("Ada", "Ben")]
+    write_pictures(filmed.location, dict.fromkeys(examples, JPEG))
+    return examples[0], examples[1]
+
+
+def test_the_picture_of_a_removed_photo_is_deleted_with_its_encoding(
+    filmed: Filmed, clock: Clock
+) -> None:
+    filmed.corrections.is_not([filmed.face("1.mp4", "Ada")], "Ada", "olga")  # gives ids
+    ada, ben = with_pictures(filmed)
+    filmed.corrections.undo(filmed.corrections.remove_example("Ada", ada, "olga"), "olga")
+    filmed.corrections.remove_example("Ben", ben, "olga")
+    clock.now_s += KEEP_S
+    prune_removed(filmed.database, filmed.location)
+    assert stored_pictures(filmed.location) == {ada, ben}
+    clock.now_s += 1
+    prune_removed(filmed.database, filmed.location)
+    assert stored_pictures(filmed.location) == {ada}
+    with filmed.database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM removed_example")).scalar_one() == 0
+    filmed.corrections.remove_example("Ada", ada, "olga")
+    filmed.location.path.unlink()
+    clock.now_s += KEEP_S + 1
+    prune_removed(filmed.database, filmed.location)  # without a gallery, too
+    assert stored_pictures(filmed.location) == set()
+
+
+def test_the_undo_of_an_enrolment_deletes_the_pictures(filmed: Filmed) -> None:
+    filmed.corrections.is_not([filmed.face("1.mp4", "Ada")], "Ada", "olga")  # gives ids
+    ada, ben = with_pictures(filmed)
+    change_id = filmed.log.record("olga", "enrol", "Ben", {"photos": 1}, {"examples": [ben]})
+    filmed.corrections.undo(change_id, "olga")
+    assert filmed.gallery.people == ("Ada",)
+    assert stored_pictures(filmed.location) == {ada}
