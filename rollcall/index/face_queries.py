@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, select, text
@@ -24,6 +24,16 @@ class SeenFace(NamedTuple):
     seen: PersonInVideo
     name: str
     person_id: int | None
+    row_id: int
+    """Row of the table `appearance`. It is another one after the video's people were written again.
+    """
+
+
+class IndexedFace(NamedTuple):
+    """A face of a video, and its row of the table `appearance`."""
+
+    face: FaceRef
+    row_id: int
 
 
 class GroupFacts(NamedTuple):
@@ -42,6 +52,14 @@ _VIDEOS = text(
     " GROUP BY group_id"
 ).bindparams(bindparam("ids", expanding=True))
 
+_NEWEST = text(
+    "SELECT video_id, number, id FROM appearance WHERE group_id=:group_id"
+    " ORDER BY uploaded_s DESC LIMIT :limit"
+)
+_ROWS = text("SELECT video_id, number, id FROM appearance WHERE id IN :ids").bindparams(
+    bindparam("ids", expanding=True)
+)
+
 
 class FaceQueries:
     """Reads the index. Every method may raise InboxUnavailable."""
@@ -57,7 +75,7 @@ class FaceQueries:
         query = (
             select(
                 *(a.video_id, a.number, v.bucket, v.key, a.uploaded_s, v.duration_s, v.kept),
-                *(a.certainty, a.distance, a.intervals, person.c.name, person.c.id),
+                *(a.certainty, a.distance, a.intervals, person.c.name, person.c.id, a.id),
             )
             .join_from(appearance, video, v.id == a.video_id)
             .outerjoin(person, person.c.id == a.person_id)
@@ -66,7 +84,7 @@ class FaceQueries:
         )
         with self._database.reading() as connection:
             rows = [
-                SeenFace(in_video(*row[:10]), row[10] or "", row[11])
+                SeenFace(in_video(*row[:10]), row[10] or "", row[11], row[12])
                 for row in connection.execute(query)
             ]
         wanted = set(refs)
@@ -81,6 +99,23 @@ class FaceQueries:
                 for group_id, space, centre in connection.execute(_CENTRES, {"ids": list(ids)})
             }
 
+    def of_groups(self, ids: Sequence[int], limit: int) -> dict[int, list[IndexedFace]]:
+        """The newest faces of each group."""
+        with self._database.reading() as connection:
+            return {
+                group_id: _indexed(
+                    connection.execute(_NEWEST, {"group_id": group_id, "limit": limit})
+                )
+                for group_id in ids
+            }
+
+    def unchanged(self, faces: Sequence[IndexedFace]) -> list[IndexedFace]:
+        """Those of the faces whose videos were not written again since."""
+        ids = [each.row_id for each in faces]
+        with self._database.reading() as connection:
+            present = set(_indexed(connection.execute(_ROWS, {"ids": ids}))) if ids else set()
+        return [each for each in faces if each in present]
+
     def videos(self, sizes: dict[int, int]) -> dict[int, int]:
         """The number of videos of each group. `sizes` are the numbers of appearances by group; for
         a group with more than MAX_COUNTED, they are returned."""
@@ -90,3 +125,7 @@ class FaceQueries:
         with self._database.reading() as connection:
             counted = {row[0]: int(row[1]) for row in connection.execute(_VIDEOS, {"ids": small})}
         return {**sizes, **counted}
+
+
+def _indexed(rows: Iterable[Any]) -> list[IndexedFace]:
+    return [IndexedFace(FaceRef(video_id, number), row_id) for video_id, number, row_id in rows]

@@ -10,11 +10,13 @@ import numpy as np
 from flask import Blueprint, abort, render_template, request
 
 from rollcall.core.web_protocols import UnknownGroup
-from rollcall.index.face_queries import FaceQueries, GroupFacts, SeenFace
+from rollcall.index.face_queries import FaceQueries, GroupFacts, IndexedFace, SeenFace
 from rollcall.index.people_queries import PeopleQueries
+from rollcall.index.unknown_groups import RANKED_FACES
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
+from rollcall.web.shown_faces import MAX_FACES, write_faces
 
 pages = Blueprint("unknown", __name__)
 
@@ -44,6 +46,8 @@ class ShownGroup:
     faces: list[SeenFace]
     videos: int
     near: list[NearWithPicture]
+    verdict_faces: str
+    """The faces that a verdict about the group is about, for the forms."""
 
 
 @pages.get("/unknown")
@@ -89,6 +93,7 @@ def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:
     seen = queries.faces([ref for each in groups for ref in each.faces[:FACES]])
     facts = queries.groups([each.id for each in groups])
     videos = queries.videos({each.id: each.appearances for each in groups})
+    members = queries.of_groups([each.id for each in groups], RANKED_FACES)
     near = _near(known, [facts.get(each.id) for each in groups])
     return [
         ShownGroup(
@@ -96,9 +101,16 @@ def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:
             [seen[ref] for ref in each.faces[:FACES] if ref in seen],
             videos.get(each.id, each.appearances),
             nearest,
+            write_faces(_typical(each, members[each.id])),
         )
         for each, nearest in zip(groups, near, strict=True)
     ]
+
+
+def _typical(group: UnknownGroup, members: Sequence[IndexedFace]) -> list[IndexedFace]:
+    """Faces of the group: those nearest to its middle, then the newest."""
+    shown = set(group.faces)
+    return sorted(members, key=lambda each: each.face not in shown)[:MAX_FACES]
 
 
 def _near(known: KnownGallery, facts: Sequence[GroupFacts | None]) -> list[list[NearWithPicture]]:

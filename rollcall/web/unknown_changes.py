@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, redirect, request, url_for
+from collections.abc import Sequence
+
+from flask import Blueprint, redirect, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from rollcall.core.index_types import FaceRef
 from rollcall.core.names import checked_new_name
-from rollcall.web.foot import show_change
+from rollcall.index.face_queries import FaceQueries, IndexedFace
+from rollcall.web.foot import show_change, show_message
 from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
+from rollcall.web.shown_faces import MAX_FACES, read_faces, read_group
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("unknown_changes", __name__)
-
-MAX_FACES = 50
-"""Faces of a group that a verdict stores. The others are like them, so they follow."""
-
-MAX_REF_CHARS = 24
 
 MAX_GROUPS = 10
 """Groups that are made one at once."""
@@ -34,8 +33,10 @@ def name_group(group_id: int) -> Response:
     """
     given = request.form.get("to") or field("name")
     name = checked_new_name(given, parts().known.current().names)
-    others = _others()
-    faces = _without(_faces(group_id), others)
+    chosen = _chosen()
+    if chosen is None:
+        return _changed_since()
+    faces, others = chosen
     change_id = parts().corrections.is_person(faces, name, current_user().name, others)
     return _changed(change_id, group_id)
 
@@ -43,46 +44,51 @@ def name_group(group_id: int) -> Response:
 @pages.post("/unknown/<int:group_id>/ignore")
 @editors_only
 def ignore_group(group_id: int) -> Response:
-    faces = _without(_faces(group_id), _others())
-    return _changed(parts().corrections.ignore(faces, current_user().name), group_id)
+    chosen = _chosen()
+    if chosen is None:
+        return _changed_since()
+    return _changed(parts().corrections.ignore(chosen[0], current_user().name), group_id)
 
 
 @pages.post("/unknown/same")
 @editors_only
 def same_person() -> Response:
     """Make several groups one."""
-    ids = sorted({*request.form.getlist("group", type=int)})
-    if not 2 <= len(ids) <= MAX_GROUPS:
+    groups = dict(map(read_group, request.form.getlist("group")[: MAX_GROUPS + 1]))
+    if not 2 <= len(groups) <= MAX_GROUPS or not all(groups.values()):
         raise BadRequest(f"select two to {MAX_GROUPS} groups that show the same person")
-    each = MAX_FACES // len(ids)
-    faces = [face for group_id in ids for face in _faces(group_id, each)]
-    return _changed(parts().corrections.same(faces, current_user().name), *ids)
+    left = [_unchanged(group[: MAX_FACES // len(groups)]) for group in groups.values()]
+    if not all(left):
+        return _changed_since()
+    faces = [face for group in left for face in group]
+    return _changed(parts().corrections.same(faces, current_user().name), *groups)
 
 
-def _others() -> list[FaceRef]:
-    """The faces that were marked as somebody else."""
-    found = []
-    for text in request.form.getlist("other")[:MAX_FACES]:
-        video, _, number = text.partition("-")
-        if not (video.isdecimal() and number.isdecimal()) or len(text) > MAX_REF_CHARS:
-            raise BadRequest("the form names a face that does not exist; load the page again")
-        found.append(FaceRef(int(video), int(number)))
-    return found
+def _chosen() -> tuple[list[FaceRef], list[FaceRef]] | None:
+    """The faces of the group, and those that were marked as somebody else.
+
+    None if it is unknown who they are by now. A face whose video was written again since the page
+    was shown is left out: its number may be that of somebody else.
+    """
+    sent = read_faces(request.form.get("faces", ""))
+    others = read_faces(" ".join(request.form.getlist("other")))
+    if not sent:
+        raise BadRequest("the form names no face; load the page again")
+    if not (rest := [face for face in sent if face not in others]):
+        raise BadRequest("every face of the group is marked as somebody else; leave at least one")
+    faces, apart = _unchanged(rest), _unchanged(others)
+    return (faces, apart) if faces and len(apart) == len(others) else None
 
 
-def _without(faces: list[FaceRef], others: list[FaceRef]) -> list[FaceRef]:
-    if rest := [face for face in faces if face not in others]:
-        return rest
-    raise BadRequest("every face of the group is marked as somebody else; leave at least one")
+def _unchanged(faces: Sequence[IndexedFace]) -> list[FaceRef]:
+    return [each.face for each in FaceQueries(parts().database).unchanged(faces)]
 
 
-def _faces(group_id: int, limit: int = MAX_FACES) -> list[FaceRef]:
-    """Faces of the group, those nearest to its middle first."""
-    found = parts().groups.get(group_id)
-    if found is None:
-        abort(404, "this group is gone: its faces have a name by now, or are in another group")
-    newest = parts().groups.faces(group_id, limit)
-    return list(dict.fromkeys([*found.faces, *newest]))[:limit]
+def _changed_since() -> Response:
+    show_message(
+        "Nothing was changed, because the faces have changed since. Check them, and try again."
+    )
+    return redirect("/unknown", 303)
 
 
 def _changed(change_id: int, *group_ids: int) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,6 +15,7 @@ from support.databases import open_file
 from support.filmed import Filmed, between, direction
 from support.web_pages import make_parts, pages_client, post
 
+from rollcall.core.index_types import FaceRef
 from rollcall.web.gallery_cache import MAX_AGE_S, GalleryCache
 
 
@@ -54,9 +56,15 @@ def text_of(client: FlaskClient, path: str) -> str:
     return answer.get_data(as_text=True)
 
 
+def group_form(client: FlaskClient, name: str = "Nina") -> dict[str, str]:
+    """The form that names the first group, as its page has it."""
+    (faces,) = re.findall('name="faces" value="(.*?)"', text_of(client, "/unknown/1"))
+    return {"name": name, "faces": faces}
+
+
 def test_a_named_group_is_named_in_earlier_videos(client: FlaskClient, filmed: Filmed) -> None:
     assert "3 faces" in text_of(client, "/unknown")
-    post(client, "/unknown/1/name", {"name": "Nina"})
+    post(client, "/unknown/1/name", group_form(client))
     assert "Named 3 faces Nina." in text_of(client, "/unknown")
     assert "3 videos are being compared" in text_of(client, "/people/by-name/Nina")
     filmed.rematcher.run_due()
@@ -76,10 +84,9 @@ def test_a_named_group_is_named_in_earlier_videos(client: FlaskClient, filmed: F
 def test_a_face_that_was_left_out_does_not_get_the_name(
     client: FlaskClient, filmed: Filmed
 ) -> None:
-    other = filmed.face("3.mp4")
-    answer = post(
-        client, "/unknown/1/name", {"name": "Nina", "other": f"{other.video_id}-{other.number}"}
-    )
+    page, video_id = text_of(client, "/unknown/1"), filmed.id_of("3.mp4")
+    (marked,) = re.findall(f'name="other" value="({video_id}-.*?)"', page)
+    answer = post(client, "/unknown/1/name", {**group_form(client), "other": marked})
     assert answer.status_code == 303
     filmed.rematcher.run_due()
     assert [sorted(filmed.names(key)) for key in ("1.mp4", "2.mp4", "3.mp4")] == [
@@ -89,11 +96,28 @@ def test_a_face_that_was_left_out_does_not_get_the_name(
     ]
 
 
+def test_a_verdict_is_not_about_another_face_after_a_correction(
+    client: FlaskClient, filmed: Filmed
+) -> None:
+    filmed.faces["zoe"] = direction(9)
+    filmed.film("4.mp4", {"zoe": [1.0, 2.0, 3.0], "nina2": [1.0, 2.0]})
+    video_id = filmed.id_of("4.mp4")
+    page = text_of(client, "/unknown/1")
+    (marked,) = re.findall(f'name="other" value="({video_id}-1-.*?)"', page)
+    form = group_form(client)
+    # Another editor ignores a face of the same video, and the other one gets its number.
+    filmed.corrections.ignore([FaceRef(video_id, 0)], "editor")
+    filmed.rematcher.run_due()
+    post(client, "/unknown/1/name", {**form, "other": marked})
+    assert [change.action for change in filmed.log.latest(9)] == ["ignore"]
+    assert "the faces have changed since" in text_of(client, "/unknown")
+
+
 def test_a_rename_and_a_merge_reach_the_pages(client: FlaskClient, filmed: Filmed) -> None:
     post(client, "/people/rename", {"name": "Ada", "new_name": "Ada Lovelace"})
     filmed.rematcher.run_due()
     assert "in 3 videos" in text_of(client, "/people/by-name/Ada%20Lovelace")
-    post(client, "/unknown/1/name", {"name": "Nina"})
+    post(client, "/unknown/1/name", group_form(client))
     filmed.rematcher.run_due()
     answer = post(client, "/people/merge", {"name": "Nina", "into": "Ada Lovelace"})
     assert answer.location == "/people/by-name/Ada%20Lovelace"
@@ -106,7 +130,7 @@ def test_a_removed_photo_no_longer_names_anybody(client: FlaskClient, filmed: Fi
     (example,) = filmed.gallery.examples_of("Ada")
     page = text_of(client, "/people/by-name/Ada")
     assert "1 photo in the gallery" in page
-    post(client, "/unknown/1/name", {"name": "Nina"})  # gives the example an id
+    post(client, "/unknown/1/name", group_form(client))  # gives the example an id
     (example,) = filmed.gallery.examples_of("Ada")
     assert f'value="{example.id}"' in text_of(client, "/people/by-name/Ada")
     post(client, "/people/remove-photo", {"name": "Ada", "example": example.id})

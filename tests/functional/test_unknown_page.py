@@ -53,6 +53,18 @@ def put_faces(parts: WebParts, person: int, count: int, first: int = 0) -> list[
     return ids
 
 
+def shown(client: FlaskClient) -> str:
+    """The faces of the first group, as its form sends them."""
+    (found,) = re.findall('name="faces" value="(.*?)"', text_of(client, "/unknown/1"))
+    return str(found)
+
+
+def marked(client: FlaskClient, video_id: int) -> str:
+    """The value that marks the face of this video as somebody else."""
+    (found,) = re.findall(f'name="other" value="({video_id}-0-.*?)"', text_of(client, "/unknown/1"))
+    return str(found)
+
+
 def test_the_largest_group_comes_first_with_five_faces(
     client: FlaskClient, parts: WebParts
 ) -> None:
@@ -96,7 +108,7 @@ def test_a_group_opens_to_all_its_faces(client: FlaskClient, parts: WebParts) ->
     page = text_of(client, "/unknown/1")
     assert "<title>Unknown" in page
     for video in ids:
-        assert f'name="other" value="{video}-0"' in page
+        assert f'name="other" value="{video}-0-' in page
     part = client.get("/unknown/1", headers={"HX-Request": "true"}).get_data(as_text=True)
     assert "<title>" not in part
     assert part.count('name="other"') == 7
@@ -105,7 +117,7 @@ def test_a_group_opens_to_all_its_faces(client: FlaskClient, parts: WebParts) ->
 
 def test_a_group_gets_a_name(client: FlaskClient, parts: WebParts) -> None:
     ids = put_faces(parts, 1, 7)
-    answer = post(client, "/unknown/1/name", {"name": "  Ada   Lovelace "})
+    answer = post(client, "/unknown/1/name", {"name": "  Ada   Lovelace ", "faces": shown(client)})
     assert local_path(answer.location) == "/unknown"
     (change,) = parts.changes.latest(9)
     assert (change.action, change.name) == ("is", "Ada Lovelace")
@@ -119,7 +131,8 @@ def test_a_group_with_a_new_name_is_hidden_while_its_videos_are_corrected(parts:
     put_faces(parts, 1, 7)
     put_faces(parts, 2, 3)
     client = pages_client(replace(parts, corrections=RecordedCorrections(parts.changes, 7)))
-    location = post(client, "/unknown/1/name", {"name": "Ada"}).location
+    form = {"name": "Ada", "faces": shown(client)}
+    location = post(client, "/unknown/1/name", form).location
     page = text_of(client, location)
     assert "7 videos are being compared" in page
     assert "1 group of faces" in page
@@ -133,7 +146,8 @@ def test_a_group_with_a_new_name_is_hidden_while_its_videos_are_corrected(parts:
 
 def test_faces_of_somebody_else_do_not_get_the_name(client: FlaskClient, parts: WebParts) -> None:
     ids = put_faces(parts, 1, 3)
-    post(client, "/unknown/1/name", {"name": "", "to": "Ada", "other": f"{ids[1]}-0"})
+    form = {"faces": shown(client), "other": marked(client, ids[1])}
+    post(client, "/unknown/1/name", {**form, "name": "", "to": "Ada"})
     other, named = parts.changes.latest(9)
     assert (other.action, other.name, other.details["faces"]) == ("not", "Ada", [[ids[1], 0]])
     assert named.action == "is"
@@ -142,7 +156,8 @@ def test_faces_of_somebody_else_do_not_get_the_name(client: FlaskClient, parts: 
 
 def test_a_group_is_ignored(client: FlaskClient, parts: WebParts) -> None:
     ids = put_faces(parts, 1, 3)
-    post(client, "/unknown/1/ignore", {"name": "", "other": f"{ids[0]}-0"})
+    form = {"faces": shown(client), "other": marked(client, ids[0])}
+    post(client, "/unknown/1/ignore", {**form, "name": ""})
     (change,) = parts.changes.latest(9)
     assert change.action == "ignore"
     assert sorted(change.details["faces"]) == [[ids[1], 0], [ids[2], 0]]
@@ -150,10 +165,38 @@ def test_a_group_is_ignored(client: FlaskClient, parts: WebParts) -> None:
 
 def test_two_groups_are_joined(client: FlaskClient, parts: WebParts) -> None:
     ids = put_faces(parts, 1, 2) + put_faces(parts, 2, 2)
-    post(client, "/unknown/same", {"group": ["1", "2"]})
+    groups = re.findall('name="group" value="(.*?)"', text_of(client, "/unknown"))
+    post(client, "/unknown/same", {"group": groups})
     (change,) = parts.changes.latest(9)
     assert change.action == "same"
     assert sorted(change.details["faces"]) == [[video, 0] for video in sorted(ids)]
+
+
+def test_faces_that_joined_the_group_since_are_not_named(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    ids = put_faces(parts, 1, 2)
+    form = {"name": "Ada", "faces": shown(client)}
+    put_faces(parts, 1, 1, first=2)
+    post(client, "/unknown/1/name", form)
+    (change,) = parts.changes.latest(9)
+    assert sorted(change.details["faces"]) == [[video, 0] for video in ids]
+
+
+@pytest.mark.parametrize("path", ["/unknown/1/name", "/unknown/1/ignore", "/unknown/same"])
+def test_nothing_changes_if_all_faces_have_changed_since(
+    client: FlaskClient, parts: WebParts, path: str
+) -> None:
+    put_faces(parts, 1, 2)
+    faces = shown(client)
+    put_faces(parts, 1, 2)  # writes the same videos again
+    groups = [f"{number}/{face}" for number, face in enumerate(faces.split())]
+    post(client, path, {"name": "Ada", "faces": faces, "group": groups})
+    assert parts.changes.latest(9) == []
+    assert "the faces have changed since" in text_of(client, "/unknown")
+
+
+FACE, HUGE = {"faces": "1-0-1"}, "9" * 30 + "-0-1"
 
 
 @pytest.mark.parametrize(
@@ -162,11 +205,18 @@ def test_two_groups_are_joined(client: FlaskClient, parts: WebParts) -> None:
         ("/unknown/1/name", {"name": " "}, 400, "empty"),
         ("/unknown/1/name", {"name": "unknown"}, 422, "stands for everyone else"),
         ("/unknown/1/name", {"name": "ADA"}, 422, "looks like"),
-        ("/unknown/1/name", {"name": "Ben", "other": "1-0"}, 400, "leave at least one"),
-        ("/unknown/1/name", {"name": "Ben", "other": "1"}, 400, "load the page again"),
-        ("/unknown/9/name", {"name": "Ben"}, 404, "is gone"),
-        ("/unknown/same", {"group": "1"}, 400, "select two"),
-        ("/unknown/same", {"group": "x"}, 400, "select two"),
+        ("/unknown/1/name", {**FACE, "name": "Ben", "other": "1-0-1"}, 400, "leave at least one"),
+        ("/unknown/1/name", {**FACE, "name": "Ben", "other": "1"}, 400, "load the page again"),
+        (
+            "/unknown/1/name",
+            {"name": "Ben", "faces": HUGE},
+            400,
+            "load the page again",
+        ),
+        ("/unknown/1/name", {"name": "Ben"}, 400, "names no face"),
+        ("/unknown/1/name", {**FACE, "name": "Ben", "other": "1-0-1 " * 51}, 400, "at most 50"),
+        ("/unknown/same", {"group": "1/1-0-1"}, 400, "select two"),
+        ("/unknown/same", {"group": "x"}, 400, "load the page again"),
     ],
 )
 def test_what_cannot_be_done_is_explained(

@@ -1,0 +1,46 @@
+"""The faces that a page shows, as texts for its forms, so that a verdict is about those faces.
+
+A correction gives the people of a video new numbers. So each face comes with its row of the index,
+and a row is never changed and never used again when the video's people are written again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from werkzeug.exceptions import BadRequest
+
+from rollcall.core.index_types import FaceRef
+from rollcall.index.face_queries import IndexedFace
+
+MAX_FACES = 50
+"""Faces of a group that a verdict stores. The others are like them, so they follow."""
+
+_FORM = re.compile("([0-9]{1,18})-([0-9]{1,9})-([0-9]{1,18})")
+
+
+def write_faces(faces: Iterable[IndexedFace]) -> str:
+    return " ".join(f"{each.face.video_id}-{each.face.number}-{each.row_id}" for each in faces)
+
+
+def read_faces(text: str) -> list[IndexedFace]:
+    """The faces that `write_faces` got. Raises BadRequest for other texts, and for too many."""
+    found, words = [], text.split()
+    if len(words) > MAX_FACES:
+        raise BadRequest(f"mark at most {MAX_FACES} faces at once as somebody else")
+    for word in words:
+        match = _FORM.fullmatch(word)
+        if match is None:
+            raise BadRequest("the form names a face that does not exist; load the page again")
+        video_id, number, row_id = map(int, match.groups())
+        found.append(IndexedFace(FaceRef(video_id, number), row_id))
+    return found
+
+
+def read_group(text: str) -> tuple[int, list[IndexedFace]]:
+    """The number of a group and its faces, written as `NUMBER/FACES`. Raises BadRequest."""
+    number, _, faces = text.partition("/")
+    if not re.fullmatch("[0-9]{1,18}", number):
+        raise BadRequest("the form names a group that does not exist; load the page again")
+    return int(number), read_faces(faces)
