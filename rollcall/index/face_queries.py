@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
@@ -115,6 +115,12 @@ class FaceQueries:
         with self._database.reading() as connection:
             present = set(_indexed(connection.execute(_ROWS, {"ids": ids}))) if ids else set()
         return [each for each in faces if each in present]
+
+    def newest_row(self, video_id: int) -> int:
+        """The newest row of the video's people; 0 without people."""
+        query = select(func.max(appearance.c.id)).where(appearance.c.video_id == video_id)
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar() or 0
 
     def videos(self, sizes: dict[int, int]) -> dict[int, int]:
         """The number of videos of each group. `sizes` are the numbers of appearances by group; for

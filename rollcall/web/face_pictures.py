@@ -8,7 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rollcall.recognition.stored_faces import FacesUnreadable, parse_faces
+from rollcall.core.index_types import IndexedVideo
+from rollcall.recognition.stored_faces import FacesUnreadable, StoredFaces, parse_faces
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,13 @@ ENTRY_BYTES = 1_000
 MAX_CHOSEN = 100
 """People whose best picture is chosen. The others have their first one, because each choice reads
 all pictures of the video."""
+
+
+class NumbersDiffer(Exception):
+    """The stored faces are of another upload, or of other people than those in the index.
+
+    A correction writes the stored faces first and the index afterwards.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +45,18 @@ class VideoPictures:
         return cls({}, {})
 
     @classmethod
-    def parse(cls, body: bytes) -> VideoPictures:
-        """The pictures in a file of stored faces; none if the file is damaged."""
+    def parse(cls, body: bytes, video: IndexedVideo) -> VideoPictures:
+        """The pictures in the stored faces of a video; none if the file is damaged.
+
+        Raises NumbersDiffer.
+        """
         try:
             stored = parse_faces(body)
         except FacesUnreadable as error:
             log.warning("the pictures of a video cannot be shown: %s", error)
             return cls.none()
+        if not _fits(stored, video):
+            raise NumbersDiffer
         timed: dict[int, list[tuple[float, bytes]]] = {}
         for picture in stored.pictures():
             if picture.person is not None:
@@ -65,6 +78,16 @@ class VideoPictures:
         return ENTRY_BYTES + sum(len(jpeg) for pairs in self.timed.values() for _, jpeg in pairs)
 
 
+def _fits(stored: StoredFaces, video: IndexedVideo) -> bool:
+    """Whether the numbers of the people mean the same in the stored faces and in the index."""
+    names = {person.number: person.name for person in video.people}
+    return (
+        stored.etag == video.etag
+        and len(stored.names) == max(names, default=-1) + 1
+        and all(stored.names[number] == name for number, name in names.items())
+    )
+
+
 class FacePictures:
     """A cache that drops what was not used for longest. Safe to share between threads."""
 
@@ -75,7 +98,10 @@ class FacePictures:
         self._bytes = 0
 
     def get(self, key: tuple[int, str], read: Callable[[], VideoPictures]) -> VideoPictures:
-        """The pictures of a video, which `read` loads if they are not in memory."""
+        """The pictures of a video, which `read` loads if they are not in memory.
+
+        If `read` raises an exception, nothing is kept.
+        """
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)

@@ -15,8 +15,9 @@ from werkzeug.wrappers import Response
 from rollcall.core.errors import ObjectNotFound, ObjectTooLarge, RollcallError
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key, result_key
+from rollcall.index.face_queries import FaceQueries
 from rollcall.recognition.stored_faces import MAX_FACES_BYTES
-from rollcall.web.face_pictures import FacePictures, VideoPictures
+from rollcall.web.face_pictures import FacePictures, NumbersDiffer, VideoPictures
 from rollcall.web.lanes import labelled
 from rollcall.web.parts import parts
 from rollcall.web.video_boxes import boxes_of
@@ -61,7 +62,9 @@ def face(video_id: int, number: int) -> Response:
     if found.kept != "pictures" or not parts().settings.report_bucket:
         raise NotFound
     near_s = request.args.get("t", type=float)
-    version = f"{people_version(found)}/{found.finished_s}/{found.gallery}/{found.corrected}"
+    # After an undone correction, the people are the same again, but not what was stored before.
+    row_id = FaceQueries(parts().database).newest_row(video_id)
+    version = f"{people_version(found)}/{row_id}/{found.finished_s}/{found.gallery}"
     etag = hashlib.sha256(f"{video_id}/{number}/{near_s}/{version}".encode()).hexdigest()[:32]
     if request.if_none_match.contains(etag):
         answer = Response(status=304)
@@ -145,7 +148,9 @@ def _problem(found: IndexedVideo) -> tuple[str, bool]:
 def _read_pictures(found: IndexedVideo) -> VideoPictures:
     bucket, key = parts().settings.report_bucket, faces_key(found.key)
     try:
-        return VideoPictures.parse(parts().store.read(bucket, key, MAX_FACES_BYTES))
+        return VideoPictures.parse(parts().store.read(bucket, key, MAX_FACES_BYTES), found)
+    except NumbersDiffer:
+        raise NotFound from None
     except (ObjectNotFound, ObjectTooLarge):
         return VideoPictures.none()
 

@@ -23,6 +23,7 @@ from support.web_pages import csrf_token, local_path, make_parts, pages_client, 
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key
 from rollcall.core.types import VideoRef
+from rollcall.recognition.stored_faces import MAX_FACES_BYTES, parse_faces, render_faces
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
 from rollcall.web import videos
@@ -332,6 +333,28 @@ def test_pictures_are_read_once_and_again_after_a_change(
     assert client.get(path).status_code == 404
     parts.index.put([replace(video, kept="encodings")])
     assert client.get(path).status_code == 404
+
+
+def test_no_picture_is_shown_while_a_correction_is_half_written(
+    client: FlaskClient, parts: WebParts, lecture_id: int
+) -> None:
+    """The stored faces have other people than the index; the pictures would be of the wrong ones.
+    Afterwards, the undone correction must not bring them back."""
+    path, bucket = f"/videos/{lecture_id}/faces/4.jpg", parts.settings.report_bucket
+    body = parts.store.read(bucket, faces_key(KEY), MAX_FACES_BYTES)
+    before = parse_faces(body)
+    etag = client.get(path).headers["ETag"]
+    for other in (replace(before, names=("Emil", *before.names[1:])), replace(before, etag="new")):
+        parts.store.write(bucket, faces_key(KEY), render_faces(other), "", {})
+        video = parts.index.get(lecture_id)
+        assert video is not None
+        parts.index.put([video])
+        assert client.get(path, headers={"If-None-Match": etag}).status_code == 404
+    parts.store.write(bucket, faces_key(KEY), body, "", {})
+    answer = client.get(path)
+    assert answer.get_data() == picture(4)
+    parts.index.put([video])
+    assert client.get(path).headers["ETag"] not in (etag, answer.headers["ETag"])
 
 
 def test_downloads(client: FlaskClient, lecture_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollcall.core.index_types import IndexedVideo
 from rollcall.web.face_pictures import ENTRY_BYTES, FacePictures, VideoPictures
 
 
@@ -38,4 +39,9 @@ def test_a_video_that_does_not_fit_is_returned_but_not_kept() -> None:
 
 
 def test_damaged_files_have_no_pictures() -> None:
-    assert VideoPictures.parse(b"damaged").picture_of(0, None) is None
+    assert (
+        VideoPictures.parse(b"damaged", IndexedVideo("in", "a.mp4", "e", "recognised")).picture_of(
+            0, None
+        )
+        is None
+    )
