@@ -50,6 +50,8 @@ OPEN_ENDPOINTS = frozenset(
     {"sign_in.form", "sign_in.sign_in", "sign_in.sign_out", "static", "htmx", "health"}
 )
 """Requests that are allowed without signing in."""
+READING_ENDPOINTS = frozenset({"find_photo.find"})
+"""Requests with POST that are allowed to viewers, because they only read what is sent."""
 
 pages = Blueprint("sign_in", __name__)
 
@@ -132,7 +134,8 @@ def _recognise() -> Response | None:
         g.user = user or NOBODY
     # The views that change something check the role too; a forgotten check must not matter.
     changes = request.method not in ("GET", "HEAD", "OPTIONS")
-    if changes and not g.user.may_edit and request.endpoint not in OPEN_ENDPOINTS:
+    allowed = g.user.may_edit or request.endpoint in OPEN_ENDPOINTS | READING_ENDPOINTS
+    if changes and not allowed:
         abort(403, "your role is viewer; ask an editor to make this change")
     return None
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from support.people_index import painted_photo
 from support.web_pages import make_parts
 
 from rollcall.core.errors import SettingsError
@@ -125,6 +127,17 @@ def test_a_viewer_looks_but_changes_nothing(client: FlaskClient) -> None:
         answer = post(client, path)
         assert answer.status_code == 403
         assert "your role is viewer" in answer.text
+
+
+def test_a_viewer_may_search_by_a_photo(client: FlaskClient) -> None:
+    sign_in(client, "ben")
+    photo = {"photo": (BytesIO(painted_photo("red")), "photo.png")}
+    form = {**photo, "csrf_token": token(client, "/find")}
+    answer = client.post("/find", data=form)
+    assert answer.status_code == 200
+    assert "your role" not in answer.text
+    client.post("/sign-out", data={"csrf_token": token(client, "/find")})
+    assert client.post("/find", data={"csrf_token": token(client)}).status_code == 302
 
 
 def test_a_form_without_its_token_changes_nothing(client: FlaskClient) -> None:
