@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from rollcall.core.errors import ObjectNotFound, ObjectTooLarge, RollcallError
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key, result_key
+from rollcall.core.printable import printable
 from rollcall.index.face_queries import FaceQueries
 from rollcall.recognition.stored_faces import MAX_FACES_BYTES
 from rollcall.web.face_pictures import FacePictures, NumbersDiffer, VideoPictures
@@ -165,5 +166,6 @@ def _read(bucket: str, key: str, max_bytes: int, what: str) -> bytes:
 
 
 def _download(body: bytes, content_type: str, key: str) -> Response:
-    name = key.rpartition("/")[2]
+    # A header is one line, and a key may have line breaks.
+    name = printable(key.rpartition("/")[2])
     return send_file(BytesIO(body), content_type, as_attachment=True, download_name=name)

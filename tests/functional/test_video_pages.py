@@ -368,6 +368,14 @@ def test_downloads(client: FlaskClient, lecture_id: int) -> None:
     assert "00:25:00.000 --> 00:25:01.000\nunknown 2\n" in captions
 
 
+def test_a_key_with_a_line_break_can_be_downloaded(client: FlaskClient, parts: WebParts) -> None:
+    video_id = put(parts, replace(samples()[0], key="week 1/a\r\nSet-Cookie: b.mp4"))
+    answer = client.get(f"/videos/{video_id}/people.vtt")
+    assert answer.status_code == 200
+    assert r"a\\r\\nSet-Cookie" in answer.headers["Content-Disposition"]
+    assert "Set-Cookie" not in answer.headers
+
+
 # --- attempts
 
 
