@@ -9,6 +9,9 @@ from typing import Any
 
 from werkzeug.exceptions import BadRequest
 
+from rollcall.core.texts import storable
+from rollcall.web.request_values import MAX_NUMBER
+
 MAX_CURSOR_CHARS = 8_000
 NUMBER = (int, float)
 
@@ -29,8 +32,17 @@ def read_cursor(text: str, *types: type | tuple[type, ...]) -> list[Any] | None:
             raise ValueError
         values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         fits = isinstance(values, list) and len(values) == len(types)
-        if fits and all(isinstance(value, kind) for value, kind in zip(values, types, strict=True)):
+        if fits and all(map(_fits, values, types)):
             return list(values)
     except (ValueError, RecursionError):
         pass
     raise BadRequest("the address of this page is damaged; go back to the first page of the list")
+
+
+def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
+    """Whether the value has this type, and a database can compare it with others."""
+    if isinstance(value, str):
+        storable_ = storable(value) == value
+    else:
+        storable_ = isinstance(value, NUMBER) and -MAX_NUMBER <= value <= MAX_NUMBER
+    return storable_ and isinstance(value, kind)

@@ -17,6 +17,7 @@ from rollcall.index.find_faces import PhotoFace, faces_of_photo, find_by_photo
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.web.near_people import near_people
 from rollcall.web.parts import parts
+from rollcall.web.request_values import whole_number
 from rollcall.web.uploads import limit_body, uploaded
 
 pages = Blueprint("find_photo", __name__)
@@ -63,7 +64,7 @@ def find() -> str:
 def _results(name: str, data: bytes) -> dict[str, Any]:
     engine = parts().engine()
     photo = faces_of_photo(decode_photo(name, data), engine)
-    given = request.form.get("face", type=int)
+    given = request.form.get("face", type=whole_number)
     values = {"faces": [_shown(photo.pixels, each) for each in photo.faces[:MAX_FACES]]}
     try:
         found = find_by_photo(

@@ -14,6 +14,7 @@ from rollcall.web.came_from import back
 from rollcall.web.foot import line_of, show_change
 from rollcall.web.parts import parts
 from rollcall.web.polling import polled
+from rollcall.web.request_values import whole_number
 from rollcall.web.sentences import predicate
 from rollcall.web.system_state import system_state
 from rollcall.web.users import current_user, editors_only
@@ -38,7 +39,7 @@ class Line(NamedTuple):
 def show_log() -> str:
     """The newest lines, or those before the line `before`."""
     name = request.args.get("name", "").strip()[:1024]
-    before_id = request.args.get("before", type=int)
+    before_id = request.args.get("before", type=whole_number)
     found = parts().changes.latest(PAGE + 1, before_id, name)
     lines = [Line(change, predicate(change)) for change in found[:PAGE]]
     filters = {"name": name} if name else {}

@@ -18,6 +18,7 @@ from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
 from rollcall.web.photo_words import photo_words
+from rollcall.web.request_values import whole_number
 from rollcall.web.users import current_user
 
 pages = Blueprint("person", __name__)
@@ -90,7 +91,7 @@ def note_look(name: str) -> None:
 
 def _year(queries: PeopleQueries, row: PersonRow) -> dict[str, Any]:
     newest = day_of(row.last_seen_s or datetime.now(UTC).timestamp()).year
-    year = min(max(request.args.get("year", newest, type=int), MIN_YEAR), MAX_YEAR)
+    year = min(max(request.args.get("year", newest, type=whole_number), MIN_YEAR), MAX_YEAR)
     days = queries.days(row.id, *bounds_of_year(year)) if row.id is not None else {}
     first = day_of(row.first_seen_s).year if row.videos else year
     return {"strip": year_strip(year, days), "first_year": first, "newest_year": newest}

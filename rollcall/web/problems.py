@@ -23,6 +23,7 @@ from rollcall.web.foot import show_change, show_message
 from rollcall.web.formats import counted
 from rollcall.web.parts import parts
 from rollcall.web.problem_texts import CAN_RETRY, NOUNS, meaning_of, retry_helps, title_of
+from rollcall.web.request_values import whole_number
 from rollcall.web.system_state import system_state
 from rollcall.web.users import current_user, editors_only
 
@@ -111,7 +112,7 @@ def _chosen(kind: Kind) -> tuple[list[int], str, dict[str, object]]:
     code = request.form.get("code", "")[:200] if kind == "dead" else ""
     ids = numbers(parts().database, kind, code, MAX_AT_ONCE)
     if "number" in request.form:
-        number = request.form.get("number", type=int)
+        number = request.form.get("number", type=whole_number)
         ids = [each for each in ids if each == number]
     name = request.form.get("name", "")[:1024] if len(ids) == 1 else ""
     cause = title_of(Cause(kind, code, len(ids)))

@@ -16,6 +16,7 @@ from rollcall.index.unknown_groups import RANKED_FACES
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
+from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, write_faces
 
 pages = Blueprint("unknown", __name__)
@@ -53,11 +54,11 @@ class ShownGroup:
 @pages.get("/unknown")
 def unknown() -> str:
     """The groups, the largest first."""
-    number = min(max(request.args.get("page", 1, type=int), 1), 10_000)
+    number = min(max(request.args.get("page", 1, type=whole_number), 1), 10_000)
     found = parts().groups.largest(PAGE + 1, (number - 1) * PAGE)
     pending = parts().corrections.pending()
     # Groups that were just named or ignored are gone as soon as their videos are corrected.
-    done = set(request.args.getlist("done", type=int)) if pending else set()
+    done = set(request.args.getlist("done", type=whole_number)) if pending else set()
     shown = [each for each in found[:PAGE] if each.id not in done]
     values = {
         "groups": shown_groups(shown),
@@ -76,7 +77,7 @@ def group(group_id: int) -> str:
     found = parts().groups.get(group_id)
     if found is None:
         abort(404, "this group is gone: its faces have a name by now, or are in another group")
-    limit = min(request.args.get("faces", OPENED_FACES, type=int), MAX_OPENED_FACES)
+    limit = min(request.args.get("faces", OPENED_FACES, type=whole_number), MAX_OPENED_FACES)
     refs = parts().groups.faces(group_id, max(limit, 1))
     seen = FaceQueries(parts().database).faces(refs)
     values = {

@@ -36,6 +36,7 @@ from rollcall.web.error_pages import add_error_pages
 from rollcall.web.foot import foot_line
 from rollcall.web.navigation import navigation
 from rollcall.web.parts import WebParts, parts
+from rollcall.web.request_values import add_limits
 from rollcall.web.sign_in import add_sign_in, build_gate
 from rollcall.web.system_state import SystemState
 from rollcall.web.users import current_user
@@ -82,6 +83,7 @@ def create_app(web_parts: WebParts) -> Flask:
     app.extensions["rollcall-state"] = SystemState(web_parts)
     add_sign_in(app, build_gate(web_parts.settings))
     CSRFProtect(app)
+    add_limits(app)
     for pages in PAGES:
         app.register_blueprint(pages)
     app.add_url_rule("/static/htmx.js", "htmx", _htmx)
