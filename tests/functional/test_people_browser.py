@@ -125,6 +125,7 @@ def test_a_group_is_added_and_ignored_by_one_key_each(
     offer.focus()
     page.keyboard.press("a")
     expect(page.locator("#foot")).to_contain_text("Named 3 faces Ben Klein.")
+    page.wait_for_load_state()  # the scripts that know the keys run after the line is shown
     page.keyboard.press("j")
     page.keyboard.press("i")
     expect(page.locator("#foot")).to_contain_text("Ignored 3 faces.")
