@@ -19,6 +19,8 @@ from rollcall.queues.open_queue import open_queue
 from rollcall.trigger.advertised import normal_url
 from rollcall.trigger.notifications import topic_name
 
+DATABASE_FILE = "inbox.sqlite3"
+
 
 class OpenFaasStack(LocalStack):
     """A store, the workers of the function, and the trigger."""
@@ -88,12 +90,24 @@ class OpenFaasStack(LocalStack):
         return {
             "OPENFAAS_GATEWAY": self._gateway,
             "TRIGGER_LISTEN": f"127.0.0.1:{self._trigger_port}",
-            "DATABASE_URL": f"sqlite:///{self.folder / 'inbox.sqlite3'}",
+            "DATABASE_URL": f"sqlite:///{self.folder / DATABASE_FILE}",
         }
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._delete_database()
+
+    def _delete_database(self) -> None:
+        """Delete work, index, faces and log, which are about a store that is gone."""
+        database = self.folder / DATABASE_FILE
+        for suffix in ("", "-wal", "-shm"):
+            database.with_name(database.name + suffix).unlink(missing_ok=True)
 
     def _prepare(self) -> None:
         with closing(open_queue(self.settings)) as queue, queue.own():
-            pass  # raises an error if another trigger uses this folder
+            # `own` raises an error if another trigger uses this folder. An earlier stack that was
+            # killed has left its database.
+            self._delete_database()
         assemble(self.folder / "context")
 
     def _start_flow(self) -> None:

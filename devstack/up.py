@@ -68,7 +68,7 @@ def run_up(
             token = "your TRIGGER_TOKEN" if chosen and chosen.trigger_token else ""
             for line in _usage(stack, token or stack.settings.trigger_token).split("\n"):
                 say(line)
-            _wait(stack, pause)
+            _wait_for_end(stack, pause)
     except KeyboardInterrupt:
         say("stopped")
 
@@ -108,9 +108,13 @@ def _gallery(encodings: str) -> GalleryFile:
     return gallery_file
 
 
-def _wait(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
-    while not (dead := stack.dead()):
-        pause()
+def _wait_for_end(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
+    try:
+        while not (dead := stack.dead()):
+            pause()
+    except KeyboardInterrupt:
+        say("stopping ...")
+        raise
     raise StartFailed(f"{dead[0].name} ended unexpectedly; see {dead[0].log}")
 
 
@@ -131,17 +135,20 @@ def _usage(stack: OpenFaasStack, password: str) -> str:
     return f"""Pages: {stack.pages_url}/{_missing_on_pages(stack.settings)}
 
 Running; logs are in {stack.folder}. {" ".join(stack.hints)}
-Ctrl-C stops everything and deletes videos, results and records; the gallery stays.
+This is for trying: Ctrl-C stops everything and deletes videos, results, records and log; the
+gallery stays, with corrections.
+
+In a second terminal:
 
   cd {quote(str(REPOSITORY))} && . .venv/bin/activate
   . {quote(str(script))}
-  rollcall enrol NAME PHOTO
-  python upload_data.py data/student_data.json
-  python workload.py FOLDER
+  rollcall enrol NAME PHOTO      # one person; --folder PEOPLE enrols many
+  python workload.py FOLDER      # uploads the videos in FOLDER
+  python upload_data.py data/student_data.json  # major and year; a record's `name` is NAME
 
 With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, print its result:
 
 {commands}
 
-Status page: {stack.trigger_url}/ (any user, password {password})
+The trigger's own status, for operators: {stack.trigger_url}/ (any user, password {password})
 """

@@ -41,7 +41,7 @@ def commands(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[st
         said = []
         for line in stack.stdout:
             said.append(line.strip())
-            if line.startswith("Status page"):
+            if line.startswith("The trigger's own status"):
                 break
         yield [line for line in said if re.match(r"aws s3 |export AWS_", line)] or said
         stack.terminate()
@@ -63,7 +63,7 @@ def test_up_and_enrol_share_the_default_gallery(tmp_path: Path) -> None:
         assert stack.stdout
         said = next(line for line in stack.stdout if line.startswith("gallery "))
         for line in stack.stdout:
-            if line.startswith("Status page"):
+            if line.startswith("The trigger's own status"):
                 break
         listed = [sys.executable, "-m", "rollcall", "gallery"]
         other = subprocess.run(listed, env=env, cwd=tmp_path, capture_output=True, text=True)

@@ -120,7 +120,7 @@ def test_up_passes_the_settings_on_and_creates_the_report_bucket(tmp_path: Path)
         said = ""
         for line in up.stdout:
             said += line
-            if line.startswith("Status page"):
+            if line.startswith("The trigger's own status"):
                 break
         try:
             assert "Not used, because this stack has its own: S3_ENDPOINT_URL." in said
@@ -133,7 +133,7 @@ def test_up_passes_the_settings_on_and_creates_the_report_bucket(tmp_path: Path)
             assert chosen.trigger_token == "my-own-trigger-token"
             assert chosen.report_bucket == "my-reports"
             assert list(S3Store(s3_client(chosen)).list_objects("my-reports")) == []
-            found = re.search(r"Status page: (\S+)", said)
+            found = re.search(r"for operators: (\S+)", said)
             assert found
             assert httpx.get(found[1], auth=("any", "my-own-trigger-token")).status_code == 200
         finally:

@@ -6,20 +6,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from support.databases import open_file
 from support.needs import REPOSITORY
 from support.videos import paint_video
 
 from rollcall.core.gallery import empty_gallery
+from rollcall.core.types import VideoRef
 from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.queues.sql_queue import SqlQueue
 
 
 @pytest.fixture
 def said(tmp_path: Path) -> Iterator[list[str]]:
-    """What `rollcall up` has printed when it is ready. Stops it afterwards."""
+    """What `rollcall up` has printed when it is ready, in a folder where an earlier one was killed.
+
+    Stops it afterwards.
+    """
+    database = tmp_path / "up" / "inbox.sqlite3"
+    with closing(open_file(database)) as opened:
+        SqlQueue(opened).add([VideoRef("input-bucket-video", "gone.mp4", "", "etag", event_id="1")])
     gallery = tmp_path / "mine.npz"
     gallery.write_bytes(render_gallery(empty_gallery()))
     argv = [sys.executable, "-m", "rollcall", "up", "--folder", str(tmp_path / "up")]
@@ -35,11 +45,14 @@ def said(tmp_path: Path) -> Iterator[list[str]]:
         lines = []
         for line in stack.stdout:
             lines.append(line.strip())
-            if line.startswith("Status page"):
+            if line.startswith("The trigger's own status"):
                 break
         yield lines
         stack.terminate()
-        assert stack.wait(180) == 0, stack.stdout.read()
+        rest = stack.stdout.read()
+        assert stack.wait(180) == 0, rest
+        assert rest.split("\n")[-3:] == ["stopping ...", "stopped", ""]
+    assert not list(database.parent.glob("inbox.sqlite3")), "the store is gone, its index is not"
 
 
 def test_the_first_page_shows_a_video_without_a_reload(
