@@ -343,7 +343,7 @@ class Settings:
         "none",
         "what is stored of the faces in videos, beside their reports: `none`; `encodings`: numbers"
         " with which results can be corrected and earlier videos searched; `pictures`: small"
-        " pictures too",
+        " pictures too, also of photos that are enrolled with this setting",
         _choice("none", "encodings", "pictures"),
     )
     web_listen: str = _setting("127.0.0.1:8091", "host:port of the pages (`rollcall web`)", _listen)
