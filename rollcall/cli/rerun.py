@@ -37,7 +37,7 @@ def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
     """Recognise the videos with these keys in INPUT_BUCKET again, and overwrite their results.
 
     A running trigger starts at once. Videos that are not in its database are looked up in the
-    bucket. Exit 1 if one of the videos does not exist.
+    bucket. Exit 1 if one of the videos, or all with the prefix, do not exist.
     """
     if not keys and prefix is None:
         raise click.UsageError("give at least one KEY, or --prefix")
@@ -50,12 +50,16 @@ def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
     if as_json:
         say_json({"queued": queued, "waiting": waiting, "missing": missing})
     else:
-        say(f"queued {queued} video{'' if queued == 1 else 's'} again")
+        if queued or waiting or missing:
+            say(f"queued {queued} video{'' if queued == 1 else 's'} again")
+        else:
+            what = f"no video whose key begins with {prefix!r}" if prefix else "no video"
+            say(f"{chosen.input_bucket} has {what}, so nothing is queued", err=True)
         if waiting:
             say(f"waiting already: {waiting}", err=True)
         for key in missing:
             say(f"{key}: {chosen.input_bucket} has no such video", err=True)
-    sys.exit(COMMAND_FAILED if missing else 0)
+    sys.exit(COMMAND_FAILED if missing or not (queued or waiting) else 0)
 
 
 def _rerun(

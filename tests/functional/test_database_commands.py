@@ -217,6 +217,14 @@ def test_rerun_of_a_prefix_queues_its_videos(bucket_env: dict[str, str]) -> None
     }
 
 
+def test_rerun_says_why_nothing_is_queued(bucket_env: dict[str, str]) -> None:
+    result = run("rerun", "--prefix", "other/", **bucket_env)
+    assert result.exit_code == 1
+    bucket = bucket_env["INPUT_BUCKET"]
+    assert f"{bucket} has no video whose key begins with 'other/'" in result.output
+    assert "queued" not in result.stdout
+
+
 def test_rerun_needs_a_key_or_a_prefix(inbox: Path) -> None:
     assert run("rerun").exit_code == 2
 
