@@ -183,7 +183,6 @@ def main(folder: Path, clear: bool, yes: bool) -> None:
             shown.advance,
             lambda: shown.mention(f"{next(sent)} of {_count(len(videos), 'video')}"),
         )
-    uploaded = "1 video is" if len(videos) == 1 else f"{len(videos)} videos are"
-    say(f"{uploaded} in {chosen.input_bucket}")
+    say(f"uploaded {_count(len(videos), 'video')} to {chosen.input_bucket}")
     if sentence := content.left_out_sentence():
         say(sentence, err=True)

@@ -79,7 +79,7 @@ def test_workload_uploads_every_video_below_the_folder(buckets: Buckets, videos:
     result = run(workload.main, buckets, str(videos))
     assert result.exit_code == 0, result.output
     assert keys(buckets, buckets.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
-    assert "2 videos are in" in result.output
+    assert "uploaded 2 videos to" in result.output
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ def test_workload_leaves_out_hidden_files_and_counts_them(buckets: Buckets, vide
     result = run(workload.main, buckets, str(videos))
     assert result.exit_code == 0, result.output
     assert keys(buckets, buckets.settings.input_bucket) == ["a.mp4", "week 1/b+c.mp4"]
-    assert "2 videos are in" in result.stdout
+    assert "uploaded 2 videos to" in result.stdout
     assert result.stderr == (
         "left out 9 files: 5 hidden ('.DS_Store', '._a.mp4', '.trash/c.mp4', ...);"
         " 1 that are broken links ('gone.mp4');"
