@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def _print(found: FoundByPhoto, stored: int) -> None:
     if len(found.faces) > 1:
         say(_faces_sentence(found), err=True)
     say(
-        f"compared with {stored} stored encodings, up to a distance of {found.max_distance:g}",
+        f"compared with {stored} face{'' if stored == 1 else 's'} in earlier videos",
         err=True,
     )
     for like in found.like:
@@ -152,14 +152,12 @@ def _position(face: PhotoFace) -> str:
 
 def _line(like: LikeFace) -> str:
     seen = like.seen.seen
-    uploaded = datetime.fromtimestamp(seen.uploaded_s, UTC).strftime("%Y-%m-%d %H:%M")
+    uploaded = datetime.fromtimestamp(seen.uploaded_s).strftime("%Y-%m-%d %H:%M")
     spans = [_span(*interval) for interval in seen.intervals[:MAX_SHOWN_INTERVALS]]
     if more := len(seen.intervals) - len(spans):
         spans.append(f"{more} more")
     facts = f"{like.certainty}, distance {like.distance:.2f}"
-    return (
-        f"{seen.key} ({uploaded} UTC): {like.seen.name or 'unknown'} ({facts}) {', '.join(spans)}"
-    )
+    return f"{seen.key} ({uploaded}): {like.seen.name or 'unknown'} ({facts}) {', '.join(spans)}"
 
 
 def _span(start_s: float, end_s: float) -> str:

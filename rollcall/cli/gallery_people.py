@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -101,7 +101,7 @@ def _document(line: Change | None, done: Done, left: int) -> dict[str, Any]:
 
 
 def _sentence(line: Change) -> str:
-    moment = datetime.fromtimestamp(line.at_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    moment = datetime.fromtimestamp(line.at_s).strftime("%Y-%m-%d %H:%M:%S")
     facts = [f"{line.id}: {moment} {line.who or 'somebody'}: {_action_text(line)}"]
     if line.videos:
         facts.append(f"{line.videos} result{'' if line.videos == 1 else 's'} changed")
