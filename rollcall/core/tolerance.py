@@ -93,9 +93,9 @@ class GalleryTolerance(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"tolerance {self.tolerance:.2f}: a name is expected for"
-            f" {_rate(self.false_name_rate)} faces of strangers, and"
-            f" {_rate(self.missed_rate)} looks at known people are expected to be missed"
+            f"tolerance {self.tolerance:.2f}: with these photos, {_rate(self.false_name_rate)}"
+            " strangers will get somebody's name, and a known face will be missed in"
+            f" {_rate(self.missed_rate)} looks"
         )
 
 

@@ -39,7 +39,7 @@ def test_a_native_gallery_has_its_own_tolerance() -> None:
     assert 0 < document["false_name_rate"] <= 0.01
     assert 0 < document["missed_rate"] < 1
     stderr = run_gallery("--encodings", "g.npz").stderr
-    assert f"tolerance {document['tolerance']:.2f}: a name is expected for" in stderr
+    assert f"tolerance {document['tolerance']:.2f}: with these photos" in stderr
 
 
 def test_the_pickle_of_a_course_keeps_the_tolerance_of_dlib() -> None:
