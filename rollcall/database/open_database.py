@@ -179,5 +179,6 @@ def migrate(connection: Connection) -> None:
 
 def _does_not_exist(name: str) -> SettingsError:
     return SettingsError(
-        f"there is no database {name}; set DATABASE_URL to the same database as the trigger"
+        f"there is no database {name}; set DATABASE_URL to the same database as the trigger; if"
+        " `rollcall up` runs: . state/up/env.sh"
     )
