@@ -22,6 +22,7 @@ from rollcall.core.settings import Settings
 from rollcall.core.stopwatch import Stopwatch
 from rollcall.core.types import Recognition
 from rollcall.gallery.gallery_locations import read_gallery
+from rollcall.gallery.people_folder import PHOTO_EXTENSIONS
 from rollcall.recognition.recogniser import Recogniser
 from rollcall.video.video_files import WholeFile
 from rollcall.wiring import build_engine, build_gallery_location, build_recogniser
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 MAX_SHOWN_INTERVALS = 5
 """How many intervals of a person are printed as text. With `--json`, all are printed."""
+
+ANIMATED = frozenset({".avif", ".gif", ".webp"})
+"""Pictures that may be moving ones, which the decoder may read."""
 
 PERSON_FIELDS = (
     "name",
@@ -79,7 +83,11 @@ def recognise(
     fills_index: bool,
     as_json: bool,
 ) -> None:
-    """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read."""
+    """Recognise the people in each of VIDEOS. Exit 1 if a video cannot be read.
+
+    A folder stands for all videos in it.
+    """
+    videos = _expanded(videos)
     chosen = _settings(encodings, scan)
     location = build_gallery_location(chosen)
     engine = build_engine(chosen)
@@ -109,6 +117,20 @@ def recognise(
     sys.exit(COMMAND_FAILED if failed else 0)
 
 
+def _expanded(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The paths, with the videos of each folder instead of the folder. Raises NoVideos."""
+    videos: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            # Imported here, because the client of the store is slow to load.
+            from rollcall.cli.workload import find_videos
+
+            videos += find_videos(path).videos.values()
+        else:
+            videos.append(path)
+    return tuple(videos)
+
+
 def _results(folder: Path | None, page: Path | None) -> ResultFiles | None:
     if folder is None and page is None:
         return None
@@ -128,6 +150,9 @@ def _recognise(
     recogniser: Recogniser, video: Path, known: Gallery
 ) -> tuple[dict[str, Any], Recognition | None]:
     """Return the document, and the recognition; None for a video that cannot be read."""
+    if video.suffix.lower() in PHOTO_EXTENSIONS - ANIMATED and video.is_file():
+        text = "it is a photo, and `recognise` reads videos; for a photo, use `rollcall find`"
+        return _document(video, "error", [], text), None
     try:
         recognition = recogniser.recognise(WholeFile(video), known, Stopwatch())
     except RollcallError as error:
@@ -173,7 +198,7 @@ def _sentence(document: dict[str, Any]) -> str:
 def _person_text(person: dict[str, Any]) -> str:
     """Return a person's name, certainty, distance and intervals as text."""
     facts = [person["certainty"]] if person["certainty"] else []
-    facts.append(f"distance {person['distance']}")
+    facts.append(f"distance {person['distance']:.2f}")
     spans = [
         f"{start:g} s" if start == end else f"{start:g} to {end:g} s"
         for start, end in person["intervals"]

@@ -124,6 +124,21 @@ def test_recognise_prints_text_without_json(sample: Path) -> None:
     assert result.stdout == f"{video}: nobody\n"
 
 
+def test_recognise_takes_the_videos_of_a_folder_and_no_photos(
+    sample: Path, astronaut: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    (folder / "notes.txt").touch()
+    (folder / "cat.mp4").symlink_to(sample / "videos" / "cat.mp4")
+    result = run("recognise", folder, astronaut, "--encodings", sample / "encoding")
+    assert result.exit_code == 1
+    video, photo = result.stdout.splitlines()
+    assert video == f"{folder}/cat.mp4: nobody"
+    assert photo.startswith(f"{astronaut}: error: it is a photo")
+    assert "use `rollcall find`" in photo
+
+
 def test_recognise_without_a_gallery_says_how_to_get_one() -> None:
     result = run("recognise", "a.mp4")
     assert result.exit_code == 1
