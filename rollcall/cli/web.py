@@ -16,7 +16,7 @@ from rollcall.cli.forget import EverywhereForgetting
 from rollcall.cli.terminal import Group, new_secret, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.core.page_hints import missing_on_pages
-from rollcall.database.open_database import open_database
+from rollcall.database.open_database import open_database, sqlite_path
 from rollcall.wiring import build_engine, build_gallery_location, space_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,14 @@ def web(context: click.Context) -> None:
     from rollcall.web.web_service import build_parts, listen
 
     chosen = settings()
+    path = sqlite_path(chosen)
+    is_new = path is not None and not path.exists()
     with closing(open_database(chosen)) as database:
+        if is_new:
+            say(
+                f"new database {str(path)!r}; if a trigger runs, set DATABASE_URL to its database",
+                err=True,
+            )
         location = build_gallery_location(chosen)
         parts = build_parts(
             chosen,
@@ -145,8 +152,9 @@ def _user_file(path: Path | None) -> UserFile:
     chosen = path or Path(settings(offline=True).web_users or "")
     if not chosen.name:
         raise SettingsError(
-            "WEB_USERS is not set, so there is no file for the users; set it in .env, or add"
-            " --file PATH"
+            "WEB_USERS is not set, so there is no file for the users; add --file PATH, or set"
+            " WEB_USERS in the environment, or in .env or credentials.env in the folder"
+            f" {str(Path.cwd())!r}"
         )
     return UserFile(chosen)
 

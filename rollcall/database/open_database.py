@@ -66,16 +66,22 @@ def open_database(settings: Settings, *, must_exist: bool = False) -> Database:
     With `must_exist`, a database without Rollcall's tables is an error; otherwise the tables are
     created. Raises SettingsError for a database that this version cannot use, and InboxUnavailable.
     """
-    url = settings.database_url
-    if must_exist and url.startswith(SQLITE_URL) and not Path(url[len(SQLITE_URL) :]).is_file():
-        raise _does_not_exist(repr(url[len(SQLITE_URL) :]))
-    database = Database(url)
+    path = sqlite_path(settings)
+    if must_exist and path is not None and not path.is_file():
+        raise _does_not_exist(repr(str(path)))
+    database = Database(settings.database_url)
     try:
         prepare(database, must_exist=must_exist)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def sqlite_path(settings: Settings) -> Path | None:
+    """The file of the SQLite database that the settings name; None for another database."""
+    url = settings.database_url
+    return Path(url[len(SQLITE_URL) :]) if url.startswith(SQLITE_URL) else None
 
 
 def prepare(database: Database, *, must_exist: bool = False) -> None:
