@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 import click
 
+from rollcall.cli.enrol_log import enrolment_log
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.progress import Progress, progress
 from rollcall.cli.terminal import Command, say, say_json, say_table
@@ -25,6 +27,9 @@ from rollcall.gallery.people_folder import read_people_folder
 from rollcall.gallery.photo_faces import Photo
 from rollcall.gallery.photo_outcomes import Enrolment, PhotoOutcome
 from rollcall.wiring import build_engine, build_gallery_location, cut_out
+
+Record = Callable[[Enrolment], None]
+"""Writes a line of the log."""
 
 
 @click.command(cls=Command, name="enrol")
@@ -59,19 +64,28 @@ def enrol_command(
     chosen = settings(offline=True)
     if encodings:
         chosen = dataclasses.replace(chosen, encodings=encodings)
-    if folder is not None:
-        _enrol_folder(chosen, folder, as_json)
-    else:
-        _enrol_one(chosen, checked_name(name), photos, as_json)
+    # The log is about the gallery in the settings, because an undo changes that one.
+    with nullcontext(_no_line) if encodings else enrolment_log(chosen) as record:
+        if folder is not None:
+            _enrol_folder(chosen, folder, as_json, record)
+        else:
+            _enrol_one(chosen, checked_name(name), photos, as_json, record)
 
 
-def _enrol_one(chosen: Settings, name: str, photos: Sequence[Path], as_json: bool) -> None:
+def _no_line(done: Enrolment) -> None:
+    pass
+
+
+def _enrol_one(
+    chosen: Settings, name: str, photos: Sequence[Path], as_json: bool, record: Record
+) -> None:
     # Imported here, because Pillow is slow to load, and most commands do not need it.
     from rollcall.gallery.photos import read_photo
 
     location, engine, tolerance = _open(chosen, name)
     pictures = cut_out(chosen)
     done = enrol_in(location, name, photos, engine, read_photo, tolerance, cut_out=pictures)
+    record(done)
     if as_json:
         _say_documents(done)
     else:
@@ -84,7 +98,7 @@ def _enrol_one(chosen: Settings, name: str, photos: Sequence[Path], as_json: boo
     sys.exit(COMMAND_FAILED if done.refused else 0)
 
 
-def _enrol_folder(chosen: Settings, folder: Path, as_json: bool) -> None:
+def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record) -> None:
     found = read_people_folder(folder)
     for sentence in found.skipped:
         say(sentence, err=True)
@@ -98,6 +112,7 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool) -> None:
         people = ((name, list(_photos(photos, shown))) for name, photos in found.people)
         pictures = cut_out(chosen)
         for done in enrol_people(location, people, engine, tolerance, cut_out=pictures):
+            record(done)
             outcomes += [(done.name, outcome) for outcome in done.outcomes]
             known = done.gallery
             if as_json:
@@ -155,6 +170,16 @@ def _say_outcomes(outcomes: Sequence[tuple[str, PhotoOutcome]]) -> None:
     say_table(("person", "photo", "result"), rows, words=("✓", "✗"))
     kinds = Counter(outcome.kind for _, outcome in outcomes)
     say(", ".join(f"{kind} {number}" for kind, number in kinds.most_common()))
+    people, good = len({name for name, _ in outcomes}), sum(each.ok for _, each in outcomes)
+    say(
+        f"{_count(len(outcomes), 'photo', 'photos')} of {_count(people, 'person', 'people')}:"
+        f" {good} {'is' if good == 1 else 'are'} in the gallery, {len(outcomes) - good}"
+        f" {'was' if len(outcomes) - good == 1 else 'were'} refused"
+    )
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _print_stored(done: Enrolment, location: GalleryLocation) -> None:

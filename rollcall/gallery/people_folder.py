@@ -16,6 +16,32 @@ DROPPINGS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "icon\r"})
 """Files and folders, in lower case, that macOS and Windows add by themselves. Others begin with a
 dot (.DS_Store and `._name`)."""
 
+PHOTO_EXTENSIONS = frozenset(
+    [
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".jpx",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+        ".tif",
+        ".tiff",
+        ".webp",
+    ]
+)
+"""Extensions of files that are taken for photos, as are files without an extension. Photos in HEIC
+cannot be read, and their message says what to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class PeopleFolder:
@@ -42,6 +68,8 @@ def read_people_folder(folder: Path) -> PeopleFolder:
         for each in _entries(entry):
             if each.is_dir():
                 found.skipped.append(f"{str(each)!r} was skipped, because it is a folder")
+            elif each.suffix and each.suffix.lower() not in PHOTO_EXTENSIONS:
+                found.skipped.append(f"{str(each)!r} was skipped, because it is no photo")
             else:
                 photos.append(each)
         if len(photos) > MAX_PHOTOS:

@@ -80,7 +80,7 @@ def _find_face(
         return PhotoOutcome(photo.name, False, "unreadable", text)
     if len(faces) != 1:
         text = "no face was" if not faces else f"{len(faces)} faces were"
-        kind: OutcomeKind = "two faces" if faces else "no face"
+        kind: OutcomeKind = "several faces" if faces else "no face"
         text += " found; use a photo that shows one person"
         return PhotoOutcome(photo.name, False, kind, text)
     (face,) = faces

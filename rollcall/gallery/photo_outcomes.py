@@ -15,7 +15,7 @@ OutcomeKind = Literal[
     "two names",
     "duplicate",
     "no face",
-    "two faces",
+    "several faces",
     "too small",
     "blurred",
     "turned away",

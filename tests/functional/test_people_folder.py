@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from support.databases import open_file
 from support.gallery_commands import NumberedFaces, photo
 from support.pictures import astronaut, cat
 from support.settings import embedded_settings
@@ -36,6 +38,7 @@ from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, GalleryObject, read_gallery
 from rollcall.gallery.people_folder import read_people_folder
 from rollcall.gallery.photo_outcomes import PhotoOutcome
+from rollcall.index.change_log import SqlChangeLog
 from rollcall.stores.boto import s3_client
 from rollcall.stores.memory import MemoryStore
 from rollcall.stores.s3 import S3Store
@@ -98,6 +101,7 @@ def test_every_kind_of_photo_is_told_from_the_others(people: Path, gallery: Gall
     write(people / "collins" / "same picture.png", portrait)
     write(people / "collins" / "other picture.png", portrait[:, ::-1])
     (people / "eileen" / "notes.txt").write_text("no picture")
+    (people / "eileen" / "broken.jpg").write_text("no picture")
     result = enrol(people, gallery, "--json")
     assert result.exit_code == 1
     assert kinds(result) == {
@@ -105,12 +109,13 @@ def test_every_kind_of_photo_is_told_from_the_others(people: Path, gallery: Gall
         ("collins", "same picture.png"): "enrolled",
         ("eileen", "good.png"): "two names",
         ("eileen", "good again.png"): "two names",
-        ("eileen", "two.png"): "two faces",
+        ("eileen", "two.png"): "several faces",
         ("eileen", "cat.png"): "no face",
         ("eileen", "blurred.png"): "blurred",
         ("eileen", "sideways.png"): "two names",
-        ("eileen", "notes.txt"): "unreadable",
+        ("eileen", "broken.jpg"): "unreadable",
     }
+    assert "notes.txt' was skipped, because it is no photo" in result.stderr
     gallery.path.unlink()
     (people / "collins").rename(people.parent / "collins")
     result = enrol(people, gallery)
@@ -122,6 +127,7 @@ def test_every_kind_of_photo_is_told_from_the_others(people: Path, gallery: Gall
     assert any(line.startswith("✗ eileen two.png 2 faces were found") for line in lines)
     assert any(line.startswith("✗ eileen blurred.png the face is blurred") for line in lines)
     assert "enrolled 1" in result.stdout
+    assert "7 photos of 1 person: 3 are in the gallery, 4 were refused" in result.stdout
     known = read_gallery(gallery)
     assert [each.source.photo for each in known.examples] == ["good again.png", "sideways.png"]
     assert all(each.quality and each.quality.size_px > 50 for each in known.examples)
@@ -176,6 +182,35 @@ def test_a_second_run_adds_only_what_is_new(
     photo(ada, 2)
     assert set(kinds(enrol(people, gallery, "--json")).values()) == {"duplicate", "far"}
     assert read_gallery(gallery).names == ("ada", "ada")
+
+
+def test_the_log_has_a_line_for_each_person_that_can_be_undone(
+    people: Path, gallery: GalleryFile, quick_faces: None, tmp_path: Path
+) -> None:
+    person(people, "ada", 1)
+    person(people, "ben", 2)
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path}/log.sqlite3", "ENCODINGS": str(gallery.path)}
+    with closing(open_file(tmp_path / "log.sqlite3")) as database:
+        done = CliRunner().invoke(main, ["enrol", "--folder", str(people)], env=env)
+        assert done.exit_code == 0, done.output
+        ben, ada = SqlChangeLog(database).latest(10)
+        assert (ada.action, ada.name, ben.name) == ("enrol", "ada", "ben")
+        undo = CliRunner().invoke(main, ["gallery", "undo", str(ada.id)], env=env)
+        assert undo.exit_code == 0, undo.output
+        assert read_gallery(gallery).people == ("ben",)
+        # The gallery of this command is not the one that an undo changes.
+        assert enrol(people, gallery, **env).exit_code == 0
+        assert SqlChangeLog(database).latest(1)[0].action == "undo"
+
+
+def test_without_a_database_nothing_is_logged(
+    people: Path, gallery: GalleryFile, quick_faces: None, tmp_path: Path
+) -> None:
+    person(people, "ada", 1)
+    env = {"DATABASE_URL": f"sqlite:///{tmp_path}/log.sqlite3", "ENCODINGS": str(gallery.path)}
+    done = CliRunner().invoke(main, ["enrol", "--folder", str(people)], env=env)
+    assert (done.exit_code, "warning" in done.stderr) == (0, False), done.output
+    assert not (tmp_path / "log.sqlite3").exists()
 
 
 def test_people_are_stored_while_others_are_still_read(
