@@ -6,18 +6,22 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rollcall.cli.change_texts import change_sentence
 from rollcall.cli.correcting import correct_now, opened_corrections, say_done, user_name
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.similar_names import similar_names
 from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.errors import GalleryError
 from rollcall.core.names import normalise_name
 from rollcall.core.web_protocols import Change, Corrections
 from rollcall.database.open_database import open_database
+from rollcall.gallery.enrolment import load_for_change
 from rollcall.index.change_log import SqlChangeLog
+from rollcall.wiring import build_gallery_location
 
 if TYPE_CHECKING:
     from rollcall.corrections.rematcher import Done
@@ -35,6 +39,7 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
     Exit 1 if the name is not in the gallery, NEW_NAME is taken, or a result cannot be corrected.
     """
+    _check_names(name)
     _correct(as_json, lambda parts: parts.rename(name, new_name, user_name()))
 
 
@@ -48,6 +53,7 @@ def merge(name: str, into: str, as_json: bool) -> None:
 
     Exit 1 if one of the names is not in the gallery, or a result cannot be corrected.
     """
+    _check_names(name, into)
     _correct(as_json, lambda parts: parts.merge(name, into, user_name()))
 
 
@@ -77,7 +83,7 @@ def show_log(name: str, limit: int, as_json: bool) -> None:
             if as_json:
                 say_json(dataclasses.asdict(line))
             else:
-                say(_sentence(line))
+                say(change_sentence(line))
 
 
 def _correct(as_json: bool, change: Callable[[Corrections], int]) -> None:
@@ -91,37 +97,21 @@ def _correct(as_json: bool, change: Callable[[Corrections], int]) -> None:
         say_json(_document(line, done, left))
     else:
         if line:
-            say(_sentence(line))
+            say(change_sentence(line))
         say_done(done, left)
     sys.exit(COMMAND_FAILED if done.failed else 0)
 
 
+def _check_names(*names: str) -> None:
+    """Raise GalleryError with similar names if somebody is not in the gallery."""
+    people = load_for_change(build_gallery_location(settings(offline=True))).people
+    for name in names:
+        # Without a gallery, the change itself says how to get one.
+        if people and normalise_name(name) not in people:
+            similar = similar_names(name, people)
+            hint = f"; similar names: {', '.join(map(repr, similar))}" if similar else ""
+            raise GalleryError(f"{name!r} is not in the gallery{hint}")
+
+
 def _document(line: Change | None, done: Done, left: int) -> dict[str, Any]:
     return {"change": line and dataclasses.asdict(line), **done._asdict(), "left": left}
-
-
-def _sentence(line: Change) -> str:
-    moment = datetime.fromtimestamp(line.at_s).strftime("%Y-%m-%d %H:%M:%S")
-    facts = [f"{line.id}: {moment} {line.who or 'somebody'}: {_action_text(line)}"]
-    if line.videos:
-        facts.append(f"{line.videos} result{'' if line.videos == 1 else 's'} changed")
-    if line.undone_by is not None:
-        facts.append(f"undone by {line.undone_by}")
-    return "; ".join(facts)
-
-
-def _action_text(line: Change) -> str:
-    name, details = repr(line.name) if line.name else "a forgotten person", line.details
-    count = details.get("faces", 1)
-    faces = f"{count} face{'' if count == 1 else 's'}"
-    texts = {
-        "is": f"named {faces} {name}",
-        "not": f"said that {faces} did not show {name}",
-        "same": f"said that {faces} showed one person",
-        "ignore": f"ignored {faces}",
-        "rename": f"renamed {name} to {details.get('new_name', '?')!r}",
-        "merge": f"merged {name} into {details.get('into', '?')!r}",
-        "remove_photo": f"removed a photo of {name}",
-        "undo": f"undid {line.undoes} ({details.get('action', '?')})",
-    }
-    return texts.get(line.action) or f"{line.action} {repr(line.name) if line.name else ''}".strip()

@@ -57,7 +57,7 @@ def test_a_person_is_renamed_and_the_rename_is_undone(
     assert filmed.state(["1.mp4", "2.mp4"]) == before
     lines = run("log").stdout.splitlines()
     assert [line.split("olga: ")[1] for line in lines] == [
-        "undid 1 (rename); 1 result changed",
+        "undid 1: 'Benjamin' is called 'Ben' again; 1 result changed",
         "renamed 'Ben' to 'Benjamin'; 1 result changed; undone by 2",
     ]
     documents = [
@@ -78,6 +78,7 @@ def test_two_names_are_merged(filmed: Filmed) -> None:
     ("arguments", "message"),
     [
         (("rename", "Eve", "Eva"), "error: 'Eve' is not in the gallery"),
+        (("rename", "ada", "Eva"), "error: 'ada' is not in the gallery; similar names: 'Ada'"),
         (("rename", "Ada", "Ben"), "error: 'Ben' is already in the gallery; merge"),
         (("merge", "Ada", "Eve"), "error: 'Eve' is not in the gallery"),
         (("undo", "7"), "error: the log has no change 7"),
