@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +121,7 @@ def write_page(path: Path, videos: Sequence[PageVideo], gallery: str) -> None:
 def page_html(videos: Sequence[PageVideo], gallery: str) -> str:
     """The page as text. `gallery` is the version of the gallery."""
     count = f"{len(videos)} video" + ("" if len(videos) == 1 else "s")
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     about = f"{count}, recognised with the gallery {gallery} on {now}."
     body = Markup().join(_video(video) for video in videos)
     style = Markup(STYLE)  # noqa: S704 (a constant)
