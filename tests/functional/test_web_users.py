@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rollcall.cli.main import main
+from rollcall.core.errors import SettingsError
 from rollcall.web.user_file import UserFile
 
 PASSWORD = "three quiet words"
@@ -68,3 +69,16 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     done = add(tmp_path / "none" / "users", "ada")
     assert done.exit_code == 2
     assert "cannot be written" in done.output
+
+
+def test_a_new_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the wrong folder, the pages would be empty without a word."""
+
+    def stop(*args: object) -> None:
+        raise SettingsError("stopped")
+
+    monkeypatch.setattr("rollcall.web.web_service.listen", stop)
+    monkeypatch.chdir(tmp_path)
+    first, second = (CliRunner().invoke(main, ["web"]) for _ in range(2))
+    assert "new database 'inbox.sqlite3'; if a trigger runs, set DATABASE_URL" in first.output
+    assert "new database" not in second.output
