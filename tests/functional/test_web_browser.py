@@ -10,6 +10,7 @@ from flask import Flask, render_template_string
 from markupsafe import Markup
 from playwright.sync_api import Page, expect
 from support.browser import check_page, overflow_px
+from support.index_samples import samples
 from support.web_pages import serve_pages, web_parts
 
 from rollcall.web.foot import show_change
@@ -200,3 +201,15 @@ def test_a_command_can_be_copied(page: Page, url: str) -> None:
     page.get_by_role("button", name="Copy").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert page.evaluate("navigator.clipboard.readText()") == "make it"
+
+
+def test_the_search_box_of_every_page_finds_videos(page: Page, tmp_path: Path) -> None:
+    with web_parts(tmp_path) as parts, serve_pages(parts) as served:
+        parts.index.put(samples())
+        page.goto(f"{served}/log")
+        page.keyboard.press("/")
+        page.keyboard.type("bitdiddle")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(f"{served}/videos?q=bitdiddle")
+        expect(page.locator(".video-row")).to_have_count(2)
+        expect(page.get_by_label("Search videos and people")).to_have_value("bitdiddle")
