@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -115,6 +116,31 @@ def test_an_unknown_group_is_named_by_keys(page: Page, url: str, parts: WebParts
     expect(page.locator("#foot")).to_contain_text("Named 3 faces Nina jk.")
     expect(page.locator("#foot").get_by_role("button", name="Undo")).to_be_visible()
     assert parts.changes.latest(9)[0].name == "Nina jk"
+
+
+def test_groups_follow_a_change_by_themselves(page: Page, parts: WebParts) -> None:
+    pending = Mock(return_value=6)
+    corrections = Mock(wraps=parts.corrections, pending=pending)
+    with serve_pages(replace(parts, corrections=corrections)) as url:
+        page.goto(f"{url}/unknown")
+        groups = page.locator("[data-group]")
+        expect(groups).to_have_count(2)
+        groups.first.get_by_label("Name", exact=True).fill("Nina")
+        page.keyboard.press("Enter")
+        expect(groups).to_have_count(1)
+        for video in (2, 4, 6):  # the results follow
+            put_unknown(parts.database, video, {})
+        pending.return_value = 0
+        expect(page.locator(".pending")).to_have_count(0)
+        expect(groups).to_have_count(1)
+        expect(page.locator("#foot")).to_contain_text("Named 3 faces Nina")
+
+        pending.return_value = 6
+        page.reload()
+        page.get_by_label("Name", exact=True).fill("half a na")
+        pending.return_value = 0
+        expect(page.get_by_role("link", name="Show the new results")).to_be_visible()
+        expect(page.get_by_label("Name", exact=True)).to_have_value("half a na")
 
 
 def test_a_group_is_added_and_ignored_by_one_key_each(

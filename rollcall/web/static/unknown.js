@@ -35,15 +35,26 @@
     else action(group);
   }, true);
 
+  // When all videos have followed a change, the groups are read again, unless somebody is at work
+  // on them. Then the line with the link stays.
+  const at_work = () => document.querySelector("input[name=group]:checked, input[name=other]:checked, details[open]")
+    || Array.from(document.querySelectorAll("[data-group] input[name=name]")).some((field) => field.value || field === document.activeElement);
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.elt.matches?.("#main")) return count();
+    if (!document.querySelector("#main .pending a") || at_work()) return;
+    const was = selected()?.getAttribute("aria-labelledby");
+    htmx.ajax("GET", location.pathname + location.search, { source: "#main", target: "#main", select: "#main", swap: "outerHTML" })
+      .then(() => document.querySelector(`[aria-labelledby="${was}"]`)?.focus());
+  });
+
   // "Same person" needs two groups.
-  const same = document.querySelector("[data-same]");
   function count() {
+    const same = document.querySelector("[data-same]");
+    if (!same) return;
     const number = document.querySelectorAll("input[name=group]:checked").length;
     same.disabled = number < 2;
     same.textContent = number < 2 ? "Same person: select two groups" : `Same person: join ${number} groups`;
   }
-  if (same) {
-    document.addEventListener("change", (event) => { if (event.target.name === "group") count(); });
-    count();
-  }
+  document.addEventListener("change", (event) => { if (event.target.name === "group") count(); });
+  count();
 })();
