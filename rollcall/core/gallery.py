@@ -70,6 +70,10 @@ class Gallery:
         """
         return self._matcher.nearest(encodings)
 
+    def excludes(self, name: str, encodings: Encodings) -> bool:
+        """Whether *not* verdicts say that none of these faces, shape (k, size), is the person."""
+        return self._matcher.excludes(name, encodings)
+
     def encodings_of(self, name: str) -> Encodings:
         """The encodings of one person, shape (n, size)."""
         return self.encodings[self._rows_of(name)]

@@ -72,6 +72,11 @@ class Matcher:
         pairs = zip(encodings, reduced, strict=True)
         return [self._match(encoding, row) for encoding, row in pairs]
 
+    def excludes(self, name: str, encodings: Encodings) -> bool:
+        """Whether *not* verdicts say that none of these faces is the person."""
+        refusal = self._refusals.get(name)
+        return refusal is not None and all(map(refusal.excludes, encodings))
+
     def _make_refusals(
         self, negatives: Mapping[str, Sequence[Encodings]]
     ) -> Iterator[tuple[str, _Refusal]]:

@@ -18,6 +18,10 @@ MAX_COUNTED = 1_000
 """Largest group whose videos are counted. Larger groups show the number of appearances."""
 
 
+MAX_LOOKED_AT = 1_000
+"""Newest videos with unknown people, of which those without stored faces are counted."""
+
+
 class SeenFace(NamedTuple):
     """A face of a video, with the person's name; empty for an unknown person."""
 
@@ -61,6 +65,12 @@ _ROWS = text("SELECT video_id, number, id FROM appearance WHERE id IN :ids").bin
 )
 
 
+_NOT_STORED = text(
+    "SELECT count(*) FROM (SELECT kept FROM video WHERE unknown>0"
+    " ORDER BY uploaded_s DESC, id DESC LIMIT :limit) AS newest WHERE kept='none'"
+)
+
+
 class FaceQueries:
     """Reads the index. Every method may raise InboxUnavailable."""
 
@@ -89,6 +99,12 @@ class FaceQueries:
             ]
         wanted = set(refs)
         return {row.seen.face: row for row in rows if row.seen.face in wanted}
+
+    def unknown_not_stored(self) -> int:
+        """The number of videos with unknown people whose faces were not stored."""
+        with self._database.reading() as connection:
+            values = {"limit": MAX_LOOKED_AT}
+            return int(connection.execute(_NOT_STORED, values).scalar_one())
 
     def groups(self, ids: Sequence[int]) -> dict[int, GroupFacts]:
         if not ids:

@@ -14,7 +14,7 @@ from rollcall.index.face_queries import FaceQueries, GroupFacts, IndexedFace, Se
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.index.unknown_groups import RANKED_FACES
 from rollcall.web.gallery_cache import KnownGallery
-from rollcall.web.near_people import NearWithPicture, near_people
+from rollcall.web.near_people import POSSIBLE, NearWithPicture, near_people
 from rollcall.web.parts import parts
 from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, write_faces
@@ -35,8 +35,12 @@ MAX_OPENED_FACES = 600
 NEAREST = 3
 """Known people who are offered for a group."""
 
-MAX_DISTANCE = 0.8
-"""People who are further away are not offered."""
+COMPARED = 2 * NEAREST
+"""Known people who are looked at, because verdicts may exclude some of them."""
+
+MAX_DISTANCE = POSSIBLE + 0.05
+"""People who are further away are not offered: most of them are somebody else, and a single key
+gives the group the name of the first one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ def unknown() -> str:
         "count": parts().groups.count() - (len(found[:PAGE]) - len(shown)),
         "pending": pending,
         "keep_faces": parts().settings.keep_faces,
+        "not_stored": FaceQueries(parts().database).unknown_not_stored(),
     }
     return render_template("unknown.html", **values)
 
@@ -125,8 +130,12 @@ def _near(known: KnownGallery, facts: Sequence[GroupFacts | None]) -> list[list[
         for each in facts
     ]
     found = [
-        [each for each in near if each.distance <= MAX_DISTANCE]
-        for near in known.nearest_to_each(centres, NEAREST)
+        [
+            each
+            for each in near
+            if each.distance <= MAX_DISTANCE and not known.gallery.excludes(each.name, centre)
+        ][:NEAREST]
+        for near, centre in zip(known.nearest_to_each(centres, COMPARED), centres, strict=True)
     ]
     # One query for the people of all groups.
     queries = PeopleQueries(parts().database)

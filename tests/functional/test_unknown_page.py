@@ -21,6 +21,9 @@ from support.people_index import (
 )
 from support.web_pages import local_path, pages_client, post, web_parts
 
+from rollcall.core.verdicts import FaceSource, Verdict
+from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.web.parts import WebParts
 
 
@@ -101,6 +104,44 @@ def test_the_nearest_people_are_offered_with_picture_and_distance(
     assert f'<img src="/videos/{known}/faces/0.jpg"' in offer
     assert re.search(r"alike \(0\.\d\d\)", offer)
     assert 'value="Ben"' not in page
+
+
+def test_people_beyond_the_tolerance_are_not_offered(client: FlaskClient, parts: WebParts) -> None:
+    put_faces(parts, 1, 2)
+    people = {"Ada": [encoding(5, 0.55, towards=1)], "Ben": [encoding(6, 0.45, towards=1)]}
+    save_gallery(parts, people)
+    assert re.findall(r'name="to" value="([^"]*)"', text_of(client, "/unknown")) == ["Ada"]
+
+
+def test_people_whom_a_verdict_excludes_are_not_offered(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    put_faces(parts, 1, 2)
+    near = {f"Person {n}": [encoding(10 + n, 0.7, towards=1)] for n in range(5)}
+    save_gallery(parts, near)
+    offered = re.findall(r'name="to" value="([^"]*)"', text_of(client, "/unknown"))
+    assert len(offered) == 3
+    face = encoding(1)[None]
+    wrong = Verdict("v1", "not", offered[0], face, (FaceSource(bucket="b", key="k", etag="e"),))
+    parts.gallery.save(render_gallery(read_gallery(parts.gallery).with_verdict(wrong)))
+    parts.known.changed()
+    others = re.findall(r'name="to" value="([^"]*)"', text_of(client, "/unknown"))
+    assert others[:2] == offered[1:]
+    assert len(others) == 3
+
+
+def test_unknown_people_whose_faces_were_not_stored_are_counted(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    for number in range(3):
+        put_video(parts.database, f"{number}.mp4", [("", [(1, 2)])], kept="none")
+    put_video(parts.database, "named.mp4", [("Ada", [(1, 2)])], kept="none")
+    page = text_of(client, "/unknown")
+    assert "3 videos show unknown people whose faces were not stored" in page
+    assert 'href="/videos?unknown=1"' in page
+    assert "Nobody is unknown" not in page
+    put_faces(parts, 1, 2)
+    assert "3 videos show unknown people" in text_of(client, "/unknown")
 
 
 def test_a_group_opens_to_all_its_faces(client: FlaskClient, parts: WebParts) -> None:
