@@ -44,6 +44,13 @@ class Lane(NamedTuple):
     bars: tuple[Bar, ...]
 
 
+class Rest(NamedTuple):
+    """The part of a video that was not searched, in percentages of a lane."""
+
+    x: str
+    width: str
+
+
 class Tick(NamedTuple):
     """A label of the time axis. `x` is a percentage."""
 
@@ -74,6 +81,14 @@ def lanes(video: IndexedVideo) -> list[Lane]:
         Lane(seen, label, lane(seen.name), tuple(_bars(seen, label, whole_s, most)))
         for seen, label in shown
     ]
+
+
+def rest_after(stopped_at_s: float | None, whole_s: float) -> Rest | None:
+    """What was not searched after the search stopped; None if it went on to the end."""
+    if stopped_at_s is None or not 0 <= stopped_at_s < whole_s:
+        return None
+    share = stopped_at_s / whole_s
+    return Rest(_percent(share), _percent(1 - share))
 
 
 def ticks(whole_s: float) -> list[Tick]:

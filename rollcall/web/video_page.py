@@ -19,7 +19,7 @@ from rollcall.core.work import Work
 from rollcall.index.video_queries import VideoQueries
 from rollcall.web import video_texts as texts
 from rollcall.web.foot import foot_part, show_change, show_message
-from rollcall.web.lanes import Lane, Tick, labelled, lanes, length_s, ticks
+from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
 from rollcall.web.users import current_user, editors_only
 
@@ -91,6 +91,14 @@ class Facts:
     @property
     def ticks(self) -> list[Tick]:
         return ticks(self.length_s)
+
+    @property
+    def stopped_at_s(self) -> float | None:
+        return texts.stopped_at_s(self.video.coverage)
+
+    @property
+    def not_searched(self) -> Rest | None:
+        return rest_after(self.stopped_at_s, self.length_s)
 
     @property
     def correctable(self) -> bool:

@@ -24,7 +24,7 @@ MAX_SHOWN_DELAY_S = 3600.0
 
 _STATES = {"queued": "waiting", "running": "running", "done": "done", "dead": "failed"}
 _ORIGINS = {
-    "event": "uploaded",
+    "event": "new upload",
     "reconcile": "found without a result",
     "rerun": "recognised again",
 }
@@ -82,9 +82,24 @@ def limits(coverage: Mapping[str, Any]) -> list[str]:
                 for problem, count in (not_judged if isinstance(not_judged, dict) else {}).items()
                 if isinstance(count, int)
             },
+            ignored=_whole(coverage, "ignored"),
             stopped_at_s=_number(coverage.get("stopped_at_s")),
         )
     )
+
+
+def stopped_at_s(coverage: Mapping[str, Any]) -> float | None:
+    """The time after which the video was not searched; None if it was searched to its end."""
+    return _number(coverage.get("stopped_at_s"))
+
+
+def nobody_text(coverage: Mapping[str, Any]) -> str:
+    """Why nobody is listed."""
+    if ignored := _whole(coverage, "ignored"):
+        return f"{counted(ignored, 'face')} {'is' if ignored == 1 else 'are'} ignored."
+    if faces := _whole(coverage, "faces"):
+        return f"{counted(faces, 'face')} could not be judged."
+    return "No faces were found."
 
 
 def state_text(work: Work) -> str:

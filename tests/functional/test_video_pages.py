@@ -550,3 +550,32 @@ def test_a_page_of_very_many_people_stays_small(client: FlaskClient, parts: WebP
     assert page.count('class="lane lane-') == 200
     assert "1800 more are in the table" in page
     assert len(page) < 4 << 20
+
+
+@pytest.mark.parametrize(
+    ("coverage", "text"),
+    [
+        ({}, "No faces were found."),
+        ({"faces": 4, "ignored": 1}, "1 face is ignored."),
+        ({"faces": 9, "ignored": 2}, "2 faces are ignored."),
+        ({"faces": 3, "not_judged": {"small": 3}}, "3 faces could not be judged."),
+    ],
+)
+def test_a_video_without_people_says_why(
+    client: FlaskClient, parts: WebParts, coverage: dict[str, object], text: str
+) -> None:
+    found = replace(indexed("a.mp4"), status="no_face", people=(), coverage=coverage)
+    assert text in text_of(client, f"/videos/{put(parts, found)}")
+
+
+def test_what_was_not_searched_is_hatched(client: FlaskClient, parts: WebParts) -> None:
+    person = replace(appearance(0, "Ada"), first_s=2.0, last_s=2.0, intervals=((2.0, 2.0),))
+    whole = replace(indexed("a.mp4", person), duration_s=8.0)
+    page = text_of(client, f"/videos/{put(parts, whole)}")
+    assert "not-searched" not in page
+    assert "not searched" not in page
+    stopped = replace(whole, key="b.mp4", coverage={"looks": 3, "stopped_at_s": 2.0})
+    page = text_of(client, f"/videos/{put(parts, stopped)}")
+    assert "Seen at 0:02; the rest was not searched." in page
+    assert re.search(r'class="not-searched" x="25.000%" y="5" width="75.000%"', page)
+    assert re.search(r"seen at <button[^>]*>0:02<", page)
