@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -10,6 +11,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from rollcall.core.web_protocols import Change
 from rollcall.index.dismissals import Dismissals
+from rollcall.index.face_queries import FaceQueries
 from rollcall.web.came_from import back
 from rollcall.web.foot import line_of, show_change
 from rollcall.web.parts import parts
@@ -20,6 +22,9 @@ from rollcall.web.system_state import system_state
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("log", __name__)
+
+SHOWN_VIDEOS = 2
+"""Videos that a line names."""
 
 PAGE = 50
 """Lines of a page."""
@@ -33,6 +38,10 @@ class Line(NamedTuple):
 
     change: Change
     text: str
+    videos: list[tuple[int, str]]
+    """Id and key of the videos with the faces that the change is about; at most SHOWN_VIDEOS."""
+    more: int = 0
+    """How many more there are."""
 
 
 @pages.get("/log")
@@ -41,7 +50,7 @@ def show_log() -> str:
     name = request.args.get("name", "").strip()[:1024]
     before_id = request.args.get("before", type=whole_number)
     found = parts().changes.latest(PAGE + 1, before_id, name)
-    lines = [Line(change, predicate(change)) for change in found[:PAGE]]
+    lines = _lines(found[:PAGE])
     filters = {"name": name} if name else {}
     older = newest = ""
     if len(found) > PAGE:
@@ -49,6 +58,32 @@ def show_log() -> str:
     if before_id is not None:
         newest = "/log" + ("?" + urlencode(filters) if filters else "")
     return render_template("log.html", lines=lines, name=name, older=older, newest=newest)
+
+
+def _lines(changes: Sequence[Change]) -> list[Line]:
+    ids = {change.id: _video_ids(change) for change in changes}
+    shown = [video for each in ids.values() for video in each[:SHOWN_VIDEOS]]
+    keys = FaceQueries(parts().database).keys(shown)
+    return [
+        Line(
+            change,
+            predicate(change),
+            [(each, keys[each]) for each in ids[change.id][:SHOWN_VIDEOS] if each in keys],
+            max(len(ids[change.id]) - SHOWN_VIDEOS, 0),
+        )
+        for change in changes
+    ]
+
+
+def _video_ids(change: Change) -> list[int]:
+    """The videos with the faces of a change, or the one that was queued again."""
+    if change.action == "rerun":
+        found = parts().index.id_of(parts().settings.input_bucket, change.name)
+        return [] if found is None else [found]
+    faces = change.details.get("faces")
+    pairs = faces if isinstance(faces, list) else []
+    ids = (pair[0] for pair in pairs if isinstance(pair, list) and pair)
+    return list(dict.fromkeys(each for each in ids if isinstance(each, int)))
 
 
 @pages.post("/log/<int:change_id>/undo")

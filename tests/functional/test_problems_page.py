@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
 from support.browser import check_page
 from support.databases import open_tables
+from support.index_samples import samples
 from support.sample_rows import BUCKET, add_video, fail, fill, give_up_messages, take
 from support.web_pages import make_parts, pages_client, post, serve_pages, web_parts
 
@@ -271,3 +272,16 @@ def test_empty_pages_in_a_browser(page: Page, parts: WebParts) -> None:
         for name in ("problems", "log"):
             page.goto(f"{url}/{name}")
             check_page(page, f"{name}-empty")
+
+
+def test_the_log_links_to_the_videos_of_a_change(client: FlaskClient, parts: WebParts) -> None:
+    parts.index.put(samples())
+    ids = [parts.index.id_of(BUCKET, each.key) for each in samples()[:3]]
+    faces = [[each, 0] for each in (*ids, ids[0])]
+    parts.changes.record("local", "is", "Ada", {"faces": faces})
+    parts.changes.record("eve", "ignore", "", {"faces": [[999, 0], "damaged"]})
+    text = client.get("/log").text
+    links = [f'<a href="/videos/{ids[n]}">{samples()[n].key}</a>' for n in range(2)]
+    assert f"({links[0]}, {links[1]} and 1 more)" in text
+    assert "/videos/999" not in text
+    assert "“local” stands for" in text
