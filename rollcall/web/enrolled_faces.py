@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, request
+import logging
+from collections.abc import Collection
 
-from rollcall.gallery.enrolled_pictures import read_picture
+from flask import Blueprint, Response, abort, current_app, request
+
+from rollcall.core.errors import GalleryError, TransientError
+from rollcall.gallery.enrolled_pictures import read_picture, stored_pictures
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.parts import parts
 
+log = logging.getLogger(__name__)
+
 pages = Blueprint("enrolled_faces", __name__)
+
+_LISTED = "rollcall-listed-pictures"
 
 
 @pages.get("/people/photos/<example_id>.jpg")
@@ -26,9 +34,24 @@ def picture(example_id: str) -> Response:
 
 
 def example_with_picture(known: KnownGallery, name: str) -> str:
-    """The id of the example that may have a picture; empty if pictures are not stored."""
+    """The id of the first example with a picture; empty if there is none."""
     if parts().settings.keep_faces != "pictures":
         return ""
-    examples = known.gallery.examples_of(name)
-    enrolled = (each.id for each in examples if each.id and each.quality is not None)
-    return next(enrolled, "")
+    stored = pictures_of_gallery(known)
+    return next((each.id for each in known.gallery.examples_of(name) if each.id in stored), "")
+
+
+def pictures_of_gallery(known: KnownGallery) -> Collection[str]:
+    """The ids of the examples with a picture, listed once for each version of the gallery.
+
+    Pictures are written and deleted before the gallery is, so the list stays true for a version.
+    """
+    seen: tuple[KnownGallery, Collection[str]] | None = current_app.extensions.get(_LISTED)
+    if seen is None or seen[0] is not known:
+        try:
+            seen = known, stored_pictures(parts().gallery)
+        except (GalleryError, TransientError) as error:
+            log.warning("the pictures of enrolled faces cannot be listed: %s", error)
+            return ()
+        current_app.extensions[_LISTED] = seen
+    return seen[1]

@@ -13,7 +13,7 @@ from rollcall.core.verdicts import Example
 from rollcall.index.people_queries import PeopleQueries, PersonInVideo, PersonRow
 from rollcall.web.cursors import NUMBER, read_cursor, write_cursor
 from rollcall.web.day_strip import bounds_of_day, bounds_of_year, day_of, year_strip
-from rollcall.web.enrolled_faces import example_with_picture
+from rollcall.web.enrolled_faces import example_with_picture, pictures_of_gallery
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
@@ -40,6 +40,7 @@ class EnrolledPhoto(NamedTuple):
     title: str
     words: str
     has_picture: bool
+    enrolled_without_picture: bool
 
 
 @pages.get("/people/<int:person_id>")
@@ -128,9 +129,14 @@ def _chosen_day() -> date | None:
 
 
 def _photos(known: KnownGallery, name: str) -> list[EnrolledPhoto]:
-    kept = parts().settings.keep_faces == "pictures"
+    kept, stored = parts().settings.keep_faces == "pictures", pictures_of_gallery(known)
     return [
-        EnrolledPhoto(each, *photo_words(each), kept and each.quality is not None)
+        EnrolledPhoto(
+            each,
+            *photo_words(each),
+            kept and each.id in stored,
+            not each.verdict and each.id not in stored,
+        )
         for each in known.gallery.examples_of(name)
     ]
 

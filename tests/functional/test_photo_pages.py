@@ -238,3 +238,19 @@ def test_no_pictures_are_kept_unless_somebody_asks(client: FlaskClient, tmp_path
     send(client, "/enrol", "photos", ("1.png", painted_photo("red")), name="Ada")
     assert "/people/photos/" not in client.get("/people/by-name/Ada").get_data(as_text=True)
     assert not list(tmp_path.rglob("*.jpg"))
+
+
+def test_only_pictures_that_exist_are_linked(tmp_path: Path) -> None:
+    with web_parts(tmp_path, keep_faces="none") as parts:
+        parts = replace(parts, corrections=RecordedCorrections(parts.changes))
+        send(pages_client(parts), "/enrol", "photos", ("1.png", painted_photo("red")), name="Ada")
+    with web_parts(tmp_path, keep_faces="pictures") as parts:
+        client = pages_client(replace(parts, corrections=RecordedCorrections(parts.changes)))
+        for path in ("/people", "/people/by-name/Ada"):
+            assert "/people/photos/" not in client.get(path).get_data(as_text=True)
+        person = client.get("/people/by-name/Ada").get_data(as_text=True)
+        assert "no picture: enrolled without KEEP_FACES=pictures" in person
+        send(client, "/enrol", "photos", ("2.png", painted_photo("blue")), name="Ben")
+        assert "/people/photos/" in client.get("/people").get_data(as_text=True)
+        person = client.get("/people/by-name/Ben").get_data(as_text=True)
+        assert "no picture" not in person
