@@ -15,6 +15,9 @@ MAX_BARS = 300
 MAX_ALL_BARS = 6_000
 """Bars of all lanes. A browser takes seconds to draw more."""
 
+MIN_SHARE = 0.004
+"""Width of the bar of a single look, as a part of the lane. Browsers do not draw narrower ones."""
+
 MAX_LANES = 200
 """People whose lanes are drawn. The table lists everybody."""
 
@@ -108,8 +111,8 @@ def _bars(seen: Appearance, label: str, whole_s: float, most: int) -> Iterable[B
         yield Bar(
             start_s,
             end_s,
-            _percent(start_s / whole_s),
-            _percent((end_s - start_s) / whole_s),
+            _percent(min(start_s / whole_s, 1 - MIN_SHARE)),
+            _percent(max((end_s - start_s) / whole_s, MIN_SHARE)),
             f"{label}, {clock(start_s)} to {clock(end_s)}{certainty}",
         )
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -25,6 +26,8 @@ STATUSES = {
 }
 MAX_TEXT_CHARS = 200
 SHOWN_NAMES = 3
+MAX_CHOICES = 10
+"""People who are offered for a part of a name."""
 PAGE_ROWS = 50
 
 _PLACE = re.compile(r"(-?[0-9]{1,12}(?:\.[0-9]{1,9})?),([0-9]{1,18})")
@@ -36,12 +39,14 @@ class Asked(NamedTuple):
     values: dict[str, str]
     wanted: VideoFilter
     nobody: str
-    """A name that nobody has; then no video is accepted."""
+    """A name that nobody has, or several people; then no video is accepted."""
+    choices: tuple[tuple[str, str], ...] = ()
+    """The people whose names contain it, and URLs with their videos."""
 
     @property
     def query(self) -> str:
         """The query of the page's URL, without a place in the list."""
-        return urlencode({name: value for name, value in self.values.items() if value})
+        return _query(self.values)
 
 
 @pages.get("/videos")
@@ -62,7 +67,8 @@ def videos() -> str:
         first=before == TOP,
         newest_id=newest_id,
         who=who,
-        input_bucket=parts().settings.input_bucket,
+        quick=quick(asked.values, datetime.now(UTC).date()),
+        settings=parts().settings,
     )
 
 
@@ -97,7 +103,11 @@ def _asked() -> Asked:
     if values["status"] not in STATUSES:
         raise BadRequest(f"the status {values['status']!r} does not exist")
     person = values["person"]
-    person_id = VideoQueries(parts().database).person_id(person) if person else None
+    queries = VideoQueries(parts().database)
+    person_id = queries.person_id(person) if person else None
+    names = queries.names(person, MAX_CHOICES) if person and person_id is None else []
+    if len(names) == 1:
+        person_id = queries.person_id(names[0])
     wanted = VideoFilter(
         words=values["q"],
         person_id=person_id,
@@ -106,7 +116,28 @@ def _asked() -> Asked:
         status=values["status"],
         with_unknown=bool(values["unknown"]),
     )
-    return Asked(values, wanted, person if person and person_id is None else "")
+    if not person or person_id is not None:
+        return Asked(values, wanted, "")
+    choices = tuple((name, _url(_query({**values, "person": name}))) for name in names)
+    return Asked(values, wanted, person, choices)
+
+
+def _query(values: Mapping[str, str]) -> str:
+    return urlencode({name: value for name, value in values.items() if value})
+
+
+def quick(values: Mapping[str, str], today: date) -> list[tuple[str, str]]:
+    """Links that choose days, in UTC as in the form; the other filters stay."""
+    monday = today - timedelta(days=today.weekday())
+    spans = {
+        "today": (today, None),
+        "last 7 days": (today - timedelta(days=6), None),
+        "last week": (monday - timedelta(days=7), monday - timedelta(days=1)),
+    }
+    return [
+        (label, _url(_query({**values, "from": str(since), "to": str(until or "")})))
+        for label, (since, until) in spans.items()
+    ]
 
 
 def _day_s(text: str, days_later: int = 0) -> float | None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -143,7 +144,7 @@ def test_new_videos_are_announced_and_shown_on_a_click(
 
 
 def test_an_empty_list_says_how_to_upload(client: FlaskClient, parts: WebParts) -> None:
-    assert "aws s3 cp lecture.mp4 s3://input-bucket-video/" in text_of(client, "/videos")
+    assert "aws s3 cp VIDEO.mp4 s3://input-bucket-video/" in text_of(client, "/videos")
     assert "No video fits these filters" in text_of(client, "/videos?q=x")
 
 
@@ -579,3 +580,30 @@ def test_what_was_not_searched_is_hatched(client: FlaskClient, parts: WebParts) 
     assert "Seen at 0:02; the rest was not searched." in page
     assert re.search(r'class="not-searched" x="25.000%" y="5" width="75.000%"', page)
     assert re.search(r"seen at <button[^>]*>0:02<", page)
+
+
+def test_pages_without_videos_say_how_to_upload(client: FlaskClient) -> None:
+    for path in ("/", "/videos"):
+        page = text_of(client, path)
+        assert "python workload.py FOLDER" in page
+        assert "aws s3 cp VIDEO.mp4 s3://input-bucket-video/" in page
+        assert "env.sh" in page
+
+
+def test_a_part_of_a_name_finds_the_person(client: FlaskClient, parts: WebParts) -> None:
+    parts.index.put(samples())
+    assert "1.mp4" in titles(text_of(client, "/videos?person=bitdid"))
+    page = text_of(client, "/videos?person=e&q=door")
+    assert "Several names contain “e”" in page
+    assert 'href="/videos?q=door&amp;person=Ben+Bitdiddle"' in page
+    assert "Nobody called “xyz”" in text_of(client, "/videos?person=xyz")
+
+
+def test_days_are_chosen_by_a_link(client: FlaskClient, parts: WebParts) -> None:
+    values = {"q": "door", "from": "2020-01-01", "to": "2020-01-02"}
+    assert videos.quick(values, date(2026, 11, 27)) == [
+        ("today", "/videos?q=door&from=2026-11-27"),
+        ("last 7 days", "/videos?q=door&from=2026-11-21"),
+        ("last week", "/videos?q=door&from=2026-11-16&to=2026-11-22"),
+    ]
+    assert "last 7 days</a>" in text_of(client, "/videos")
