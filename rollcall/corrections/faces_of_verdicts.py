@@ -82,6 +82,11 @@ class FacesOfVerdicts:
         if video is None:
             raise PermanentError("the video is not in the index any more; reload the page")
         found = self.objects.faces(video.key) if video.kept != "none" else None
+        if found is None and video.kept != "none":
+            raise PermanentError(
+                f"the stored faces of {video.key!r} were deleted from REPORT_BUCKET; recognise the"
+                " video again"
+            )
         if found is None:
             raise _no_encodings(video.key)
         if found[1].etag != video.etag:

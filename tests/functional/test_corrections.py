@@ -319,6 +319,10 @@ def test_what_cannot_be_corrected_says_why(lectures: Filmed) -> None:
     lectures.film("bare.mp4", {"eve": [0]}, kept="none")
     with pytest.raises(PermanentError, match="KEEP_FACES=encodings"):
         corrections.is_person([lectures.face("bare.mp4")], "Eve", "eve")
+    lectures.film("lost.mp4", {"eve": [0]})
+    lectures.store.delete(lectures.settings.report_bucket, faces_key("lost.mp4"))
+    with pytest.raises(PermanentError, match=r"'lost.mp4' were deleted from REPORT_BUCKET"):
+        corrections.is_person([lectures.face("lost.mp4")], "Eve", "eve")
     with pytest.raises(PermanentError, match="choose at least one face"):
         corrections.ignore([], "eve")
     with pytest.raises(PermanentError, match="is called 'Ada' and not 'Ben' by now"):
