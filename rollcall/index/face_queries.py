@@ -106,11 +106,14 @@ class FaceQueries:
             values = {"limit": MAX_LOOKED_AT}
             return int(connection.execute(_NOT_STORED, values).scalar_one())
 
-    def keys(self, video_ids: Sequence[int]) -> dict[int, str]:
-        """The keys of these videos, by their ids."""
-        query = select(video.c.id, video.c.key).where(video.c.id.in_(set(video_ids)))
+    def ids(self, bucket: str, keys: Sequence[str]) -> dict[str, int]:
+        """The ids of these videos, by their keys."""
+        if not keys:
+            return {}
+        query = select(video.c.key, video.c.id)
+        query = query.where(video.c.bucket == bucket, video.c.key.in_(set(keys)))
         with self._database.reading() as connection:
-            return {row.id: row.key for row in connection.execute(query)}
+            return {row.key: row.id for row in connection.execute(query)}
 
     def groups(self, ids: Sequence[int]) -> dict[int, GroupFacts]:
         if not ids:

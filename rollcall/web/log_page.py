@@ -61,29 +61,27 @@ def show_log() -> str:
 
 
 def _lines(changes: Sequence[Change]) -> list[Line]:
-    ids = {change.id: _video_ids(change) for change in changes}
-    shown = [video for each in ids.values() for video in each[:SHOWN_VIDEOS]]
-    keys = FaceQueries(parts().database).keys(shown)
+    keys = {change.id: _keys(change) for change in changes}
+    shown = [key for each in keys.values() for key in each[:SHOWN_VIDEOS]]
+    ids = FaceQueries(parts().database).ids(parts().settings.input_bucket, shown)
     return [
         Line(
             change,
             predicate(change),
-            [(each, keys[each]) for each in ids[change.id][:SHOWN_VIDEOS] if each in keys],
-            max(len(ids[change.id]) - SHOWN_VIDEOS, 0),
+            [(ids[key], key) for key in keys[change.id][:SHOWN_VIDEOS] if key in ids],
+            max(len(keys[change.id]) - SHOWN_VIDEOS, 0),
         )
         for change in changes
     ]
 
 
-def _video_ids(change: Change) -> list[int]:
+def _keys(change: Change) -> list[str]:
     """The videos with the faces of a change, or the one that was queued again."""
     if change.action == "rerun":
-        found = parts().index.id_of(parts().settings.input_bucket, change.name)
-        return [] if found is None else [found]
-    faces = change.details.get("faces")
-    pairs = faces if isinstance(faces, list) else []
-    ids = (pair[0] for pair in pairs if isinstance(pair, list) and pair)
-    return list(dict.fromkeys(each for each in ids if isinstance(each, int)))
+        return [change.name] if change.name else []
+    keys = change.details.get("keys")
+    found = keys if isinstance(keys, list) else []
+    return list(dict.fromkeys(key for key in found if isinstance(key, str)))
 
 
 @pages.post("/log/<int:change_id>/undo")

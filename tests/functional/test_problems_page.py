@@ -277,11 +277,13 @@ def test_empty_pages_in_a_browser(page: Page, parts: WebParts) -> None:
 def test_the_log_links_to_the_videos_of_a_change(client: FlaskClient, parts: WebParts) -> None:
     parts.index.put(samples())
     ids = [parts.index.id_of(BUCKET, each.key) for each in samples()[:3]]
-    faces = [[each, 0] for each in (*ids, ids[0])]
-    parts.changes.record("local", "is", "Ada", {"faces": faces})
-    parts.changes.record("eve", "ignore", "", {"faces": [[999, 0], "damaged"]})
+    keys = [each.key for each in samples()[:3]]
+    parts.changes.record("local", "is", "Ada", {"faces": 4, "keys": [*keys, keys[0]]})
+    parts.changes.record("eve", "ignore", "", {"faces": 1, "keys": ["gone.mp4", 7]})
+    parts.changes.record("eve", "rerun", keys[2])
     text = client.get("/log").text
     links = [f'<a href="/videos/{ids[n]}">{samples()[n].key}</a>' for n in range(2)]
     assert f"({links[0]}, {links[1]} and 1 more)" in text
-    assert "/videos/999" not in text
+    assert f'queued {keys[2]} again <small class="soft">(<a href="/videos/{ids[2]}"' in text
+    assert "gone.mp4" not in text
     assert "“local” stands for" in text
