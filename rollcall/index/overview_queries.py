@@ -59,6 +59,8 @@ class LatestVideo:
     duration_s: float
     named: int
     unknown: int
+    coverage: str
+    """JSON; empty if it is not known."""
     people: tuple[Appearance, ...]
     """At most MAX_PEOPLE."""
 

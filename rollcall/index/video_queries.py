@@ -45,6 +45,8 @@ class VideoRow:
     unknown: int
     kept: str
     corrected: bool
+    coverage: str
+    """JSON; empty if it is not known."""
     people: tuple[Appearance, ...] = ()
     """The first people of the report; named people come first."""
 
@@ -142,6 +144,7 @@ _COLUMNS = (
     *(video.c.id, video.c.bucket, video.c.key, video.c.status, video.c.error_code),
     *(video.c.uploaded_s, video.c.finished_s, video.c.duration_s, video.c.named),
     *(video.c.unknown, video.c.kept, video.c.corrected),
+    video.c.coverage,
 )
 
 

@@ -10,7 +10,7 @@ from zlib import crc32
 
 from markupsafe import Markup
 
-from rollcall.web.strips import strip_text, ticks
+from rollcall.web.strips import rest_x, strip_text, ticks
 
 LANES = 8
 """Number of lane colours in `static/style.css`."""
@@ -54,6 +54,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "counted": counted,
     "lane": lane,
     "person_url": person_url,
+    "rest_x": rest_x,
     "strip_text": strip_text,
     "ticks": lambda video: ticks(video, lane),
     "when": when,

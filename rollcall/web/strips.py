@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -31,6 +32,15 @@ class Strip(Protocol):
     def people(self) -> Sequence[_Seen]: ...
 
 
+class Searched(Protocol):
+    """A video whose coverage is known as the JSON of the index; empty if it is not known."""
+
+    @property
+    def duration_s(self) -> float: ...
+    @property
+    def coverage(self) -> str: ...
+
+
 class Tick(NamedTuple):
     """A rectangle of the drawing."""
 
@@ -54,6 +64,14 @@ def ticks(video: Strip, lane: Callable[[str], str]) -> list[Tick]:
         for number, seen in enumerate(video.people)
         for x, width in _joined(seen.intervals, WIDTH / length_s)
     ]
+
+
+def rest_x(video: Searched) -> int | None:
+    """Where the part begins that was not searched, because the search stopped at a clear frame."""
+    stopped_s = json.loads(video.coverage).get("stopped_at_s") if video.coverage else None
+    if not isinstance(stopped_s, int | float) or not 0 <= stopped_s < video.duration_s:
+        return None
+    return min(round(stopped_s * WIDTH / video.duration_s) + MIN_WIDTH, WIDTH)
 
 
 def _joined(intervals: Sequence[tuple[float, float]], scale: float) -> list[tuple[int, int]]:

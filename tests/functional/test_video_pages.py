@@ -579,6 +579,8 @@ def test_what_was_not_searched_is_hatched(client: FlaskClient, parts: WebParts) 
     page = text_of(client, f"/videos/{put(parts, stopped)}")
     assert "Seen at 0:02; the rest was not searched." in page
     assert re.search(r'class="not-searched" x="25.000%" y="5" width="75.000%"', page)
+    assert re.search(r'class="not-searched" d="M25[0-9] 8H1000"', text_of(client, "/videos"))
+    assert re.search(r'class="not-searched" d="M25[0-9] 8H1000"', text_of(client, "/"))
     assert re.search(r"seen at <button[^>]*>0:02<", page)
 
 
