@@ -1111,10 +1111,10 @@ def test_foreign_statuses_cannot_create_many_time_series() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a file system of 400 KB."""
+    """A folder on a file system of 1 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
     need(subprocess.run(mount, capture_output=True).returncode == 0, "no right to mount")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
