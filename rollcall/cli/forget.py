@@ -6,7 +6,6 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ from rollcall.cli.forget_in_database import (
     in_database,
     leave_results,
 )
+from rollcall.cli.similar_names import similar_names
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.keys import FACES_SUFFIX
-from rollcall.core.names import lookalike_names, normalise_name
+from rollcall.core.names import lookalike_names
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
 from rollcall.gallery.forgetting import (
@@ -42,8 +42,6 @@ from rollcall.stores.s3 import S3Store
 from rollcall.wiring import build_gallery_location
 from rollcall.worker.forgotten_results import in_files
 
-MAX_SUGGESTIONS = 3
-"""How many similar names are suggested if nobody has the given name."""
 # The unit of `Mention.count` for each kind, in singular and plural. The location follows it.
 _UNITS = {
     "gallery": ("entry of the gallery", "entries of the gallery"),
@@ -172,13 +170,8 @@ def _document(mention: Mention, done: bool) -> dict[str, Any]:
 
 def _end_without_mention(name: str, people: tuple[str, ...]) -> None:
     """Print similar names of the gallery, and end the command without guessing who is meant."""
-    wanted = normalise_name(name).casefold()
-    by_folded = {person.casefold(): person for person in people}
-    folded = [other for other in by_folded if wanted in other]
-    folded += get_close_matches(wanted, by_folded)
-    similar = [*lookalike_names(name, people), *(by_folded[other] for other in folded)]
-    shown = [repr(person) for person in dict.fromkeys(similar)][:MAX_SUGGESTIONS]
-    hint = f"; similar names: {', '.join(shown)}" if shown else ""
+    similar = similar_names(name, people)
+    hint = f"; similar names: {', '.join(map(repr, similar))}" if similar else ""
     say(f"{name!r} was not found{hint}", err=True)
     sys.exit(COMMAND_FAILED)
 
