@@ -15,6 +15,7 @@ from rollcall.core.errors import PhotoError
 from rollcall.core.face_quality import (
     MIN_ENROLLED_PX,
     MIN_ENROLLED_SHARPNESS,
+    is_upright,
     measure,
     why_not_enrolled,
 )
@@ -109,20 +110,13 @@ def _turn_upright(
     Returns the picture, the number of quarter turns (counter-clockwise), and the faces in it.
     """
     faces = engine.detect(pixels)
-    if any(map(_is_upright, faces)):
+    if any(map(is_upright, faces)):
         return pixels, 0, faces
     # The detector also finds faces that lie on their side, so finding a face does not prove that
     # the picture is upright. Take the position in which a face with its eyes above its mouth has
     # the best score.
     turned = [np.ascontiguousarray(np.rot90(pixels, quarters)) for quarters in range(4)]
     found = [faces, *map(engine.detect, turned[1:])]
-    scores = [max((f.score for f in each if _is_upright(f)), default=0.0) for each in found]
+    scores = [max((f.score for f in each if is_upright(f)), default=0.0) for each in found]
     best = int(np.argmax(scores))
     return turned[best], best, found[best]
-
-
-def _is_upright(face: DetectedFace) -> bool:
-    """Whether the mouth is further below the eyes than it is to their side."""
-    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
-    sideways, downwards = mouth - eyes
-    return bool(downwards > abs(sideways))

@@ -15,7 +15,7 @@ import numpy as np
 
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.errors import PhotoError
-from rollcall.core.face_quality import Problem, measure, why_not_judged
+from rollcall.core.face_quality import Problem, is_upright, measure, why_not_judged
 from rollcall.core.index_types import FaceRef
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Certainty, DetectedFace, FaceQuality, Pixels
@@ -76,7 +76,7 @@ def faces_of_photo(pixels: Pixels, engine: FaceEngine) -> FacesOfPhoto:
         faces.sort(key=lambda face: -face.detected.box.area_px)
         found = FacesOfPhoto(turned, tuple(faces))
         # The detector also finds faces that lie on their side.
-        if any(_is_upright(face.detected) for face in faces):
+        if any(is_upright(face.detected) for face in faces):
             return found
         sideways = sideways if sideways.faces else found
     return sideways
@@ -148,13 +148,6 @@ def _seen(database: Database, refs: Sequence[FaceRef]) -> dict[FaceRef, SeenFace
     for start in range(0, len(refs), ROWS_AT_ONCE):
         seen |= queries.faces(refs[start : start + ROWS_AT_ONCE])
     return seen
-
-
-def _is_upright(face: DetectedFace) -> bool:
-    """Whether the mouth is further below the eyes than it is to their side."""
-    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
-    sideways, downwards = mouth - eyes
-    return bool(downwards > abs(sideways))
 
 
 def _photo_face(pixels: Pixels, found: DetectedFace) -> PhotoFace:
