@@ -30,6 +30,18 @@ NOT_JUDGED_TEXTS = {
 }
 PROBLEMS = tuple(NOT_JUDGED_TEXTS)
 
+COVERAGE_NUMBERS = (
+    "looks",
+    "longest_gap_s",
+    "stopped_at_s",
+    "faces",
+    "ignored",
+    "video_track",
+    "video_tracks",
+    "video_tracks_searched",
+)
+"""The fields of `coverage_document` that hold a number. `not_judged` holds one for each problem."""
+
 LONG_GAP_S = 11.0
 """A longer gap between two looks is listed as a limit of the answer. With SCAN=auto, looks are at
 most ten seconds apart, or up to a second more where the video has few frames."""

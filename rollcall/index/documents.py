@@ -13,7 +13,7 @@ from rollcall.core.errors import PermanentError
 from rollcall.core.index_types import Appearance, IndexedVideo, KeptFaces
 from rollcall.core.keys import MAX_KEY_BYTES
 from rollcall.core.names import MAX_NAME_CHARS, UNKNOWN, normalise_name
-from rollcall.core.reports import PROBLEMS
+from rollcall.core.reports import COVERAGE_NUMBERS, PROBLEMS
 from rollcall.core.texts import storable
 from rollcall.core.types import Certainty
 
@@ -26,17 +26,6 @@ MAX_INTERVALS = 2000
 """Limit on the intervals of one person in one video."""
 MAX_NUMBER = 2.0**53
 """Larger numbers are not exact in JavaScript, and cannot be a time in a video."""
-
-_COVERAGE = (
-    "looks",
-    "longest_gap_s",
-    "stopped_at_s",
-    "faces",
-    "ignored",
-    "video_track",
-    "video_tracks",
-    "video_tracks_searched",
-)
 
 
 class NotAboutAVideo(PermanentError):
@@ -132,7 +121,7 @@ def _coverage(value: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     not_judged = _mapping(value.get("not_judged"))
     return {
-        **{name: value[name] for name in _COVERAGE if _is_number(value.get(name))},
+        **{name: value[name] for name in COVERAGE_NUMBERS if _is_number(value.get(name))},
         "not_judged": {name: int(_number(not_judged.get(name))) for name in PROBLEMS},
     }
 

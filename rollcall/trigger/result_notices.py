@@ -17,7 +17,7 @@ from typing import Any
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import MAX_KEY_BYTES, report_key
 from rollcall.core.printable import json_text
-from rollcall.core.reports import PROBLEMS
+from rollcall.core.reports import COVERAGE_NUMBERS, PROBLEMS
 from rollcall.core.retry import AttemptResult
 from rollcall.core.work import Notice, Work
 
@@ -40,16 +40,6 @@ _PERSON = (
     "frames",
     "distance",
     "certainty",
-)
-_COVERAGE = (
-    "looks",
-    "longest_gap_s",
-    "stopped_at_s",
-    "faces",
-    "ignored",
-    "video_track",
-    "video_tracks",
-    "video_tracks_searched",
 )
 MAX_TEXT_CHARS = 400
 MAX_NUMBER = 2**53
@@ -190,7 +180,7 @@ def _coverage(coverage: Mapping[str, Any]) -> dict[str, Any] | None:
     if not coverage:
         return None
     return {
-        **_chosen(coverage, _COVERAGE),
+        **_chosen(coverage, COVERAGE_NUMBERS),
         "not_judged": _chosen(_mapping(coverage.get("not_judged")), PROBLEMS),
     }
 
