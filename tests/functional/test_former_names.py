@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support.databases import open_tables
-from support.filmed import Filmed, direction
+from support.filmed import Filmed, direction, open_filmed
 from support.work_queues import Clock
 
 from rollcall.cli.file_index import FileIndex
@@ -33,11 +31,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
-    is_postgresql = request.param == "postgresql"
-    file = f"sqlite:///{tmp_path}/log.sqlite3"
-    url = request.getfixturevalue("postgres_url") if is_postgresql else file
-    with closing(open_tables(url, clock)) as database:
-        filmed = Filmed(tmp_path, database)
+    with open_filmed(request, tmp_path, clock) as filmed:
         filmed.faces = {"first": FIRST, "second": SECOND}
         filmed.enrol(Ann=FIRST)
         film(filmed, clock, "a.mp4", "first")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
-from support.databases import open_tables
-from support.filmed import Filmed, between, direction
+from support.filmed import Filmed, between, direction, open_filmed
 from support.work_queues import Clock
 
 from rollcall.core.errors import GalleryError, InboxUnavailable, StoreUnavailable
@@ -30,11 +28,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
-    is_postgresql = request.param == "postgresql"
-    file = f"sqlite:///{tmp_path}/log.sqlite3"
-    url = request.getfixturevalue("postgres_url") if is_postgresql else file
-    with closing(open_tables(url, clock)) as database:
-        filmed = Filmed(tmp_path, database)
+    with open_filmed(request, tmp_path, clock) as filmed:
         filmed.faces = {"ann": direction(0), "bea": direction(1), "new": direction(5)}
         filmed.enrol(Ann=direction(0), Bea=direction(1), Bess=direction(2))
         filmed.location.save(render_gallery(filmed.gallery.reassigned((), (), "Ann")))  # with ids

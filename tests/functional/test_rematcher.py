@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
-from support.databases import open_tables
-from support.filmed import Filmed, between, direction
+from support.filmed import Filmed, between, direction, open_filmed
 from support.waiting import wait_until
 from support.work_queues import Clock
 
@@ -51,11 +50,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
-    is_postgresql = request.param == "postgresql"
-    file = f"sqlite:///{tmp_path}/log.sqlite3"
-    url = request.getfixturevalue("postgres_url") if is_postgresql else file
-    with closing(open_tables(url, clock)) as database:
-        filmed = Filmed(tmp_path, database)
+    with open_filmed(request, tmp_path, clock) as filmed:
         filmed.faces = {"ada": ADA, "ben": BEN, "twin": TWIN, "eve": EVE}
         filmed.enrol(Ada=ADA, Ben=BEN)
         filmed.film("1.mp4", {"twin": [0, 1]})

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery
@@ -39,6 +41,7 @@ from rollcall.index.video_faces import VideoFaces
 from rollcall.recognition.deciding import SearchFacts, decide
 from rollcall.recognition.stored_faces import parse_faces, render_faces, stored_faces
 from rollcall.stores.memory import MemoryStore, MemoryStudents
+from support.databases import open_tables
 
 QUALITY = FaceQuality(120, 1.0, 0.0, 0.99)
 Seen = Mapping[str, Sequence[float]]
@@ -196,3 +199,15 @@ class Filmed:
         stored = self.store.read(self.settings.report_bucket, faces_key(key), 1 << 24)
         found = VideoWithFaces(self.indexed(key), parse_faces(stored))
         VideoFaces(self.database).put({self.id_of(key): found})
+
+
+@contextmanager
+def open_filmed(
+    request: pytest.FixtureRequest, folder: Path, clock: Callable[[], float]
+) -> Iterator[Filmed]:
+    """Videos in a database with this clock. The fixture's parameter is `sqlite` or `postgresql`."""
+    is_postgresql = request.param == "postgresql"
+    file = f"sqlite:///{folder}/log.sqlite3"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else file
+    with closing(open_tables(url, clock)) as database:
+        yield Filmed(folder, database)
