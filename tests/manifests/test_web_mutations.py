@@ -53,7 +53,7 @@ def without_volume(name: str) -> Change:
     [
         set_env("WEB_LISTEN", "0.0.0.0:8090"),
         set_env("WEB_USERS", "/etc/rollcall-web/none"),
-        set_env("WEB_USERS", "/tmp/users"),
+        set_env("WEB_USERS", "/etc/users"),
         set_env("WEB_SECRET", ""),
         set_env("DATABASE_URL", "sqlite:////var/lib/rollcall/other.sqlite3"),
         set_env("S3_ENDPOINT_URL", "http://rgw.elsewhere.svc.cluster.local"),
