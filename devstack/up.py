@@ -119,7 +119,7 @@ def _wait_for_end(stack: OpenFaasStack, pause: Callable[[], None]) -> None:
 
 
 def _missing_on_pages(settings: Settings) -> str:
-    """What the pages cannot do with these settings, as lines."""
+    """The limits of the pages with these settings, one on each line."""
     return "".join(f"\n  {hint}" for hint in missing_on_pages(settings))
 
 
