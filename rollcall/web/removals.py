@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from rollcall.core.errors import PermanentError, RollcallError
@@ -51,7 +51,7 @@ class Forgetting(Protocol):
 
 @dataclass(slots=True)
 class Removal:
-    """One search, or one removal. Only its own thread changes it."""
+    """One search, or one removal. Only its own thread changes it, and pages get copies."""
 
     id: str
     name: str
@@ -73,6 +73,15 @@ class Removal:
     @property
     def found(self) -> int:
         return sum(self.places.values())
+
+    def copy(self) -> Removal:
+        return replace(
+            self,
+            counts=Counter(self.counts),
+            places=Counter(self.places),
+            shown=[*self.shown],
+            problems=[*self.problems],
+        )
 
     def add(self, mention: Mention) -> None:
         if mention.problem:
@@ -117,8 +126,10 @@ class Removals:
         return removal
 
     def get(self, removal_id: str) -> Removal | None:
+        """The state of this moment: a copy, so that a page does not mix two moments."""
         with self._lock:
-            return self._removals.get(removal_id)
+            removal = self._removals.get(removal_id)
+            return removal and removal.copy()
 
     def running(self, name: str) -> Removal | None:
         """The removal of this person that is not finished yet."""
@@ -157,7 +168,8 @@ class Removals:
         except Exception as error:
             removal.error = _sentence_about(error)
         finally:
-            removal.done = True
+            with self._lock:
+                removal.done = True
         if not removal.dry_run and not removal.error:
             self._repeat(removal, name)
 
@@ -165,7 +177,8 @@ class Removals:
         """Search, or remove. Return why it failed; empty if it did not."""
         try:
             for mention in self._forgetting.mentions(name, removal.dry_run):
-                removal.add(mention)
+                with self._lock:
+                    removal.add(mention)
             if not removal.dry_run:
                 self._known.changed()
         except Exception as error:

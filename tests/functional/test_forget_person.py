@@ -137,6 +137,20 @@ def test_a_reload_shows_how_far_it_is(slow: tuple[FlaskClient, SlowForgetting]) 
     assert "s3://reports/9.json: it is not JSON" in page
 
 
+def test_a_page_shows_the_state_of_one_moment(parts: WebParts) -> None:
+    forgetting = SlowForgetting()
+    removals = Removals(forgetting, parts.changes, parts.known)
+    removal_id = removals.start("Ada", "ada", dry_run=True).id
+    before = removals.get(removal_id)
+    assert before is not None
+    forgetting.go.release(3)
+    wait_until(lambda: removals.get(removal_id).done, "the search")  # type: ignore[union-attr]
+    after = removals.get(removal_id)
+    assert after is not None
+    assert (before.found, before.shown, before.problems, before.done) == (0, [], [], False)
+    assert (after.found, len(after.shown), len(after.problems), after.done) == (4, 4, 1, True)
+
+
 def test_an_unchanged_state_is_answered_304(slow: tuple[FlaskClient, SlowForgetting]) -> None:
     client, forgetting = slow
     path = start(client, "/people/forget/list")
