@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from rollcall.core.errors import PermanentError, TransientError
 from rollcall.web.came_from import came_from
+from rollcall.web.sign_in_gate import current_gate
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,12 @@ def add_error_pages(app: Flask) -> None:
 
 
 def _expired(error: CSRFError) -> Answer:
+    # Without HTTPS, the browser keeps no session.
+    gate = current_gate()
+    way_out = "repeat the change" if gate.open or gate.is_safe() else "use its address over HTTPS"
     message = (
         "Nothing was changed, because the session of this page has ended. Open the page again, and"
-        " repeat the change."
+        f" {way_out}."
     )
     return _page("This page is out of date", message, 400)
 

@@ -14,10 +14,10 @@ Three ways, in this order:
 from __future__ import annotations
 
 import hashlib
-import ipaddress
+import logging
 import time
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping
+from math import ceil
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +25,6 @@ from flask import (
     Blueprint,
     Flask,
     abort,
-    current_app,
     g,
     redirect,
     render_template,
@@ -35,11 +34,11 @@ from flask import (
 )
 from werkzeug.wrappers import Response
 
-from rollcall.core.errors import SettingsError
-from rollcall.core.settings import Settings
+from rollcall.core.errors import SettingsError, TransientError
+from rollcall.web.came_from import came_from
 from rollcall.web.parts import parts
-from rollcall.web.sign_in_limit import SignInLimit
-from rollcall.web.user_file import NAME_FORM, StoredUser, UserFile
+from rollcall.web.sign_in_gate import Gate, current_gate
+from rollcall.web.user_file import NAME_FORM, StoredUser
 from rollcall.web.users import LOCAL, NOBODY, User
 
 SESSION_S = 12 * 3600
@@ -53,55 +52,14 @@ OPEN_ENDPOINTS = frozenset(
 READING_ENDPOINTS = frozenset({"find_photo.find"})
 """Requests with POST that are allowed to viewers, because they only read what is sent."""
 
+NEEDS_HTTPS = (
+    "Sign in over HTTPS. Put a reverse proxy with a certificate in front of these pages, and name"
+    " its address in WEB_PROXIES; or open the pages on this machine."
+)
+NEEDS_PROXY = "Open these pages at the address of the reverse proxy, which signs people in."
+
+log = logging.getLogger(__name__)
 pages = Blueprint("sign_in", __name__)
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """How users are recognised, from the settings."""
-
-    users: UserFile | None
-    proxy_header: str
-    proxies: tuple[Network, ...]
-    limit: SignInLimit
-
-    @property
-    def open(self) -> bool:
-        """Whether nobody has to sign in."""
-        return self.users is None and not self.proxy_header
-
-    def is_proxy(self, address: str | None) -> bool:
-        """Whether requests from this address come from a trusted reverse proxy."""
-        try:
-            found = ipaddress.ip_address(address or "")
-        except ValueError:
-            return False
-        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-            found = found.ipv4_mapped
-        return any(found in network for network in self.proxies)
-
-
-def build_gate(settings: Settings) -> Gate:
-    """Raises SettingsError if the settings would show the pages to everybody on the network."""
-    proxies = tuple(_networks(settings.web_proxies))
-    if settings.web_proxy_header and not proxies:
-        raise SettingsError(
-            "WEB_PROXY_HEADER needs WEB_PROXIES, the addresses of the reverse proxies; everybody"
-            " else could send the header too"
-        )
-    users = UserFile(Path(settings.web_users)) if settings.web_users else None
-    gate = Gate(users, settings.web_proxy_header, proxies, SignInLimit())
-    if users:
-        users.users()  # a file that cannot be used is reported at the start
-    host = settings.web_listen.rpartition(":")[0].strip("[]")
-    if gate.open and not _is_loopback(host):
-        raise SettingsError(
-            f"WEB_LISTEN {settings.web_listen} can be reached from other machines, and nobody has"
-            " to sign in; set WEB_USERS (`rollcall web user add NAME`), or listen on 127.0.0.1"
-        )
-    return gate
 
 
 def add_sign_in(app: Flask, gate: Gate) -> None:
@@ -109,6 +67,9 @@ def add_sign_in(app: Flask, gate: Gate) -> None:
     app.extensions["rollcall-gate"] = gate
     app.config.update(
         SESSION_COOKIE_SECURE=not gate.open,
+        # A page in another tab asks for its changes every two seconds. An answer to it that comes
+        # after a sign-out must not bring the cookie back.
+        SESSION_REFRESH_EACH_REQUEST=False,
         PERMANENT_SESSION_LIFETIME=SESSION_S,
     )
     app.register_blueprint(pages)
@@ -118,7 +79,7 @@ def add_sign_in(app: Flask, gate: Gate) -> None:
 
 def _recognise() -> Response | None:
     """Find out who sends the request, and refuse it if that is nobody."""
-    gate = _gate()
+    gate = current_gate()
     if gate.open:
         if _host_name() not in LOOPBACK_NAMES:
             abort(
@@ -141,10 +102,12 @@ def _recognise() -> Response | None:
 
 
 def _ask() -> Response:
-    """Send the browser to the form. A part of a page that updates itself gets a whole new page."""
-    wanted = _local(request.full_path.rstrip("?")) if request.method == "GET" else "/"
+    """Send the browser to the form, and from there back to the page. A part of a page that updates
+    itself is answered with the address of a whole page."""
     if request.headers.get("HX-Request"):
-        return Response(status=401, headers={"HX-Redirect": url_for("sign_in.form")})
+        form_url = url_for("sign_in.form", next=came_from())
+        return Response(status=401, headers={"HX-Redirect": form_url})
+    wanted = _local(request.full_path.rstrip("?")) if request.method == "GET" else "/"
     return redirect(url_for("sign_in.form", next=wanted))
 
 
@@ -154,14 +117,14 @@ def _proxy_user(gate: Gate) -> User | None:
     name = request.headers.get(gate.proxy_header, "")
     if not NAME_FORM.fullmatch(name):
         return None
-    stored = gate.users.users().get(name) if gate.users else None
+    stored = _users(gate).get(name)
     return stored.user if stored else User(name, "viewer")
 
 
 def _session_user(gate: Gate) -> User | None:
     if gate.users is None or not isinstance(name := session.get("name"), str):
         return None
-    stored = gate.users.users().get(name)
+    stored = _users(gate).get(name)
     signed_in_s = session.get("at_s")
     fresh = isinstance(signed_in_s, int | float) and 0 <= time.time() - signed_in_s < SESSION_S
     # A new password or a removed user ends all sessions.
@@ -171,36 +134,43 @@ def _session_user(gate: Gate) -> User | None:
     return stored.user
 
 
+def _users(gate: Gate) -> Mapping[str, StoredUser]:
+    """All users. Raises TransientError if the file cannot be read."""
+    try:
+        return gate.users.users() if gate.users else {}
+    except SettingsError as error:
+        # The message names the file, and whoever sees it may not have signed in.
+        log.error("%s", error)
+        raise TransientError(
+            "the file with the users cannot be read; the log of `rollcall web` says why"
+        ) from error
+
+
 def _stamp(stored: StoredUser) -> str:
     return hashlib.sha256(stored.hashed.encode()).hexdigest()[:16]
 
 
 @pages.get("/sign-in")
-def form() -> str | Response:
+def form() -> Any:
     """The form for name and password."""
-    gate = _gate()
+    gate = current_gate()
     if gate.open or _proxy_user(gate) or _session_user(gate):
         return redirect(_local(request.args.get("next", "/")))
-    return _form(200)[0]
+    return _form(400 if _hindrance(gate) else 200)
 
 
 @pages.post("/sign-in")
 def sign_in() -> Any:
     """Check name and password."""
-    gate = _gate()
-    if gate.users is None:
-        abort(404)
+    gate = current_gate()
+    if gate.users is None or _hindrance(gate):
+        return _form(400)
     name, password = request.form.get("name", "")[:64], request.form.get("password", "")
-    if not _reaches_us_safely(gate):
-        return _form(
-            400,
-            "Sign in over HTTPS. Put a reverse proxy with a certificate in front of"
-            " these pages, or open them on this machine.",
-        )
-    address = _client_address(gate)
-    if wait_s := gate.limit.wait_s(name, address):
-        page, status = _form(429, f"Too many wrong passwords. Try again in {wait_s:.0f} s.")
-        return page, status, {"Retry-After": str(round(wait_s) + 1)}
+    address = gate.client_address()
+    if wait_s := ceil(gate.limit.wait_s(name, address)):
+        page, status = _form(429, f"Too many wrong passwords. Try again in {wait_s} s.")
+        return page, status, {"Retry-After": str(wait_s)}
+    _users(gate)  # refuses a damaged file
     stored = gate.users.checked(name, password)
     if stored is None:
         gate.limit.note_failure(name, address)
@@ -221,37 +191,21 @@ def sign_out() -> Response:
 
 
 def _form(status: int, problem: str = "") -> tuple[str, int]:
-    target = _local(request.values.get("next", "/"))
-    name = request.form.get("name", "")[:64]
-    return render_template("sign_in.html", next=target, problem=problem, name=name), status
+    hindrance = _hindrance(current_gate())
+    values = {
+        "next": _local(request.values.get("next", "/")),
+        "name": request.form.get("name", "")[:64],
+        "problem": hindrance or problem,
+        "usable": not hindrance,
+    }
+    return render_template("sign_in.html", **values), status
 
 
-def _reaches_us_safely(gate: Gate) -> bool:
-    """Whether the password came over HTTPS, or did not leave this machine."""
-    forwarded = request.headers.get("X-Forwarded-Proto")
-    if forwarded and gate.is_proxy(request.remote_addr):
-        return forwarded == "https"
-    # A header from a proxy that is not trusted shows at least that the request came from elsewhere.
-    return request.is_secure or (not forwarded and _is_loopback(request.remote_addr or ""))
-
-
-def _client_address(gate: Gate) -> str:
-    """The address that sent the request to the first trusted proxy, for the limit of attempts.
-
-    Each proxy appends the address that it got the request from, so everything before the last
-    address that is not a proxy may be made up.
-    """
-    address = request.remote_addr or ""
-    for text in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-        if not gate.is_proxy(address):
-            break
-        address = text.strip() or address
-    return address[:64]
-
-
-def _gate() -> Gate:
-    gate: Gate = current_app.extensions["rollcall-gate"]
-    return gate
+def _hindrance(gate: Gate) -> str:
+    """Why nobody can sign in here with a password; empty if people can."""
+    if gate.users is None:
+        return NEEDS_PROXY
+    return "" if gate.is_safe() else NEEDS_HTTPS
 
 
 def _host_name() -> str:
@@ -263,23 +217,3 @@ def _local(target: str) -> str:
     # A browser reads //host and /\host as another host, and drops tabs and line breaks.
     safe = target.startswith("/") and target[1:2] not in ("/", "\\")
     return target if safe and target.isprintable() else "/"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _networks(text: str) -> list[Network]:
-    try:
-        parts = [part.strip() for part in text.split(",")]
-        return [ipaddress.ip_network(part) for part in parts if part]
-    except ValueError as error:
-        raise SettingsError(
-            f"WEB_PROXIES {text!r} has to be a list of addresses or networks, for example"
-            " 10.0.0.5, 10.1.0.0/16"
-        ) from error

@@ -37,7 +37,8 @@ from rollcall.web.foot import foot_line
 from rollcall.web.navigation import navigation
 from rollcall.web.parts import WebParts, parts
 from rollcall.web.request_values import add_limits
-from rollcall.web.sign_in import add_sign_in, build_gate
+from rollcall.web.sign_in import add_sign_in
+from rollcall.web.sign_in_gate import build_gate
 from rollcall.web.system_state import SystemState
 from rollcall.web.users import current_user
 

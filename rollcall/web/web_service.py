@@ -27,7 +27,11 @@ from rollcall.web.built_once import BuiltOnce
 from rollcall.web.gallery_cache import GalleryCache
 from rollcall.web.parts import WebParts
 from rollcall.web.removals import Forgetting, Removals
-from rollcall.web.web_app import create_app
+from rollcall.web.web_app import MAX_BODY_BYTES, create_app
+
+MAX_SENT_BYTES = 2 * MAX_BODY_BYTES
+"""waitress keeps a body in a temporary file before the app sees the request, and refuses a body that
+is longer than this. One that is slightly too long is received, so that the answer can be a page."""
 
 THREADS = 8
 """Requests that are handled at the same time."""
@@ -109,4 +113,14 @@ def listen(settings: Settings, web_parts: WebParts) -> Any:
 
 def serve(app: Flask, host: str, port: int) -> Any:
     """Create a waitress server for the pages. Raises OSError if the address cannot be used."""
-    return create_server(app, host=host, port=port, threads=THREADS, ident="rollcall")
+    return create_server(
+        app,
+        host=host,
+        port=port,
+        threads=THREADS,
+        max_request_body_size=MAX_SENT_BYTES,
+        # waitress would remove X-Forwarded-For and -Proto. `sign_in` reads them, and checks that
+        # they come from one of WEB_PROXIES.
+        clear_untrusted_proxy_headers=False,
+        ident="rollcall",
+    )

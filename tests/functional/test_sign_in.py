@@ -18,7 +18,7 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import prepare
-from rollcall.web.sign_in import build_gate
+from rollcall.web.sign_in_gate import build_gate
 from rollcall.web.sign_in_limit import FREE_FAILURES, MAX_PAUSE_S, SignInLimit
 from rollcall.web.user_file import UserFile, UserRefused
 from rollcall.web.users import editors_only
@@ -360,3 +360,58 @@ def test_every_page_has_the_security_headers(client: FlaskClient) -> None:
     assert "unsafe" not in policy
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_an_answer_in_flight_does_not_sign_somebody_in_again(client: FlaskClient) -> None:
+    sign_in(client, "ada")
+    client.get("/")
+    # A page in another tab asks for its changes again and again, also while somebody signs out.
+    assert "Set-Cookie" not in client.get("/now/part").headers
+
+
+def test_the_form_says_that_it_needs_https_before_anybody_types(client: FlaskClient) -> None:
+    page = client.get("/sign-in", environ_base=ELSEWHERE)
+    assert page.status_code == 400
+    assert "Sign in over HTTPS" in page.text
+    assert 'type="password"' not in page.text
+
+
+def test_a_form_over_plain_http_says_what_is_missing(client: FlaskClient) -> None:
+    # The browser does not send the cookie back, so the token of the form has nothing to fit.
+    answer = client.post("/sign-in", data={"name": "ada"}, environ_base=ELSEWHERE)
+    assert answer.status_code == 400
+    assert "over HTTPS" in answer.text
+
+
+def test_without_the_proxy_that_signs_people_in_there_is_no_form(
+    database: Database, tmp_path: Path
+) -> None:
+    settings = Settings(web_proxy_header="X-User", web_proxies="192.0.2.7")
+    client = app_for(settings, database, tmp_path).test_client()
+    page = client.get("/", follow_redirects=True)
+    assert page.status_code == 400
+    assert "at the address of the reverse proxy" in page.text
+    assert 'type="password"' not in page.text
+
+
+def test_a_damaged_file_of_users_is_not_shown_to_visitors(
+    client: FlaskClient, users: UserFile
+) -> None:
+    sign_in(client, "ada")
+    users.path.write_text("ada owner x\n")
+    for answer in (client.get("/"), sign_in(client, "ada")):
+        assert answer.status_code == 503
+        assert str(users.path) not in answer.text
+        assert "the log of `rollcall web` says why" in answer.text
+
+
+def test_an_expired_session_leads_back_to_its_page(client: FlaskClient) -> None:
+    headers = {"HX-Request": "true", "Referer": "http://localhost/videos/7?t=3"}
+    part = client.get("/videos/7/facts", headers=headers)
+    assert part.headers["HX-Redirect"] == "/sign-in?next=/videos/7?t%3D3"
+
+
+def test_a_damaged_name_of_a_host_is_refused(database: Database, tmp_path: Path) -> None:
+    client = app_for(Settings(), database, tmp_path).test_client()
+    for host in ("[", "[::1", "a]b", "127.0.0.1:x"):
+        assert client.get("/", headers={"Host": host}).status_code in (400, 403)
