@@ -8,7 +8,6 @@ from flask import flash, get_flashed_messages, render_template
 from markupsafe import Markup
 
 from rollcall.core.errors import TransientError
-from rollcall.core.web_protocols import Change
 from rollcall.web.parts import parts
 from rollcall.web.sentences import foot_sentence
 from rollcall.web.users import current_user
@@ -40,18 +39,22 @@ def show_message(text: str) -> None:
 
 def line_of(change_id: int) -> FootLine | None:
     """The line about a change."""
+    # Before the change: otherwise the last video could follow in between, and the line, which then
+    # does not ask again, would not count it.
+    pending = _pending()
     change = parts().changes.get(change_id)
     if change is None:
         return None
     can_undo = change.can_undo and not change.undone_by and current_user().may_edit
-    return FootLine(foot_sentence(change), change.id, can_undo, _grows(change))
+    grows = change.action in FOLLOWED and pending > 0
+    return FootLine(foot_sentence(change), change.id, can_undo, grows)
 
 
-def _grows(change: Change) -> bool:
+def _pending() -> int:
     try:
-        return change.action in FOLLOWED and parts().corrections.pending() > 0
+        return parts().corrections.pending()
     except TransientError:
-        return False
+        return 0
 
 
 def foot_line() -> FootLine | None:

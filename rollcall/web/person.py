@@ -46,24 +46,28 @@ class EnrolledPhoto(NamedTuple):
 @pages.get("/people/<int:person_id>")
 def person(person_id: int) -> str | Response:
     """The page of somebody who was seen."""
+    # Before the row: otherwise the last video could follow in between, and the page, which then
+    # does not ask again, would not count it.
+    pending = parts().corrections.pending()
     row = PeopleQueries(parts().database).person(person_id)
     if row is None:
         abort(404, "nobody has this number; the person was renamed, merged or forgotten")
-    return _page(row)
+    return _page(row, pending)
 
 
 @pages.get("/people/by-name/<path:name>")
 def by_name(name: str) -> str | AnyResponse:
     """The page of somebody who may never have been seen."""
+    pending = parts().corrections.pending()
     row = PeopleQueries(parts().database).with_name(name)
     if row is not None:
         return redirect(f"/people/{row.id}")
     if name not in parts().known.current().names:
         abort(404, f"{name!r} is neither in the gallery nor in any video")
-    return _page(PersonRow(name))
+    return _page(PersonRow(name), pending)
 
 
-def _page(row: PersonRow) -> str:
+def _page(row: PersonRow, pending: int) -> str:
     note_look(row.name)
     queries = PeopleQueries(parts().database)
     if request.headers.get("HX-Request"):
@@ -77,7 +81,7 @@ def _page(row: PersonRow) -> str:
         photos=_photos(known, row.name),
         near=_look_alikes(queries, known, row.name),
         in_gallery=row.name in known.names,
-        pending=parts().corrections.pending(),
+        pending=pending,
         removal=parts().removals.running(row.name),
         **_year(queries, row),
         **_appearances(queries, row),

@@ -58,9 +58,11 @@ class ShownGroup:
 @pages.get("/unknown")
 def unknown() -> str:
     """The groups, the largest first."""
+    # Before the groups: otherwise the last video could follow in between, and a group that is gone
+    # would stay on a page that does not ask again.
+    pending = parts().corrections.pending()
     number = min(max(request.args.get("page", 1, type=whole_number), 1), 10_000)
     found = parts().groups.largest(PAGE + 1, (number - 1) * PAGE)
-    pending = parts().corrections.pending()
     # Groups that were just named or ignored are gone as soon as their videos are corrected.
     done = set(request.args.getlist("done", type=whole_number)) if pending else set()
     shown = [each for each in found[:PAGE] if each.id not in done]

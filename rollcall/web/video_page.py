@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -177,7 +177,11 @@ def facts_of(video_id: int) -> Facts:
         raise NotFound
     history = parts().queue.history(found.bucket, found.key, MAX_ATTEMPTS_SHOWN)
     waits = VideoQueries(parts().database).waits_for_correction(found.bucket, found.key)
-    return Facts(video_id, found, history, waits)
+    facts = Facts(video_id, found, history, waits)
+    if facts.busy:
+        return facts
+    # The page does not ask again. The work may have ended since the result was read.
+    return replace(facts, video=parts().index.get(video_id) or found)
 
 
 def people_version(video: IndexedVideo) -> str:
