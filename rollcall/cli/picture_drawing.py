@@ -21,7 +21,12 @@ FACE_PX = 160
 """Side of a saved face. A smaller face is not enlarged."""
 
 JPEG_QUALITY = 85
-MAX_LABEL_CHARS = 40
+
+MADE_BY = b"made by rollcall recognise"
+"""Comment in every picture, by which a later run recognises the pictures that it may delete."""
+
+MAX_COMMENT_END = 256
+"""The comment is within so many bytes from the start of a picture."""
 
 COLOURS = (
     *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#8c6bb1"),
@@ -58,7 +63,7 @@ class SheetFace(NamedTuple):
 
 def colour_of(name: str) -> str:
     """The colour of a person: the same in all videos. The name of an unknown person is empty."""
-    # The same hash as for the lanes of the pages, so that neighbours differ there and here.
+    # The same hash as for the lanes of the pages.
     number = crc32(name.encode("utf-8", "surrogatepass"))
     return COLOURS[number % len(COLOURS)] if name else UNKNOWN_COLOUR
 
@@ -80,7 +85,10 @@ def face_cut_out(pixels: Pixels, box: Box) -> bytes:
 
 
 def annotated(picture: SmallPicture, marks: Sequence[Mark], title: str) -> bytes:
-    """The frame with a box and a label for each face, and the title in its upper left corner."""
+    """The frame with a box and a label for each face, and the title in its upper left corner.
+
+    Texts that are wider than the frame are cut.
+    """
     image = Image.open(io.BytesIO(picture.jpeg)).convert("RGB")
     draw = ImageDraw.Draw(image)
     size = max(12, image.height // 40)
@@ -138,7 +146,7 @@ def _label(
     image_size: tuple[int, int],
 ) -> None:
     """White or black text on a filled rectangle, moved into the picture if it is at its edge."""
-    text = text if len(text) <= MAX_LABEL_CHARS else text[: MAX_LABEL_CHARS - 1] + "…"
+    text = _fitting(text, image_size[0] - 8, size)
     left, top, right, bottom = draw.textbbox((0, 0), text, _font(size))
     width, height = int(right - left) + 8, int(bottom - top) + 8
     x = max(0, min(place[0], image_size[0] - width))
@@ -171,5 +179,5 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _jpeg(image: Image.Image) -> bytes:
     body = io.BytesIO()
-    image.save(body, "JPEG", quality=JPEG_QUALITY)
+    image.save(body, "JPEG", quality=JPEG_QUALITY, comment=MADE_BY)
     return body.getvalue()

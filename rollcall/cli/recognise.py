@@ -88,12 +88,12 @@ def recognise(
     A folder stands for all videos in it.
     """
     videos = _expanded(videos)
+    results = _results(folder, page)
     chosen = _settings(encodings, scan)
     location = build_gallery_location(chosen)
     engine = build_engine(chosen)
     gallery = read_gallery(location, engine.space)
     print_gallery(location, gallery)
-    results = _results(folder, page)
     recogniser = build_recogniser(chosen, engine, *(results.hooks if results else ()))
     failed = False
     opened = opened_file_index(chosen, gallery.version) if fills_index else nullcontext()

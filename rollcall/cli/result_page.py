@@ -125,7 +125,7 @@ def page_html(videos: Sequence[PageVideo], gallery: str) -> str:
     about = f"{count}, recognised with the gallery {gallery} on {now}."
     body = Markup().join(_video(video) for video in videos)
     style = Markup(STYLE)  # noqa: S704 (a constant)
-    return str(_PAGE.format(title="Who is in it", style=style, about=about, videos=body))
+    return str(_PAGE.format(title="Who is in these videos", style=style, about=about, videos=body))
 
 
 def _video(video: PageVideo) -> Markup:
@@ -175,7 +175,10 @@ def _row(person: PersonPicture, end_s: float) -> Markup:
     if more := len(intervals) - len(spans):
         spans.append(f"{more} more")
     distance = person.document["distance"]
-    facts = [person.document["certainty"], f"distance {distance}" if distance is not None else ""]
+    facts = [
+        person.document["certainty"],
+        f"distance {distance:.2f}" if distance is not None else "",
+    ]
     return _ROW.format(
         face=_face(person),
         name=person.label,

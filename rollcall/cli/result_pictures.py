@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from rollcall.atomic_files import replace_file
 from rollcall.cli.picture_drawing import (
+    MADE_BY,
+    MAX_COMMENT_END,
     Mark,
     SheetFace,
     annotated,
@@ -28,8 +30,11 @@ MAX_FACES = 500
 MAX_NAME_BYTES = 100
 """Longest name of a file or folder, without its suffix."""
 
+MAX_LABEL_CHARS = 40
+"""Longest name on a frame. The certainty follows it."""
+
 OURS = re.compile(r"(frame-[0-9-]+|face-.*|contact-sheet)\.jpg")
-"""The files that this module writes. Those of an earlier run are removed."""
+"""The names of the files that this module writes. Files of the user may have such names, too."""
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
@@ -87,12 +92,12 @@ def save_pictures(
     """Write the pictures of one video into the folder, and return their number.
 
     Pictures of an earlier run are removed. Only the owner may read the files, because they show
-    people. Raises PicturesNotSaved.
+    people. Raises PicturesNotSaved, also if a file in the way is not one of ours.
     """
     bodies: dict[str, bytes] = {}
     for frame in frames:
         name = f"frame-{clock(frame.time_s, '-')}.jpg"
-        shown = f"{title}  {clock(frame.time_s, ':')}"
+        shown = f"{clock(frame.time_s, ':')}  {title}"  # the end of a long title may be cut
         bodies[name] = annotated(frame.picture, _marks(frame, recognition, people), shown)
     for person in people[:MAX_FACES]:
         if person.jpeg:
@@ -106,8 +111,15 @@ def save_pictures(
     try:
         if bodies:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in folder.iterdir() if folder.exists() else ():
-            if OURS.fullmatch(path.name) and path.name not in bodies and path.is_file():
+        earlier = [path for path in folder.iterdir() if _is_ours(path)] if folder.exists() else []
+        for name in bodies:
+            if (folder / name).exists() and folder / name not in earlier:
+                raise PicturesNotSaved(
+                    f"{str(folder / name)!r} is not a picture of `recognise --save`, and is not"
+                    " replaced; choose another folder"
+                )
+        for path in earlier:
+            if path.name not in bodies:
                 path.unlink()
         for name, body in bodies.items():
             replace_file(folder / name, body, durable=False)
@@ -116,6 +128,14 @@ def save_pictures(
             f"pictures cannot be saved in {str(folder)!r}: {error.strerror}"
         ) from error
     return len(bodies)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether the file is a picture of an earlier run."""
+    if not OURS.fullmatch(path.name) or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return MADE_BY in file.read(MAX_COMMENT_END)
 
 
 def safe_name(text: str, taken: Collection[str], before: str = "", after: str = "") -> str:
@@ -146,7 +166,10 @@ def _marks(
         if person is not None:
             shown = people[person]
             certainty = shown.document["certainty"]
-            label = f"{shown.label} ({certainty})" if certainty else shown.label
+            name = shown.label
+            if len(name) > MAX_LABEL_CHARS:
+                name = name[: MAX_LABEL_CHARS - 1] + "…"
+            label = f"{name} ({certainty})" if certainty else name
             marks.append(Mark(sighting.face.box, label, shown.colour))
         else:
             marks.append(Mark(sighting.face.box, sighting.face.problem, colour_of("")))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from rollcall.cli.picture_drawing import face_cut_out, small_frame
 from rollcall.cli.result_page import PageVideo, write_page
-from rollcall.cli.result_pictures import PersonPicture, person_pictures, safe_name, save_pictures
+from rollcall.cli.result_pictures import (
+    PersonPicture,
+    PicturesNotSaved,
+    person_pictures,
+    safe_name,
+    save_pictures,
+)
 from rollcall.core.printable import printable
 from rollcall.core.types import Box, Pixels, Recognition
 from rollcall.recognition.frame_book import FrameBook
@@ -21,6 +28,11 @@ class ResultFiles:
     wanted."""
 
     def __init__(self, folder: Path | None, page: Path | None) -> None:
+        """Raises PicturesNotSaved if the page could not be written at the end."""
+        if page and not os.access(page.parent, os.W_OK | os.X_OK):
+            exists = page.parent.is_dir()
+            reason = "the folder is not writable" if exists else "create its folder first"
+            raise PicturesNotSaved(f"{str(page)!r} cannot be written: {reason}")
         self._folder = folder
         self._page = page
         self._frames = FrameBook(small_frame) if folder else None

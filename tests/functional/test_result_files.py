@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 from support.videos import paint_video, painted_gallery
 
 from rollcall.cli import recognise as command
+from rollcall.cli import result_pictures
 from rollcall.cli.main import main
 from rollcall.cli.picture_drawing import (
     FACE_PX,
@@ -82,11 +84,24 @@ def test_pictures_of_the_moments_that_matter(folder: Path) -> None:
 def test_a_second_run_leaves_no_old_pictures_and_no_others_lost(folder: Path) -> None:
     run("one.mp4", "--save", "out")
     before = names(folder / "out")
-    (folder / "out/one/face-Somebody.jpg").write_bytes(b"of an earlier run")
-    (folder / "out/one/notes.txt").write_text("mine")
+    ours = (folder / "out/one/face-Ben.jpg").read_bytes()
+    (folder / "out/one/face-Somebody.jpg").write_bytes(ours)
+    users = ("face-of-mine.jpg", "frame-0001.jpg", "notes.txt")
+    for name in users:
+        (folder / "out/one" / name).write_bytes(b"a file of the user")
     result = run("one.mp4", "--save", "out")
     assert result.exit_code == 0, result.output
-    assert names(folder / "out") == sorted([*before, "one/notes.txt"])
+    assert names(folder / "out") == sorted([*before, *(f"one/{name}" for name in users)])
+
+
+def test_a_file_of_the_user_is_not_replaced(folder: Path) -> None:
+    (folder / "one").mkdir()
+    (folder / "one" / "contact-sheet.jpg").write_bytes(b"a file of the user")
+    result = run("one.mp4", "--save", ".")
+    assert result.exit_code == 1
+    assert "'one/contact-sheet.jpg' is not a picture of `recognise --save`" in result.stderr
+    assert names(folder / "one") == ["contact-sheet.jpg"]
+    assert (folder / "one" / "contact-sheet.jpg").read_bytes() == b"a file of the user"
 
 
 def test_videos_with_the_same_name_get_folders_of_their_own(folder: Path) -> None:
@@ -102,9 +117,12 @@ def test_a_folder_that_cannot_be_written_is_named(folder: Path) -> None:
     result = run("one.mp4", "--save", "out")
     assert result.exit_code == 1
     assert "error: pictures cannot be saved in 'out/one': " in result.stderr
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_the_videos_are_read(folder: Path) -> None:
     result = run("one.mp4", "--html", "missing/page.html")
-    assert result.exit_code == 1
-    assert "error: 'missing/page.html' cannot be written: No such file" in result.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "error: 'missing/page.html' cannot be written: create its folder first" in result.stderr
 
 
 class _Links(HTMLParser):
@@ -188,6 +206,25 @@ def test_clock() -> None:
         *("0:00.0", "1:00.0", "1:01.5", "1:02:05.0")
     ]
     assert clock(61.5, "-") == "1-01-5"
+
+
+def test_a_long_name_hides_neither_the_certainty_nor_the_time(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, list[str]]] = []
+
+    def note(picture: SmallPicture, marks: Sequence[Mark], title: str) -> bytes:
+        drawn.append((title, [mark.label for mark in marks]))
+        return b""
+
+    monkeypatch.setattr(result_pictures, "annotated", note)
+    save(painted_gallery(**{"Ada" * 50: "red"}), GalleryFile(folder / "g.npz"))
+    (folder / "one.mp4").rename(folder / f"{'long ' * 20}.mp4")
+    result = run(f"{'long ' * 20}.mp4", "--save", "out")
+    assert result.exit_code == 0, result.output
+    title, labels = drawn[0]
+    assert title.startswith("0:00.0  long long")
+    assert "Ada" * 13 + "… (clear)" in labels
 
 
 def test_sizes_of_pictures_are_limited() -> None:
