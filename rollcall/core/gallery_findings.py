@@ -103,7 +103,13 @@ def check_gallery(
 ) -> GalleryCheck:
     """Check a gallery of this space. `tolerance` is the setting; None means the gallery's own."""
     used = gallery_tolerance(gallery, space, tolerance)
-    plain = Gallery(gallery.names, gallery.encodings, gallery.space)  # without a fixed tolerance
+    without_fixed = Gallery(
+        gallery.names,
+        gallery.encodings,
+        gallery.space,
+        examples=gallery.examples,
+        verdicts=gallery.verdicts,
+    )
     rows = _compared_rows(gallery)
     edges = np.linspace(0, 2 * space.tolerance, BINS + 1)
     found = _compare(gallery, rows, used.tolerance, edges)
@@ -115,7 +121,7 @@ def check_gallery(
         encodings=len(gallery),
         compared=len({gallery.names[row] for row in rows}),
         tolerance=used,
-        proposed=gallery_tolerance(plain, space),
+        proposed=gallery_tolerance(without_fixed, space),
         two_names=[pair for pair, one in zip(pairs, is_one, strict=True) if one],
         look_alikes=[pair for pair, one in zip(pairs, is_one, strict=True) if not one],
         one_photo=[name for name in gallery.people if counts[name] == 1],
@@ -182,7 +188,10 @@ def _compare(
         differs = one != other
         near.add(one[differs], other[differs], distances[at, column][differs])
     pairs = [Pair(people[a], people[b], distance) for a, b, distance in near.nearest()]
-    return _Comparison(pairs, far, Histogram(same, edges), Histogram(every - same, edges))
+    # The same distance may be rounded differently in a block of another size, and so be counted in
+    # the next bar.
+    different = np.maximum(every - same, 0)
+    return _Comparison(pairs, far, Histogram(same, edges), Histogram(different, edges))
 
 
 def _counts(distances: NDArray[np.float32], edges: NDArray[np.float64]) -> NDArray[np.int64]:

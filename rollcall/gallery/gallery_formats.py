@@ -41,8 +41,8 @@ FORMAT_WITH_VERDICTS = "rollcall-gallery-2"
 """Versions of Rollcall without verdicts refuse this format. They would write wrong names, and
 enrolling with them would lose the verdicts."""
 
-MAX_GALLERY_BYTES = 1 << 30
-"""A gallery of a million encodings is just below this size."""
+MAX_GALLERY_BYTES = 5 << 28
+"""A million of dlib's encodings take 1 GiB, and the facts about them up to a quarter of it."""
 
 MEMBERS = ("format", "names", "encodings")
 SPACE = "space"
@@ -87,6 +87,8 @@ def is_native(body: bytes) -> bool:
 def render_gallery(gallery: Gallery) -> bytes:
     """Write the native format, a few named arrays without a pickle.
 
+    Raises GalleryError for a gallery that is too large to be read again.
+
     Without verdicts, the file has the arrays of older versions, and `examples`, which older
     versions skip. `names` has the dtype `U`: an array of Python objects would be stored as a
     pickle.
@@ -110,6 +112,11 @@ def render_gallery(gallery: Gallery) -> bytes:
             FACE_ENCODINGS: np.vstack([none, *(verdict.encodings for verdict in others)]),
         }
     np.savez(out, **members)  # type: ignore[arg-type]
+    if out.tell() > MAX_GALLERY_BYTES:
+        raise GalleryError(
+            f"the gallery would have {out.tell()} bytes, and a gallery has at most"
+            f" {MAX_GALLERY_BYTES} bytes; remove people who are not needed any more"
+        )
     return out.getvalue()
 
 
@@ -148,13 +155,12 @@ def _facts(
 ) -> tuple[list[Example], list[Verdict]]:
     """The examples, and the verdicts with their encodings."""
     nothing = np.empty(0, np.uint8)
-    count = encodings.shape[0] if encodings.ndim else 0
-    examples = parse_lines(members.get(EXAMPLES, nothing), EXAMPLES, count, example_of)
+    face_encodings = members.get(FACE_ENCODINGS, np.empty((0, 0)))
+    if encodings.ndim != 2 or face_encodings.ndim != 2:
+        raise GalleryError("the gallery's encodings are not a table with a row for each face")
+    examples = parse_lines(members.get(EXAMPLES, nothing), EXAMPLES, len(encodings), example_of)
     heads = parse_lines(members.get(VERDICTS, nothing), VERDICTS, MAX_VERDICTS, VerdictHead)
-    if not heads:
-        return examples, []
-    face_encodings = members.get(FACE_ENCODINGS, encodings[:0])
-    max_faces = face_encodings.shape[0] if face_encodings.ndim else 0
+    max_faces = len(face_encodings)
     sources = parse_lines(members.get(FACES, nothing), "faces of verdicts", max_faces, source_of)
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
@@ -162,7 +168,8 @@ def _facts(
     verdicts, start = [], 0
     for head in heads:
         if head.kind == "is":
-            own = rows.get(head.id, [])
+            # Taken out, so that many verdicts with one id cannot each copy the same encodings.
+            own = rows.pop(head.id, [])
             verdicts.append(head.verdict(encodings[own], [examples[row].source for row in own]))
             continue
         end = start + head.faces

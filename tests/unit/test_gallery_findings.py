@@ -14,7 +14,7 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.gallery_findings import Pair, check_gallery, is_poor
 from rollcall.core.types import Encodings, FaceQuality
-from rollcall.core.verdicts import Example, FaceSource
+from rollcall.core.verdicts import Example, FaceSource, Verdict
 
 GOOD = FaceQuality(200, 0.3, 0.05, 0.9)
 
@@ -121,6 +121,18 @@ def test_the_proposal_ignores_a_fixed_tolerance() -> None:
     found = check_gallery(Gallery(names, points, fixed_tolerance=0.6), DLIB)
     assert found.tolerance.tolerance == 0.6
     assert found.proposed.tolerance < 0.6
+
+
+def test_the_proposal_leaves_out_faces_that_verdicts_added() -> None:
+    """As the tolerance in use does. Otherwise, the proposal would differ after each verdict."""
+    points = np.random.default_rng(2).normal(0, 0.045, (60, DLIB.size))
+    known = Gallery([f"p{index}" for index in range(60)], points)
+    faces = points[:40] + 0.01
+    said = Verdict("v", "is", "p0", faces, (FaceSource(),) * 40)
+    assert (
+        check_gallery(known.with_verdict(said), DLIB).proposed
+        == check_gallery(known, DLIB).proposed
+    )
 
 
 # --- the picture

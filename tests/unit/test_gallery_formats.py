@@ -166,6 +166,10 @@ BAD_FACTS: dict[str, dict[str, object]] = {
         "verdict_faces": lines({}),
         "verdict_encodings": POINTS[0],
     },
+    "encodings of verdicts that are one number": {
+        "verdicts": lines({**IGNORE, "faces": 0}),
+        "verdict_encodings": np.array(1.0),
+    },
 }
 
 
@@ -209,6 +213,8 @@ BAD_MEMBERS: dict[str, dict[str, object]] = {
     "one encoding too few": {"encodings": POINTS[:2]},
     "encodings of 127": {"encodings": POINTS[:, :127]},
     "flat encodings": {"encodings": POINTS.ravel()},
+    "encodings that are one number": {"encodings": np.array(1.0)},
+    "one number with a verdict": {"encodings": np.array(1.0), "verdicts": lines(IS)},
     "whole numbers": {"encodings": POINTS.astype("i8")},
     "NaN": {"encodings": POINTS * np.nan},
     "records": {"encodings": np.zeros((3, 128), dtype=[("x", "f8")])},
@@ -292,6 +298,16 @@ def test_a_zip_that_unpacks_to_too_much_is_refused_unread(monkeypatch: pytest.Mo
 def test_too_many_bytes_are_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery_formats, "MAX_GALLERY_BYTES", 10)
     assert "at most 10 bytes" in refused(pickled([]))
+
+
+def test_a_gallery_that_could_not_be_read_again_is_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gallery = Gallery(PEOPLE, POINTS)
+    monkeypatch.setattr(gallery_formats, "MAX_GALLERY_BYTES", len(render_gallery(gallery)))
+    parse_gallery(render_gallery(gallery))
+    with pytest.raises(GalleryError, match=r"at most \d+ bytes.*remove"):
+        render_gallery(gallery.with_encoding("dora", POINTS[0]))
 
 
 # --- pickled galleries

@@ -151,6 +151,19 @@ def many_faces_of_one_verdict() -> bytes:
     return facts("rollcall-gallery-2", verdicts=text_of(head))
 
 
+def many_verdicts_with_one_id() -> bytes:
+    """Each verdict claims all encodings, so together they would have 20 GB."""
+    examples = b'{"verdict": "v"}\n' * 1000
+    verdicts = b'{"id": "v", "kind": "is", "name": "a"}\n' * 20_000
+    return facts(
+        "rollcall-gallery-2",
+        names=np.array(["a"] * 1000),
+        encodings=np.zeros((1000, 128)),
+        examples=text_of(examples),
+        verdicts=text_of(verdicts),
+    )
+
+
 def millions_of_verdicts() -> bytes:
     return facts("rollcall-gallery-2", verdicts=text_of(b"{}\n" * (8 * MB)))
 
@@ -195,6 +208,7 @@ BOMBS: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "millions of verdicts": (millions_of_verdicts, "more than 100000"),
     "a verdict about a billion faces": (many_faces_of_one_verdict, "line 1"),
+    "many verdicts with one id": (many_verdicts_with_one_id, "at least one"),
 }  # fmt: skip
 
 
