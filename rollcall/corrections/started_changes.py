@@ -55,14 +55,19 @@ class Started:
     ignored: bool
     undo: Mapping[str, Any]
     gone: Sequence[str]
-    """Names that are not in the gallery after the change, or ids."""
-    new: Sequence[str]
+    """Ids that are not in the gallery after the change."""
+    owners: Mapping[str, str]
+    """Ids that are new after the change, or belong to another person, with the names then."""
 
     def is_in(self, gallery: Gallery) -> bool:
-        """Whether the gallery shows that the change was made."""
-        known = {*gallery.people, *_ids(gallery)}
-        return bool(self.gone or self.new) and (
-            known.isdisjoint(self.gone) and known.issuperset(self.new)
+        """Whether the gallery shows that the change was made.
+
+        Names alone would not show it. After a merge that failed, the name may be gone because
+        somebody renamed the person.
+        """
+        found = _owners(gallery)
+        return bool(self.gone or self.owners) and (
+            found.keys().isdisjoint(self.gone) and found.items() >= self.owners.items()
         )
 
     def edit(self, gallery: Gallery) -> Edit:
@@ -73,7 +78,7 @@ def start(
     connection: Connection, now_s: float, line: Line, writer: str, before: Gallery, edit: Edit
 ) -> int:
     """Write the line of a change that is about to be made, and return its id."""
-    gone, new = _difference(before, edit.gallery)
+    gone, owners = _difference(before, edit.gallery)
     details = {
         "action": line.action,
         "details": dict(line.details),
@@ -82,7 +87,7 @@ def start(
         "names": edit.names,
         "ignored": edit.ignored,
         "gone": gone,
-        "new": new,
+        "owners": owners,
     }
     started = select(change.c.id, change.c.details).where(
         change.c.action == STARTED, change.c.name == line.name
@@ -137,26 +142,25 @@ def started_changes(connection: Connection, since_s: float) -> list[Started]:
                 bool(details.get("ignored")),
                 _parsed(row.undo),
                 details.get("gone") or [],
-                details.get("new") or [],
+                details.get("owners") or {},
             )
         )
     return found
 
 
-def _difference(before: Gallery, after: Gallery) -> tuple[list[str], list[str]]:
-    """The names that are gone and new; if there are none, the ids."""
-    for old, new in (
-        (set(before.people), set(after.people)),
-        (_ids(before), _ids(after)),
-    ):
-        if old != new:
-            return sorted(old - new)[:MAX_IDS], sorted(new - old)[:MAX_IDS]
-    return [], []
+def _difference(before: Gallery, after: Gallery) -> tuple[list[str], dict[str, str]]:
+    """The ids that are gone, and those that are new or belong to another person, with its name."""
+    old, new = _owners(before), _owners(after)
+    gone = sorted(old.keys() - new.keys())
+    changed = sorted(each for each, name in new.items() if old.get(each) != name)
+    return gone[:MAX_IDS], {each: new[each] for each in changed[:MAX_IDS]}
 
 
-def _ids(gallery: Gallery) -> set[str]:
-    examples = {example.id for example in gallery.examples if example.id}
-    return examples | {verdict.id for verdict in gallery.verdicts}
+def _owners(gallery: Gallery) -> dict[str, str]:
+    """The name of the person for each id of an example or a verdict."""
+    examples = zip(gallery.examples, gallery.names, strict=True)
+    owners = {example.id: name for example, name in examples if example.id}
+    return owners | {verdict.id: verdict.name for verdict in gallery.verdicts}
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -134,6 +134,26 @@ def test_a_gallery_that_cannot_be_written_leaves_no_line(
         assert connection.execute(text("SELECT count(*) FROM removed_example")).scalar() == 0
 
 
+def test_a_merge_that_failed_is_not_completed_by_a_later_rename(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merge and the rename both take the name from the gallery."""
+
+    def update(_: object, change: Callable[[bytes | None], bytes | None]) -> None:
+        change(filmed.location.load())
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(type(filmed.location), "update", update)
+    with pytest.raises(StoreUnavailable):
+        merge(filmed)
+    monkeypatch.undo()
+    filmed.corrections.rename("Ann", "Anna", "eve")
+    filmed.corrections.rename("Bess", "Tess", "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("bare.mp4"), filmed.names("kept.mp4")) == (["Anna"], ["Anna"])
+    assert [line.action for line in filmed.log.latest(10)] == ["rename", "rename"]
+
+
 def test_a_started_line_keeps_no_name_of_a_forgotten_person(filmed: Filmed) -> None:
     interrupt(filmed, rename)
     filmed.log.forget("Ann")
