@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from sqlalchemy import ColumnElement, Connection, select
 
-from rollcall.core.errors import GalleryError, GalleryMissing, PermanentError
+from rollcall.core.errors import (
+    GalleryError,
+    GalleryMissing,
+    InboxUnavailable,
+    PermanentError,
+)
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Encodings
@@ -36,8 +41,9 @@ from rollcall.corrections.started_changes import (
 )
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, person, video
+from rollcall.database.removal_lock import correcting
 from rollcall.gallery.gallery_formats import is_native, render_gallery
-from rollcall.gallery.gallery_locations import parse_gallery_at
+from rollcall.gallery.gallery_locations import parse_gallery_at, read_gallery
 from rollcall.index.change_log import mark_undone, write_line
 from rollcall.index.rematch_rows import add_videos, add_where, newest_version, set_version
 
@@ -82,9 +88,10 @@ class GalleryWriter:
         """Make the edit, and return the id of its line. `then` adds to the line's transaction,
         before the gallery is written.
 
-        Raises GalleryError if the edit cannot be made, and TransientError.
+        Raises GalleryError if the edit cannot be made, and TransientError, also while a person is
+        removed: a person who got another name in the middle of the removal would not be found.
         """
-        with self._lock:
+        with self._lock, self._without_removal():
             self._remember_first_version()
             change_id, before, edit = self._edit(line, make_edit, then)
             near = self._videos_near(edit.gallery.space, edit.encodings)
@@ -129,13 +136,29 @@ class GalleryWriter:
             if known not in ("", gallery.version):
                 self.compare_everything()
             if known != gallery.version:
-                self._database.run(lambda connection: self._catch_up(connection, gallery))
+                self._catch_up_safely(gallery)
 
     def compare_with(self, gallery: Gallery) -> None:
         """Compare everything with a gallery, whether it has changed or not."""
         with self._lock:
             self.compare_everything()
-            self._database.run(lambda connection: self._catch_up(connection, gallery))
+            self._catch_up_safely(gallery)
+
+    @contextmanager
+    def _without_removal(self) -> Iterator[None]:
+        with correcting(self._database) as check:
+            if check is None:
+                raise InboxUnavailable(
+                    "a person is being removed, which may take minutes; try this again afterwards"
+                )
+            yield
+
+    def _catch_up_safely(self, gallery: Gallery) -> None:
+        """Do nothing if the gallery has changed since it was read. If a person was removed since,
+        lines with the name would be written again. The Rematcher notices the newer version."""
+        with correcting(self._database) as check, suppress(GalleryMissing):
+            if check and read_gallery(self._location).version == gallery.version:
+                self._database.run(lambda connection: self._catch_up(connection, gallery))
 
     def _remember_first_version(self) -> None:
         """Without a known version, a correction that is cut short would not be noticed."""
@@ -143,7 +166,7 @@ class GalleryWriter:
             if newest_version(connection):
                 return
         with suppress(GalleryMissing):
-            gallery = parse_gallery_at(self._location, self._location.load())
+            gallery = read_gallery(self._location)
             self._database.run(lambda connection: self._catch_up(connection, gallery))
 
     def _edit(
