@@ -28,12 +28,13 @@ from rollcall.corrections.gallery_edits import (
 )
 from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.corrections.lost_lines import keys_of
+from rollcall.corrections.name_changes import present_name
 from rollcall.corrections.removed_examples import load_removed, store_removed
 from rollcall.corrections.started_changes import Line
 from rollcall.database.database import Database
 from rollcall.gallery.enrolled_pictures import delete_pictures
 from rollcall.gallery.gallery_locations import check_space, read_gallery
-from rollcall.index.change_log import SqlChangeLog
+from rollcall.index.change_log import SqlChangeLog, newest_line
 from rollcall.index.rematch_rows import pending
 from rollcall.index.unknown_groups import SqlUnknownGroups
 
@@ -146,7 +147,7 @@ class GalleryCorrections:
             raise PermanentError(_why_not_undone(line))
         undo = self._log.undo_of(change_id)
         if line.action == "remove_photo":
-            make_edit = bring_back(load_removed(self._database, change_id))
+            make_edit = bring_back(self._removed(change_id))
         else:
             make_edit = undo_edit(line.action, undo)
         if line.action == "enrol":
@@ -156,6 +157,14 @@ class GalleryCorrections:
         if line.action == "same":
             self._join_same()
         return done
+
+    def _removed(self, change_id: int) -> RemovedExample:
+        """The removed photo, with the name that the person has now."""
+        removed = load_removed(self._database, change_id)
+        with self._database.reading() as connection:
+            newest = newest_line(connection)
+            name, _ = present_name(connection, removed.name, change_id, newest)
+        return removed._replace(name=name)
 
     def _verdict(self, kind: VerdictKind, name: str, shown: ShownFaces, who: str) -> MakeVerdicts:
         verdict = shown.verdict(kind, name, who, new_id())

@@ -9,7 +9,7 @@ import numpy as np
 
 from rollcall.core.errors import GalleryError, PermanentError
 from rollcall.core.gallery import Gallery
-from rollcall.core.names import normalise_name
+from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import VERDICT_KINDS, Example, Verdict
 
@@ -27,6 +27,9 @@ class Edit(NamedTuple):
     undo: Mapping[str, Any] = {}
     """What the log keeps to undo the change. It never holds encodings."""
 
+
+MAX_EXAMPLES = 100
+"""Ids that are enough to recognise a person, to undo a rename."""
 
 MakeEdit = Callable[[Gallery], Edit]
 """Changes the newest gallery. It is called again if another writer was faster."""
@@ -55,7 +58,9 @@ def rename(name: str, new_name: str) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
         old, changed = normalise_name(name), gallery.renamed(name, new_name)
         new = next(iter(set(changed.people) - set(gallery.people)), old)
-        return Edit(changed, (old, new), undo={"name": old, "new_name": new})
+        examples = [example.id for example in changed.examples_of(new)][:MAX_EXAMPLES]
+        undo = {"name": old, "new_name": new, "examples": examples}
+        return Edit(changed, (old, new), undo=undo)
 
     return edit
 
@@ -132,7 +137,7 @@ def undo_edit(action: str, undo: Mapping[str, Any]) -> MakeEdit:
     if action in VERDICT_KINDS:
         return _remove_verdicts(undo["verdicts"])
     if action == "rename":
-        return rename(undo["new_name"], undo["name"])
+        return _rename_back(undo)
     if action == "merge":
         return _separate(undo)
     if action == "enrol" and "examples" in undo:
@@ -154,16 +159,43 @@ def _remove_verdicts(ids: Sequence[str]) -> MakeEdit:
     return edit
 
 
+def _rename_back(undo: Mapping[str, Any]) -> MakeEdit:
+    def edit(gallery: Gallery) -> Edit:
+        name, examples = undo["new_name"], set(undo.get("examples", ()))
+        found = {example.id for example in gallery.examples_of(name)}
+        if found and examples and found.isdisjoint(examples):
+            raise GalleryError(
+                f"none of the photos that {name!r} had then are left, so this may be another"
+                " person; rename the person instead"
+            )
+        return rename(name, undo["name"])(gallery)
+
+    return edit
+
+
 def _separate(undo: Mapping[str, Any]) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
         name, into = undo["name"], undo["into"]
-        changed = gallery.reassigned(undo["examples"], undo["verdicts"], name)
-        if name not in changed.people:
+        owners = _owners(gallery, undo["examples"], undo["verdicts"]) - {name}
+        if not owners:
             raise GalleryError(f"the gallery has no faces of {name!r} any more")
-        near = [changed.encodings_of(name), changed.encodings_of(into)]
-        return Edit(changed, (name, into), near)
+        if checked_new_name(name, gallery.people) in gallery.people:
+            raise GalleryError(
+                f"somebody else is called {name!r} by now; rename that person first, because"
+                " otherwise the two would become one person"
+            )
+        changed = gallery.reassigned(undo["examples"], undo["verdicts"], name)
+        names = (name, *sorted({into, *owners}))  # `into` may have got another name since
+        return Edit(changed, names, [changed.encodings_of(each) for each in names])
 
     return edit
+
+
+def _owners(gallery: Gallery, examples: Sequence[str], verdicts: Sequence[str]) -> set[str]:
+    """The names of those who have one of these examples, or an example of these verdicts."""
+    ids = {*examples, *verdicts}
+    rows = zip(gallery.names, gallery.examples, strict=True)
+    return {name for name, example in rows if (example.verdict or example.id) in ids}
 
 
 def _remove_examples(ids: Sequence[str]) -> MakeEdit:

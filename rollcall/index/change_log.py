@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Row, delete, insert, or_, select, update
 
 from rollcall.core.names import spellings
+from rollcall.core.verdicts import VERDICT_KINDS
 from rollcall.core.web_protocols import Change
 from rollcall.database.database import Database
 from rollcall.database.index_tables import change, removed_example
@@ -83,8 +84,9 @@ class SqlChangeLog:
     def change_of_verdict(self, verdict_id: str) -> int | None:
         """The change that gave this verdict, if it is not undone."""
         mark = change.c.undo.contains(json.dumps(verdict_id), autoescape=True)
-        is_done = change.c.undone_by.is_(None) & (change.c.action != STARTED)
-        query = select(change.c.id).where(mark, is_done)
+        # A merge has the ids of verdicts too.
+        gave = change.c.action.in_(VERDICT_KINDS) & change.c.undone_by.is_(None)
+        query = select(change.c.id).where(mark, gave)
         with self._database.reading() as connection:
             return connection.execute(query.order_by(change.c.id).limit(1)).scalar()
 
