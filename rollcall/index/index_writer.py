@@ -76,7 +76,7 @@ class IndexWriter:
             if left:
                 before = self._versions_now(bucket, left)
                 found = self._read(bucket, left, filled)
-                left = self._put(bucket, found, before)
+                left = self._put(bucket, found, before) if found else []
                 filled.put += len(found) - len(left)
         if left:
             log.warning(
