@@ -22,19 +22,20 @@ class VideoFaces:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._search = SqlFaceSearch(database)
-        self._groups: dict[str, SqlUnknownGroups] = {}
-        """By name of the encoding space."""
+        self._groups: dict[tuple[str, int], SqlUnknownGroups] = {}
+        """By name and size of the encoding space."""
 
     def put(self, videos: Mapping[int, VideoWithFaces]) -> None:
         """Store the faces of videos, by id in the index, in place of earlier ones."""
         ordered = sorted(videos.items())
-        by_space: dict[str, list[UnknownFaces]] = {}
+        by_space: dict[tuple[str, int], list[UnknownFaces]] = {}
         for id_, each in ordered:
             block = _block(id_, each, lambda person: not person.name)
             unknown = UnknownFaces(*block, each.video.uploaded_s)
-            by_space.setdefault(block.space, []).append(unknown)
-            if block.space not in self._groups:
-                self._groups[block.space] = SqlUnknownGroups(self._database, each.faces.space)
+            space = each.faces.space.name, each.faces.space.size
+            by_space.setdefault(space, []).append(unknown)
+            if space not in self._groups:
+                self._groups[space] = SqlUnknownGroups(self._database, each.faces.space)
         for space, unknown_faces in by_space.items():
             self._groups[space].put_all(unknown_faces)
         self._search.put_all([_block(id_, each, lambda person: True) for id_, each in ordered])
