@@ -40,9 +40,11 @@ class IndexStatements:
             f"INSERT INTO video ({', '.join(_names(columns))})"
             f" SELECT {', '.join(_names(columns))} FROM {rows_sql(shared, columns)} WHERE true"
             f" ON CONFLICT (bucket, key) DO UPDATE SET {new}"
-            " WHERE video.finished_s <= excluded.finished_s RETURNING id, bucket, key"
+            " WHERE video.finished_s <= excluded.finished_s OR (video.status='error'"
+            " AND excluded.status<>'error' AND video.etag=excluded.etag)"
+            " RETURNING id, bucket, key"
         )
-        """Insert or replace the rows, and return those that are not about an earlier result."""
+        """Insert the rows, or replace those that `sql_index.replaces` says, and return these."""
         self.lock_video = text(f"SELECT id FROM video WHERE bucket=:bucket AND key=:key {lock}")
         self.drop_video = text("DELETE FROM video WHERE id=:id")
         self.drop_appearances = text(

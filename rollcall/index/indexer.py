@@ -30,7 +30,7 @@ from rollcall.index.documents import NotAboutAVideo, indexed_video
 from rollcall.index.index_writer import IndexWriter
 from rollcall.index.rematch_rows import add_outdated
 from rollcall.index.report_reader import ReportReader
-from rollcall.index.sql_index import SqlIndex, Written
+from rollcall.index.sql_index import SqlIndex, Written, replaces
 
 log = logging.getLogger(__name__)
 
@@ -220,16 +220,17 @@ class Indexer:
         """Put videos into the index from their answers, because the function could not write the
         report, so that there is none or an older one."""
         with self._database.reading() as connection:
-            query = select(table.c.key, table.c.finished_s)
-            found = query.where(table.c.bucket == bucket, table.c.key.in_(list(row_of)))
-            finished_s = {row.key: row.finished_s for row in connection.execute(found)}
+            query = select(table.c.key, table.c.finished_s, table.c.status, table.c.etag)
+            own = query.where(table.c.bucket == bucket, table.c.key.in_(list(row_of)))
+            found = {row.key: row for row in connection.execute(own)}
         newer, lost = [], 0
         for key, row in row_of.items():
             answer = answer_beside(parse_json_object(row.document))
             answered = _indexed(row, answer) if answer else None
-            if answered and (key not in finished_s or _recognised_s(answer) > finished_s[key]):
+            before = found.get(key)
+            if answered and (before is None or _is_newer(answer, answered, before)):
                 newer.append(answered)
-            lost += not answered and key not in finished_s
+            lost += not answered and before is None
         # Stored faces that fit no report are not searched.
         self._index.put(newer)
         if newer:
@@ -258,9 +259,11 @@ def _parsed(row: Any) -> IndexedVideo | None:
     return _indexed(row, parse_json_object(row.document))
 
 
-def _recognised_s(answer: Mapping[str, Any] | None) -> float:
-    """When the video was recognised; 0 if the answer does not say so."""
-    return indexed_video(answer).finished_s
+def _is_newer(answer: Mapping[str, Any] | None, answered: IndexedVideo, before: Any) -> bool:
+    """Whether the index lacks the result in the answer. False if it has the same result from the
+    report, and if the answer does not say when the video was recognised."""
+    recognised_s = indexed_video(answer).finished_s
+    return recognised_s not in (0, before.finished_s) and replaces(answered, before)
 
 
 def _indexed(row: Any, document: Mapping[str, Any]) -> IndexedVideo | None:

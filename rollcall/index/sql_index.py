@@ -61,7 +61,7 @@ class SqlIndex:
         for place, each in enumerate(videos):
             object_ = storable(each.bucket), storable(each.key)
             before = newest.get(object_)
-            if before is None or videos[before].finished_s <= each.finished_s:
+            if before is None or replaces(each, videos[before]):
                 newest[object_] = place
         if not newest:
             return Written({}, set())
@@ -164,6 +164,16 @@ class SqlIndex:
             connection.execute(self._sql.take_from_people, {"rows": rows})
             ids = {"ids": ids_value(self._database.shared, lost)}
             connection.execute(self._sql.drop_people, ids)
+
+
+def replaces(new: IndexedVideo, old: IndexedVideo | Row[Any]) -> bool:
+    """Whether a result takes the place of another one of the same video.
+
+    A later result does. So does the result of an upload whose work was given up: the function may
+    have written the result before, if only its answer was lost.
+    """
+    is_given_up = old.status == "error" != new.status and old.etag == new.etag
+    return is_given_up or old.finished_s <= new.finished_s
 
 
 def _add_appearance(people: dict[str, dict[str, Any]], name: str, uploaded_s: float) -> None:

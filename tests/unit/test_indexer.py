@@ -22,7 +22,7 @@ from rollcall.core.index_documents import answer_document, pointer_document
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key
 from rollcall.core.retry import read_answer
-from rollcall.core.types import VideoRef
+from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.database.database import Database
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.indexer import BATCH, Indexer
@@ -236,6 +236,24 @@ class TestStoredFaces:
             assert stored(database, video.key) == video
             assert SqlFaceSearch(database).count() == 0
 
+    def test_a_model_that_makes_encodings_of_another_size_keeps_no_video_out(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        """Both models give the encoding space the same name."""
+        small, large = samples()[0], replace(samples()[3], kept="encodings")
+        for video in (small, large):
+            store_report(store, video)
+            add(database, pointer_document(BUCKET, video.key))
+        faces = faces_of(small)
+        space = replace(DLIB, size=64)
+        cut = replace(faces, space=space, encodings=faces.encodings[:, : space.size])
+        store.write(REPORTS, faces_key(small.key), render_faces(cut), "", {})
+        indexer.index_all()
+        assert indexer.count() == 0
+        assert [stored(database, each.key) for each in (small, large)] == [small, large]
+        assert SqlFaceSearch(database).count() == 5
+        assert SqlUnknownGroups(database).count() == 3
+
     def test_a_missing_report_is_left_out_with_a_log_line(
         self,
         database: Database,
@@ -252,6 +270,17 @@ class TestStoredFaces:
         assert "2 videos have no report that can be read" in caplog.text
         assert "'b.mp4'" in caplog.text
         assert stored(database, samples()[1].key) == samples()[1]
+
+    def test_reports_that_are_all_missing_keep_no_later_one_out(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        add(database, pointer_document(BUCKET, "a.mp4"))
+        indexer.index_all()
+        assert indexer.count() == 0
+        store_report(store, samples()[0])
+        add(database, pointer_document(BUCKET, samples()[0].key))
+        indexer.index_all()
+        assert stored(database, samples()[0].key) == samples()[0]
 
     def test_a_video_whose_report_was_not_written_is_put_from_the_answer(
         self, database: Database, store: MemoryStore, indexer: Indexer
@@ -341,3 +370,39 @@ def test_a_result_of_the_work_queue_reaches_the_index(database: Database, indexe
     assert dead is not None
     assert (dead.status, dead.error_code, dead.etag) == ("error", "not_a_video", "e1")
     assert dead.finished_s > 0
+
+
+def test_a_dead_letter_whose_result_is_found_later_shows_that_result(
+    database: Database, store: MemoryStore, indexer: Indexer
+) -> None:
+    """The function has written its result before the last attempt is given up."""
+    video = samples()[0]
+    queue = SqlQueue(database)
+    queue.add([VideoRef(BUCKET, video.key, etag=video.etag, event_id="1")])
+    (work,) = queue.claim(1, 60)
+    queue.bury(work, "no_answer", "nobody answered")
+    indexer.index_all()
+    failed = stored(database, video.key)
+    assert failed is not None
+    assert failed.status == "error"
+    video = replace(video, finished_s=failed.finished_s - 60)
+    store_report(store, video)
+    assert queue.result_found(ObjectInfo(BUCKET, video.key, 1, video.etag)) == 1
+    indexer.index_all()
+    assert stored(database, video.key) == video
+
+
+def test_an_answer_without_a_report_replaces_the_error_of_its_upload(
+    database: Database, indexer: Indexer
+) -> None:
+    """The clock of the function is behind that of the database."""
+    failed = indexed("a.mp4", status="error", finished_s=T0 + 90)
+    for video in (
+        indexed("a.mp4", appearance(0, "Ada"), finished_s=T0 + 60, etag="earlier"),
+        indexed("a.mp4", appearance(0, "Ada"), finished_s=T0 + 60),
+    ):
+        SqlIndex(database).put([failed])
+        pointer, (answer,) = pointer_document(BUCKET, "a.mp4"), answers(video)
+        add(database, f'{pointer[:-1]}, "answer": {answer}}}')
+        indexer.index_all()
+        assert stored(database, "a.mp4") == (failed if video.etag == "earlier" else video)

@@ -126,6 +126,24 @@ def test_the_newest_of_several_results_in_one_batch_counts(
     assert people(database) == {"Ben": (1, 0, 0)}
 
 
+def test_a_result_replaces_a_later_error_of_the_same_upload(
+    index: SqlIndex, database: Database
+) -> None:
+    """Only the answers were lost, until the work was given up."""
+    result = indexed("a.mp4", appearance(0, "Ada"), finished_s=T0 + 10)
+    given_up = indexed("a.mp4", status="error", finished_s=T0 + 20)
+    index.put([given_up])
+    index.put([result])
+    assert stored(index, "a.mp4") == result
+    index.put([given_up, result])
+    assert stored(index, "a.mp4") == result
+    index.put([given_up])
+    index.put([replace(result, etag="earlier upload")])
+    index.put([replace(given_up, finished_s=T0 + 5)])
+    assert stored(index, "a.mp4") == given_up
+    assert people(database) == {}
+
+
 def test_a_person_without_appearances_is_deleted(index: SqlIndex, database: Database) -> None:
     index.put([indexed("a.mp4", appearance(0, "Ada")), indexed("b.mp4", appearance(0, "Ben"))])
     index.put([indexed("a.mp4", finished_s=T0 + 10)])
