@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import BindParameter, Connection, bindparam, text
 
 from rollcall.core.errors import ObjectNotFound, PermanentError
 from rollcall.database.database import Database
@@ -61,12 +61,13 @@ class IndexWriter:
         self._index = SqlIndex(database)
         # Loading numpy is slow, and few videos have stored faces.
         self._faces: VideoFaces | None = None
-        lock = "FOR NO KEY UPDATE" if database.shared else ""
+        keys: BindParameter[Any] = bindparam("keys", expanding=True)
         last = "(SELECT max(a.id) FROM appearance a WHERE a.video_id = video.id)"
-        self._versions = text(
-            f"SELECT key, id, finished_s, COALESCE({last}, 0) FROM video"
-            f" WHERE bucket=:bucket AND key IN :keys ORDER BY key {lock}"
-        ).bindparams(bindparam("keys", expanding=True))
+        own = "FROM video WHERE bucket=:bucket AND key IN :keys"
+        columns = f"key, id, finished_s, COALESCE({last}, 0)"
+        self._versions = text(f"SELECT {columns} {own}").bindparams(keys)
+        lock = f"SELECT id {own} ORDER BY key FOR NO KEY UPDATE"
+        self._lock = text(lock).bindparams(keys) if database.shared else None
 
     def put_reports(self, bucket: str, keys: Sequence[str]) -> Filled:
         """Fill the index from the reports of these videos. Raises the errors of the store."""
@@ -109,6 +110,10 @@ class IndexWriter:
         keys = sorted(found)
 
         def change(connection: Connection) -> tuple[Versions, Versions, Written]:
+            # The versions are read by a statement of their own. A statement that has waited for a
+            # lock sees the new row of a video, but not the new appearances.
+            if self._lock is not None:
+                connection.execute(self._lock, {"bucket": bucket, "keys": keys})
             now = self._read_versions(connection, bucket, keys)
             same = [key for key in keys if now.get(key) == before.get(key)]
             written = self._index.put_in(connection, [found[key].video for key in same])
@@ -141,10 +146,10 @@ class IndexWriter:
         return {key for key in keys if now.get(key) != versions.get(key)}
 
     def _versions_now(self, bucket: str, keys: Sequence[str]) -> Versions:
-        return self._database.run(partial(self._read_versions, bucket=bucket, keys=keys))
+        """Raises InboxUnavailable."""
+        with self._database.reading() as connection:
+            return self._read_versions(connection, bucket, keys)
 
     def _read_versions(self, connection: Connection, bucket: str, keys: Sequence[str]) -> Versions:
-        """Raises InboxUnavailable. In PostgreSQL, the rows of the videos are locked."""
-        values = {"bucket": bucket, "keys": list(keys)}
-        rows = connection.execute(self._versions, values)
+        rows = connection.execute(self._versions, {"bucket": bucket, "keys": list(keys)})
         return {key: (id_, finished_s, last_id) for key, id_, finished_s, last_id in rows}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -350,6 +352,40 @@ class TestStoredFaces:
         assert stored(database, video.key) == corrected
         found = SqlFaceSearch(database).find(encoding_of("Chen", 0)[None], DLIB.name, 0.1, 10)
         assert [each.face.number for each in found] == [0]
+
+    def test_a_correction_that_is_committed_while_the_indexer_waits_is_not_undone(
+        self, database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The transaction of the correction is open when the indexer compares the versions."""
+        video = samples()[0]
+        people = (replace(video.people[0], name="Chen"), *video.people[1:])
+        corrected = replace(video, people=people, corrected=True)
+        index, read = SqlIndex(database), store.read
+        store_report(store, video)
+        index.put([video])
+        is_written = threading.Event()
+
+        def correct() -> None:
+            with database.transaction() as connection:
+                index.put_in(connection, [corrected])
+                is_written.set()
+                time.sleep(1.0)  # meanwhile, the indexer waits for the row of the video
+
+        correction = threading.Thread(target=correct)
+
+        def read_before(*args: str | int) -> bytes:
+            body = read(*args)  # type: ignore[arg-type]
+            if str(args[1]).endswith(".npz") and not is_written.is_set():
+                store_report(store, corrected)
+                correction.start()
+                is_written.wait()
+            return body
+
+        monkeypatch.setattr(store, "read", read_before)
+        add(database, pointer_document(BUCKET, video.key))
+        Indexer(database, ReportReader(store, REPORTS)).index_all()
+        correction.join()
+        assert stored(database, video.key) == corrected
 
 
 def test_a_result_of_the_work_queue_reaches_the_index(database: Database, indexer: Indexer) -> None:
