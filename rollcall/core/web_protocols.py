@@ -30,8 +30,6 @@ class VideoIndex(Protocol):
 
     def id_of(self, bucket: str, key: str) -> int | None: ...
 
-    def remove(self, bucket: str, key: str) -> None: ...
-
 
 class FoundFace(NamedTuple):
     """A face of a video that is like the one that was searched for."""

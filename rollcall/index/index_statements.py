@@ -45,7 +45,9 @@ class IndexStatements:
             " RETURNING id, bucket, key"
         )
         """Insert the rows, or replace those that `sql_index.replaces` says, and return these."""
-        self.lock_video = text(f"SELECT id FROM video WHERE bucket=:bucket AND key=:key {lock}")
+        self.lock_video = text(
+            f"SELECT id, finished_s FROM video WHERE bucket=:bucket AND key=:key {lock}"
+        )
         self.drop_video = text("DELETE FROM video WHERE id=:id")
         self.drop_appearances = text(
             f"DELETE FROM appearance WHERE {video_ids} RETURNING video_id, person_id, group_id"

@@ -6,13 +6,12 @@ be interrupted at any time, because a video that is in the index already keeps i
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, text, tuple_
+from sqlalchemy import Row, select, text, tuple_
 
 from rollcall.core.errors import ObjectNotFound
 from rollcall.core.index_types import IndexedVideo
@@ -63,30 +62,30 @@ class Rebuild:
         self._writer = IndexWriter(database, ReportReader(store, report_bucket))
         self._keys: list[str] = []
         """The videos that have a report, sorted."""
-        self._after = ""
         self.result = Rebuilt()
 
     def list_reports(self, after: str = "", on_found: Callable[[], None] = lambda: None) -> int:
-        """List the reports of the videos whose keys come after `after`; return their number."""
-        self._after = self.result.last_key = after
+        """List all reports. Return the number of videos whose keys come after `after`."""
+        self.result.last_key = after
         for info in self._store.list_objects(self._report_bucket):
             key = info.key.removesuffix(REPORT_SUFFIX)
-            if key != info.key and is_video_key(key) and key > after:
+            if key != info.key and is_video_key(key):
                 self._keys.append(key)
                 on_found()
         self._keys.sort()
-        return len(self._keys)
+        return len(self._keys) - bisect_right(self._keys, after)
 
     def put_reports(self, on_done: Callable[[int], None] = lambda count: None) -> None:
-        """Put all listed videos into the index."""
-        for start in range(0, len(self._keys), BATCH):
+        """Put the videos whose keys come after `after` into the index."""
+        first = bisect_right(self._keys, self.result.last_key)
+        for start in range(first, len(self._keys), BATCH):
             batch = self._keys[start : start + BATCH]
             self.result.filled.add(self._writer.put_reports(self._bucket, batch))
             self.result.last_key = batch[-1]
             on_done(len(batch))
 
     def put_dead_letters(self) -> None:
-        """Put the dead letters into the index. They may have no report."""
+        """Put all dead letters into the index. They may have no report."""
         columns = finished.c
         place = (-1.0, 0)
         while True:
@@ -103,31 +102,32 @@ class Rebuild:
             if not rows:
                 return
             place = rows[-1].changed_s, rows[-1].id
-            failed = [_failed(row) for row in rows if row.key > self._after]
-            self._index.put(failed)
-            self.result.failed += len(failed)
+            self._index.put([_failed(row) for row in rows])
+            self.result.failed += len(rows)
 
     def remove_others(self) -> None:
         """Remove the videos from the index that have neither a report nor a dead letter."""
-        after = self._after
-        while keys := self._database.run(partial(self._indexed_keys, after=after)):
-            after = keys[-1]
-            missing = [key for key in keys if not self._is_listed(key)]
-            dead = self._dead_among(missing)
-            for key in missing:
+        after = ""
+        while rows := self._indexed(after):
+            after = rows[-1].key
+            missing = {row.key: row.finished_s for row in rows if not self._is_listed(row.key)}
+            dead = self._dead_among(list(missing))
+            for key, finished_s in missing.items():
                 # The video may have got a report since the reports were listed.
-                if key not in dead and not self._has_report(key):
-                    self._index.remove(self._bucket, key)
-                    self.result.removed += 1
+                if key in dead or self._has_report(key):
+                    continue
+                # A video that has got a newer result since then stays.
+                self.result.removed += self._index.remove(self._bucket, key, finished_s)
 
-    def _indexed_keys(self, connection: Connection, after: str) -> Sequence[str]:
+    def _indexed(self, after: str) -> Sequence[Any]:
         query = (
-            select(video.c.key)
+            select(video.c.key, video.c.finished_s)
             .where(video.c.bucket == self._bucket, video.c.key > after)
             .order_by(video.c.key)
             .limit(PAGE)
         )
-        return connection.execute(query).scalars().all()
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
 
     def _is_listed(self, key: str) -> bool:
         place = bisect_left(self._keys, key)

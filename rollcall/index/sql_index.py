@@ -103,18 +103,23 @@ class SqlIndex:
         with self._database.reading() as connection:
             return connection.execute(query).scalar_one_or_none()
 
-    def remove(self, bucket: str, key: str) -> None:
-        self.ungroup(self._database.run(partial(self._remove_in, bucket=bucket, key=key)))
+    def remove(self, bucket: str, key: str, finished_s: float | None = None) -> bool:
+        """Remove a video, and return whether it was there. With `finished_s`, it stays if it has a
+        result of another time."""
 
-    def _remove_in(self, connection: Connection, bucket: str, key: str) -> set[int]:
-        values = {"bucket": bucket, "key": key}
-        id_ = connection.execute(self._sql.lock_video, values).scalar_one_or_none()
-        if id_ is None:
-            return set()
-        lost, ungrouped = self._drop_appearances(connection, [id_])
-        connection.execute(self._sql.drop_video, {"id": id_})
-        self._settle(connection, lost)
-        return ungrouped
+        def change(connection: Connection) -> set[int] | None:
+            values = {"bucket": bucket, "key": key}
+            row = connection.execute(self._sql.lock_video, values).first()
+            if row is None or finished_s not in (None, row.finished_s):
+                return None
+            lost, ungrouped = self._drop_appearances(connection, [row.id])
+            connection.execute(self._sql.drop_video, {"id": row.id})
+            self._settle(connection, lost)
+            return ungrouped
+
+        ungrouped = self._database.run(change)
+        self.ungroup(ungrouped or ())
+        return ungrouped is not None
 
     def _drop_appearances(
         self, connection: Connection, ids: Iterable[int]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from support.databases import open_tables
-from support.index_samples import BUCKET, T0, appearance, indexed, samples
+from support.index_samples import BUCKET, appearance, indexed, samples
 from support.stored_reports import REPORTS, store_report
 
 from rollcall.core.errors import StoreUnavailable
@@ -140,9 +140,38 @@ def test_an_interrupted_rebuild_goes_on_after_its_last_key(
     done = job.result.filled.put
     assert done == BATCH
     index = SqlIndex(database)
-    index.put([replace(indexed("a-gone.mp4"), finished_s=T0), indexed("z-gone.mp4")])
+    index.put([indexed("a-gone.mp4"), indexed("z-gone.mp4")])
+    queue = SqlQueue(database)
+    queue.add([VideoRef(BUCKET, "a-dead.mp4", etag="e9", event_id="1")])
+    queue.bury(queue.claim(1, 60)[0], "no_answer", "nobody answered")
     result = rebuild(database, store, job.result.last_key)
     assert done + result.filled.put == BATCH + 16
+    # The first part of the rebuild did not come to these.
+    assert (result.removed, result.failed) == (2, 1)
+    assert index.id_of(BUCKET, "a-gone.mp4") is None
     assert index.id_of(BUCKET, "z-gone.mp4") is None
-    assert index.id_of(BUCKET, "a-gone.mp4"), "it comes before the key"
+    assert index.id_of(BUCKET, "a-dead.mp4")
     assert len(contents(database)) == BATCH + 17
+
+
+def test_a_video_that_is_recognised_while_its_report_is_looked_for_stays(
+    database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, head = SqlIndex(database), store.head
+    old = indexed("again.mp4", appearance(0, "Ada"))
+    new = replace(old, finished_s=old.finished_s + 60)
+    index.put([old])
+
+    def head_slowly(*args: str) -> object:
+        try:
+            return head(*args)
+        finally:
+            store_report(store, new)
+            index.put([new])
+
+    monkeypatch.setattr(store, "head", head_slowly)
+    result = rebuild(database, store)
+    assert result.removed == 0
+    id_ = index.id_of(BUCKET, "again.mp4")
+    assert id_
+    assert index.get(id_) == new
