@@ -13,7 +13,7 @@ from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.progress import progress
 from rollcall.cli.rematch_command import rematch
 from rollcall.cli.terminal import Group, say, say_json
-from rollcall.core.errors import PermanentError, SettingsError, TransientError
+from rollcall.core.errors import GalleryMissing, PermanentError, SettingsError, TransientError
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import open_database
@@ -83,9 +83,10 @@ def _rebuild(job: Rebuild, after: str) -> None:
 
 
 def _join_same_people(database: Database, chosen: Settings) -> None:
-    """Join the groups of unknown faces that show one person according to *same* verdicts."""
-    if not index_counts(database).groups:
-        return
+    """Join the groups of unknown faces that show one person according to *same* verdicts.
+
+    Also without any group, because faces of later videos join the groups of the verdicts.
+    """
     # Imported here, because numpy is slow to load.
     from rollcall.gallery.gallery_locations import read_gallery
     from rollcall.index.unknown_groups import SqlUnknownGroups
@@ -93,6 +94,8 @@ def _join_same_people(database: Database, chosen: Settings) -> None:
 
     try:
         gallery = read_gallery(build_gallery_location(chosen))
+    except GalleryMissing:  # so there are no verdicts
+        return
     except PermanentError as error:
         log.warning(
             "no verdicts join groups of unknown faces, because the gallery cannot be read: %s",
@@ -100,7 +103,8 @@ def _join_same_people(database: Database, chosen: Settings) -> None:
         )
         return
     same = [each.encodings for each in gallery.verdicts if each.kind == "same"]
-    SqlUnknownGroups(database, space_of(chosen)).set_same(same)
+    if same or index_counts(database).groups:
+        SqlUnknownGroups(database, space_of(chosen)).set_same(same)
 
 
 def _document(result: Rebuilt) -> dict[str, int]:

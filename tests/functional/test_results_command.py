@@ -11,20 +11,26 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from support.databases import open_tables
 from support.index_samples import BUCKET, DAY_S, T0, appearance, indexed, samples
-from support.stored_reports import REPORTS, store_report
+from support.stored_reports import REPORTS, encoding_of, store_report
 
 from benchmarks.big_index import BigIndex, fill
 from rollcall.cli import index as index_module
 from rollcall.cli.dates import period_between
 from rollcall.cli.file_index import opened_file_index
 from rollcall.cli.main import main
+from rollcall.core.encoding_space import DLIB
+from rollcall.core.gallery import empty_gallery
 from rollcall.core.settings import parse_settings
+from rollcall.core.verdicts import FaceSource, Verdict
+from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.sql_index import SqlIndex
+from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.stores.memory import MemoryStore
 
 
@@ -260,6 +266,26 @@ class TestIndexCommands:
         ]
         status = json.loads(run(url, "index", "status", "--json").stdout)
         assert (status["videos"], status["people"]) == ({"recognised": 3}, 2)
+
+    def test_a_verdict_joins_faces_that_come_after_the_rebuild(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """No face has been stored yet when the lost index is rebuilt."""
+        monkeypatch.setattr(index_module, "S3Store", lambda client: MemoryStore())
+        faces = np.array([encoding_of("", 1), encoding_of("", 2)])
+        said = Verdict("v", "same", "", faces, (FaceSource(), FaceSource()))
+        Path("gallery.npz").write_bytes(render_gallery(empty_gallery().with_verdict(said)))
+        done = run(url, "index", "rebuild", REPORT_BUCKET=REPORTS, ENCODINGS="gallery.npz")
+        assert done.exit_code == 0, done.output
+        video = indexed("a.mp4", appearance(0, ""), appearance(1, ""))
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).put([video])
+            id_ = SqlIndex(database).id_of(BUCKET, "a.mp4")
+            assert id_
+            groups = SqlUnknownGroups(database)
+            groups.put(id_, DLIB.name, [0, 1], faces, T0)
+            (group,) = groups.largest(10)
+        assert group.appearances == 2
 
     def test_a_rebuild_needs_a_report_bucket(self, url: str) -> None:
         done = run(url, "index", "rebuild", REPORT_BUCKET="")
