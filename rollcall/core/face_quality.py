@@ -33,14 +33,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.types import (
-    MIN_JUDGED_PX,
-    Box,
-    DetectedFace,
-    FaceQuality,
-    Landmarks,
-    Pixels,
-)
+from rollcall.core.types import MIN_JUDGED_PX, Box, FaceQuality, Landmarks, Pixels
 
 Problem = Literal["", "too small", "blurred", "turned"]
 
@@ -140,13 +133,6 @@ def turn_of(landmarks: Landmarks) -> float:
     if not squared_length:
         return 0.0
     return float((nose - (left + right) / 2) @ between_eyes) / squared_length
-
-
-def is_upright(face: DetectedFace) -> bool:
-    """Whether the mouth is further below the eyes than it is to their side."""
-    eyes, mouth = face.landmarks[:2].mean(axis=0), face.landmarks[3:].mean(axis=0)
-    sideways, downwards = mouth - eyes
-    return bool(downwards > abs(sideways))
 
 
 def _sampled(face: Pixels) -> Pixels:

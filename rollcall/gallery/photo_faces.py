@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from rollcall.core.errors import PhotoError
 from rollcall.core.face_quality import (
     MIN_ENROLLED_PX,
     MIN_ENROLLED_SHARPNESS,
-    is_upright,
     measure,
     why_not_enrolled,
 )
 from rollcall.core.protocols import FaceEngine
-from rollcall.core.types import Box, DetectedFace, Encodings, FaceQuality, Pixels
+from rollcall.core.types import Box, Encodings, FaceQuality, Pixels
+from rollcall.core.upright import turn_upright
 from rollcall.core.verdicts import new_id
 from rollcall.gallery.photo_outcomes import OutcomeKind, PhotoOutcome
 
@@ -75,7 +73,7 @@ def _find_face(
     photo: Photo, engine: FaceEngine, cut_out: CutOut | None
 ) -> PhotoFace | PhotoOutcome:
     try:
-        pixels, quarter_turns, faces = _turn_upright(photo.read(), engine)
+        pixels, quarter_turns, faces = turn_upright(photo.read(), engine)
     except PhotoError as error:
         text = str(error).removeprefix(f"{photo.name!r} ")
         return PhotoOutcome(photo.name, False, "unreadable", text)
@@ -100,23 +98,3 @@ def _problem_kind(quality: FaceQuality) -> OutcomeKind:
     if quality.sharpness < MIN_ENROLLED_SHARPNESS:
         return "blurred"
     return "turned away"
-
-
-def _turn_upright(
-    pixels: Pixels, engine: FaceEngine
-) -> tuple[Pixels, int, tuple[DetectedFace, ...]]:
-    """Turn the picture so that its faces are upright.
-
-    Returns the picture, the number of quarter turns (counter-clockwise), and the faces in it.
-    """
-    faces = engine.detect(pixels)
-    if any(map(is_upright, faces)):
-        return pixels, 0, faces
-    # The detector also finds faces that lie on their side, so finding a face does not prove that
-    # the picture is upright. Take the position in which a face with its eyes above its mouth has
-    # the best score.
-    turned = [np.ascontiguousarray(np.rot90(pixels, quarters)) for quarters in range(4)]
-    found = [faces, *map(engine.detect, turned[1:])]
-    scores = [max((f.score for f in each if is_upright(f)), default=0.0) for each in found]
-    best = int(np.argmax(scores))
-    return turned[best], best, found[best]

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.errors import PhotoError
-from rollcall.core.face_quality import Problem, is_upright, measure, why_not_judged
+from rollcall.core.face_quality import Problem, measure, why_not_judged
 from rollcall.core.index_types import FaceRef
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Certainty, DetectedFace, FaceQuality, Pixels
+from rollcall.core.upright import turn_upright
 from rollcall.core.web_protocols import FaceSearch
 from rollcall.database.database import Database
 from rollcall.index.face_queries import FaceQueries, SeenFace
@@ -69,17 +68,10 @@ class FoundByPhoto:
 
 def faces_of_photo(pixels: Pixels, engine: FaceEngine) -> FacesOfPhoto:
     """Find the faces in a photo, which may be sideways or upside down."""
-    sideways = FacesOfPhoto(pixels, ())
-    for quarters in range(4):
-        turned = np.ascontiguousarray(np.rot90(pixels, quarters))
-        faces = [_photo_face(turned, found) for found in engine.detect(turned)]
-        faces.sort(key=lambda face: -face.detected.box.area_px)
-        found = FacesOfPhoto(turned, tuple(faces))
-        # The detector also finds faces that lie on their side.
-        if any(is_upright(face.detected) for face in faces):
-            return found
-        sideways = sideways if sideways.faces else found
-    return sideways
+    upright = turn_upright(pixels, engine)
+    faces = [_photo_face(upright.pixels, found) for found in upright.faces]
+    faces.sort(key=lambda face: -face.detected.box.area_px)
+    return FacesOfPhoto(upright.pixels, tuple(faces))
 
 
 def find_by_photo(
