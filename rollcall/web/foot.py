@@ -39,22 +39,22 @@ def show_message(text: str) -> None:
 
 def line_of(change_id: int) -> FootLine | None:
     """The line about a change."""
-    # Before the change: otherwise the last video could follow in between, and the line, which then
-    # does not ask again, would not count it.
-    pending = _pending()
+    # Before the change is read: a line that does not grow never asks for a later number of videos.
+    is_pending = _is_pending()
     change = parts().changes.get(change_id)
     if change is None:
         return None
     can_undo = change.can_undo and not change.undone_by and current_user().may_edit
-    grows = change.action in FOLLOWED and pending > 0
+    grows = is_pending and change.action in FOLLOWED
     return FootLine(foot_sentence(change), change.id, can_undo, grows)
 
 
-def _pending() -> int:
+def _is_pending() -> bool:
+    """Whether videos still have to be compared with the gallery again."""
     try:
-        return parts().corrections.pending()
+        return parts().corrections.pending() > 0
     except TransientError:
-        return 0
+        return False
 
 
 def foot_line() -> FootLine | None:

@@ -15,7 +15,7 @@ from rollcall.index.face_queries import FaceQueries
 from rollcall.web.came_from import back
 from rollcall.web.foot import line_of, show_change
 from rollcall.web.parts import parts
-from rollcall.web.polling import polled
+from rollcall.web.polling import STOP_POLLING, polled
 from rollcall.web.request_values import whole_number
 from rollcall.web.sentences import predicate
 from rollcall.web.system_state import system_state
@@ -28,9 +28,6 @@ SHOWN_VIDEOS = 2
 
 PAGE = 50
 """Lines of a page."""
-
-STOP_POLLING = 286
-"""The status after which htmx asks no more."""
 
 
 class Line(NamedTuple):

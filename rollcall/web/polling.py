@@ -7,6 +7,9 @@ import hashlib
 from flask import Response, make_response, request
 from flask_wtf.csrf import generate_csrf
 
+STOP_POLLING = 286
+"""The status after which htmx asks no more."""
+
 
 def polled(body: str, status: int = 200) -> Response:
     """The rendered part with an ETag, or 304 if the browser has this part already.
@@ -20,3 +23,8 @@ def polled(body: str, status: int = 200) -> Response:
     if status == 200:
         response.make_conditional(request)
     return response
+
+
+def last_poll() -> Response:
+    """The part has not changed and will not, so the browser keeps it and asks no more."""
+    return Response(status=STOP_POLLING, headers={"HX-Reswap": "none"})

@@ -8,6 +8,7 @@ from typing import Any
 
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.names import UNKNOWN
+from rollcall.index.documents import NotAboutAVideo, indexed_video
 
 MAX_BOXES = 50_000
 """Faces that are sent to the browser. A page with more would become slow."""
@@ -17,13 +18,37 @@ Box = tuple[float, int, int, int, int, int, str]
 not be judged."""
 
 
+class OtherPeople(Exception):
+    """The report is about other people than the index, so a box would get a wrong name.
+
+    A correction, like a recognition, writes the report first and the index afterwards.
+    """
+
+
 def boxes_of(report: object, video: IndexedVideo) -> list[Box]:
-    """The faces in the order of their times. Raises ValueError if this is not a report."""
+    """The faces in the order of their times.
+
+    Raises OtherPeople, and ValueError if this is not a report.
+    """
     if not isinstance(report, dict) or not isinstance(report.get("faces"), list):
         raise ValueError("not a report")
+    if "people" in report and not _same_people(report, video):
+        raise OtherPeople
     by_name = {seen.name or UNKNOWN: seen.number for seen in video.people}
     numbers = {seen.number for seen in video.people}
     return sorted(_boxes(report["faces"][:MAX_BOXES], by_name, numbers))
+
+
+def _same_people(report: Mapping[str, Any], video: IndexedVideo) -> bool:
+    """Whether the numbers of the people mean the same in the report and in the index."""
+    try:
+        reported = indexed_video(report)
+    except NotAboutAVideo as error:
+        raise ValueError("not a report") from error
+    names = {seen.number: seen.name for seen in reported.people}
+    return reported.etag == video.etag and names == {
+        seen.number: seen.name for seen in video.people
+    }
 
 
 def _boxes(

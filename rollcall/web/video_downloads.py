@@ -21,7 +21,7 @@ from rollcall.recognition.stored_faces import MAX_FACES_BYTES
 from rollcall.web.face_pictures import FacePictures, NumbersDiffer, VideoPictures
 from rollcall.web.lanes import labelled
 from rollcall.web.parts import parts
-from rollcall.web.video_boxes import boxes_of
+from rollcall.web.video_boxes import OtherPeople, boxes_of
 from rollcall.web.video_page import people_version
 from rollcall.web.video_texts import web_vtt
 
@@ -120,6 +120,8 @@ def _boxes(found: IndexedVideo) -> tuple[list[Any], str]:
     try:
         body = parts().store.read(bucket, report_key(found.key), MAX_REPORT_BYTES)
         return boxes_of(json.loads(body), found), ""
+    except OtherPeople:
+        return [], "No boxes are shown in the video, because its result is being written again."
     except ObjectNotFound:
         return [], "No boxes are shown in the video, because its report does not exist."
     except (ValueError, RecursionError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import time
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from rollcall.web import video_texts as texts
 from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
+from rollcall.web.polling import last_poll
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("video", __name__)
@@ -38,6 +40,9 @@ MAX_TABLE_TIMES = 20_000
 
 MAX_NAME_CHARS = 1024
 
+INDEXED_S = 60.0
+"""Time after which a result is in the index. The trigger ends the work first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -47,6 +52,14 @@ class Facts:
     video: IndexedVideo
     history: list[Work]
     waits_for_correction: bool
+    at_s: float
+    """When these facts were read. The index has everything that was finished INDEXED_S before."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether the facts may change by themselves, so that the page asks for them again."""
+        ended_s = max((work.changed_s for work in self.history), default=0.0)
+        return bool(self.busy) or self.at_s - ended_s < INDEXED_S
 
     @property
     def busy(self) -> str:
@@ -129,10 +142,10 @@ def video(video_id: int) -> str:
 
 @pages.get("/videos/<int:video_id>/facts")
 def facts_part(video_id: int) -> Response:
-    """The part of the page that changes; 204 if it is still the version that the browser shows."""
+    """The part of the page that changes, unless the browser shows this version already."""
     facts = facts_of(video_id)
     if request.args.get("version") == facts.version:
-        return Response(status=204)
+        return Response(status=204) if facts.follows else last_poll()
     return make_response(_facts_part(facts))
 
 
@@ -159,7 +172,7 @@ def correct(video_id: int, number: int) -> Response:
 @editors_only
 def rerun(video_id: int) -> Response:
     """Recognise the video again."""
-    found = facts_of(video_id).video
+    found = _indexed(video_id)
     try:
         if _queue_again(found):
             show_change(parts().changes.record(current_user().name, "rerun", found.key))
@@ -172,16 +185,19 @@ def rerun(video_id: int) -> Response:
 
 def facts_of(video_id: int) -> Facts:
     """The facts about a video. Raises NotFound."""
+    at_s = time.time()
+    named = _indexed(video_id)
+    history = parts().queue.history(named.bucket, named.key, MAX_ATTEMPTS_SHOWN)
+    waits = VideoQueries(parts().database).waits_for_correction(named.bucket, named.key)
+    # Read again after the work, because a page without work does not ask for a later result.
+    return Facts(video_id, _indexed(video_id), history, waits, at_s)
+
+
+def _indexed(video_id: int) -> IndexedVideo:
     found = parts().index.get(video_id)
     if found is None:
         raise NotFound
-    history = parts().queue.history(found.bucket, found.key, MAX_ATTEMPTS_SHOWN)
-    waits = VideoQueries(parts().database).waits_for_correction(found.bucket, found.key)
-    facts = Facts(video_id, found, history, waits)
-    if facts.busy:
-        return facts
-    # The page does not ask again. The work may have ended since the result was read.
-    return replace(facts, video=parts().index.get(video_id) or found)
+    return found
 
 
 def people_version(video: IndexedVideo) -> str:

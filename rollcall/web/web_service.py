@@ -30,8 +30,8 @@ from rollcall.web.removals import Forgetting, Removals
 from rollcall.web.web_app import MAX_BODY_BYTES, create_app
 
 MAX_SENT_BYTES = 2 * MAX_BODY_BYTES
-"""waitress keeps a body in a temporary file before the app sees the request, and refuses a body that
-is longer than this. One that is slightly too long is received, so that the answer can be a page."""
+"""Longest body that waitress receives. It is kept in a temporary file before the app sees the
+request. The limit is above that of the app, so that the answer to most long bodies is a page."""
 
 THREADS = 8
 """Requests that are handled at the same time."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
+from sqlalchemy import update
 from support.browser import check_page
 from support.databases import open_tables
 from support.index_samples import samples
@@ -17,6 +18,7 @@ from support.web_pages import make_parts, pages_client, post, serve_pages, web_p
 
 from rollcall.core import retry
 from rollcall.core.types import ObjectInfo, SkippedUpload
+from rollcall.database.index_tables import change
 from rollcall.index.problem_queries import Cause
 from rollcall.queues.sql_listings import SqlListings
 from rollcall.web.parts import WebParts
@@ -222,6 +224,22 @@ def test_the_foot_line_stops_asking_when_no_results_follow(
     assert answer.status_code == 286
     assert "Named 2 faces Ben." in answer.text
     assert "Set-Cookie" not in answer.headers or "hx-get" not in answer.text
+
+
+def test_the_last_foot_line_has_the_last_number(
+    client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = parts.changes.record("ada", "is", "Ben", {"faces": 2}, {"verdict": "x"})
+
+    def pending(*_: object) -> int:  # the last video is corrected right now
+        with parts.database.transaction() as connection:
+            connection.execute(update(change).where(change.c.id == id_).values(videos=7))
+        return 0
+
+    monkeypatch.setattr(type(parts.corrections), "pending", pending)
+    answer = client.get(f"/log/{id_}/foot")
+    assert answer.status_code == 286
+    assert "7 videos changed." in answer.text
 
 
 def test_the_pages_work_with_postgresql(postgres_url: str, tmp_path: Path) -> None:

@@ -24,10 +24,11 @@ from support.web_pages import csrf_token, local_path, make_parts, pages_client, 
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key
 from rollcall.core.types import VideoRef
+from rollcall.index.video_queries import VideoQueries
 from rollcall.recognition.stored_faces import MAX_FACES_BYTES, parse_faces, render_faces
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
-from rollcall.web import videos
+from rollcall.web import video_page, videos
 from rollcall.web.parts import WebParts
 from rollcall.web.users import User
 
@@ -258,6 +259,23 @@ def test_old_reports_tell_the_person_by_the_name(
     assert document["faces"] == [[1.0, 2, 1, 7, 8, 4, ""]]
 
 
+@pytest.mark.parametrize("change", [{"name": "Eve"}, {"etag": "another upload"}])
+def test_no_boxes_are_shown_while_the_report_has_other_people(
+    filmed: Filmed, tmp_path: Path, change: dict[str, str]
+) -> None:
+    client, key = pages_of(filmed, tmp_path), report_key("1.mp4")
+    video_id, _ = filmed.face("1.mp4", "Ada")
+    path, bucket = f"/videos/{video_id}/boxes.json", filmed.settings.report_bucket
+    assert json.loads(text_of(client, path))["faces"]
+    report = json.loads(filmed.store.read(bucket, key, 1 << 20))
+    report["people"][0]["name"] = change.get("name", report["people"][0]["name"])
+    report["video"]["etag"] = change.get("etag", report["video"]["etag"])
+    filmed.store.write(bucket, key, json.dumps(report).encode(), "", {})
+    document = json.loads(text_of(client, path))
+    assert document["faces"] == []
+    assert "its result is being written again" in document["note"]
+
+
 def write_report(parts: WebParts, document: object) -> None:
     body = json.dumps(document).encode()
     parts.store.write(parts.settings.report_bucket, report_key(KEY), body, "", {})
@@ -398,7 +416,45 @@ def test_recognising_again_is_queued_logged_and_shown(
     (work,) = parts.queue.claim(1, 60)
     assert "The video is being recognised." in text_of(client, poll[1])
     parts.queue.finish(work, "recognised")
-    assert "hx-trigger" not in facts_tag(text_of(client, poll[1]))
+    assert "is being recognised" not in text_of(client, poll[1])
+
+
+def test_the_page_asks_until_the_index_has_the_result(
+    client: FlaskClient, parts: WebParts, lecture_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.queue.add([VideoRef(BUCKET, KEY, event_id="1")])
+    (work,) = parts.queue.claim(1, 60)
+    parts.queue.finish(work, "recognised")  # the indexer follows seconds later
+    poll = re.search(r'hx-get="([^"]*)"', facts_tag(text_of(client, f"/videos/{lecture_id}")))
+    assert poll
+    assert client.get(poll[1]).status_code == 204
+    video = parts.index.get(lecture_id)
+    assert video
+    parts.index.put([replace(video, people=video.people[:1], finished_s=2e9)])
+    page = text_of(client, poll[1])
+    assert "Ben Bitdiddle" not in page
+    again = re.search(r'hx-get="([^"]*)"', facts_tag(page))
+    assert again
+    monkeypatch.setattr(video_page, "INDEXED_S", 0.0)
+    last = client.get(again[1])
+    assert (last.status_code, last.headers["HX-Reswap"]) == (286, "none")
+    assert "hx-get" not in facts_tag(text_of(client, f"/videos/{lecture_id}"))
+
+
+def test_a_correction_that_ends_while_the_page_is_made_is_shown(
+    client: FlaskClient, parts: WebParts, lecture_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = parts.index.get(lecture_id)
+    assert video
+
+    def corrected(*_: object) -> bool:
+        parts.index.put([replace(video, people=video.people[:1], finished_s=2e9)])
+        return False
+
+    monkeypatch.setattr(VideoQueries, "waits_for_correction", corrected)
+    page = text_of(client, f"/videos/{lecture_id}")
+    assert "hx-get" not in facts_tag(page)
+    assert "Ben Bitdiddle" not in page
 
 
 def facts_tag(page: str) -> str:

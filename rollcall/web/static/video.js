@@ -155,6 +155,12 @@
     return element;
   }
 
+  // The captions have names, which a correction changes.
+  function reloadCaptions() {
+    const track = player?.querySelector("track");
+    if (track) track.src = `${track.getAttribute("src").split("?")[0]}?at=${Date.now()}`;
+  }
+
   // --- what stands in the way
   const place = document.querySelector("[data-boxes]");
 
@@ -223,12 +229,18 @@
   });
 
   // --- parts that change: nothing that somebody is typing into is replaced
+  let tableIsOpen = false;
   document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target.id !== "facts") return;
     const polled = event.detail.requestConfig?.verb === "get";
-    if (event.detail.target.id === "facts" && polled && document.querySelector("details.verdict[open]")) event.detail.shouldSwap = false;
+    if (polled && document.querySelector("details.verdict[open]")) event.detail.shouldSwap = false;
+    tableIsOpen = Boolean(document.querySelector("details.as-table[open]"));
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id !== "facts") return;
+    const table = document.querySelector("details.as-table");
+    if (table && tableIsOpen) table.open = true;
+    reloadCaptions();
     if (place) loadBoxes();
     show();
   });
