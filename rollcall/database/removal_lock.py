@@ -1,8 +1,8 @@
 """Keeps removals of people and corrections of videos apart, in all processes that use a database.
 
 A correction that runs while a person is removed would give the person's stored faces no name, so
-that the removal could not find them, or would write what the removal has just deleted. Many
-corrections may run at once; a removal runs alone.
+that the removal could not find them, or would write what the removal has just deleted. The same
+applies to whoever fills the index from reports. Many of them may run at once; a removal runs alone.
 
 There are two locks. A removal holds both. A correction holds `_WORK` during a batch, and takes
 `_GATE` for a moment before it. So no new batch begins while a removal waits for the last ones. The
@@ -63,6 +63,17 @@ def correcting(database: Database) -> Iterator[Check | None]:
 
 
 @contextmanager
+def correcting_later(database: Database) -> Iterator[Check]:
+    """The same, but wait until no removal runs."""
+    while True:
+        with correcting(database) as check:
+            if check:
+                yield check
+                return
+        time.sleep(POLL_S)
+
+
+@contextmanager
 def removing(database: Database, wait_s: float = WAIT_S) -> Iterator[Check]:
     """Keep corrections and other removals out during the block. Raises InboxUnavailable."""
     with _locks(database) as locks:
@@ -71,8 +82,8 @@ def removing(database: Database, wait_s: float = WAIT_S) -> Iterator[Check]:
             while not locks.take(lock, shared=False):
                 if time.monotonic() > deadline:
                     raise InboxUnavailable(
-                        "another removal is running, or videos are being corrected;"
-                        " run this again later"
+                        "another removal is running, or videos are being corrected or put into"
+                        " the index; run this again later"
                     )
                 time.sleep(POLL_S)
         yield locks.check

@@ -23,9 +23,10 @@ from rollcall.core.index_documents import (
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.retry import parse_json_object
 from rollcall.database.database import Database, is_about_data
-from rollcall.database.exclusive import exclusive
+from rollcall.database.exclusive import Exclusive, exclusive
 from rollcall.database.index_tables import video as table
 from rollcall.database.json_rows import among_sql, ids_value
+from rollcall.database.removal_lock import Check, correcting
 from rollcall.index.documents import NotAboutAVideo, indexed_video
 from rollcall.index.index_writer import IndexWriter
 from rollcall.index.rematch_rows import add_outdated
@@ -191,17 +192,24 @@ class Indexer:
             if not connection.execute(_ANY_POINTER, {"pointer": POINTER}).scalar_one():
                 return
         with exclusive(self._database, LOCK) as allowed:
-            after_id = 0
-            while allowed and not self._halted:
-                values = {"after_id": after_id, "limit": REPORTS, "pointer": POINTER}
-                with allowed.reading() as connection:
-                    rows = connection.execute(_POINTERS, values).all()
-                if not rows:
-                    return
-                after_id = rows[-1].id
-                self._put_reports(rows)
-                with allowed.transaction() as connection:
-                    self._delete(connection, [row.id for row in rows])
+            after_id: int | None = 0
+            while allowed and after_id is not None and not self._halted:
+                # Otherwise a removal could rewrite a report between its reading and the index.
+                with correcting(self._database) as check:
+                    after_id = self._read_batch(allowed, after_id, check) if check else None
+
+    def _read_batch(self, allowed: Exclusive, after_id: int, check: Check) -> int | None:
+        """Read the next reports, and return the id of the last document; None if there is none."""
+        values = {"after_id": after_id, "limit": REPORTS, "pointer": POINTER}
+        with allowed.reading() as connection:
+            rows = connection.execute(_POINTERS, values).all()
+        if not rows:
+            return None
+        self._put_reports(rows)
+        check()  # if a removal has begun meanwhile, the reports are read again
+        with allowed.transaction() as connection:
+            self._delete(connection, [row.id for row in rows])
+        return int(rows[-1].id)
 
     def _put_reports(self, rows: Sequence[Any]) -> None:
         by_bucket: dict[str, dict[str, Any]] = {}

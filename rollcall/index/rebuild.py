@@ -20,6 +20,7 @@ from rollcall.core.protocols import ObjectStore
 from rollcall.core.work_ids import work_id_of
 from rollcall.database.database import Database
 from rollcall.database.index_tables import video
+from rollcall.database.removal_lock import correcting_later
 from rollcall.database.tables import finished
 from rollcall.index.index_writer import Filled, IndexWriter
 from rollcall.index.report_reader import ReportReader
@@ -80,7 +81,10 @@ class Rebuild:
         first = bisect_right(self._keys, self.result.last_key)
         for start in range(first, len(self._keys), BATCH):
             batch = self._keys[start : start + BATCH]
-            self.result.filled.add(self._writer.put_reports(self._bucket, batch))
+            # Otherwise a removal could rewrite a report between its reading and the index.
+            with correcting_later(self._database) as check:
+                self.result.filled.add(self._writer.put_reports(self._bucket, batch))
+                check()
             self.result.last_key = batch[-1]
             on_done(len(batch))
 

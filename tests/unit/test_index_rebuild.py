@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -15,8 +16,12 @@ from support.stored_reports import REPORTS, store_report
 
 from rollcall.core.errors import StoreUnavailable
 from rollcall.core.index_types import IndexedVideo
+from rollcall.core.keys import report_key
+from rollcall.core.reports import report_without
 from rollcall.core.types import VideoRef
 from rollcall.database.database import Database
+from rollcall.database.removal_lock import removing
+from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.index_counts import index_counts
 from rollcall.index.rebuild import BATCH, Rebuild, Rebuilt
 from rollcall.index.sql_index import SqlIndex
@@ -175,3 +180,32 @@ def test_a_video_that_is_recognised_while_its_report_is_looked_for_stays(
     id_ = index.id_of(BUCKET, "again.mp4")
     assert id_
     assert index.get(id_) == new
+
+
+def test_a_person_who_is_removed_during_a_rebuild_does_not_come_back(
+    database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = store.read
+
+    def remove() -> None:
+        with removing(database):
+            for video in samples():
+                body = read(REPORTS, report_key(video.key), 1 << 20)
+                rest = report_without(body, "Ada Lovelace")[0]
+                store.write(REPORTS, report_key(video.key), rest, "", {})
+            list(PersonInDatabase(database, "Ada Lovelace").remove())
+
+    removal = threading.Thread(target=remove)
+
+    def read_slowly(*args: str | int) -> bytes:
+        body = read(*args)  # type: ignore[arg-type]
+        if args[1] == "lectures/1.mp4.json":
+            removal.start()
+            removal.join(1.0)
+        return body
+
+    monkeypatch.setattr(store, "read", read_slowly)
+    rebuild(database, store)
+    removal.join()
+    names = {each.name for _, video in contents(database) for each in video.people}
+    assert names == {"Ben Bitdiddle", ""}

@@ -22,11 +22,14 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import StoreUnavailable
 from rollcall.core.index_documents import answer_document, pointer_document
 from rollcall.core.index_types import IndexedVideo
-from rollcall.core.keys import faces_key
+from rollcall.core.keys import faces_key, report_key
+from rollcall.core.reports import report_without
 from rollcall.core.retry import read_answer
 from rollcall.core.types import ObjectInfo, VideoRef
 from rollcall.database.database import Database
+from rollcall.database.removal_lock import removing
 from rollcall.index.face_search import SqlFaceSearch
+from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.indexer import BATCH, Indexer
 from rollcall.index.rematch_rows import set_version
 from rollcall.index.report_reader import ReportReader
@@ -386,6 +389,59 @@ class TestStoredFaces:
         Indexer(database, ReportReader(store, REPORTS)).index_all()
         correction.join()
         assert stored(database, video.key) == corrected
+
+    @pytest.mark.parametrize("has_report", [True, False])
+    def test_a_person_who_is_removed_meanwhile_does_not_come_back(
+        self,
+        database: Database,
+        store: MemoryStore,
+        monkeypatch: pytest.MonkeyPatch,
+        has_report: bool,
+    ) -> None:
+        video = samples()[0]
+        read = store.read
+        if has_report:
+            store_report(store, video)
+
+        def remove() -> None:
+            name = video.people[0].name
+            with removing(database) as check:
+                if has_report:
+                    body = store.read(REPORTS, report_key(video.key), 1 << 20)
+                    rest = report_without(body, name)[0]
+                    store.write(REPORTS, report_key(video.key), rest, "", {})
+                list(PersonInDatabase(database, name).remove())
+                check()
+
+        removal = threading.Thread(target=remove)
+
+        def read_slowly(*args: str | int) -> bytes:
+            try:
+                return read(*args)  # type: ignore[arg-type]
+            finally:
+                if threading.current_thread() is not removal and not removal.ident:
+                    removal.start()
+                    removal.join(1.0)
+
+        monkeypatch.setattr(store, "read", read_slowly)
+        pointer, (answer,) = pointer_document(BUCKET, video.key), answers(video)
+        add(database, f'{pointer[:-1]}, "answer": {answer}}}')
+        Indexer(database, ReportReader(store, REPORTS)).index_all()
+        removal.join()
+        found = stored(database, video.key)
+        assert found is not None
+        assert [each.name for each in found.people] == ["Ben Bitdiddle", ""]
+
+    def test_reports_are_read_after_a_removal(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        store_report(store, samples()[0])
+        add(database, pointer_document(BUCKET, samples()[0].key), *answers(samples()[1]))
+        with removing(database):
+            indexer.index_all()
+            assert indexer.count() == 1
+        indexer.index_all()
+        assert indexer.count() == 0
 
 
 def test_a_result_of_the_work_queue_reaches_the_index(database: Database, indexer: Indexer) -> None:
