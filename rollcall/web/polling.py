@@ -14,7 +14,7 @@ STOP_POLLING = 286
 def polled(body: str, status: int = 200) -> Response:
     """The rendered part with an ETag, or 304 if the browser has this part already.
 
-    `app.js` sends the ETag of the last answer, and does not change the page after a 304.
+    `live.js` sends the ETag of the last answer, and does not change the page after a 304.
     """
     # The token of forms differs in each answer, although older ones stay valid.
     text = body.replace(generate_csrf(), "")

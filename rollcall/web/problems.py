@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, current_app, render_template, request
+from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.wrappers import Response
 
 from rollcall.index.dismissals import Dismissals
@@ -22,9 +23,10 @@ from rollcall.web.came_from import back
 from rollcall.web.foot import show_change, show_message
 from rollcall.web.formats import counted
 from rollcall.web.parts import parts
+from rollcall.web.polling import polled
 from rollcall.web.problem_texts import CAN_RETRY, NOUNS, meaning_of, retry_helps, title_of
 from rollcall.web.request_values import whole_number
-from rollcall.web.system_state import system_state
+from rollcall.web.system_state import KEEP_S, Kept, system_state
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("problems", __name__)
@@ -50,12 +52,37 @@ class Card(NamedTuple):
     """How many problems are listed, for example `3 videos`."""
 
 
+@pages.record
+def _add_cards(state: BlueprintSetupState) -> None:
+    state.app.extensions["rollcall-problems"] = Kept(_read_cards, KEEP_S)
+
+
 @pages.get("/problems")
 def list_problems() -> str:
     """All causes, each with its newest problems."""
-    state = system_state()
-    state.troubles.forget()  # the user may just have changed something elsewhere
-    return render_template("problems.html", cards=[_card(c) for c in state.troubles.get().causes])
+    system_state().troubles.forget()  # the user may just have changed something elsewhere
+    _cards().forget()
+    return render_template("problems.html", part=_part)
+
+
+@pages.get("/problems/part")
+def part() -> Response:
+    """The part of the page that is polled."""
+    return polled(_part())
+
+
+def _part() -> str:
+    return render_template("problems_part.html", cards=_cards().get())
+
+
+def _cards() -> Kept[list[Card]]:
+    """The cards, which are read once for all readers."""
+    cards: Kept[list[Card]] = current_app.extensions["rollcall-problems"]
+    return cards
+
+
+def _read_cards() -> list[Card]:
+    return [_card(cause) for cause in system_state().troubles.get().causes]
 
 
 def _card(cause: Cause) -> Card:

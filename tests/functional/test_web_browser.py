@@ -13,8 +13,10 @@ from support.browser import check_page, overflow_px
 from support.index_samples import samples
 from support.web_pages import serve_pages, web_parts
 
+from rollcall.core.settings import Settings
 from rollcall.web.foot import show_change
 from rollcall.web.polling import polled
+from rollcall.web.user_file import UserFile
 from rollcall.web.web_app import create_app
 
 LIST = """
@@ -35,7 +37,9 @@ LIST = """
 ROWS = """
 <ul class="rows">
 {% for name, text in rows.items() %}
-<li data-row id="row-{{ name }}"><a href="/{{ name }}">{{ text }}</a></li>
+<li data-row id="row-{{ name }}">
+{%- if name == "plain" %}{{ text }}{% else %}<a href="/{{ name }}">{{ text }}</a>{% endif -%}
+</li>
 {% endfor %}
 </ul>
 """
@@ -57,6 +61,8 @@ def url(tmp_path: Path, rows: dict[str, str]) -> Iterator[str]:
 
         @app.get("/rows")
         def part():
+            if "broken" in rows:
+                return "<main><p>The database is asleep.</p></main>", 503
             return polled(_part(rows))
 
         @app.post("/save")
@@ -147,6 +153,16 @@ def test_a_page_says_that_the_server_does_not_answer(page: Page, tmp_path: Path)
         expect(page.get_by_text("All is well.")).to_be_visible()
 
 
+def test_the_line_about_an_outage_ends_with_the_outage(
+    page: Page, url: str, rows: dict[str, str]
+) -> None:
+    page.goto(f"{url}/list")
+    rows["broken"] = ""
+    expect(page.locator("#foot")).to_contain_text("The database is asleep.")
+    del rows["broken"]
+    expect(page.locator("#foot")).to_be_empty()
+
+
 def test_a_page_says_why_it_is_not_updated(page: Page, tmp_path: Path) -> None:
     with web_parts(tmp_path) as parts, serve_pages(parts) as url:
         page.goto(url)
@@ -173,6 +189,49 @@ def test_keys_move_search_and_list_themselves(page: Page, url: str) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{url}/one")
+
+
+def test_keys_pass_rows_that_cannot_be_opened(page: Page, url: str, rows: dict[str, str]) -> None:
+    rows |= {"plain": "a row without a link", "three": "three: done"}
+    page.goto(f"{url}/list")
+    for _ in range(3):
+        page.keyboard.press("j")
+    expect(page.locator("#row-three a")).to_be_focused()
+    page.keyboard.press("k")
+    expect(page.locator("#row-two a")).to_be_focused()
+
+
+def test_keys_do_nothing_where_there_is_nothing(page: Page, tmp_path: Path) -> None:
+    users = UserFile(tmp_path / "users")
+    users.put("ada", "editor", "three quiet words")
+    settings = Settings(web_users=str(users.path))
+    with web_parts(tmp_path, settings=settings) as parts, serve_pages(parts) as served:
+        page.goto(served)
+        page.locator("#main").focus()
+        page.keyboard.press("/")
+        page.keyboard.press("j")
+        check_page(page, "sign-in")
+
+
+def test_a_row_with_the_focus_changes_when_the_focus_has_left(
+    page: Page, url: str, rows: dict[str, str]
+) -> None:
+    page.goto(f"{url}/list")
+    page.locator("#row-one a").focus()
+    rows["one"] = "one: done"
+    rows["two"] = "two: running"
+    expect(page.locator("#row-two")).to_contain_text("two: running")
+    expect(page.locator("#row-one")).to_contain_text("one: waiting")
+    page.locator("#main").focus()
+    expect(page.locator("#row-one")).to_contain_text("one: done")
+
+
+def test_text_that_is_selected_stays_selected(page: Page, url: str, rows: dict[str, str]) -> None:
+    page.goto(f"{url}/list")
+    page.evaluate("getSelection().selectAllChildren(document.getElementById('row-two'))")
+    rows["one"] = "one: done"
+    expect(page.locator("#row-one")).to_contain_text("one: done")
+    assert page.evaluate("getSelection().toString()") == "two: waiting"
 
 
 def test_times_are_written_in_the_language_of_the_browser(page: Page, url: str) -> None:
