@@ -146,10 +146,10 @@ class GalleryCache:
         Raises GalleryError, or a TransientError if no gallery was loaded yet.
         """
         with self._lock:
-            now = self._clock()
-            if self._looked_at is None or now - self._looked_at >= MAX_AGE_S:
+            if self._looked_at is None or self._clock() - self._looked_at >= MAX_AGE_S:
                 self._look()
-                self._looked_at = now
+                # The time after the check: pages that waited for a slow one do not check again.
+                self._looked_at = self._clock()
             return self._known
 
     def changed(self) -> None:

@@ -89,3 +89,23 @@ def test_the_last_gallery_is_used_while_the_store_does_not_answer(
     assert cache.current() is known
     with pytest.raises(StoreUnavailable):
         GalleryCache(location).current()
+
+
+def test_a_page_does_not_check_again_after_it_has_waited_for_a_slow_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    location = GalleryObject(MemoryStore(), "galleries", "gallery.npz")
+    location.save(render_gallery(gallery(2, 1)))
+    now, stamps = [0.0], list[float]()
+    cache = GalleryCache(location, lambda: now[0])
+    known = cache.current()
+
+    def fail_slowly() -> str:
+        stamps.append(now[0])
+        now[0] += 10 * MAX_AGE_S
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr(GalleryObject, "stamp", lambda _: fail_slowly())
+    now[0] += MAX_AGE_S
+    assert [cache.current(), cache.current()] == [known, known]
+    assert len(stamps) == 1
