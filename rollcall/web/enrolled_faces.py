@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection
 
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, current_app, g, request
 
 from rollcall.core.errors import GalleryError, TransientError
 from rollcall.gallery.enrolled_pictures import read_picture, stored_pictures
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 pages = Blueprint("enrolled_faces", __name__)
 
 _LISTED = "rollcall-listed-pictures"
+_FAILED = "listing_pictures_failed"
 
 
 @pages.get("/people/photos/<example_id>.jpg")
@@ -44,14 +45,19 @@ def example_with_picture(known: KnownGallery, name: str) -> str:
 def pictures_of_gallery(known: KnownGallery) -> Collection[str]:
     """The ids of the examples with a picture, listed once for each version of the gallery.
 
-    Pictures are written and deleted before the gallery is, so the list stays true for a version.
+    Pictures are written and deleted before the gallery is, so the list stays true for a version. If
+    they cannot be listed, this page shows none, and the next page tries again.
     """
     seen: tuple[KnownGallery, Collection[str]] | None = current_app.extensions.get(_LISTED)
-    if seen is None or seen[0] is not known:
-        try:
-            seen = known, stored_pictures(parts().gallery)
-        except (GalleryError, TransientError) as error:
-            log.warning("the pictures of enrolled faces cannot be listed: %s", error)
-            return ()
-        current_app.extensions[_LISTED] = seen
-    return seen[1]
+    if seen is not None and seen[0] is known:
+        return seen[1]
+    if _FAILED in g:
+        return ()
+    try:
+        found = stored_pictures(parts().gallery)
+    except (GalleryError, TransientError) as error:
+        log.warning("the pictures of enrolled faces cannot be listed: %s", error)
+        setattr(g, _FAILED, True)
+        return ()
+    current_app.extensions[_LISTED] = known, found
+    return found

@@ -15,6 +15,7 @@ from support.people_index import RecordedCorrections, painted_photo, put_video, 
 from support.web_pages import csrf_token, pages_client, web_parts
 
 from rollcall.core.encoding_space import DLIB
+from rollcall.core.errors import StoreUnavailable
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.web.parts import WebParts
 
@@ -254,3 +255,23 @@ def test_only_pictures_that_exist_are_linked(tmp_path: Path) -> None:
         assert "/people/photos/" in client.get("/people").get_data(as_text=True)
         person = client.get("/people/by-name/Ben").get_data(as_text=True)
         assert "no picture" not in person
+
+
+def test_pictures_that_cannot_be_listed_are_asked_for_once_for_each_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[object]()
+
+    def fail(location: object) -> set[str]:
+        asked.append(location)
+        raise StoreUnavailable("the store does not answer")
+
+    monkeypatch.setattr("rollcall.web.enrolled_faces.stored_pictures", fail)
+    with web_parts(tmp_path, keep_faces="pictures") as parts:
+        client = pages_client(parts)
+        colours = ("red", "green", "blue")
+        save_gallery(parts, {colour: [PaintedFaces.encoding(colour)] for colour in colours})
+        for path in ("/people", "/people/by-name/red"):
+            assert client.get(path).status_code == 200
+            assert len(asked) == 1
+            asked.clear()
