@@ -11,6 +11,7 @@ import logging
 import secrets
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -166,7 +167,7 @@ class Removals:
                 self._drop_named(name)
                 removal.name = ""
         except Exception as error:
-            removal.error = _sentence_about(error)
+            removal.error = _sentence_about(error, name)
         finally:
             with self._lock:
                 removal.done = True
@@ -182,7 +183,7 @@ class Removals:
             if not removal.dry_run:
                 self._known.changed()
         except Exception as error:
-            return _sentence_about(error)
+            return _sentence_about(error, name)
         return ""
 
     def _repeat(self, removal: Removal, name: str) -> None:
@@ -190,8 +191,8 @@ class Removals:
         time.sleep(self._forgetting.repeat_after_s)
         try:
             error = self._remove_again(removal, name)
-        except RollcallError as problem:
-            error = str(problem)
+        except Exception as problem:
+            error = _sentence_about(problem, name)
         if error:
             # The error may have the name.
             log.error("the second removal stopped: %s", message_without(error, name)[0])
@@ -215,8 +216,9 @@ class Removals:
         return error
 
 
-def _sentence_about(error: Exception) -> str:
+def _sentence_about(error: Exception, name: str) -> str:
     if isinstance(error, RollcallError):
         return str(error)
-    log.error("the removal of a person failed", exc_info=error)
+    lines = "".join(traceback.format_exception(error))  # the error may have the name
+    log.error("the removal of a person failed: %s", message_without(lines, name)[0])
     return "Unexpected error; the log of `rollcall web` has the details."

@@ -230,6 +230,33 @@ def test_a_second_removal_that_fails_says_so_without_the_name(
     assert "Ada" not in caplog.text
 
 
+@pytest.mark.parametrize("step", ["search", "log"])
+def test_an_unexpected_error_of_the_second_removal_says_so_without_the_name(
+    slow: tuple[FlaskClient, SlowForgetting],
+    parts: WebParts,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    step: str,
+) -> None:
+    client, forgetting = slow
+    forgetting.repeat_after_s = 0.1
+    forgetting.go.release(3)
+    path = start(client, "/people/forget", typed="Ada")
+    finished(client, path)
+
+    def fail(*_: object, **__: object) -> int:
+        raise ValueError("no line about Ada")
+
+    if step == "search":
+        forgetting.error = ValueError("no place about Ada")
+    else:
+        monkeypatch.setattr("rollcall.index.change_log.SqlChangeLog.record", fail)
+    forgetting.go.release(3)
+    wait_until(lambda: "stopped with an error." in text_of(client, path), "the second removal")
+    assert "ValueError: no " in caplog.text
+    assert "Ada" not in caplog.text
+
+
 def test_the_page_says_how_long_functions_may_write_the_name(tmp_path: Path) -> None:
     settings = Settings(encodings_refresh_s=60, max_call_s=280)
     forgetting = EverywhereForgetting(settings, GalleryFile(tmp_path / "gallery.npz"))
