@@ -10,7 +10,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from support.browser import check_page, drop
+from support.browser import check_page, drop, drop_paths
 from support.people_index import (
     DAY_S,
     NOW_S,
@@ -50,6 +50,15 @@ def parts(tmp_path: Path) -> Iterator[WebParts]:
             },
         )
         yield parts
+
+
+BEFORE = {"Ada Lovelace", "Ada Long", "Ben Klein"}
+"""The people of the gallery."""
+
+
+def put_file(path: Path, body: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(body)
 
 
 @pytest.fixture
@@ -224,15 +233,81 @@ def test_a_folder_of_folders_is_a_person_each(
 ) -> None:
     for name, colour in (("Rosa", "red"), ("Gina", "green")):
         folder = tmp_path / "people" / name
-        folder.mkdir(parents=True)
-        (folder / "1.png").write_bytes(painted_photo(colour))
-        (folder / "notes.txt").write_text("not a picture")
+        put_file(folder / "1.png", painted_photo(colour))
+        put_file(folder / "notes.txt", b"not a picture")
+        put_file(folder / "._1.png", b"what macOS leaves on other disks")
+    put_file(tmp_path / "people" / ".trash" / "1.png", painted_photo("blue"))
     page.goto(f"{url}/enrol")
     page.get_by_label("Or folders").set_input_files(tmp_path / "people")
     expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
     assert {"Rosa", "Gina"} <= parts.known.current().names
     names = {each.name for each in parts.changes.latest(9)}
     assert names == {"Rosa", "Gina"}
+
+
+def test_a_dropped_folder_of_folders_is_a_person_each(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    people = tmp_path / "people"
+    for name, colour in (("Rosa", "red"), ("Gina", "green")):
+        put_file(people / name / "1.png", painted_photo(colour))
+        put_file(people / name / "notes.txt", b"not a picture")
+        put_file(people / name / "._1.png", b"what macOS leaves on other disks")
+    put_file(people / ".trash" / "1.png", painted_photo("blue"))
+    page.goto(f"{url}/enrol")
+    drop_paths(page, "#enrol-form", people)
+    expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
+    assert {"Rosa", "Gina"} == parts.known.current().names - BEFORE
+
+
+def test_dropped_folders_and_photos_are_told_apart(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    put_file(tmp_path / "Rosa" / "1.png", painted_photo("red"))
+    put_file(tmp_path / "loose.png", painted_photo("blue"))
+    page.goto(f"{url}/enrol")
+    drop_paths(page, "#enrol-form", tmp_path / "Rosa", tmp_path / "loose.png")
+    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
+    expect(page.locator("[data-chosen]")).to_have_text("loose.png: type the name, then press Add.")
+    assert parts.known.current().names - BEFORE == {"Rosa"}
+
+
+def test_no_folder_within_the_folder_of_a_person_becomes_a_person(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    put_file(tmp_path / "people" / "Rosa" / "1.png", painted_photo("red"))
+    put_file(tmp_path / "people" / "Rosa" / "2020" / "1.png", painted_photo("red"))
+    put_file(tmp_path / "Gina" / "1.png", painted_photo("green"))
+    put_file(tmp_path / "Gina" / "old" / "1.png", painted_photo("green"))
+    page.goto(f"{url}/enrol")
+    drop_paths(page, "#enrol-form", tmp_path / "people", tmp_path / "Gina")
+    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
+    expect(page.locator("[data-chosen]")).to_contain_text("Nothing in “Gina” was added")
+    expect(page.locator("[data-chosen]")).to_contain_text("1 photo was left out")
+    assert parts.known.current().names - BEFORE == {"Rosa"}
+
+
+def test_a_drop_with_too_many_photos_is_refused_as_a_whole(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    for number in range(2001):
+        put_file(tmp_path / "Rosa" / f"{number}.png", b"")
+    page.goto(f"{url}/enrol")
+    drop_paths(page, "#enrol-form", tmp_path / "Rosa")
+    expect(page.locator("[data-chosen]")).to_contain_text("nothing was added")
+    expect(page.locator("#rows tr")).to_have_count(0)
+
+
+def test_photos_can_be_added_after_the_server_did_not_answer(
+    page: Page, url: str, parts: WebParts
+) -> None:
+    page.goto(f"{url}/enrol")
+    page.get_by_label("Name").fill("Rosa")
+    page.route("**/enrol/finish", lambda route: route.abort())
+    drop(page, "#enrol-form", {"one.png": painted_photo("red")})
+    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
+    drop(page, "#enrol-form", {"two.png": painted_photo()})
+    expect(page.locator("[data-progress]")).to_have_text("0 of 1 photos added")
 
 
 def test_a_person_is_forgotten(page: Page, url: str, parts: WebParts) -> None:

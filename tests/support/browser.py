@@ -99,7 +99,7 @@ def overflow_px(page: Page) -> int:
 
 
 def drop(page: Page, selector: str, files: dict[str, bytes]) -> None:
-    """Drop files, as from another window. Browsers let no script drop folders."""
+    """Drop files, as a script can. `drop_paths` drops folders, too."""
     bodies = {name: base64.b64encode(data).decode() for name, data in files.items()}
     transfer = page.evaluate_handle(
         """bodies => {
@@ -113,6 +113,18 @@ def drop(page: Page, selector: str, files: dict[str, bytes]) -> None:
         bodies,
     )
     page.dispatch_event(selector, "drop", {"dataTransfer": transfer})
+
+
+def drop_paths(page: Page, selector: str, *paths: Path) -> None:
+    """Drop files and folders on the middle of an element, as from a file manager."""
+    box = page.locator(selector).bounding_box()
+    assert box is not None, f"{selector} is not visible"
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+    session.detach()
 
 
 def check_page(page: Page, name: str) -> None:

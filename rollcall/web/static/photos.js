@@ -3,7 +3,7 @@
 (() => {
   const AT_ONCE = 8; // photos in one request
   const MAX_REQUEST_BYTES = 48 << 20;
-  const MAX_PHOTOS = 2000; // in one drop
+  const MAX_PHOTOS = 2000; // in one drop, or in chosen folders
   const PICTURE = /\.(jpe?g|png|webp|tiff?|avif|gif|bmp|jp2|ppm|heic|heif)$/i;
 
   const form = document.querySelector("[data-drop], [data-enrol]");
@@ -19,7 +19,12 @@
   form.addEventListener("drop", async (event) => {
     event.preventDefault();
     form.classList.remove("over");
-    const found = await filesOf(event.dataTransfer);
+    let found;
+    try {
+      found = await filesOf(event.dataTransfer);
+    } catch (error) {
+      return show(`The files cannot be read: ${error.message}`);
+    }
     if (form.matches("[data-enrol]")) return dropped(found);
     const picture = found.map((each) => each.file).find(isPicture);
     if (!picture) return show("This is not a picture.");
@@ -34,26 +39,28 @@
     photos.dispatchEvent(new Event("change", { bubbles: true }));
   }
 
-  // The files of a drop, each with the name of its folder.
+  // The files of a drop, each with the names of its folders, the outermost first. In folders, only
+  // pictures count, and what begins with a dot is left out: programs put such files there.
   async function filesOf(transfer) {
     const entries = Array.from(transfer.items, (item) => item.webkitGetAsEntry?.()).filter(Boolean);
-    if (!entries.length) return Array.from(transfer.files, (file) => ({ file, folder: "" }));
+    if (!entries.length) return Array.from(transfer.files, (file) => ({ file, folders: [] }));
     const found = [];
-    await Promise.all(entries.map((entry) => walk(entry, "", found)));
+    await Promise.all(entries.map((entry) => walk(entry, [], found)));
     return found;
   }
 
-  async function walk(entry, folder, found) {
-    if (found.length >= MAX_PHOTOS || entry.name.startsWith(".")) return;
+  async function walk(entry, folders, found) {
+    if (found.length > MAX_PHOTOS || entry.name.startsWith(".")) return;
     if (entry.isFile) {
-      found.push({ file: await new Promise((done, failed) => entry.file(done, failed)), folder });
+      const file = await new Promise((done, failed) => entry.file(done, failed));
+      if (!folders.length || isPicture(file)) found.push({ file, folders });
       return;
     }
     const reader = entry.createReader();
     for (;;) { // a reader gives a hundred entries at a time
       const inner = await new Promise((done, failed) => reader.readEntries(done, failed));
       if (!inner.length) return;
-      for (const each of inner) await walk(each, entry.name, found);
+      for (const each of inner) await walk(each, [...folders, entry.name], found);
     }
   }
 
@@ -70,41 +77,61 @@
   const rows = document.getElementById("rows");
   const progress = document.querySelector("[data-progress]");
   const maxBytes = Number(form.dataset.maxMb) << 20;
+  const WAIT = "Wait until the photos before these are added.";
   let sending = false;
   form.querySelectorAll("[data-folders], [data-folder-hint]").forEach((part) => { part.hidden = false; });
 
   folders.addEventListener("change", () => {
-    const found = Array.from(folders.files, (file) => ({ file, folder: file.webkitRelativePath.split("/").slice(-2)[0] || "" }));
+    const found = Array.from(folders.files, (file) => ({ file, folders: file.webkitRelativePath.split("/").slice(0, -1) }));
     folders.value = "";
-    dropped(found);
+    dropped(found.filter(({ file, folders: names }) => isPicture(file) && ![...names, file.name].some((name) => name.startsWith("."))));
   });
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
+    if (sending) return show(WAIT);
     send([[name.value.trim(), Array.from(photos.files)]]);
     photos.value = "";
   });
 
   function dropped(found) {
-    const people = new Map();
-    for (const { file, folder } of found) {
-      if (folder && !isPicture(file)) continue;
-      if (!people.has(folder)) people.set(folder, []);
-      people.get(folder).push(file);
-    }
-    const loose = people.get("");
-    people.delete("");
-    if (loose) setFiles(loose);
+    if (sending) return show(WAIT);
+    if (found.length > MAX_PHOTOS) return show(`These are more than ${MAX_PHOTOS} photos, so nothing was added. Add them in several parts.`);
+    const loose = found.filter(({ folders: names }) => !names.length).map(({ file }) => file);
+    const { people, notes } = peopleOf(found.filter(({ folders: names }) => names.length));
+    if (loose.length) setFiles(loose);
     if (people.size) send([...people].sort(([one], [other]) => one.localeCompare(other)));
-    else if (loose && name.value.trim()) form.requestSubmit();
-    else if (loose) {
-      show(`${loose.length === 1 ? loose[0].name : `${loose.length} photos`}: type the name, then press Add.`);
+    else if (loose.length && name.value.trim()) form.requestSubmit();
+    if (loose.length && (people.size || !name.value.trim())) {
+      notes.unshift(`${loose.length === 1 ? loose[0].name : `${loose.length} photos`}: type the name, then press Add.`);
       name.focus();
-    } else show("There are no pictures in it.");
+    }
+    if (!found.length) notes.push("There are no pictures in it.");
+    show(notes.join(" "));
+  }
+
+  // The photos of each person. A dropped folder is that of a person, or has a folder for each person.
+  // If it has photos and folders with photos, it is unclear whom they show, and it is left out.
+  function peopleOf(found) {
+    const people = new Map();
+    const notes = [];
+    const withPhotos = (depth) => new Set(found.filter(({ folders: names }) => names.length === depth).map(({ folders: names }) => names[0]));
+    const inner = withPhotos(2);
+    const unclear = new Set([...withPhotos(1)].filter((outer) => inner.has(outer)));
+    let deeper = 0;
+    for (const { file, folders: names } of found) {
+      const person = names[names.length - 1];
+      if (names.length > 2) deeper += 1;
+      else if (unclear.has(names[0])) continue;
+      else if (people.has(person)) people.get(person).push(file);
+      else people.set(person, [file]);
+    }
+    for (const outer of unclear) notes.push(`Nothing in “${outer}” was added, because it has photos and also folders with photos. Put all photos of a person into one folder.`);
+    if (deeper) notes.push(`${deeper === 1 ? "1 photo was" : `${deeper} photos were`} left out, because only the photos directly in a person's folder are added.`);
+    return { people, notes };
   }
 
   async function send(people) {
-    if (sending) return show("Wait until the photos before these are added.");
     sending = true;
     show("");
     document.getElementById("enrolled").hidden = false;
@@ -112,13 +139,17 @@
     const parts = people.flatMap(([person, files]) => split(files).map((part) => ({ person, part, rows: part.map((file) => waitingRow(person, file)) })));
     const total = parts.reduce((sum, { part }) => sum + part.length, 0);
     let done = 0;
-    for (const { person, part, rows: waiting } of parts) {
-      progress.textContent = `${done} of ${total} photos`;
-      const ready = part.filter((file, index) => fits(file, waiting[index]));
-      if (ready.length) await sendPart(person, ready, waiting.filter((row) => row.dataset.state !== "refused"));
-      done += part.length;
+    try {
+      for (const { person, part, rows: waiting } of parts) {
+        progress.textContent = `${done} of ${total} photos`;
+        const ready = part.filter((file, index) => fits(file, waiting[index]));
+        if (ready.length) await sendPart(person, ready, waiting.filter((row) => row.dataset.state !== "refused"));
+        done += part.length;
+      }
+      await fetch("/enrol/finish", { method: "POST", headers: { "X-CSRFToken": token() } });
+    } catch {
+      // No answer. The rows say so; and `rollcall web` finds the new photos by itself, only later.
     }
-    await fetch("/enrol/finish", { method: "POST", headers: { "X-CSRFToken": token() } });
     const added = rows.querySelectorAll(".photo-added").length;
     progress.textContent = `${added} of ${total} photos added`;
     sending = false;
