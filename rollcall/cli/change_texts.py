@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 
+from rollcall.cli.shown_times import moment_text
 from rollcall.core.web_protocols import Change
 
 MAX_SHOWN_VIDEOS = 3
@@ -16,8 +16,8 @@ SOMEBODY = "a forgotten person"
 
 def change_sentence(line: Change) -> str:
     """The number and the time of a change, who made it, and what was changed."""
-    moment = datetime.fromtimestamp(line.at_s).strftime("%Y-%m-%d %H:%M:%S")
-    facts = [f"{line.id}: {moment} {line.who or 'somebody'}: {action_text(line)}"]
+    who = line.who or "somebody"
+    facts = [f"{line.id}: {moment_text(line.at_s)}, {who}: {action_text(line)}"]
     if line.videos:
         facts.append(f"{_count(line.videos, 'result')} changed")
     if line.undone_by is not None:

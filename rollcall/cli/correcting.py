@@ -41,10 +41,13 @@ def opened_corrections(chosen: Settings) -> Iterator[tuple[CorrectionParts, SqlC
 
 
 def user_name() -> str:
-    """The name of the user who runs this command, for the log."""
+    """The name for the log of whoever runs this command, for example `olga (command line)`.
+
+    The pages also show it, where the name of an account, such as root, could be that of a user.
+    """
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user of a container may have no name
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # the account of a container may have no name
         return "command line"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta
 
 import click
 
@@ -28,7 +29,8 @@ def period_between(since: str | None, until: str | None, now: datetime) -> Perio
     start_s = _span(since, now, "--since")[0].timestamp() if since else 0.0
     end_s = _span(until, now, "--until")[1].timestamp() if until else Period().until_s
     if start_s >= end_s:
-        raise click.BadParameter(f"{until!r} is not after {since!r}", param_hint="--until")
+        text = f"{until!r} is not after {since!r}" if since else f"{until!r} is before 1970"
+        raise click.BadParameter(text, param_hint="--until")
     return Period(start_s, end_s)
 
 
@@ -54,9 +56,9 @@ def _span(text: str, now: datetime, option: str) -> tuple[datetime, datetime]:
         if found := _DURATION.fullmatch(words):
             ago = now - int(found[1]) * _UNITS[found[2]]
             return ago, ago
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", words):
-            date = datetime.fromisoformat(words)
-            return _in_zone(date, date + timedelta(days=1))
+        with suppress(ValueError):  # it has a time of day
+            start = datetime.combine(date.fromisoformat(words.upper()), time.min)
+            return _in_zone(start, start + timedelta(days=1))
         at = datetime.fromisoformat(text.strip())
         return _in_zone(at, at) if at.tzinfo is None else (at, at)
     except (ValueError, OverflowError) as error:
@@ -67,5 +69,5 @@ def _span(text: str, now: datetime, option: str) -> tuple[datetime, datetime]:
 
 def _in_zone(*times: datetime) -> tuple[datetime, datetime]:
     """The same times on the clock of this machine, which may be set an hour forward or back."""
-    start, end = (time.replace(tzinfo=None).astimezone() for time in times)
+    start, end = (each.replace(tzinfo=None).astimezone() for each in times)
     return start, end

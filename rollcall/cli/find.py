@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.shown_times import intervals_text, moment_text
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import PermanentError, PhotoError
+from rollcall.core.names import UNKNOWN
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.settings import Settings
 from rollcall.database.open_database import open_database
@@ -152,26 +153,10 @@ def _position(face: PhotoFace) -> str:
 
 def _line(like: LikeFace) -> str:
     seen = like.seen.seen
-    uploaded = datetime.fromtimestamp(seen.uploaded_s).strftime("%Y-%m-%d %H:%M")
-    spans = [_span(*interval) for interval in seen.intervals[:MAX_SHOWN_INTERVALS]]
-    if more := len(seen.intervals) - len(spans):
-        spans.append(f"{more} more")
     facts = f"{like.certainty}, distance {like.distance:.2f}"
-    return f"{seen.key} ({uploaded}): {like.seen.name or 'unknown'} ({facts}) {', '.join(spans)}"
-
-
-def _span(start_s: float, end_s: float) -> str:
-    return (
-        _clock(start_s)
-        if _clock(start_s) == _clock(end_s)
-        else f"{_clock(start_s)}-{_clock(end_s)}"
-    )
-
-
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    times = intervals_text(seen.intervals, MAX_SHOWN_INTERVALS)
+    uploaded = moment_text(seen.uploaded_s)
+    return f"{uploaded}  {seen.key}: {like.seen.name or UNKNOWN} ({facts}): {times}"
 
 
 def _document(photo: Path, found: FoundByPhoto, stored: int) -> dict[str, Any]:
@@ -194,7 +179,7 @@ def _found_document(like: LikeFace) -> dict[str, Any]:
         "bucket": seen.bucket,
         "key": seen.key,
         "uploaded_s": round(seen.uploaded_s, 3),
-        "name": like.seen.name or "unknown",
+        "name": like.seen.name or UNKNOWN,
         "distance": round(like.distance, 4),
         "certainty": like.certainty,
         "intervals": [list(interval) for interval in seen.intervals],

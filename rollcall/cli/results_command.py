@@ -14,12 +14,15 @@ import click
 from rollcall.cli.dates import period_between
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.name_lists import read_names
+from rollcall.cli.shown_times import intervals_text, moment, moment_text
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.index_types import Appearance, IndexedVideo
-from rollcall.core.names import UNKNOWN
+from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.results import csv_line
+from rollcall.database.database import Database
 from rollcall.database.open_database import open_database
-from rollcall.index.result_queries import Period, ResultQueries
+from rollcall.index.result_queries import MAX_SIMILAR, Period, ResultQueries
+from rollcall.index.video_queries import VideoQueries
 
 COLUMNS = (
     "uploaded",
@@ -39,7 +42,9 @@ MAX_SHOWN_INTERVALS = 6
 
 
 @click.command(cls=Command)
-@click.option("--person", metavar="NAME", help="Only videos with this person.")
+@click.option(
+    "--person", metavar="NAME", help="Only videos with this person; a part of the name is enough."
+)
 @click.option(
     "--since",
     metavar="TIME",
@@ -76,6 +81,8 @@ def results(
     """
     if absent and (person or unknown):
         raise click.UsageError("--absent cannot be combined with --person and --unknown")
+    if person is not None and not normalise_name(person):
+        raise click.UsageError("--person needs a name")
     if as_csv and as_json:
         raise click.UsageError("choose one of --csv and --json")
     period = period_between(since, until, datetime.now().astimezone())
@@ -85,7 +92,10 @@ def results(
         if absent:
             found = _show_absent(queries, names, period, as_csv=as_csv, as_json=as_json)
         else:
-            found = _show_videos(queries, period, person, unknown, as_csv=as_csv, as_json=as_json)
+            known = _person(database, person) if person else None
+            if person and known is None:
+                sys.exit(COMMAND_FAILED)
+            found = _show_videos(queries, period, known, unknown, as_csv=as_csv, as_json=as_json)
     sys.exit(0 if found else COMMAND_FAILED)
 
 
@@ -106,22 +116,39 @@ def _show_absent(
     return True
 
 
+def _person(database: Database, text: str) -> tuple[int, str] | None:
+    """The id and the name of the person with this name, or of the only one whose name contains it.
+
+    For nobody and for several people, print what to write instead, and return None.
+    """
+    queries = ResultQueries(database)
+    if exact := queries.person(text):
+        return exact
+    names = VideoQueries(database).names(normalise_name(text), MAX_SIMILAR + 1)
+    if len(names) == 1:
+        say(f"showing the videos of {names[0]!r}", err=True)
+        return queries.person(names[0])
+    if names:
+        shown = ", ".join(map(repr, names[:MAX_SIMILAR]))
+        more = " and others" if len(names) > MAX_SIMILAR else ""
+        say(f"{text!r} is in several names: {shown}{more}; write more of the name", err=True)
+        return None
+    similar = ", ".join(map(repr, queries.similar(text)))
+    hint = f"; similar names: {similar}" if similar else ""
+    say(f"nobody named {text!r} was seen in a video{hint}", err=True)
+    return None
+
+
 def _show_videos(
     queries: ResultQueries,
     period: Period,
-    person: str | None,
+    known: tuple[int, str] | None,
     unknown: bool,
     *,
     as_csv: bool,
     as_json: bool,
 ) -> bool:
     """Print the videos. Return whether there were any."""
-    known = queries.person(person) if person else None
-    if person and known is None:
-        similar = ", ".join(repr(name) for name in queries.similar(person))
-        hint = f"; similar names: {similar}" if similar else ""
-        say(f"nobody named {person!r} was seen in a video{hint}", err=True)
-        return False
     wanted = _Wanted(known[1] if known else "", unknown)
     found = queries.videos(period, known[0] if known else None, unknown=unknown)
     if as_csv:
@@ -156,7 +183,6 @@ class _Wanted:
 
 
 def _lines(video: IndexedVideo, wanted: _Wanted) -> Iterator[str]:
-    uploaded = datetime.fromtimestamp(video.uploaded_s).strftime("%Y-%m-%d %H:%M")
     shown = [each for each in video.people if wanted(each)]
     if video.status == "error":
         what = f": not recognised: {video.error_message or video.error_code}"
@@ -165,7 +191,7 @@ def _lines(video: IndexedVideo, wanted: _Wanted) -> Iterator[str]:
     others = len(video.people) - len(shown)
     if others:
         what += f" (and {others} other{'' if others == 1 else 's'})"
-    yield f"{uploaded}  {video.key}{what}"
+    yield f"{moment_text(video.uploaded_s)}  {video.key}{what}"
     for each in shown:
         yield f"    {_person_text(each)}"
 
@@ -174,23 +200,8 @@ def _person_text(each: Appearance) -> str:
     facts: list[str] = [each.certainty] if each.certainty else []
     if each.distance is not None:
         facts.append(f"distance {each.distance:.2f}")
-    spans = [_span(*pair) for pair in each.intervals[:MAX_SHOWN_INTERVALS]]
-    if len(each.intervals) > MAX_SHOWN_INTERVALS:
-        spans.append(f"{len(each.intervals) - MAX_SHOWN_INTERVALS} more intervals")
     sure = f" ({', '.join(facts)})" if facts else ""
-    return f"{each.name or UNKNOWN}{sure}: {', '.join(spans)}"
-
-
-def _span(start_s: float, end_s: float) -> str:
-    start, end = _clock(start_s), _clock(end_s)
-    return start if start == end else f"{start} to {end}"
-
-
-def _clock(seconds: float) -> str:
-    """`75.2` -> `1:15`, `3675` -> `1:01:15`."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{each.name or UNKNOWN}{sure}: {intervals_text(each.intervals, MAX_SHOWN_INTERVALS)}"
 
 
 def _csv_lines(video: IndexedVideo, wanted: _Wanted) -> Iterator[str]:
@@ -230,4 +241,4 @@ def _document(video: IndexedVideo) -> dict[str, Any]:
 
 
 def _iso(at_s: float) -> str:
-    return datetime.fromtimestamp(at_s).astimezone().isoformat(timespec="seconds")
+    return moment(at_s).isoformat(timespec="seconds")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from support.pictures import astronaut, cat
 
 from rollcall.cli import find as command
 from rollcall.cli.main import main
+from rollcall.cli.shown_times import moment_text
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Encodings, Pixels
@@ -96,10 +96,11 @@ def test_the_nearest_faces_come_first(database: Database, tmp_path: Path) -> Non
     store(database)
     result = run(tmp_path, patches("red"))
     assert result.exit_code == 0, result.output
-    local = [f"{datetime.fromtimestamp(at_s):%Y-%m-%d %H:%M}" for at_s in (T0, T0 + 3600)]
+    local = [moment_text(at_s) for at_s in (T0, T0 + 3600)]
     assert result.stdout.splitlines() == [
-        f"old.mp4 ({local[0]}): Ada (clear, distance 0.30) 1:05-1:10, 3:20, 5:00-5:10, 1 more",
-        f"new.mp4 ({local[1]}): unknown (likely, distance 0.53) 0:01-0:02",
+        f"{local[0]}  old.mp4: Ada (clear, distance 0.30): 1:05 to 1:10, 3:20, 5:00 to 5:10,"
+        " 1 more interval",
+        f"{local[1]}  new.mp4: unknown (likely, distance 0.53): 0:01 to 0:02",
     ]
     assert "compared with 4 faces in earlier videos" in result.stderr
 

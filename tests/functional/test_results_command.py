@@ -63,20 +63,20 @@ class TestResults:
         done = run(url, "results")
         assert done.exit_code == 0, done.output
         assert done.stdout.splitlines() == [
-            "2026-11-21 05:04  lectures/1.mp4",
+            "2026-11-21 05:04 UTC  lectures/1.mp4",
             "    Ada Lovelace (clear, distance 0.41): 0:00 to 0:20, 0:30 to 0:55",
             "    Ben Bitdiddle (clear, distance 0.55): 0:10 to 0:12",
             "    unknown (distance 0.71): 0:40 to 0:41",
-            "2026-11-22 05:04  lectures/2.mp4",
+            "2026-11-22 05:04 UTC  lectures/2.mp4",
             "    Ada Lovelace (clear, distance 0.41): 0:00 to 0:01",
-            "2026-11-23 05:04  door/ä+b %41.mp4",
+            "2026-11-23 05:04 UTC  door/ä+b %41.mp4",
             "    Ben Bitdiddle (clear, distance 0.41): 0:00 to 0:01",
             "    Ada Lovelace (clear, distance 0.41): 0:00 to 0:01",
-            "2026-11-24 05:04  door/4.mp4",
+            "2026-11-24 05:04 UTC  door/4.mp4",
             "    unknown: 0:00 to 0:01",
             "    unknown (distance 0.41): 0:00 to 0:01",
-            "2026-11-25 05:04  door/5.mp4: nobody",
-            "2026-11-26 05:04  broken.mp4: not recognised: 'broken.mp4' cannot be decoded",
+            "2026-11-25 05:04 UTC  door/5.mp4: nobody",
+            "2026-11-26 05:04 UTC  broken.mp4: not recognised: 'broken.mp4' cannot be decoded",
         ]
         assert done.stderr == "6 videos\n"
 
@@ -84,9 +84,9 @@ class TestResults:
         for name in ("Ben Bitdiddle", "  ben   BITDIDDLE "):
             done = run(url, "results", "--person", name)
             assert done.stdout.splitlines() == [
-                "2026-11-21 05:04  lectures/1.mp4 (and 2 others)",
+                "2026-11-21 05:04 UTC  lectures/1.mp4 (and 2 others)",
                 "    Ben Bitdiddle (clear, distance 0.55): 0:10 to 0:12",
-                "2026-11-23 05:04  door/ä+b %41.mp4 (and 1 other)",
+                "2026-11-23 05:04 UTC  door/ä+b %41.mp4 (and 1 other)",
                 "    Ben Bitdiddle (clear, distance 0.41): 0:00 to 0:01",
             ]
 
@@ -96,6 +96,21 @@ class TestResults:
         assert done.stderr == (
             "nobody named 'Ada Byron' was seen in a video; similar names: 'Ada Lovelace'\n"
         )
+
+    def test_a_part_of_a_name_is_enough(self, url: str) -> None:
+        done = run(url, "results", "--person", "diddle")
+        assert done.exit_code == 0, done.output
+        assert done.stderr == "showing the videos of 'Ben Bitdiddle'\n2 videos\n"
+        assert done.stdout == run(url, "results", "--person", "Ben Bitdiddle").stdout
+
+    def test_a_part_of_several_names_is_not_guessed(self, url: str) -> None:
+        people = [appearance(n, f"Ada {n}") for n in range(5)]
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).put([indexed("more.mp4", *people)])
+        done = run(url, "results", "--person", "ada")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith("'ada' is in several names: 'Ada ")
+        assert done.stderr.endswith(" and others; write more of the name\n")
 
     def test_the_videos_of_a_period(self, url: str) -> None:
         keys = [
@@ -111,7 +126,7 @@ class TestResults:
     def test_the_videos_with_unknown_people(self, url: str) -> None:
         done = run(url, "results", "--unknown", "--person", "Ada Lovelace")
         assert [line for line in done.stdout.splitlines() if line[0] != " "] == [
-            "2026-11-21 05:04  lectures/1.mp4 (and 1 other)"
+            "2026-11-21 05:04 UTC  lectures/1.mp4 (and 1 other)"
         ]
         found = run(url, "results", "--unknown", "--json").stdout.splitlines()
         assert [json.loads(line)["video"]["key"] for line in found] == [
@@ -157,6 +172,13 @@ class TestResults:
         }
         assert json.loads(lines[5])["error"]["code"] == "not_a_video"
 
+    def test_a_time_after_the_last_year_is_printed(self, url: str) -> None:
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).put([indexed("late.mp4", uploaded_s=9e11)])
+        assert "9999-12-30 00:00 UTC  late.mp4" in run(url, "results").stdout
+        shown = run(url, "results", "--csv").stdout
+        assert f"9999-12-30T00:00:00+00:00,{BUCKET},late.mp4" in shown
+
     def test_a_hostile_name_and_key_are_printed_safely(self, url: str) -> None:
         with closing(open_tables(url)) as database:
             SqlIndex(database).put(
@@ -172,6 +194,8 @@ class TestResults:
             ("--since", "2026-13-01"),
             ("--since", "9999999 weeks"),
             ("--since", "2026-11-22", "--until", "2026-11-20"),
+            ("--until", "1960-01-01"),
+            ("--person", " "),
             ("--csv", "--json"),
             ("--absent", "names.txt", "--unknown"),
         ],
@@ -313,6 +337,7 @@ class TestIndexCommands:
     [
         ("2026-11-01", "2026-11-02", "2026-11-01 00:00:00", "2026-11-03 00:00:00"),
         ("2026-11-01 10:30", "2026-11-01T11:00", "2026-11-01 10:30:00", "2026-11-01 11:00:00"),
+        ("20261101", "2026-W45", "2026-11-01 00:00:00", "2026-11-03 00:00:00"),
         ("7 days", "1 hour ago", "2026-11-19 14:30:15", "2026-11-26 13:30:15"),
         ("yesterday", "Yesterday", "2026-11-25 00:00:00", "2026-11-26 00:00:00"),
         ("last week", "last week", "2026-11-16 00:00:00", "2026-11-23 00:00:00"),
