@@ -18,15 +18,17 @@ from rollcall.core.printable import printable, printable_block
 log = logging.getLogger(__name__)
 
 
-def set_up_logs(log_format: str = "text") -> None:
+def set_up_logs(log_format: str = "text", handler: logging.Handler | None = None) -> None:
     """Set the log level to INFO for Rollcall and to WARNING for libraries, and escape output.
 
     `log_format` is the setting LOG_FORMAT. Each program calls this when it starts, and may call it
     again with another format. All handlers are changed, including those that a host such as
-    gunicorn or Lambda has already installed.
+    gunicorn or Lambda has already installed. If there is none yet, `handler` is installed, or one
+    that writes to stderr.
     """
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(level=logging.WARNING, format=form)
+    handlers = [handler] if handler else None
+    logging.basicConfig(level=logging.WARNING, format=form, handlers=handlers)
     logging.getLogger("rollcall").setLevel(logging.INFO)
     for handler in _handlers():
         before = handler.formatter

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from rollcall.cli.amounts import BYTES
 from rollcall.cli.entry import command_errors, settings
-from rollcall.cli.progress import BYTES, Progress, progress
+from rollcall.cli.progress import Progress, progress, waiting
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.settings import SQLITE_URL
 from rollcall.database import postgres_backup, sqlite_backup
@@ -32,7 +33,8 @@ def backup(file: Path, yes: bool, as_json: bool) -> None:
             rows = sqlite_backup.back_up(_path(url), file, replace=yes, on_bytes=_note(shown))
         _say_rows("backed up", rows, file, as_json)
     else:
-        postgres_backup.dump(url, file, replace=yes)
+        with waiting("copying with pg_dump"):
+            postgres_backup.dump(url, file, replace=yes)
         _say_done("backed up", file, as_json)
 
 
@@ -53,7 +55,8 @@ def restore(file: Path, force: bool, as_json: bool) -> None:
             rows = sqlite_backup.restore(file, _path(url), force=force, on_bytes=_note(shown))
         _say_rows("restored", rows, file, as_json)
     else:
-        postgres_backup.restore_dump(url, file, force=force)
+        with waiting("copying with pg_restore"):
+            postgres_backup.restore_dump(url, file, force=force)
         _say_done("restored", file, as_json)
 
 

@@ -13,6 +13,7 @@ import click
 from rollcall.cli.check_openstack import print_facts, wait_facts
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.mapping import read_mapping
+from rollcall.cli.progress import progress
 from rollcall.cli.terminal import Command, say, say_table
 from rollcall.core.errors import PermanentError
 from rollcall.core.expectations import Expectation, agrees
@@ -73,11 +74,17 @@ class Checker:
     def wait(self, timeout_s: float) -> list[Row]:
         """Check until every row is settled, or for `timeout_s`; return the last rows."""
         until = time.monotonic() + timeout_s
-        while True:
-            rows = self.check()
-            if all(row.settled for row in rows) or time.monotonic() >= until:
-                return rows
-            time.sleep(POLL_S)
+        before = 0
+        with progress("waiting", unit="results") as shown:
+            while True:
+                rows = self.check()
+                settled = sum(row.settled for row in rows)
+                shown.expect(len(rows))
+                shown.advance(settled - before)
+                before = settled
+                if settled == len(rows) or time.monotonic() >= until:
+                    return rows
+                time.sleep(POLL_S)
 
     def _ambiguous(self, name: str, expected: Expectation, keys: Sequence[str]) -> Row:
         # ascii() shows the difference between names that look the same.

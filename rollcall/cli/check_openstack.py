@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rollcall.cli.progress import waiting
 from rollcall.cli.terminal import say_fact
 from rollcall.core.errors import PermanentError
 from rollcall.core.expectations import Expectation, agrees
@@ -68,11 +69,12 @@ def wait_facts(
 ) -> list[Fact]:
     """Repeat the check until all facts are right, or `timeout_s` is over."""
     until = time.monotonic() + timeout_s
-    while True:
-        current = facts(settings, mapping)
-        if all(fact.right for fact in current) or time.monotonic() >= until:
-            return current
-        time.sleep(POLL_S)
+    with waiting("waiting for the worker"):
+        while True:
+            current = facts(settings, mapping)
+            if all(fact.right for fact in current) or time.monotonic() >= until:
+                return current
+            time.sleep(POLL_S)
 
 
 def print_facts(checked: list[Fact]) -> None:

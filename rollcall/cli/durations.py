@@ -11,3 +11,13 @@ def duration_text(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return f"{int(seconds)} s"
+
+
+def exact_duration_text(seconds: float) -> str:
+    """`125` -> `2 min 5 s`, `3720` -> `1 h 2 min`: durations above an hour have no seconds."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec
 
-from rollcall.cli.terminal import say_block
+from rollcall.cli.terminal import LogLines, say_block
 from rollcall.config import load_settings
 from rollcall.core.errors import NameRefused, RollcallError, SettingsError
 from rollcall.core.settings import Settings
@@ -33,7 +33,7 @@ def command_errors(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         # Loading the settings may already log warnings. A wrong LOG_FORMAT is reported by then.
-        set_up_logs(os.environ.get("LOG_FORMAT", ""))
+        set_up_logs(os.environ.get("LOG_FORMAT", ""), LogLines())
         try:
             command(*args, **kwargs)
         except RollcallError as error:

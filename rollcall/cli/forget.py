@@ -17,7 +17,9 @@ from rollcall.cli.forget_in_database import (
     has_database,
     in_database,
     leave_results,
+    log_removal,
 )
+from rollcall.cli.progress import waiting
 from rollcall.cli.similar_names import similar_names
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.keys import FACES_SUFFIX
@@ -86,12 +88,16 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
     known = parse_gallery_at(location, body)
     print_gallery(location, known)
     mentions = []
-    for mention in _mentions(PersonRemoval(name, dry_run=not yes), chosen, location, everywhere):
-        mentions.append(mention)
-        if as_json:
-            say_json(_document(mention, yes))
-        else:
-            say(_sentence(mention, yes))
+    with waiting("removing" if yes else "searching"):
+        removal = PersonRemoval(name, dry_run=not yes)
+        for mention in _mentions(removal, chosen, location, everywhere):
+            mentions.append(mention)
+            if as_json:
+                say_json(_document(mention, yes))
+            else:
+                say(_sentence(mention, yes))
+    if mentions and everywhere and yes:
+        log_removal(chosen, mentions)
     if not mentions:
         _end_without_mention(name, known.people)
     for near in lookalike_names(name, known.people):
@@ -188,6 +194,12 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) 
         say("nothing was changed; to remove the entries, add --yes", err=True)
     elif everywhere:
         say(f"{_late_names(chosen)}; run this again after that", err=True)
+    else:
+        say(
+            "the name stays in results, reports and stored faces; to remove it there too, run this"
+            " with --everywhere, before other results are corrected",
+            err=True,
+        )
 
 
 def _late_s(chosen: Settings) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from rollcall.cli.correcting import user_name
 from rollcall.core.errors import GalleryError, InboxUnavailable
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import SQLITE_URL, Settings
@@ -14,6 +16,7 @@ from rollcall.database.open_database import open_database
 from rollcall.database.removal_lock import removing
 from rollcall.gallery.forgetting import Mention, PersonRemoval
 from rollcall.gallery.gallery_locations import read_gallery
+from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.rematch_rows import set_version_of_removal
 
@@ -74,3 +77,12 @@ def in_database(removal: PersonRemoval, chosen: Settings) -> Iterator[Mention]:
         for trace in found.count() if removal.dry_run else found.remove():
             if trace.entries:
                 yield Mention(trace.kind, f"the database {database.name}", trace.entries)
+
+
+def log_removal(chosen: Settings, mentions: Iterable[Mention]) -> None:
+    """Write a line into the log, as the pages do. It has no name. Raises InboxUnavailable."""
+    if not has_database(chosen):
+        return
+    counts = Counter(mention.kind for mention in mentions if not mention.problem)
+    with closing(open_database(chosen)) as database:
+        SqlChangeLog(database).record(user_name(), "forget", details=counts)

@@ -5,10 +5,11 @@ Names, keys and messages may come from others, so control characters in them are
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 import click
 
@@ -87,13 +88,22 @@ def progress_console() -> Console | None:
 
 @contextmanager
 def _above_bars() -> Iterator[None]:
-    for bar in _bars:
+    bars = tuple(_bars)
+    for bar in bars:
         bar.hide()
     try:
         yield
     finally:
-        for bar in _bars:
+        for bar in bars:
             bar.show()
+
+
+class LogLines(logging.StreamHandler[TextIO]):
+    """Writes log lines to stderr, above the bars."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with _above_bars():
+            super().emit(record)
 
 
 def _echo(text: str, *, err: bool = False) -> None:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import click
 
+from rollcall.cli.amounts import BYTES
 from rollcall.cli.entry import command_errors, settings
-from rollcall.cli.progress import BYTES, progress, tracked
+from rollcall.cli.progress import progress, tracked
 from rollcall.cli.terminal import Command, confirmed, say, stdin_is_terminal
 from rollcall.core.errors import PermanentError
 from rollcall.core.keys import why_left_out

@@ -167,6 +167,7 @@ def test_without_everywhere_only_the_gallery_is_changed(stores: Stores) -> None:
     stores.recognised("a", "alice")
     result = stores.remove("alice", "--yes")
     assert result.exit_code == 0, result.output
+    assert "the name stays in results, reports and stored faces" in result.stderr
     assert stores.people() == ("bob",)
     assert stores.names("a") == ["alice"]
     assert stores.students.count("alice") == 1

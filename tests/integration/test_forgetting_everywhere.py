@@ -168,6 +168,9 @@ def test_nothing_mentions_a_forgotten_person(
         "removed: 1 removed photo in the database",
     ):
         assert sentence in done.stdout
+    (line,) = stack.log.latest(1)
+    assert (line.action, line.name, line.can_undo) == ("forget", "", False)
+    assert line.who.endswith("command line)")
 
     assert stack.gallery.people == ("Benjamin",)
     assert stack.gallery.verdicts == ()

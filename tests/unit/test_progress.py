@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support.waiting import wait_until
 
-from rollcall.cli.progress import (
-    BYTES,
-    LINE_EVERY_S,
-    _Lines,
-    amount_text,
-    duration_text,
-    rate_text,
-    size_text,
-    tracked,
-)
+from rollcall.cli.amounts import BYTES, amount_text, rate_text, size_text
+from rollcall.cli.durations import exact_duration_text
+from rollcall.cli.progress import tracked
+from rollcall.cli.progress_lines import LINE_EVERY_S, ProgressLines, WaitingLines
 
 SCRIPT = """
-import time
-from rollcall.cli import progress as module
-from rollcall.cli.terminal import say
-module.SHOWN_AFTER_S = {after}
-with module.progress("reading", 4, "videos") as shown:
+import logging, time
+from rollcall.cli import progress_bar
+from rollcall.cli.progress import progress, waiting
+from rollcall.cli.terminal import LogLines, say
+from rollcall.logs import set_up_logs
+set_up_logs(handler=LogLines())
+progress_bar.SHOWN_AFTER_S = {after}
+with waiting("thinking"):
+    time.sleep({step})
+with progress("reading", 4, "videos") as shown:
     for number in range(4):
         time.sleep({step})
         say(f"result {{number}}")
         say(f"note {{number}}", err=True)
+        logging.warning("warning %d", number)
         shown.mention(f"[bold]file\\x1b]0;x {{number}}" + "x" * 100)
         shown.advance()
     time.sleep({step})
@@ -48,7 +50,7 @@ class Clock:
 
 def lines(total: float | None, unit: str, steps: int, step_s: float) -> list[str]:
     clock, shown = Clock(), list[str]()
-    with _Lines("reading", total, unit, clock, shown.append) as progress:
+    with ProgressLines("reading", total, unit, clock, shown.append) as progress:
         for _ in range(steps):
             clock.now_s += step_s
             progress.advance()
@@ -78,7 +80,7 @@ def test_a_line_without_a_total_has_no_time_left() -> None:
 
 
 def interrupted(clock: Clock, shown: list[str]) -> None:
-    with _Lines("x", 3, "videos", clock, shown.append) as progress:
+    with ProgressLines("x", 3, "videos", clock, shown.append) as progress:
         clock.now_s = 10
         progress.mention("3 of 9 files")
         progress.advance()
@@ -99,7 +101,7 @@ def test_texts() -> None:
     assert amount_text(1e6, 2e9, BYTES) == "1 MB of 2 GB"
     assert rate_text(2e6, BYTES) == "2 MB/s"
     assert rate_text(0, "videos") == ""
-    assert [duration_text(s) for s in (0.4, 75, 3720)] == ["0 s", "1 min 15 s", "1 h 2 min"]
+    assert [exact_duration_text(s) for s in (0.4, 75, 3720)] == ["0 s", "1 min 15 s", "1 h 2 min"]
 
 
 def test_tracked_yields_every_item() -> None:
@@ -140,13 +142,29 @@ def test_a_terminal_gets_a_bar_and_stdout_does_not(tmp_path: Path) -> None:
     assert "of 4 videos" in text
     assert r"[bold]file\x1b]0;x" in text
     assert "x" * 50 not in text
-    # Each note stands on a line of its own.
-    assert [
-        line.strip("\r").rsplit("\x1b[2K", 1)[-1] for line in text.split("\n") if "note" in line
-    ] == [f"note {number}" for number in range(4)]
+    assert "thinking" in text
+    # Each note and each line of the log stands on a line of its own.
+    shown = [line.strip("\r").rsplit("\x1b[2K", 1)[-1] for line in text.split("\n")]
+    assert [line for line in shown if "note" in line] == [f"note {n}" for n in range(4)]
+    warnings = [line for line in shown if "warning" in line]
+    assert [re.sub(r"^[-0-9]+ [:,0-9]+ ", "", line) for line in warnings] == [
+        f"WARNING root: warning {n}" for n in range(4)
+    ]
 
 
 def test_no_bar_for_quick_work(tmp_path: Path) -> None:
     out, screen = run_on_terminal(60, 0, tmp_path)
     assert out == RESULTS
-    assert screen.replace(b"\r", b"") == b"".join(b"note %d\n" % number for number in range(4))
+    shown = screen.decode().replace("\r", "").splitlines()
+    assert [line.rpartition(" root: ")[2] for line in shown] == [
+        f"{kind} {number}" for number in range(4) for kind in ("note", "warning")
+    ]
+
+
+def test_work_without_a_number_shows_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    with WaitingLines("thinking", pause_s=0.01):
+        wait_until(lambda: "thinking: 0 s" in capsys.readouterr().err, "the first line")
+    assert capsys.readouterr().err.endswith("thinking: done in 0 s\n")
+    with WaitingLines("thinking"):
+        pass
+    assert capsys.readouterr().err == ""
