@@ -17,10 +17,16 @@ from rollcall.core.gallery_checks import (
     checked_verdicts,
     frozen,
 )
-from rollcall.core.matching import Matcher
+from rollcall.core.matching import Matcher, overruled_faces
 from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.types import Encodings, Match
-from rollcall.core.verdicts import Example, Verdict, new_id, verdict_examples
+from rollcall.core.verdicts import (
+    Example,
+    Verdict,
+    new_id,
+    verdict_examples,
+    without_faces,
+)
 
 
 class Gallery:
@@ -142,10 +148,24 @@ class Gallery:
         return self._with_rows(rows, [each for each in verdicts if len(each.sources)])
 
     def without(self, name: str) -> Gallery:
-        """A new gallery without this person: encodings, and verdicts that name the person."""
+        """A new gallery without this person.
+
+        It lacks the person's encodings and the verdicts that name the person. Other verdicts lose
+        the faces that are the person's: "not Bob" from the time before somebody said "is Ada", or
+        an earlier "is Bob", which would hold again without the later verdict.
+        """
         removed = normalise_name(name)
-        rows = [row for row, other in enumerate(self.names) if other != removed]
-        return self._with_rows(rows, [each for each in self.verdicts if each.name != removed])
+        overruled = overruled_faces(self.verdicts)
+        own = (each.tobytes() for each in self.encodings_of(removed))
+        faces = {face for face in own if (removed, face) not in overruled}
+        rows = [
+            row
+            for row, (other, example) in enumerate(zip(self.names, self.examples, strict=True))
+            if other != removed and not (example.verdict and self.encodings[row].tobytes() in faces)
+        ]
+        others = (each for each in self.verdicts if each.name != removed)
+        left = (without_faces(each, faces) for each in others)
+        return self._with_rows(rows, list(filter(None, left)))
 
     def renamed(self, name: str, new_name: str) -> Gallery:
         """A new gallery in which a person has another name.

@@ -178,6 +178,12 @@ def _competing(
     return names, encodings, negatives
 
 
+def overruled_faces(verdicts: Sequence[Verdict]) -> set[tuple[str, bytes]]:
+    """The people and the bytes of the encodings of *is* verdicts that later verdicts contradict."""
+    overruled, _, _ = _weighed(verdicts)
+    return overruled
+
+
 def _weighed(
     verdicts: Sequence[Verdict],
 ) -> tuple[set[tuple[str, bytes]], list[Encodings], dict[str, list[Encodings]]]:

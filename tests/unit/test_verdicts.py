@@ -270,6 +270,42 @@ def test_forgetting_a_person_drops_the_verdicts_that_name_the_person() -> None:
 # --- examples
 
 
+def test_forgetting_a_person_drops_the_faces_in_other_verdicts_too() -> None:
+    """They were said before somebody said who it is. No name leads to them."""
+    found, face, other = KNOWN, at(0, 0.5), at(0, 0.9)
+    before = [
+        verdict("same", "same", "", face, other),
+        verdict("ignored", "ignore", "", face),
+        verdict("not ben", "not", "ben", face, other),
+        verdict("is ben", "is", "ben", face, other),
+        verdict("nobody", "same", "", other),
+    ]
+    for each in (*before, verdict("is dora", "is", "dora", face)):
+        found = found.with_verdict(replace(each, id=each.id.replace(" ", "-")))
+    assert name(found, face) == "dora"
+    left = found.without("dora")
+    assert [(each.id, len(each.sources)) for each in left.verdicts] == [
+        ("not-ben", 1),
+        ("is-ben", 1),
+        ("nobody", 1),
+    ]
+    assert face.tobytes() not in render_gallery(left)
+    assert np.array_equal(left.encodings_of("ben"), [BEN, other])
+
+
+def test_forgetting_a_person_keeps_faces_that_turned_out_to_be_somebody_elses() -> None:
+    face = at(0, 0.5)
+    wrong, right = verdict("w", "is", "dora", face), verdict("r", "is", "ben", face)
+    left = KNOWN.with_verdict(wrong).with_verdict(right).without("dora")
+    assert [each.id for each in left.verdicts] == ["r"]
+    assert nearest(left, face) == Match("ben", 0.0, pytest.approx(0.5))
+
+
+def test_forgetting_a_person_keeps_enrolled_photos_of_others() -> None:
+    twins = Gallery(["ada", "ben"], np.array([ADA, ADA]))
+    assert twins.without("ada").names == ("ben",)
+
+
 def test_old_galleries_get_ids_at_the_first_change() -> None:
     assert {each.id for each in KNOWN.examples} == {""}
     changed = KNOWN.with_encoding("cleo", at(0, 5))
