@@ -69,8 +69,8 @@ def restore_dump(url: str, backup: Path, *, force: bool = False) -> None:
         database.close()
     if others:
         raise InboxUnavailable(
-            f"triggers or commands are connected to {database.name} ({others} connections);"
-            " stop the triggers first"
+            f"triggers, pages or commands are connected to {database.name} ({others} connections);"
+            " stop the triggers and the pages first"
         )
     if has_tables and not force:
         raise BackupUnusable(

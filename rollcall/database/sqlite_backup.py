@@ -19,7 +19,8 @@ from rollcall.database.open_database import VERSION_TABLE, check_revision
 
 BUSY_TIMEOUT_S = 10
 MAX_PROBLEM_CHARS = 200
-COUNTED = ("work", "finished", "notice")
+COUNTED = ("work", "finished", "notice", "video", "change")
+"""Tables whose rows are counted: a restore does not replace them without `force`."""
 
 PAGES_AT_ONCE = 4096
 """Pages that are copied between two calls of `on_bytes`, usually 16 MB."""

@@ -28,6 +28,7 @@ from rollcall.core.types import VideoRef
 from rollcall.core.work import Notice
 from rollcall.database.file_lock import own_file
 from rollcall.database.tables import reconciled
+from rollcall.index.change_log import SqlChangeLog
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.boto import s3_client
 
@@ -239,7 +240,7 @@ def test_a_backup_contains_the_newest_rows_and_is_private(inbox: Path, tmp_path:
         queue.add([VideoRef("b", "newest.mp4", event_id="newest")])
         assert document("backup", target) == {
             "file": str(target),
-            "rows": {"work": 4, "finished": 3, "notice": 1},
+            "rows": {"work": 4, "finished": 3, "notice": 1, "video": 0, "change": 0},
         }
     assert target.stat().st_mode & 0o777 == 0o600
     with closing(sqlite3.connect(target)) as db:
@@ -305,6 +306,18 @@ def test_a_restore_brings_the_rows_back(inbox: Path) -> None:
     )
     assert document("status")["done"] == 2
     assert inbox.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_restore_asks_before_it_replaces_a_log_of_changes(inbox: Path) -> None:
+    """A database of `recognise --index` and the pages has no work, but its log exists only once."""
+    printed("backup", "b")
+    inbox.unlink()
+    with closing(open_file(inbox)) as database:
+        SqlChangeLog(database).record("eve", "rename", "ada")
+    refused = run("restore", "b")
+    assert (refused.exit_code, "has 1 rows in change; " in refused.output) == (1, True)
+    with closing(open_file(inbox)) as database:
+        assert [line.name for line in SqlChangeLog(database).latest(5)] == ["ada"]
 
 
 @pytest.mark.parametrize("damage", ["no database", "damaged pages", "missing"])
@@ -402,7 +415,7 @@ def test_a_postgresql_backup_brings_the_rows_back(postgres_url: str, tmp_path: P
         assert Path("dump").stat().st_mode & 0o777 == 0o600
         assert "exists already" in run("backup", "dump", **env).output
         in_use = run("restore", "dump", "--force", **env)
-        assert (in_use.exit_code, "stop the triggers first" in in_use.output) == (1, True)
+        assert (in_use.exit_code, "the pages first" in in_use.output) == (1, True)
     printed("purge", "--older-than", "0", "--yes", **env)
     refused = run("restore", "dump", **env)
     assert (refused.exit_code, "add --force" in refused.output) == (1, True)
