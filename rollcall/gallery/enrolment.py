@@ -170,7 +170,7 @@ def _store(
     Finding faces takes seconds, so it was done once and without a lock. The faces are compared with
     the gallery inside `change`, which may run several times, each time on the newest bytes.
     """
-    pictures = _pictures(people)
+    pictures, written = _pictures(people), set[str]()
     done: list[Enrolment] = []
 
     def change(body: bytes | None) -> bytes | None:
@@ -188,7 +188,9 @@ def _store(
         # One gallery for all of them: keeping each step would need a lot of memory.
         done[:] = [replace(each, gallery=gallery) for each in done]
         added = _added_ids(done)
-        write_pictures(location, {each: pictures[each] for each in pictures.keys() & added})
+        new = {each: pictures[each] for each in pictures.keys() & added}
+        written.update(new)
+        write_pictures(location, new)  # again in every run: a removal may have deleted them
         return render_gallery(gallery) if added else None
 
     kept: set[str] = set()
@@ -196,9 +198,10 @@ def _store(
         location.update(change)
         kept = _added_ids(done)
     finally:
-        # Pictures of faces that were not added are deleted, also after an error. Another command
-        # may have been faster, so that a face was added in one run of `change` and not in the last.
-        delete_pictures(location, pictures.keys() - kept)
+        # Pictures of faces that are not in the gallery are deleted, also after an error. Another
+        # command may have been faster, so that a face was added in one run of `change` and not in
+        # the last.
+        delete_pictures(location, written - kept)
     return done
 
 

@@ -116,16 +116,27 @@ def _supports_conditional_writes(store: ObjectStore, bucket: str, key: str) -> b
         )
         return True
     finally:
-        delete_all_versions(store, bucket, probe)
+        _clean_up(store, bucket, probe)
 
 
 def delete_all_versions(store: ObjectStore, bucket: str, key: str) -> None:
-    """Delete the object for good, even in a bucket that keeps versions."""
-    with suppress(StoreMisconfigured):
-        for info in list(store.old_versions(bucket, key)):
-            store.delete(bucket, key, info.version_id)
-        with suppress(ObjectNotFound):
-            store.delete(bucket, key, store.head(bucket, key).version_id)
+    """Delete the object for good, even in a bucket that keeps versions.
+
+    Raises StoreMisconfigured if the keys do not allow that.
+    """
+    for info in list(store.old_versions(bucket, key)):
+        store.delete(bucket, key, info.version_id)
+    with suppress(ObjectNotFound):
+        store.delete(bucket, key, store.head(bucket, key).version_id)
+
+
+def _clean_up(store: ObjectStore, bucket: str, key: str) -> None:
+    """Delete an empty object of ours, with its versions as far as the keys allow that."""
+    try:
+        delete_all_versions(store, bucket, key)
+    except StoreMisconfigured:
+        with suppress(StoreMisconfigured):
+            store.delete(bucket, key)
 
 
 @contextmanager
@@ -148,7 +159,7 @@ def _lock_object(store: ObjectStore, bucket: str, key: str) -> Iterator[None]:
     own_key, deadline, attempt = f"{prefix}{uuid.uuid4().hex}", time.monotonic() + LOCK_WAIT_S, 0
     try:
         while others := _write_lock_and_list_others(store, bucket, prefix, own_key):
-            delete_all_versions(store, bucket, own_key)
+            _clean_up(store, bucket, own_key)
             if time.monotonic() > deadline:
                 raise GalleryError(
                     f"another command is changing s3://{bucket}/{key}; if no command is running,"
@@ -158,7 +169,7 @@ def _lock_object(store: ObjectStore, bucket: str, key: str) -> Iterator[None]:
             attempt += 1
         yield
     finally:
-        delete_all_versions(store, bucket, own_key)
+        _clean_up(store, bucket, own_key)
 
 
 def _write_lock_and_list_others(
@@ -175,7 +186,7 @@ def _write_lock_and_list_others(
         if key == own_key:
             continue
         if now_s - written_s > LOCK_EXPIRES_S:
-            delete_all_versions(store, bucket, key)
+            _clean_up(store, bucket, key)
         else:
             others.append(key)
     return others

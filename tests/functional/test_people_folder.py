@@ -21,10 +21,15 @@ from support.settings import embedded_settings
 
 from rollcall.cli import enrol as enrol_cli
 from rollcall.cli.main import main
-from rollcall.core.errors import GalleryError, NameRefused, StoreUnavailable
+from rollcall.core.errors import (
+    GalleryError,
+    NameRefused,
+    StoreMisconfigured,
+    StoreUnavailable,
+)
 from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import GalleryLocation
-from rollcall.core.types import Box, Pixels
+from rollcall.core.types import Box, ObjectInfo, Pixels
 from rollcall.faces.face_jpeg import face_jpeg
 from rollcall.gallery import enrolment, people_folder
 from rollcall.gallery.enrolled_pictures import (
@@ -34,7 +39,7 @@ from rollcall.gallery.enrolled_pictures import (
 )
 from rollcall.gallery.enrolment import enrol_photos
 from rollcall.gallery.forgetting import PersonRemoval
-from rollcall.gallery.gallery_formats import render_gallery
+from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, GalleryObject, read_gallery
 from rollcall.gallery.people_folder import read_people_folder
 from rollcall.gallery.photo_outcomes import PhotoOutcome
@@ -404,6 +409,32 @@ def test_forgetting_deletes_pictures_without_an_example(
     assert stored_pictures(location) == {"a1", ada}
     list(PersonRemoval("ben", dry_run=False).remove_from_gallery(location))
     assert stored_pictures(location) == {ada}
+
+
+class MayNotDelete(MemoryStore):
+    def delete(self, bucket: str, key: str, version_id: str = "") -> None:
+        raise StoreMisconfigured("deleting: refused with AccessDenied")
+
+
+def test_pictures_that_may_not_be_deleted_do_not_count_as_deleted(tmp_path: Path) -> None:
+    location = GalleryObject(MayNotDelete(), "g", "gallery.npz")
+    (ada,) = keep(location, "ada", upload(tmp_path, 1))
+    with pytest.raises(StoreMisconfigured):
+        list(PersonRemoval("ada", dry_run=False).remove_from_gallery(location))
+    assert stored_pictures(location) == {ada}
+    assert parse_gallery(location.load()).examples_of("ada")  # so the removal can be repeated
+
+
+class MayNotList(MemoryStore):
+    def list_objects(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        raise StoreMisconfigured("listing: refused with AccessDenied")
+
+
+def test_an_enrolment_lists_no_pictures_if_all_are_in_the_gallery(tmp_path: Path) -> None:
+    """The list may have thousands of pictures, and the enrolment has succeeded already."""
+    location = GalleryObject(MayNotList(), "g", "gallery.npz")
+    kept = keep(location, "ada", upload(tmp_path, 1), ("copy.png", upload(tmp_path, 1)[1]))
+    assert (bool(kept[0]), kept[1]) == (True, "")
 
 
 def test_an_id_from_a_url_cannot_name_another_file(gallery: GalleryFile) -> None:
