@@ -7,6 +7,7 @@ in the container (`irot`, `imir`), and Pillow presents it as an EXIF orientation
 from __future__ import annotations
 
 import io
+import threading
 import warnings
 from pathlib import Path
 
@@ -19,9 +20,13 @@ from rollcall.core.types import Pixels
 MAX_PHOTO_BYTES = 64 << 20
 """Limit for the size of the file."""
 
-MAX_PHOTO_PX = 150_000_000
-"""Limit for width times height. Decoding such a photo needs 600 MB of memory. The photos of most
-phones have up to 108 million pixels, those of a few phones 200 million."""
+MAX_JPEG_PX = 150_000_000
+"""Limit for width times height. The photos of most phones have up to 108 million pixels, those of a
+few phones 200 million. Decoding needs up to 9 bytes for each pixel, and most often 1."""
+
+MAX_OTHER_PX = 50_000_000
+"""The same for other formats. They cannot be decoded at a fraction of their size, and need 6 to 19
+bytes for each pixel, even if the file has only a few thousand bytes."""
 
 MAX_SIDE_PX = 1600
 """Larger photos are scaled down to this size: the time for detection grows with the area, and the
@@ -37,7 +42,8 @@ RESIZABLE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr")
 ORIENTATION = 0x0112
 """Number of the EXIF tag (Exif 2.3, 4.6.4)."""
 
-_TOO_LARGE = f"has more than {MAX_PHOTO_PX // 1_000_000} million pixels; make it smaller"
+_ONE_AT_A_TIME = threading.Lock()
+"""Held while a photo is decoded. Each may take a gigabyte, and the pages read several at once."""
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -90,8 +96,8 @@ def _decode(data: bytes) -> Pixels:
     # face_recognition sets this to True on import. Then half a photo could be enrolled.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
-        with warnings.catch_warnings():
-            # Pillow warns about large photos, for which MAX_PHOTO_PX is the limit, and about broken
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
+            # Pillow warns about large photos, for which `_check_size` has limits, and about broken
             # metadata, which does not harm the picture.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -99,8 +105,8 @@ def _decode(data: bytes) -> Pixels:
                 return _resize_and_turn(image)
     except UnidentifiedImageError:
         raise PhotoError(_explain_unreadable(data)) from None
-    except Image.DecompressionBombError as error:  # Pillow's limit is higher than MAX_PHOTO_PX
-        raise PhotoError(_TOO_LARGE) from error
+    except Image.DecompressionBombError as error:  # Pillow's limit is higher than ours
+        raise _too_large(MAX_JPEG_PX) from error
     except PhotoError:
         raise
     except Exception as error:  # each decoder of Pillow raises its own errors
@@ -108,8 +114,13 @@ def _decode(data: bytes) -> Pixels:
 
 
 def _check_size(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PHOTO_PX:
-        raise PhotoError(_TOO_LARGE)
+    max_px = MAX_JPEG_PX if image.format == "JPEG" else MAX_OTHER_PX
+    if image.width * image.height > max_px:
+        raise _too_large(max_px)
+
+
+def _too_large(max_px: int) -> PhotoError:
+    return PhotoError(f"has more than {max_px // 1_000_000} million pixels; make it smaller")
 
 
 def _resize_and_turn(image: Image.Image) -> Pixels:
@@ -134,7 +145,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith(("I", "F")):
         return image.convert("RGB")  # a palette or one bit per pixel, which cannot be averaged
     # Grey values of 16 or 32 bits, or fractions. Pillow's `convert` would clip them at 255.
-    grey = np.asarray(image, dtype=np.float64)
+    grey = np.asarray(image, dtype=np.float32)
     scale = 255 if image.mode.startswith("F") and grey.max(initial=0) <= 1 else 255 / 65535
     return Image.fromarray(np.clip(grey * scale, 0, 255).astype(np.uint8))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,8 @@ from support.pictures import astronaut
 
 from rollcall.core.errors import PhotoError
 from rollcall.core.types import Pixels
-from rollcall.gallery.photos import MAX_PHOTO_BYTES, MAX_SIDE_PX, read_photo
+from rollcall.gallery import photos
+from rollcall.gallery.photos import MAX_PHOTO_BYTES, MAX_SIDE_PX, decode_photo, read_photo
 
 STORED = {
     1: None,
@@ -145,9 +148,39 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
-@pytest.mark.parametrize("side", [13_000, 60_000])
-def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, side: int) -> None:
-    assert "more than 150 million pixels" in refused(tmp_path, png_of(side, side))
+def jpeg_of(side: int) -> bytes:
+    """The start of a JPEG that claims this size."""
+    body = encoded(picture(), "JPEG")
+    at = body.index(b"\xff\xc0") + 5
+    return body[:at] + struct.pack(">HH", side, side) + body[at + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("body", "millions"),
+    [(png_of(8_000, 8_000), 50), (png_of(60_000, 60_000), 150), (jpeg_of(13_000), 150)],
+)
+def test_too_many_pixels_are_refused_before_decoding(
+    tmp_path: Path, body: bytes, millions: int
+) -> None:
+    assert f"more than {millions} million pixels" in refused(tmp_path, body)
+
+
+def test_photos_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a few uploads at once could use up the memory of the pages."""
+    running, most, check = [0], [0], photos._check_size
+
+    def slow(image: Image.Image) -> None:
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        time.sleep(0.01)
+        check(image)
+        running[0] -= 1
+
+    monkeypatch.setattr(photos, "_check_size", slow)
+    body = encoded(picture(), "PNG")
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: decode_photo(f"{number}.png", body), range(8)))
+    assert most == [1]
 
 
 def test_too_many_bytes_are_refused(tmp_path: Path) -> None:
