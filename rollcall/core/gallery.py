@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from rollcall.core.contradictions import counted_faces
 from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery_checks import (
@@ -17,7 +18,7 @@ from rollcall.core.gallery_checks import (
     checked_verdicts,
     frozen,
 )
-from rollcall.core.matching import Matcher, overruled_faces
+from rollcall.core.matching import Matcher
 from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.types import Encodings, Match
 from rollcall.core.verdicts import (
@@ -155,7 +156,7 @@ class Gallery:
         an earlier "is Bob", which would hold again without the later verdict.
         """
         removed = normalise_name(name)
-        overruled = overruled_faces(self.verdicts)
+        overruled = counted_faces(self.verdicts).overruled
         own = (each.tobytes() for each in self.encodings_of(removed))
         faces = {face for face in own if (removed, face) not in overruled}
         rows = [

@@ -8,8 +8,8 @@ Three kinds of encodings compete:
 - Those of which somebody said that they do *not* show a person. A face that is nearer to one of
   them than to all of the person's own encodings is not this person. The next person wins then.
 
-If two verdicts contradict each other about the same encoding, only the later one counts.
-docs/decisions/0120 has the reasons and measurements.
+If two verdicts contradict each other about the same face, only the later one counts
+(`core/contradictions.py`). docs/decisions/0120 has the reasons and measurements.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rollcall.core.contradictions import counted_faces
 from rollcall.core.types import Encodings, Match
 from rollcall.core.verdicts import Verdict
 
@@ -168,56 +169,15 @@ def _competing(
     names: Sequence[str], encodings: Encodings, verdicts: Sequence[Verdict]
 ) -> tuple[Sequence[str], Encodings, dict[str, list[Encodings]]]:
     """The encodings that compete, with their names, and the negative examples of each person."""
-    overruled, ignored, negatives = _weighed(verdicts)
-    if overruled:
+    counted = counted_faces(verdicts)
+    if counted.overruled:
         pairs = enumerate(zip(names, encodings, strict=True))
-        kept = [row for row, (name, one) in pairs if (name, one.tobytes()) not in overruled]
+        kept = [row for row, (name, one) in pairs if (name, one.tobytes()) not in counted.overruled]
         names, encodings = [names[row] for row in kept], encodings[kept]
-    if ignored:
-        names, encodings = [*names, *[IGNORED] * len(ignored)], np.vstack([encodings, *ignored])
-    return names, encodings, negatives
-
-
-def overruled_faces(verdicts: Sequence[Verdict]) -> set[tuple[str, bytes]]:
-    """The people and the bytes of the encodings of *is* verdicts that later verdicts contradict."""
-    overruled, _, _ = _weighed(verdicts)
-    return overruled
-
-
-def _weighed(
-    verdicts: Sequence[Verdict],
-) -> tuple[set[tuple[str, bytes]], list[Encodings], dict[str, list[Encodings]]]:
-    """The pairs of person and encoding that a later verdict contradicts, the ignored encodings, and
-    the negative examples."""
-    decided: set[bytes] = set()
-    """Encodings that a later *is* or *ignore* verdict is about."""
-    refused: set[tuple[str, bytes]] = set()
-    """Pairs that a later *not* verdict is about."""
-    overruled: set[tuple[str, bytes]] = set()
-    ignored: list[Encodings] = []
-    negatives: dict[str, list[Encodings]] = {}
-    named: set[tuple[str, bytes]] = set()
-    for verdict in reversed(verdicts):
-        for encoding in verdict.encodings:
-            face = encoding.tobytes()
-            pair = (verdict.name, face)
-            if verdict.kind == "not":
-                if pair not in named:
-                    negatives.setdefault(verdict.name, []).append(encoding)
-                    refused.add(pair)
-            elif verdict.kind == "ignore":
-                if face not in decided:
-                    ignored.append(encoding)
-                    decided.add(face)
-            elif verdict.kind == "is":
-                if pair in named:
-                    continue
-                if face in decided or pair in refused:
-                    overruled.add(pair)
-                else:
-                    named.add(pair)
-                    decided.add(face)
-    return overruled, ignored, negatives
+    if counted.ignored:
+        names = [*names, *[IGNORED] * len(counted.ignored)]
+        encodings = np.vstack([encodings, *counted.ignored])
+    return names, encodings, counted.negatives
 
 
 def _smallest_distance(rows: Encodings, encoding: Encodings) -> float:

@@ -164,6 +164,24 @@ def test_a_face_is_someone_else(lectures: Filmed) -> None:
     assert (line.name, line.details["before"]) == ("Ben", ["Ada"])
 
 
+@pytest.mark.parametrize("distance", [0, 1e-7, 0.01])
+def test_a_correction_reaches_copies_of_the_face(filmed: Filmed, distance: float) -> None:
+    filmed.enrol(Ben=BEN)
+    filmed.faces["copy"] = between(filmed.faces["eve"], ADA, distance)
+    filmed.film("1.mp4", {"eve": [0, 1]})
+    filmed.film("2.mp4", {"copy": [0, 1]})
+    faces = [filmed.face("1.mp4"), filmed.face("2.mp4")]
+    filmed.corrections.is_person(faces, "Eva", "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Eva"], ["Eva"])
+    change = filmed.corrections.is_person([filmed.face("1.mp4", "Eva")], "Ben", "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Ben"], ["Ben"])
+    filmed.corrections.undo(change, "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Eva"], ["Eva"])
+
+
 def test_the_first_person_of_an_empty_gallery(filmed: Filmed) -> None:
     filmed.enrol()
     filmed.film("1.mp4", {"eve": [0, 1]})

@@ -204,11 +204,12 @@ def test_same_changes_no_match() -> None:
 def test_the_later_verdict_about_a_face_counts(
     said: list[tuple[VerdictKind, str]], expected: str
 ) -> None:
-    found = KNOWN
-    for number, (kind, person) in enumerate(said):
-        found = found.with_verdict(verdict(str(number), kind, person, at(0.4)))
-    assert name(found, at(0.4)) == expected
-    assert found.names[:2] == KNOWN.names
+    for apart in (0, 1e-7, 0.009):
+        found = KNOWN
+        for number, (kind, person) in enumerate(said):
+            found = found.with_verdict(verdict(str(number), kind, person, at(0.4, apart * number)))
+        assert name(found, at(0.4, apart * (len(said) - 1))) == expected
+        assert found.names[:2] == KNOWN.names
 
 
 # --- undo

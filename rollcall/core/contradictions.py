@@ -1,0 +1,91 @@
+"""Verdicts that contradict each other: only the later one counts.
+
+They contradict each other if they say different things about the same face. In the same video, that
+is the same encoding. Another copy of the video gives nearly the same encoding. If both verdicts
+counted there, two people would be equally near, and the face would have no name at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rollcall.core.encoding_space import DLIB
+from rollcall.core.types import Encodings
+from rollcall.core.verdicts import Verdict
+
+SAME_FACE = DLIB.min_margin
+"""Largest distance between two encodings that are taken for the same face. Two people who are as
+near as that to a face cannot be told apart: the margin is too small for a name."""
+
+ROWS_AT_ONCE = 256
+"""Encodings that are compared with all others at once; with 10,000 of them, that takes 20 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedFaces:
+    """What is left of verdicts after the later ones overruled the earlier ones."""
+
+    overruled: set[tuple[str, bytes]] = field(default_factory=set)
+    """Names, and the bytes of encodings of *is* verdicts, that do not count."""
+    ignored: list[Encodings] = field(default_factory=list)
+    negatives: dict[str, list[Encodings]] = field(default_factory=dict)
+    """The encodings that are not the person, by the person's name."""
+
+    def add(self, verdict: Verdict, encoding: Encodings) -> None:
+        if verdict.kind == "ignore":
+            self.ignored.append(encoding)
+        elif verdict.kind == "not":
+            self.negatives.setdefault(verdict.name, []).append(encoding)
+
+
+def counted_faces(verdicts: Sequence[Verdict]) -> CountedFaces:
+    """The faces of verdicts, in the order in which somebody gave them, that count."""
+    faces = [
+        (verdict, encoding)
+        for verdict in reversed(verdicts)
+        if verdict.kind != "same"
+        for encoding in verdict.encodings
+    ]
+    counted = CountedFaces()
+    # The verdict about each face, from the last to the first, if it counts.
+    said: list[Verdict | None] = []
+    for (verdict, encoding), places in zip(faces, _same_faces(faces), strict=True):
+        later = [other for place in places if (other := said[place])]
+        if not _contradict(later, verdict):
+            said.append(verdict)
+            counted.add(verdict, encoding)
+        else:
+            said.append(None)
+            if verdict.kind == "is":
+                counted.overruled.add((verdict.name, encoding.tobytes()))
+    return counted
+
+
+def _contradict(later: Sequence[Verdict], verdict: Verdict) -> bool:
+    """Whether later verdicts about the same face, which count, say something else."""
+    kinds = {each.kind for each in later}
+    about_person = {each.kind for each in later if each.name == verdict.name}
+    if verdict.kind == "ignore":
+        return "is" in kinds
+    if verdict.kind == "not":
+        return "is" in about_person
+    says_else = bool(kinds & {"is", "ignore"}) or "not" in about_person
+    return says_else and "is" not in about_person
+
+
+def _same_faces(faces: Sequence[tuple[Verdict, Encodings]]) -> list[list[int]]:
+    """For each face, the places of the same face before it in the list."""
+    if not faces:
+        return []
+    rows = np.array([encoding for _, encoding in faces])
+    squared_lengths = np.einsum("ij,ij->i", rows, rows)
+    same: list[list[int]] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        block = slice(start, start + ROWS_AT_ONCE)
+        squared = squared_lengths[block, None] + squared_lengths - 2 * rows[block] @ rows.T
+        near = squared <= SAME_FACE**2
+        same += [np.flatnonzero(row[: start + n]).tolist() for n, row in enumerate(near)]
+    return same
