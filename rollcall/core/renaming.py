@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rollcall.core.names import UNKNOWN, normalise_name
-from rollcall.core.results import csv_of_rows, parse_csv, safe_cell
+from rollcall.core.results import COLUMNS, csv_of_rows, parse_csv, safe_cell
 from rollcall.core.types import Student, recognition_status
 from rollcall.core.voting import CERTAINTIES
+
+SEEN_COLUMNS = (COLUMNS[0], *COLUMNS[3:])
+"""The columns of a result without the student record."""
 
 
 def csv_renamed(
@@ -33,6 +36,25 @@ def csv_renamed(
         place = number if name == UNKNOWN else name
         rows[place] = _joined_rows(rows[place], row) if place in rows else row
     return csv_of_rows(sorted(rows.values(), key=_rank))
+
+
+def csv_shows(body: bytes, people: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a result shows exactly these people of a report.
+
+    Raises ValueError if the body is not a result.
+    """
+    rows = [tuple(row[column] for column in SEEN_COLUMNS) for row in parse_csv(body)]
+    try:
+        return sorted(rows) == sorted(map(_seen, people))
+    except (KeyError, TypeError, ValueError):  # another program may have written the report
+        return False
+
+
+def _seen(person: Mapping[str, Any]) -> tuple[str, ...]:
+    """The cells of SEEN_COLUMNS for a person of a report."""
+    distance = "" if person.get("distance") is None else f"{person['distance']:.3f}"
+    times = (f"{person['first_seen_s']:.2f}", f"{person['last_seen_s']:.2f}")
+    return (safe_cell(normalise_name(person["name"])), *times, str(person["frames"]), distance)
 
 
 def _joined_rows(left: Mapping[str, str], right: Mapping[str, str]) -> dict[str, str]:

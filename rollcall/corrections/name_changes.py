@@ -18,23 +18,23 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from rollcall.core.names import UNKNOWN, normalise_name
+from rollcall.corrections.log_marks import Mark, marks_in, merge_lines, newest_line_at
 from rollcall.database.index_tables import change, gallery_version
-from rollcall.index.change_log import STARTED
 from rollcall.index.former_names import MOVES, new_name_of
 
 MAX_STEPS = 100
 """Limit on the renames of one person that are followed."""
 
 MERGED_BY = "merged_by"
-"""Field of a person in a report: the ids of the merges that changed the person's name. With them,
-the undo of a merge finds the former name. The report of a forgotten person keeps no name."""
+"""Field of a person in a report: the merges that changed the person's name (`log_marks`). With
+them, the undo of a merge finds the former name. The report of a forgotten person keeps no name."""
 
 JOINED_BY = "joined_by"
-"""Field of a person in a report: the ids of the merges because of which the entries of two people
-became one. The undo of these merges cannot separate them."""
+"""Field of a person in a report: the merges because of which the entries of two people became one.
+The undo of these merges cannot separate them."""
 
 NAMES_AS_OF = "names_as_of"
-"""Field of a corrected report: the id of the newest line of the log that its names follow."""
+"""Field of a corrected report: the newest line of the log (`log_marks`) that its names follow."""
 
 
 def line_of_gallery(connection: Connection, version: str) -> int | None:
@@ -50,21 +50,16 @@ def names_as_of(connection: Connection, version: str, recognised_s: float) -> in
     time of the recognition counts only if the version is not known.
     """
     known = line_of_gallery(connection, version)
-    if known is not None:
-        return known
-    query = select(change.c.id).where(change.c.at_s <= recognised_s, change.c.action != STARTED)
-    newest = query.order_by(change.c.at_s.desc(), change.c.id.desc()).limit(1)
-    return connection.execute(newest).scalar() or 0
+    return newest_line_at(connection, recognised_s) if known is None else known
 
 
 def present_name(
     connection: Connection, name: str, after_id: int, until_id: int
-) -> tuple[str, list[int]]:
-    """The name that a person has after the lines between these ids, and the ids of the merges on
-    the way."""
-    found, merges = name, list[int]()
+) -> tuple[str, list[Mark]]:
+    """The name that a person has after the lines between these ids, and the merges on the way."""
+    found, merges = name, list[Mark]()
     for _ in range(MAX_STEPS):
-        query = select(change.c.id, change.c.action, change.c.details, change.c.undone_by).where(
+        query = select(change).where(
             change.c.name == found, change.c.id > after_id, change.c.id <= until_id, MOVES
         )
         line = connection.execute(query.order_by(change.c.id).limit(1)).first()
@@ -78,18 +73,18 @@ def present_name(
         if not new:  # somebody with the new name was forgotten
             break
         if line.action == "merge":
-            merges.append(line.id)
+            merges.append((line.id, line.at_s))
         found, after_id = new, line.id
     return found, merges
 
 
 def name_before(
-    connection: Connection, merges: Sequence[int], until_id: int
-) -> tuple[str, list[int]] | None:
+    connection: Connection, merges: Sequence[Mark], until_id: int
+) -> tuple[str, list[Mark]] | None:
     """If one of the merges was undone: the name before it, and the merges that are left."""
-    for place, change_id in enumerate(merges):
-        columns = (change.c.name, change.c.undone_by)
-        line = connection.execute(select(*columns).where(change.c.id == change_id)).first()
+    lines = merge_lines(connection, merges)
+    for place, mark in enumerate(merges):
+        line = lines.get(mark)
         if line is not None and line.name and line.undone_by is not None:
             name, more = present_name(connection, line.name, line.undone_by, until_id)
             return name, [*merges[:place], *more]
@@ -98,15 +93,15 @@ def name_before(
 
 def present_names(
     connection: Connection, people: Iterable[Mapping[str, Any]], after_id: int, until_id: int
-) -> tuple[dict[int, str], dict[int, list[int]]]:
+) -> tuple[dict[int, str], dict[int, list[Mark]]]:
     """The changed names of people of a report, by their place, and their new `merged_by`.
 
     Only the lines of the log after `after_id` and up to `until_id` count.
     """
     names: dict[int, str] = {}
-    merged: dict[int, list[int]] = {}
+    merged: dict[int, list[Mark]] = {}
     for place, person in enumerate(people):
-        name, merges = normalise_name(person["name"]), _ids_in(person, MERGED_BY)
+        name, merges = normalise_name(person["name"]), marks_in(person.get(MERGED_BY))
         if name == UNKNOWN:
             continue
         before = name_before(connection, merges, until_id)
@@ -119,27 +114,23 @@ def present_names(
 
 def joined_entries(
     people: Sequence[Mapping[str, Any]], places: Sequence[int]
-) -> dict[int, list[int]]:
+) -> dict[int, list[Mark]]:
     """The new places of entries that become one, each with its `joined_by`.
 
     `places` has the new place of each entry.
     """
     counts = Counter(places)
-    joined: dict[int, list[int]] = {}
+    joined: dict[int, list[Mark]] = {}
     for person, place in zip(people, places, strict=True):
         if counts[place] > 1:
-            ids = {*joined.get(place, ()), *_ids_in(person, MERGED_BY), *_ids_in(person, JOINED_BY)}
-            joined[place] = sorted(ids)
+            marks = {
+                mark for field in (MERGED_BY, JOINED_BY) for mark in marks_in(person.get(field))
+            }
+            joined[place] = sorted({*joined.get(place, ()), *marks})
     return joined
 
 
 def is_joined_for_good(connection: Connection, people: Iterable[Mapping[str, Any]]) -> bool:
     """Whether one of the merges that joined entries was undone."""
-    ids = [each for person in people for each in _ids_in(person, JOINED_BY)]
-    undone = select(change.c.id).where(change.c.id.in_(ids), change.c.undone_by.is_not(None))
-    return bool(ids) and connection.execute(undone.limit(1)).first() is not None
-
-
-def _ids_in(person: Mapping[str, Any], field: str) -> list[int]:
-    found = person.get(field)
-    return [each for each in found if isinstance(each, int)] if isinstance(found, list) else []
+    merges = [mark for person in people for mark in marks_in(person.get(JOINED_BY))]
+    return any(line.undone_by is not None for line in merge_lines(connection, merges).values())

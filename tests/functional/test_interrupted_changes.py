@@ -15,7 +15,7 @@ from rollcall.core.errors import GalleryError, InboxUnavailable, StoreUnavailabl
 from rollcall.core.verdicts import Example, FaceSource
 from rollcall.corrections import gallery_writer
 from rollcall.corrections.correction_parts import build_corrections
-from rollcall.corrections.started_changes import KEEP_S
+from rollcall.corrections.started_changes import IN_PROGRESS_S, KEEP_S
 from rollcall.gallery.gallery_formats import render_gallery
 
 Change = Callable[[Filmed], int]
@@ -152,6 +152,22 @@ def test_a_merge_that_failed_is_not_completed_by_a_later_rename(
     filmed.rematcher.run_due()
     assert (filmed.names("bare.mp4"), filmed.names("kept.mp4")) == (["Anna"], ["Anna"])
     assert [line.action for line in filmed.log.latest(10)] == ["rename", "rename"]
+
+
+def test_a_video_that_was_corrected_before_an_older_change_was_completed(
+    filmed: Filmed, clock: Clock
+) -> None:
+    filmed.film("both.mp4", {"ann": [1, 2], "bea": [1]}, kept="none")
+    interrupt(filmed, rename)
+    restart(filmed)
+    filmed.corrections.rename("Bea", "Beate", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("both.mp4") == ["Ann", "Beate"]
+    clock.now_s += IN_PROGRESS_S + 1
+    for _ in range(2):
+        filmed.rematcher.notice_changes()
+    filmed.rematcher.run_due()
+    assert filmed.names("both.mp4") == ["Eve", "Beate"]
 
 
 def test_a_started_line_keeps_no_name_of_a_forgotten_person(filmed: Filmed) -> None:
