@@ -121,7 +121,7 @@ def _mentions(
     elif removal.dry_run:
         yield from _mentions_everywhere(removal, chosen, location)
     else:
-        with alone_in_database(chosen):
+        with alone_in_database(chosen, removal.name):
             yield from _mentions_everywhere(removal, chosen, location)
 
 

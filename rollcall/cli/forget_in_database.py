@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rollcall.cli.correcting import user_name
-from rollcall.core.errors import GalleryError, InboxUnavailable
+from rollcall.core.errors import GalleryError, InboxUnavailable, PermanentError
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import SQLITE_URL, Settings
 from rollcall.database.open_database import open_database
@@ -18,6 +18,7 @@ from rollcall.gallery.forgetting import Mention, PersonRemoval
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.forgotten_people import PersonInDatabase
+from rollcall.index.former_names import waiting_with_former_name
 from rollcall.index.rematch_rows import set_version_of_removal
 
 log = logging.getLogger(__name__)
@@ -30,13 +31,24 @@ def has_database(chosen: Settings) -> bool:
 
 
 @contextmanager
-def alone_in_database(chosen: Settings) -> Iterator[None]:
-    """Let nobody correct videos during the block. Raises InboxUnavailable, also at the end if the
-    connection broke in between."""
+def alone_in_database(chosen: Settings, name: str) -> Iterator[None]:
+    """Let nobody correct videos during the block, in which a person is removed.
+
+    Raises InboxUnavailable, also at the end if the connection broke in between, and PermanentError
+    while videos show a former name of the person, by which the removal cannot find them.
+    """
     if not has_database(chosen):
         yield
         return
     with closing(open_database(chosen)) as database, removing(database) as check:
+        with database.reading() as connection:
+            waiting = waiting_with_former_name(connection, name)
+        if waiting:
+            raise PermanentError(
+                f"videos that wait to be corrected and may have a former name of this person:"
+                f" {waiting}; run `rollcall index rematch`, or wait for `rollcall web`, and then"
+                " remove the person again"
+            )
         yield
         check()
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, func, or_, select
 
 from rollcall.core.names import spellings
-from rollcall.database.index_tables import change
+from rollcall.database.index_tables import appearance, change, person, rematch, video
 
 MAX_NAMES = 100
 """Limit on the former names of one person that are found."""
@@ -53,6 +53,22 @@ def spans_of(connection: Connection, name: str) -> list[Span]:
             if former not in spellings(name) and found not in spans and len(spans) < MAX_NAMES:
                 spans.append(found)
     return spans[::-1]
+
+
+def waiting_with_former_name(connection: Connection, name: str) -> int:
+    """The number of videos that wait to be corrected and show somebody with a former name of this
+    person."""
+    former = {span.name for span in spans_of(connection, name)} - {*spellings(name)}
+    if not former:
+        return 0
+    query = (
+        select(func.count(video.c.id.distinct()))
+        .join(rematch, (rematch.c.bucket == video.c.bucket) & (rematch.c.key == video.c.key))
+        .join(appearance, appearance.c.video_id == video.c.id)
+        .join(person, person.c.id == appearance.c.person_id)
+        .where(person.c.name.in_(former))
+    )
+    return connection.execute(query).scalar_one()
 
 
 def _last_move(connection: Connection, name: str, before_id: int | None) -> int:

@@ -185,6 +185,20 @@ def test_nothing_mentions_a_forgotten_person(
     assert stack.names("2.mp4") == []
 
 
+def test_a_person_is_not_forgotten_before_results_have_the_new_name(stack: Stack) -> None:
+    """A removal finds results and stored faces by the name that the person has now."""
+    stack.corrections.rename(NAME, "Ada", "olga")
+    refused = stack.run("remove", "Ada", "--everywhere", "--yes")
+    assert refused.exit_code == 1
+    assert "videos that wait to be corrected" in refused.output
+    assert "rollcall index rematch" in refused.output
+    assert stack.gallery.people == ("Ada", "Ben")
+    stack.rematcher.run_due()
+    assert stack.run("remove", "Ada", "--everywhere", "--yes").exit_code == 0
+    assert NAME not in stack.rows()
+    assert stack.names("2.mp4") == []
+
+
 def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> None:
     """A removal changes the gallery. Comparing all videos with it at once would leave the person's
     faces behind, as those of an unknown person."""
