@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rollcall.database.index_tables import gallery_version, rematch, video
-from rollcall.index.change_log import newest_line
+from rollcall.database.index_tables import change, gallery_version, rematch, video
+from rollcall.index.change_log import STARTED, newest_line
 
 IDS_AT_ONCE = 500
 """Videos in one statement. SQLite allows 32,766 parameters."""
@@ -21,6 +21,12 @@ IDS_AT_ONCE = 500
 KEEP_VERSIONS_S = 7 * 86400.0
 """How long replaced versions are remembered. A function uses its copy of the gallery for
 ENCODINGS_REFRESH_S, and results reach the index soon after."""
+
+WAIT_FOR_CHANGE_S = 10.0
+"""How long a new result waits for a change of the gallery that is being made."""
+
+CHANGING_S = 60.0
+"""A change of the gallery that was started earlier, and is not finished, was cut short."""
 
 HOLD_S = 3600.0
 """How long after a removal a late result keeps its names. The removal is repeated before."""
@@ -85,14 +91,25 @@ def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterab
     names. Without stored faces, only names can be corrected.
     """
     table = gallery_version.c
-    newest = select(func.max(table.id)).scalar_subquery()
-    replaced = select(table.version).where(table.id < newest)
-    if connection.execute(replaced.limit(1)).first() is None:
+    outdated = select(table.version)
+    if _is_gallery_changing(connection, now_s):
+        # The change may have looked for its videos already, before these were in the index.
+        now_s += WAIT_FOR_CHANGE_S
+    else:
+        newest = select(func.max(table.id)).scalar_subquery()
+        outdated = outdated.where(table.id < newest)
+    if connection.execute(outdated.limit(1)).first() is None:
         return
     for chunk in _chunks(keys):
         objects = (video.c.bucket == bucket, video.c.key.in_(chunk))
         can_change = (video.c.kept != "none") | (video.c.named > 0)
-        add_where(connection, now_s, None, *objects, can_change, video.c.gallery.in_(replaced))
+        add_where(connection, now_s, None, *objects, can_change, video.c.gallery.in_(outdated))
+
+
+def _is_gallery_changing(connection: Connection, now_s: float) -> bool:
+    table = change.c
+    started = select(table.id).where(table.action == STARTED, table.at_s >= now_s - CHANGING_S)
+    return connection.execute(started.limit(1)).first() is not None
 
 
 def any_due(connection: Connection, now_s: float) -> bool:

@@ -21,6 +21,7 @@ from rollcall.core.protocols import NO_METADATA
 from rollcall.core.types import Student
 from rollcall.corrections import gallery_writer
 from rollcall.corrections.correction_parts import build_corrections
+from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
 from rollcall.corrections.removed_examples import KEEP_S, prune_removed
 from rollcall.gallery.enrolled_pictures import stored_pictures, write_pictures
@@ -30,6 +31,7 @@ from rollcall.index.rematch_rows import (
     CLOCKS_S,
     HOLD_S,
     KEEP_VERSIONS_S,
+    WAIT_FOR_CHANGE_S,
     add_outdated,
     claim,
     finish,
@@ -91,6 +93,27 @@ def test_a_correction_that_was_cut_short_is_found(
     for _ in range(3):
         filmed.rematcher.notice_changes()
     assert filmed.corrections.pending() == 0
+
+
+def test_a_result_that_is_indexed_during_a_correction_is_compared(
+    filmed: Filmed, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The correction has looked for faces already, but has not queued the videos yet."""
+    filmed.film("1.mp4", {"eve": [0]})
+    before, search = filmed.gallery, GalleryWriter._videos_near
+
+    def index_meanwhile(*values: Any) -> set[int] | None:
+        found = search(*values)
+        filmed.film("3.mp4", {"eve": [0]}, gallery=before)
+        bucket = filmed.settings.input_bucket
+        filmed.database.run(lambda open_: add_outdated(open_, clock(), bucket, ["3.mp4"]))
+        return found
+
+    monkeypatch.setattr(GalleryWriter, "_videos_near", index_meanwhile)
+    filmed.corrections.is_person([filmed.face("1.mp4")], "Eve", "eve")
+    clock.now_s += WAIT_FOR_CHANGE_S
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == filmed.names("3.mp4") == ["Eve"]
 
 
 def test_the_first_gallery_is_only_remembered(filmed: Filmed) -> None:
