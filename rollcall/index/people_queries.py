@@ -105,9 +105,12 @@ _PICTURES = text(
     " ORDER BY newest.uploaded_s DESC, newest.video_id DESC LIMIT 1)"
     " WHERE p.id IN :ids"
 ).bindparams(bindparam("ids", expanding=True))
+# SQLite cuts off the fraction of a second, and PostgreSQL rounds it, so the last half second of a
+# day would belong to the next one. The quotient of two whole numbers is a whole number in both.
+_SECOND = "CAST(uploaded_s AS bigint)"
 _DAYS = text(
-    # In both databases, the division of two whole numbers leaves out the fraction.
-    f"SELECT CAST(uploaded_s AS bigint) / {DAY_S} AS day, count(*) FROM appearance"
+    f"SELECT ({_SECOND} - CASE WHEN {_SECOND} > uploaded_s THEN 1 ELSE 0 END) / {DAY_S} AS day,"
+    " count(*) FROM appearance"
     " WHERE person_id=:id AND uploaded_s>=:since AND uploaded_s<:until GROUP BY 1"
 )
 # The rows of one page are chosen in the subquery, by the index alone. PostgreSQL would otherwise
