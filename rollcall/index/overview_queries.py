@@ -66,8 +66,11 @@ class LatestVideo:
 
 
 def unknown_groups(database: Database, limit: int) -> int:
-    """The number of groups of unknown faces; counting stops at `limit`."""
-    some = select(unknown_group.c.id).limit(limit).subquery()
+    """The number of groups of unknown faces; counting stops at `limit`.
+
+    A verdict that faces are one person may have a group of its own before it has any faces.
+    """
+    some = select(unknown_group.c.id).where(unknown_group.c.appearances > 0).limit(limit).subquery()
     with database.reading() as connection:
         return int(connection.execute(select(func.count()).select_from(some)).scalar_one())
 

@@ -17,6 +17,7 @@ from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.index_tables import appearance, unknown_face, unknown_group
+from rollcall.index.overview_queries import unknown_groups
 from rollcall.index.unknown_groups import SqlUnknownGroups, UnknownFaces
 
 SIZE = 32
@@ -260,6 +261,15 @@ def test_verdicts_that_share_a_face_join_all_their_groups(
     groups.set_same([second])
     assert [group.appearances for group in groups.largest(10)] == [2, 1, 1]
     check_counts(database)
+
+
+def test_a_verdict_without_faces_is_not_counted_as_a_group(
+    database: Database, groups: SqlUnknownGroups
+) -> None:
+    groups.set_same([np.array([person(1), person(2)])])
+    assert (groups.count(), groups.largest(10), unknown_groups(database, 10)) == (0, [], 0)
+    put(groups, 1, [person(1)], 1.0)
+    assert (groups.count(), unknown_groups(database, 10)) == (1, 1)
 
 
 def test_a_verdict_holds_for_faces_that_come_later(
