@@ -45,17 +45,22 @@ class CachedFaceSearch(SqlFaceSearch):
         self, encodings: Encodings, space: str, max_distance: float, limit: int
     ) -> list[FoundFace]:
         with self._lock:
-            if not self._follow(space, encodings.shape[1]):
-                return super().find(encodings, space, max_distance, limit)
-            while True:
-                nearest = NearestFaces(encodings, max_distance, min(limit, MAX_FOUND))
-                count = self._count
-                nearest.look(self._video_ids[:count], self._numbers[:count], self._rows[:count])
-                found = nearest.result()
-                gone = self._gone({each.face.video_id for each in found})
-                if not gone:
-                    return found
-                self._mark_gone(sorted(gone))
+            if self._follow(space, encodings.shape[1]):
+                return self._find_in_memory(encodings, max_distance, min(limit, MAX_FOUND))
+        return super().find(encodings, space, max_distance, limit)
+
+    def _find_in_memory(
+        self, encodings: Encodings, max_distance: float, limit: int
+    ) -> list[FoundFace]:
+        while True:
+            nearest = NearestFaces(encodings, max_distance, limit)
+            count = self._count
+            nearest.look(self._video_ids[:count], self._numbers[:count], self._rows[:count])
+            found = nearest.result()
+            gone = self._gone({each.face.video_id for each in found})
+            if not gone:
+                return found
+            self._mark_gone(sorted(gone))
 
     def _forget(self, space: str, size: int) -> None:
         self._space = space
@@ -71,13 +76,14 @@ class CachedFaceSearch(SqlFaceSearch):
         """Read what is new in the table. Returns whether everything is in memory."""
         if (space, size) != (self._space, self._rows.shape[1]):
             self._forget(space, size)
-        if not self._too_large and not self._count and (stored := self.count()):
+        if not self._too_large and not self._count and (stored := self.spaces().get(space, 0)):
             self._make_room(stored)  # once, instead of growing several times
         while not self._too_large and (blocks := self._newer()):
-            self._last = blocks[-1].version, blocks[-1].video_id
             if self._count:
                 self._mark_gone([block.video_id for block in blocks])
             self._append(*unpacked(blocks, size))
+            # Set last, so that the blocks are read again if there was no memory for them.
+            self._last = blocks[-1].version, blocks[-1].video_id
         return not self._too_large
 
     def _newer(self) -> Sequence[Any]:
@@ -130,10 +136,11 @@ class CachedFaceSearch(SqlFaceSearch):
         known[np.isin(known, video_ids)] = GONE
 
     def _gone(self, video_ids: set[int]) -> set[int]:
-        """Those of the videos that have no block any more."""
+        """Those of the videos that have no block of this space any more."""
         ids = sorted(video_ids)
+        query = select(table.c.video_id).where(table.c.space == self._space)
         kept: set[int] = set()
         for start in range(0, len(ids), BLOCKS_AT_ONCE):
-            chosen = table.c.video_id.in_(ids[start : start + BLOCKS_AT_ONCE])
-            kept |= {row.video_id for row in self._all(select(table.c.video_id).where(chosen))}
+            chosen = query.where(table.c.video_id.in_(ids[start : start + BLOCKS_AT_ONCE]))
+            kept |= {row.video_id for row in self._all(chosen)}
         return video_ids - kept

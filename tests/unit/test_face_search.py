@@ -127,6 +127,23 @@ def test_the_memory_follows_other_writers(database: Database) -> None:
     assert everything(search) == [FaceRef(9, 0)]
 
 
+def test_faces_of_a_video_that_another_model_encoded_since_are_gone(database: Database) -> None:
+    writer, search = SqlFaceSearch(database), CachedFaceSearch(database)
+    for video_id in (1, 2):
+        writer.put(video_id, SPACE, [0], drawn(1))
+    assert len(everything(search)) == 2
+    writer.put(2, "another-space", [0], drawn(1))
+    assert everything(search) == [FaceRef(1, 0)]
+
+
+def test_only_faces_of_the_searched_space_need_memory(database: Database) -> None:
+    search = CachedFaceSearch(database, max_bytes=100 * (2 * SIZE + 10))
+    search.put(1, "another-space", range(1000), drawn(1000))
+    search.put(2, SPACE, [0], drawn(1))
+    assert everything(search) == [FaceRef(2, 0)]
+    assert len(search._rows) > 0
+
+
 def test_removed_faces_take_no_place_in_the_result(database: Database) -> None:
     writer, search = SqlFaceSearch(database), CachedFaceSearch(database)
     rows = np.eye(1, SIZE) * np.arange(1, 11)[:, None]
