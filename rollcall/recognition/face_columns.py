@@ -35,6 +35,9 @@ ONE_PER_FACE = ("problems", "followed", "rows", "persons", "tracks")
 MAX_JPEG_BYTES = 32 << 10
 """Limit for one picture. Pictures of 96 pixels have about 3 KB."""
 
+JPEG_START = b"\xff\xd8\xff"
+"""First bytes of every JPEG."""
+
 MAX_TIME_S = 1e9
 """Limit for times in a video, in seconds. No video is that long."""
 
@@ -216,7 +219,7 @@ def check_columns(stored: StoredFaces) -> None:
         "tracks": _is_within(stored.tracks, NOBODY, MAX_TRACKS - 1),
         "pictured": _is_within(stored.pictured, 0, count - 1)
         and (np.diff(stored.pictured) > 0).all(),
-        "jpegs": all(_is_jpeg(jpeg) for jpeg in stored.jpegs),
+        "jpegs": all(jpeg.startswith(JPEG_START) for jpeg in stored.jpegs),
     }
     for name in (name for name, is_valid in rules.items() if not is_valid):
         raise ValueError(f"the column {name} has values that are not possible")
@@ -229,7 +232,3 @@ def _are_times(values: NDArray[np.float64]) -> bool:
 def _is_within(values: NDArray[Any], minimum: float, maximum: float) -> bool:
     """Whether all values are in this range; false for NaN."""
     return bool(((values >= minimum) & (values <= maximum)).all())
-
-
-def _is_jpeg(body: bytes) -> bool:
-    return len(body) <= MAX_JPEG_BYTES and body.startswith(b"\xff\xd8\xff")

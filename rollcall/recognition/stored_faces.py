@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -24,12 +24,14 @@ from rollcall.core.npz_arrays import read_arrays, write_arrays
 from rollcall.core.types import Encodings, Recognition
 from rollcall.recognition.deciding import SearchFacts
 from rollcall.recognition.face_columns import (
+    MAX_JPEG_BYTES,
     NOBODY,
     PROBLEMS,
     StoredFaces,
     check_columns,
     column,
 )
+from rollcall.recognition.picture_book import MAX_PICTURES
 
 __all__ = [
     "FacesUnreadable",
@@ -49,6 +51,9 @@ with dlib's encodings, and 2,000 pictures take 6 MB."""
 
 MAX_FACTS_BYTES = 4 << 20
 """Limit for the JSON text. Names make it long: there are up to 2000 people in a video."""
+
+MAX_DISTANCE = 2.0
+"""Limit for the typical distances of an encoding space."""
 
 COLUMNS = {
     "times_s": ("<f8", 1),
@@ -215,26 +220,38 @@ def _build(arrays: Mapping[str, NDArray[Any]], document: Mapping[str, Any]) -> S
     names = document["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("the names are not texts")
-    ends = np.cumsum(arrays["jpeg_bytes"], dtype=np.int64).tolist()
-    jpegs = arrays["jpegs"].tobytes()
-    if (ends[-1] if ends else 0) != len(jpegs):
-        raise ValueError("the sizes of the pictures do not match their bytes")
     return StoredFaces(
         etag=str(document["etag"]),
         space=_parse_space(document["space"]),
         facts=SearchFacts(looks_s, cuts_s, **numbers),
         names=tuple(names),
-        jpegs=tuple(jpegs[start:end] for start, end in pairwise([0, *ends])),
+        jpegs=_split(arrays["jpegs"].tobytes(), arrays["jpeg_bytes"]),
         **{name: arrays[name] for name in COLUMNS},
     )
 
 
+def _split(jpegs: bytes, sizes: NDArray[np.int32]) -> tuple[bytes, ...]:
+    """The single pictures. Their sizes are checked first, because with negative sizes, many large
+    pictures could share the same bytes."""
+    if len(sizes) > MAX_PICTURES or ((sizes < 1) | (sizes > MAX_JPEG_BYTES)).any():
+        raise ValueError("the number or the sizes of the pictures are not possible")
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    if (ends[-1] if ends else 0) != len(jpegs):
+        raise ValueError("the sizes of the pictures do not match their bytes")
+    return tuple(jpegs[start:end] for start, end in pairwise([0, *ends]))
+
+
 def _parse_space(fields: Any) -> EncodingSpace:
-    spreads = {name: fields[name] and Spread(*map(float, fields[name])) for name in SPREADS}
+    spreads = {name: fields[name] and Spread(*fields[name]) for name in SPREADS}
     space = EncodingSpace(**{**fields, **spreads})
     limits = (space.tolerance, space.same_face_distance, space.clear_margin, space.min_margin)
-    if not NAME_FORM.fullmatch(space.name) or not all(0 < float(each) <= 2 for each in limits):
+    distances = [*limits, *chain.from_iterable(filter(None, spreads.values()))]
+    if not NAME_FORM.fullmatch(space.name) or not all(map(_is_distance, distances)):
         raise ValueError("the encoding space is not valid")
     if type(space.size) is not int or not 0 < space.size <= MAX_SIZE:
         raise ValueError("the size of the encodings is not valid")
     return space
+
+
+def _is_distance(value: Any) -> bool:
+    return type(value) in (int, float) and 0 < value <= MAX_DISTANCE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -269,6 +270,10 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "frames as text": lambda: changed_facts(frames="3"),
     "names as numbers": lambda: changed_facts(names=[1, 2, 3]),
     "unknown space field": lambda: changed_facts(space={"name": "x", "colour": 1}),
+    "tolerance as text": lambda: changed_facts(space={**DLIB_FIELDS, "tolerance": "0.6"}),
+    "spread of infinity": lambda: changed_facts(
+        space={**DLIB_FIELDS, "strangers": [float("inf"), 0.1]}
+    ),
     "tolerance of infinity": lambda: changed_facts(
         space={**json.loads(json.dumps(DLIB_FIELDS)), "tolerance": float("inf")}
     ),
@@ -289,6 +294,20 @@ DLIB_FIELDS = {
 def test_other_bytes_are_refused(name: str) -> None:
     with pytest.raises(FacesUnreadable, match="not stored faces in Rollcall's format: "):
         parse_faces(REFUSED[name]())
+
+
+def test_pictures_that_share_bytes_take_no_memory() -> None:
+    large = 1 << 20
+    sizes = [large - 1, 1 - large] * 100 + [large]
+    jpegs = np.frombuffer(b"\xff\xd8\xff" + bytes(large - 3), np.uint8)
+    body = changed_arrays(jpegs=jpegs, jpeg_bytes=np.array(sizes, np.int32))
+    tracemalloc.start()
+    try:
+        with pytest.raises(FacesUnreadable):
+            parse_faces(body)
+        assert tracemalloc.get_traced_memory()[1] < 10 * large
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_changed_files_are_refused_for_their_change_alone() -> None:
