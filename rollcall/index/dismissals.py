@@ -70,10 +70,10 @@ class Dismissals:
             if not mark_undone(connection, change_id, id_):
                 raise UndoneBefore("somebody has undone this change already")
             table = dismissed.c
+            # A problem that happened again may have been dismissed again, with a later time.
+            these = delete(dismissed).where(table.kind == undo["kind"], table.at_s <= line.at_s)
             for chunk in _chunks(undo["numbers"]):
-                connection.execute(
-                    delete(dismissed).where(table.kind == undo["kind"], table.number.in_(chunk))
-                )
+                connection.execute(these.where(table.number.in_(chunk)))
             return id_
 
         return self._database.run(change)

@@ -128,6 +128,20 @@ def test_a_problem_that_happens_again_is_shown_again(client: FlaskClient, parts:
     assert "1 video cannot be decoded" in client.get("/problems").text
 
 
+def test_an_undo_leaves_what_was_dismissed_again_later(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    fail(parts, "a.mp4")
+    post(client, "/problems/dead/dismiss", {"code": "not_a_video"})
+    parts.queue.replay()
+    parts.queue.bury(take(parts), "not_a_video", "still broken")
+    post(client, "/problems/dead/dismiss", {"code": "not_a_video"})
+    post(client, "/log/1/undo")
+    assert "No problems." in client.get("/problems").text
+    post(client, "/log/2/undo")
+    assert "1 video cannot be decoded" in client.get("/problems").text
+
+
 @pytest.mark.parametrize("kind", ["bad", "skipped", "message"])
 def test_other_problems_are_dismissed(client: FlaskClient, parts: WebParts, kind: str) -> None:
     fail(parts, "a.mp4")
