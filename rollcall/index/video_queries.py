@@ -93,9 +93,13 @@ class VideoQueries:
         return VideoPage(rows, end, end.uploaded_s if end else None)
 
     def count_new(self, wanted: VideoFilter, after_id: int) -> int:
-        """How many accepted videos have come into the index after the row with this id."""
+        """How many accepted videos have come into the index after the row with this id.
+
+        Only the newest MAX_FILTERED videos are looked at, because a page may stay open for weeks.
+        """
         if wanted.impossible:
             return 0
+        after_id = max(after_id, self.newest_id() - MAX_FILTERED)
         with self._database.reading() as connection:
             people = people_found(connection, wanted)
             conditions, values = row_conditions(wanted, people)
