@@ -28,6 +28,9 @@ SHOWN_PEOPLE = 40
 MAX_NEW = 99
 """New videos are counted up to this number."""
 
+MAX_LOOKED_AT = 10_000
+"""Newest videos among which new ones are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoRow:
@@ -95,11 +98,11 @@ class VideoQueries:
     def count_new(self, wanted: VideoFilter, after_id: int) -> int:
         """How many accepted videos have come into the index after the row with this id.
 
-        Only the newest MAX_FILTERED videos are looked at, because a page may stay open for weeks.
+        Only the newest MAX_LOOKED_AT videos are read, because a page may stay open for weeks.
         """
         if wanted.impossible:
             return 0
-        after_id = max(after_id, self.newest_id() - MAX_FILTERED)
+        after_id = max(after_id, self.newest_id() - MAX_LOOKED_AT)
         with self._database.reading() as connection:
             people = people_found(connection, wanted)
             conditions, values = row_conditions(wanted, people)

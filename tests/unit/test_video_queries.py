@@ -168,7 +168,7 @@ def test_only_later_rows_count_as_new(database: Database, queries: VideoQueries)
 def test_a_page_that_is_open_for_long_does_not_read_all_videos(
     database: Database, queries: VideoQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(video_queries, "MAX_FILTERED", 2)
+    monkeypatch.setattr(video_queries, "MAX_LOOKED_AT", 2)
     SqlIndex(database).put([indexed(f"{number}.mp4") for number in range(9)])
     assert queries.count_new(VideoFilter(), 0) == 2
 
