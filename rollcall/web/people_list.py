@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Literal, NamedTuple
 
 from rollcall.index.people_queries import PeopleFilter, PeopleQueries, PersonRow
+from rollcall.index.sql_index import folded
 from rollcall.web.cursors import NUMBER, read_cursor, write_cursor
 from rollcall.web.gallery_cache import KnownGallery
 
@@ -68,9 +69,8 @@ def _by_last_seen(
 def _never_seen(
     queries: PeopleQueries, known: KnownGallery, chosen: PeopleFilter, at: list[object] | None
 ) -> Iterator[PersonRow]:
-    name = str(at[1]) if at else ""
     seen = queries.seen_names(chosen)
-    after = next(((fold, each) for fold, each in known.sorted_names if each == name), ("", ""))
+    after = (folded(str(at[1])), str(at[1])) if at else ("", "")
     for fold, each in _from_gallery(known, chosen, after):
         if each not in seen:
             yield PersonRow(each, folded=fold)

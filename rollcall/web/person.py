@@ -26,6 +26,9 @@ pages = Blueprint("person", __name__)
 PAGE = 30
 """Appearances on a page."""
 
+MAX_PHOTOS = 100
+"""Photos of a person that are listed. Each verdict about an unknown group adds up to fifty."""
+
 LOOK_ALIKES = 3
 LOOKS_LIKE_WITHIN = 0.7
 """Largest distance at which somebody is shown as a look-alike. The tolerance is at most 0.6."""
@@ -79,6 +82,7 @@ def _page(row: PersonRow, pending: int) -> str:
         picture=picture,
         example=example_with_picture(known, row.name),
         photos=_photos(known, row.name),
+        photo_count=len(known.gallery.examples_of(row.name)),
         near=_look_alikes(queries, known, row.name),
         in_gallery=row.name in known.names,
         pending=pending,
@@ -141,7 +145,7 @@ def _photos(known: KnownGallery, name: str) -> list[EnrolledPhoto]:
             kept and each.id in stored,
             not each.verdict and each.id not in stored,
         )
-        for each in known.gallery.examples_of(name)
+        for each in known.gallery.examples_of(name)[:MAX_PHOTOS]
     ]
 
 

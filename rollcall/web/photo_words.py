@@ -10,7 +10,8 @@ from rollcall.core.verdicts import Example
 GOOD_PX = 96
 GOOD_SHARPNESS = 0.06
 GOOD_TURN = 0.2
-"""Beyond these limits, the right person is as near as in any photo (`core/face_quality.py`)."""
+"""The limits of a good photo: a larger, sharper or straighter face is not nearer to the person
+(`core/face_quality.py`)."""
 
 
 class PhotoWords(NamedTuple):
@@ -40,4 +41,4 @@ def _title(example: Example) -> str:
         return source.photo
     if source.key:
         return f"from the video {source.key}"
-    return "a photo from an earlier version"
+    return "a photo without a file name"

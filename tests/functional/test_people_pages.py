@@ -75,6 +75,30 @@ def test_everybody_is_listed_once_whether_seen_or_not(
     assert all_names(client, "/people?sort=seen") == [*reversed(seen), *names]
 
 
+def test_nobody_is_listed_twice_after_the_last_person_of_a_page_was_forgotten(
+    client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall.web.people.PAGE", 2)
+    people = {name: [encoding(1)] for name in ("Ada", "Ben", "Chen", "Dora")}
+    save_gallery(parts, people)
+    page = text_of(client, "/people?sort=seen")
+    more = re.search(r'class="button more" href="(.*?)"', page)
+    assert more
+    save_gallery(parts, {name: people[name] for name in ("Ada", "Chen", "Dora")})
+    assert names_on(text_of(client, more[1].replace("&amp;", "&"))) == ["Chen", "Dora"]
+
+
+def test_of_very_many_photos_only_some_are_listed(
+    client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall.web.person.MAX_PHOTOS", 2)
+    save_gallery(parts, {"Ada": [encoding(number) for number in range(5)]})
+    page = text_of(client, "/people/by-name/Ada")
+    assert page.count('<span class="photo">') == 2
+    assert "5 photos in the gallery" in page
+    assert "and 3 more" in page
+
+
 def test_gallery_and_index_may_have_the_same_people(
     client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
