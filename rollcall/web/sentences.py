@@ -35,6 +35,13 @@ def _problem(change: Change) -> str:
     return f"{text} ({change.name})" if change.name else text
 
 
+def _enrolled(change: Change) -> str:
+    """With the number of photos: many photos of a person come in several changes, one undo each."""
+    number = change.details.get("photos")
+    photos = f" from {counted(number, 'photo')}" if isinstance(number, int) else ""
+    return f"enrolled {_name(change)}{photos}"
+
+
 def _undo(change: Change) -> str:
     """The line of an undo has the action and the details of the change that was undone."""
     action = str(change.details.get("action"))
@@ -55,7 +62,7 @@ _DID: Mapping[str, Callable[[Change], str]] = {
     "rename": lambda change: f"renamed {_name(change)} to {_text(change, 'new_name')}",
     "merge": lambda change: f"merged {_name(change)} into {_text(change, 'into')}",
     "forget": lambda change: f"removed {_name(change)} everywhere",
-    "enrol": lambda change: f"enrolled {_name(change)}",
+    "enrol": lambda change: _enrolled(change),
     "remove_photo": lambda change: f"removed a photo of {_name(change)}",
     "rerun": lambda change: f"queued {_name(change)} again",
     "retry": lambda change: f"tried again: {_problem(change)}",

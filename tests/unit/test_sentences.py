@@ -21,6 +21,7 @@ from rollcall.web.sentences import foot_sentence, predicate
         ("merge", "Ada", {}, "merged Ada into a person who was forgotten"),
         ("forget", "", {}, "removed a person who was forgotten everywhere"),
         ("enrol", "Ada", {}, "enrolled Ada"),
+        ("enrol", "Ada", {"photos": 8}, "enrolled Ada from 8 photos"),
         ("remove_photo", "Ada", {}, "removed a photo of Ada"),
         ("rerun", "a.mp4", {}, "queued a.mp4 again"),
         ("retry", "", {"cause": "2 videos cannot be decoded"}, "tried again: 2 videos cannot be"),
