@@ -11,8 +11,8 @@ from rollcall.web.enrolled_faces import example_with_picture
 from rollcall.web.gallery_cache import KnownGallery, NearPerson
 
 PROBABLE, POSSIBLE = 0.5, 0.6
-"""At up to 0.5, hardly any two faces are of different people. At up to 0.6, one pair in a hundred
-is (docs/decisions/0086)."""
+"""Distances. Faces of two different people are hardly ever within 0.5 of each other, and within 0.6
+in one pair of people out of a hundred (docs/decisions/0086)."""
 
 
 class NearWithPicture(NamedTuple):

@@ -206,6 +206,27 @@ def test_a_dropped_photo_finds_the_person(page: Page, url: str) -> None:
     check_page(page, "find-results")
 
 
+def test_the_results_of_an_earlier_photo_do_not_stay_below_another_one(
+    page: Page, url: str
+) -> None:
+    page.goto(f"{url}/find")
+    drop(page, "#find-form", {"me.png": painted_photo("red")})
+    expect(page.get_by_role("heading", name="6 appearances in videos")).to_be_visible()
+    page.route("**/find", lambda route: route.abort())
+    drop(page, "#find-form", {"other.png": painted_photo("blue")})
+    expect(page.locator("#foot")).to_contain_text("does not answer")
+    expect(page.locator("#results")).to_be_empty()
+
+
+def test_long_names_fit_into_the_question_whether_they_are_one_person(
+    page: Page, url: str, parts: WebParts
+) -> None:
+    long = "Dora Márquez-Fernández de la Vega y Castellanos"
+    save_gallery(parts, {long: [encoding(8)], "Konstantin" * 6: [encoding(9)]})
+    page.goto(f"{url}/people/merge?name={long}&into={'Konstantin' * 6}")
+    check_page(page, "merge-long")
+
+
 def test_a_photo_without_a_face_is_explained(page: Page, url: str) -> None:
     page.goto(f"{url}/find")
     drop(page, "#find-form", {"me.png": painted_photo()})
@@ -223,7 +244,7 @@ def test_dropped_photos_are_added(page: Page, url: str, parts: WebParts) -> None
     expect(page.locator("#rows tr")).to_have_count(2)
     expect(page.locator("#rows .photo-added")).to_contain_text("one.png")
     expect(page.locator("#rows .photo-refused")).to_contain_text("No face was found")
-    expect(page.locator("#foot")).to_contain_text("Enrolled Rosa.")
+    expect(page.locator("#foot")).to_contain_text("Enrolled Rosa from 1 photo.")
     check_page(page, "enrol-results")
     assert "Rosa" in parts.known.current().names
 

@@ -68,6 +68,7 @@
   photos.addEventListener("change", () => {
     const { files } = photos;
     show(files.length > 1 ? `${files.length} photos` : "");
+    document.getElementById("results")?.replaceChildren(); // they are about another photo
   });
   if (!form.matches("[data-enrol]")) return;
 
