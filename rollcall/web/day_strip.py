@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from rollcall.index.people_queries import DAY_S
+from rollcall.web.formats import moment
 
 STEP_PX = 20
 """Distance between two squares of 16 pixels."""
@@ -85,4 +86,4 @@ def bounds_of_day(day: date) -> tuple[float, float]:
 
 
 def day_of(unix_s: float) -> date:
-    return datetime.fromtimestamp(unix_s, UTC).date()
+    return moment(unix_s).date()

@@ -16,6 +16,11 @@ LANES = 8
 """Number of lane colours in `static/style.css`."""
 
 
+LATEST_S = 253_402_128_000
+"""The end of the year 9999 but one day. Python has no later dates, and documents may have any
+time."""
+
+
 def clock(seconds: float) -> str:
     """A time within a video as m:ss, or h:mm:ss from an hour on."""
     whole = round(seconds)
@@ -28,10 +33,15 @@ def when(unix_s: float, exact: bool = False) -> Markup:
 
     With `exact`, the browser shows the date and the time instead.
     """
-    moment = datetime.fromtimestamp(unix_s, UTC).replace(microsecond=0)
-    text = moment.strftime("%Y-%m-%d %H:%M UTC")
+    at = moment(unix_s).replace(microsecond=0)
+    text = at.strftime("%Y-%m-%d %H:%M UTC")
     mark = Markup(" data-exact") if exact else ""
-    return Markup('<time datetime="{}"{}>{}</time>').format(moment.isoformat(), mark, text)
+    return Markup('<time datetime="{}"{}>{}</time>').format(at.isoformat(), mark, text)
+
+
+def moment(unix_s: float) -> datetime:
+    """The time in UTC; LATEST_S for later ones."""
+    return datetime.fromtimestamp(min(unix_s, LATEST_S), UTC)
 
 
 def lane(name: str) -> str:

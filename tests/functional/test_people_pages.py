@@ -14,6 +14,7 @@ from support.people_index import (
     NOW_S,
     RecordedCorrections,
     encoding,
+    put_unknown,
     put_video,
     save_gallery,
 )
@@ -169,6 +170,16 @@ def test_a_day_of_the_year_shows_its_videos(client: FlaskClient, parts: WebParts
     assert 'aria-current="date"' in page
     assert "was not seen on this day" in text_of(client, "/people/1?day=2025-11-26")
     assert "seen on 0 days" in text_of(client, "/people/1?year=2024")
+
+
+@pytest.mark.parametrize("path", ["/", "/people", "/people/1", "/videos", "/videos/1", "/unknown"])
+def test_a_time_after_the_year_9999_breaks_no_page(
+    client: FlaskClient, parts: WebParts, path: str
+) -> None:
+    people = [("Ada", [(1, 2)]), ("", [(3, 4)])]
+    video = put_video(parts.database, "1.mp4", people, 1e12)
+    put_unknown(parts.database, video, {1: encoding(1)}, 1e12)
+    assert "9999" in text_of(client, path)
 
 
 def test_appearances_come_in_parts(
