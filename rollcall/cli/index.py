@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -10,7 +11,7 @@ import click
 
 from rollcall.cli.durations import duration_text
 from rollcall.cli.entry import command_errors, settings
-from rollcall.cli.progress import progress
+from rollcall.cli.progress import progress, waiting
 from rollcall.cli.rematch_command import rematch
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.core.errors import GalleryMissing, PermanentError, SettingsError, TransientError
@@ -59,11 +60,8 @@ def rebuild(after: str, as_json: bool) -> None:
             _rebuild(job, after)
         except (KeyboardInterrupt, TransientError):
             if job.result.last_key:
-                say(
-                    "to continue from here, run: rollcall index rebuild"
-                    f" --after {job.result.last_key!r}",
-                    err=True,
-                )
+                key = shlex.quote(job.result.last_key)
+                say(f"to continue from here, run: rollcall index rebuild --after {key}", err=True)
             raise
         _join_same_people(database, chosen)
     document = _document(job.result)
@@ -78,8 +76,9 @@ def _rebuild(job: Rebuild, after: str) -> None:
         count = job.list_reports(after, listing.advance)
     with progress("indexing", count, "videos") as indexing:
         job.put_reports(indexing.advance)
-    job.put_dead_letters()
-    job.remove_others()
+    with waiting("comparing the index with the reports"):
+        job.put_dead_letters()
+        job.remove_others()
 
 
 def _join_same_people(database: Database, chosen: Settings) -> None:
