@@ -23,12 +23,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def opened_corrections(chosen: Settings) -> Iterator[tuple[CorrectionParts, SqlChangeLog]]:
-    """The corrections of the gallery and of all results, and the log of changes."""
+def opened_corrections(
+    chosen: Settings, *, must_exist: bool = False
+) -> Iterator[tuple[CorrectionParts, SqlChangeLog]]:
+    """The corrections of the gallery and of all results, and the log of changes.
+
+    Raises SettingsError if there is no database and `must_exist` is set; InboxUnavailable.
+    """
     # Imported here, because the image of the trigger has neither galleries nor stored faces.
     from rollcall.corrections.correction_parts import build_corrections
 
-    with closing(open_database(chosen)) as database:
+    with closing(open_database(chosen, must_exist=must_exist)) as database:
         parts = build_corrections(
             chosen,
             database,

@@ -26,6 +26,9 @@ from rollcall.wiring import build_gallery_location
 if TYPE_CHECKING:
     from rollcall.corrections.rematcher import Done
 
+MAX_CHANGE = 2**63 - 1
+"""Largest number that the databases can store."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -58,7 +61,7 @@ def merge(name: str, into: str, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("change", type=int)
+@click.argument("change", type=click.IntRange(1, MAX_CHANGE))
 @json_option
 @command_errors
 def undo(change: int, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""Reads lists of names: lines, the first column of a CSV, or the records of student_data.json."""
+"""Reads lists of names: lines, a column of a CSV, or the records of student_data.json."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from rollcall.core.texts import storable
 from rollcall.text_files import read_text
 
 MAX_NAMES = 100_000
+
+HEADER = "name"
 
 
 class NameListError(PermanentError):
@@ -30,25 +32,29 @@ def read_names(path: Path) -> list[str]:
     if text.lstrip().startswith("["):
         found = [str(record["name"]) for record in parse_records(text, str(path))]
     elif path.suffix.lower() == ".csv":
-        found = _first_column(text, path)
+        found = _column_of_names(text, path)
     else:
         found = text.splitlines()
     too_long = [name for name in found if len(name) > MAX_RAW_CHARS]
     names = list(dict.fromkeys(filter(None, (normalise_name(storable(name)) for name in found))))
-    if names and names[0].casefold() == "name":
+    if names and names[0].casefold() == HEADER:
         del names[0]
     if not names or too_long or len(names) > MAX_NAMES:
         raise NameListError(
             f"{str(path)!r} does not hold a list of names: write one name a line, or the names into"
-            f" the first column of a .csv, at most {MAX_NAMES} of them"
+            f" the first column of a .csv or one called `name`, at most {MAX_NAMES} of them"
         )
     return names
 
 
-def _first_column(text: str, path: Path) -> list[str]:
+def _column_of_names(text: str, path: Path) -> list[str]:
+    """The column with the header `name`, or the first one."""
     lines = text.splitlines()
     delimiter = ";" if lines and lines[0].count(";") > lines[0].count(",") else ","
     try:
-        return [row[0] for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
     except csv.Error as error:
         raise NameListError(f"{str(path)!r} is not a CSV: {error}") from error
+    header = [cell.strip().casefold() for cell in rows[0]] if rows else []
+    column = header.index(HEADER) if HEADER in header else 0
+    return [row[column] for row in rows if len(row) > column]

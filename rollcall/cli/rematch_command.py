@@ -21,7 +21,7 @@ def rematch(as_json: bool) -> None:
     decoded, and videos whose faces are not stored (KEEP_FACES) do not change. The next run, or
     `rollcall web`, continues an interrupted run. Exit 1 if a result cannot be corrected.
     """
-    with opened_corrections(settings(offline=True)) as (parts, _):
+    with opened_corrections(settings(offline=True), must_exist=True) as (parts, _):
         parts.corrections.gallery_changed()
         done = correct_now(parts.rematcher)
         left = parts.rematcher.pending()

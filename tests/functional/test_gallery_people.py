@@ -91,6 +91,13 @@ def test_what_cannot_be_changed(filmed: Filmed, arguments: tuple[str, ...], mess
     assert filmed.log.latest(1) == []
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "9" * 30, "one"])
+def test_a_number_that_no_change_can_have_is_wrong_usage(filmed: Filmed, number: str) -> None:
+    done = run("undo", "--", number)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Invalid value for 'CHANGE'" in done.stderr
+
+
 def test_results_that_cannot_be_corrected_are_counted(filmed: Filmed) -> None:
     filmed.store.delete(filmed.settings.output_bucket, "2.csv")
     done = run("rename", "Ben", "Benjamin")
@@ -109,13 +116,15 @@ def test_everything_is_compared_after_an_enrolment(filmed: Filmed) -> None:
     assert document == {"changed": 0, "unchanged": 1, "failed": 0, "postponed": 0, "left": 0}
 
 
-def test_without_a_database_the_log_says_so(
+def test_without_a_database_the_commands_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none.sqlite3")
-    done = run("log")
-    assert done.exit_code == 2
-    assert "set DATABASE_URL to the same database as the trigger" in done.output
+    for command in (["gallery", "log"], ["index", "rematch"]):
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 2
+        assert "set DATABASE_URL to the same database as the trigger" in done.output
+        assert not (tmp_path / "none.sqlite3").exists()
 
 
 def test_a_gallery_without_videos_is_renamed(

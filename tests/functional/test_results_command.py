@@ -227,6 +227,7 @@ class TestAbsent:
         [
             ("names.txt", "ada lovelace\n\nChen Wu\nBen Bitdiddle\nChen Wu\n"),
             ("class.csv", "Name;seat\nAda Lovelace;1\nChen Wu;2\nBen Bitdiddle;3\n"),
+            ("ids.csv", "id,Name\n1,Ada Lovelace\n2,Chen Wu\n\n3\n4,Ben Bitdiddle\n"),
             (
                 "student_data.json",
                 json.dumps([{"name": n} for n in ("Ada Lovelace", "Chen Wu", "Ben Bitdiddle")]),
