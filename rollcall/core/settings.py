@@ -12,23 +12,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
+from rollcall.core import setting_parsers as parsers
 from rollcall.core.errors import SettingsError
-from rollcall.core.key_rotation import checked_secrets
 from rollcall.core.sampling import SCANS
-from rollcall.core.webhook_signature import PREFIX, parse_secrets
+from rollcall.core.setting_parsers import AUTO
+from rollcall.core.webhook_signature import PREFIX
 
 PLACEHOLDER = "CHANGE_ME"
 """The text in `credentials.env` for each value that a person has to fill in."""
-
-ENGINES = ("onnx", "face_recognition")
-
-AUTO = "auto"
-"""The text for None, which means that the program chooses the value."""
-
-MIN_KEY_CHARS = 32
-"""Smallest length of an HMAC key. 32 hexadecimal digits are 128 bits, too many to guess."""
 
 OLD_INBOX = "INBOX"
 """The setting that earlier versions had in place of DATABASE_URL."""
@@ -38,92 +30,6 @@ POSTGRESQL_URLS = ("postgresql://", "postgres://")
 
 _PASSWORD = re.compile(r"//[^/]*@")
 """Matches user and password in a URL, which messages must not show."""
-
-
-def _text(value: str) -> str:
-    return value
-
-
-# Each parser below parses the text of a setting. The message of its SettingsError is part of a
-# sentence, which `_parse` completes with the setting's name and text.
-
-
-def _number(kind: type[int] | type[float], minimum: float, maximum: float) -> Callable[[str], Any]:
-    def parse(value: str) -> int | float:
-        try:
-            number = kind(value)
-        except ValueError as error:
-            noun = "a whole number" if kind is int else "a number"
-            raise SettingsError(f"has to be {noun} from {minimum:g} to {maximum:g}") from error
-        if not minimum <= number <= maximum:  # also true for NaN
-            raise SettingsError(f"has to be from {minimum:g} to {maximum:g}")
-        return number
-
-    return parse
-
-
-def _number_or_auto(minimum: float, maximum: float) -> Callable[[str], float | None]:
-    def parse(value: str) -> float | None:
-        if value == AUTO:
-            return None
-        try:
-            number: float = _number(float, minimum, maximum)(value)
-        except SettingsError as error:
-            raise SettingsError(
-                f"has to be {AUTO}, or a number from {minimum:g} to {maximum:g}"
-            ) from error
-        return number
-
-    return parse
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in allowed:
-            raise SettingsError(f"has to be one of {', '.join(allowed)}")
-        return value
-
-    return parse
-
-
-def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        _ = parts.port  # raises ValueError for a port that is not a number up to 65535
-    except ValueError:
-        usable = False
-    if not usable:
-        raise SettingsError("has to be a URL like http://host:port")
-    return value.rstrip("/")
-
-
-def _bucket(value: str) -> str:
-    # Ceph's rules, which also allow capitals, underscores and 255 characters. AWS is stricter.
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", value):
-        raise SettingsError(
-            "has to be a bucket's name: 3 to 255 letters, digits, dots, dashes or underscores"
-        )
-    return value
-
-
-def _gallery(value: str) -> str:
-    if value.startswith("s3://") and not re.fullmatch(r"s3://[^/]+/.+", value):
-        raise SettingsError("has to be a path or s3://bucket/key")
-    return value
-
-
-def _header(value: str) -> str:
-    if value and not re.fullmatch(r"[A-Za-z0-9-]{1,64}", value):
-        raise SettingsError("has to be the name of a header, for example X-Forwarded-User")
-    return value
-
-
-def _listen(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise SettingsError("has to be host:port, for example 0.0.0.0:8080")
-    return value
 
 
 def _database_url(value: str) -> str:
@@ -139,34 +45,10 @@ def _database_url(value: str) -> str:
     )
 
 
-def _key(value: str) -> str:
-    checked_secrets(value, MIN_KEY_CHARS, "openssl rand -hex 32")
-    return value
-
-
-def _webhook_url(value: str) -> str:
-    _url(value)  # unlike there, a slash at the end is kept, because the receiver may need it
-    return value
-
-
-def _webhook_secrets(value: str) -> str:
-    try:
-        parse_secrets(value)
-    except ValueError as error:
-        raise SettingsError(str(error)) from error
-    return value
-
-
-def _engine(value: str) -> str:
-    if value not in ENGINES and not re.fullmatch(r"onnx:.+\.onnx", value):
-        raise SettingsError(f"has to be one of {', '.join(ENGINES)} or onnx:/path/to/model.onnx")
-    return value
-
-
 def _setting(
     default: Any,
     meaning: str,
-    parse: Callable[[str], Any] = _text,
+    parse: Callable[[str], Any] = parsers.text,
     *,
     secret: bool = False,
     may_be_empty: bool = False,
@@ -190,64 +72,72 @@ class Settings:
     aws_secret_access_key: str = _setting("", "secret of `AWS_ACCESS_KEY_ID`", secret=True)
     aws_session_token: str = _setting("", "session token of temporary AWS keys", secret=True)
     aws_region: str = _setting("us-east-1", "region of all AWS services")
-    dynamodb_endpoint_url: str = _setting("", "URL of DynamoDB; empty: AWS", _url)
+    dynamodb_endpoint_url: str = _setting("", "URL of DynamoDB; empty: AWS", parsers.url)
     s3_aws_access_key_id: str = _setting("", "access key for the object store")
     s3_aws_secret_access_key: str = _setting("", "secret of `S3_AWS_ACCESS_KEY_ID`", secret=True)
-    s3_endpoint_url: str = _setting("", "URL of Ceph's S3 gateway; empty: AWS S3", _url)
+    s3_endpoint_url: str = _setting("", "URL of Ceph's S3 gateway; empty: AWS S3", parsers.url)
     s3_ca_bundle: str = _setting("", "CA certificate (PEM) for the store; empty: the public CAs")
-    input_bucket: str = _setting("input-bucket-video", "bucket that receives the videos", _bucket)
-    output_bucket: str = _setting("output-bucket-vid", "bucket for the results (CSV)", _bucket)
+    input_bucket: str = _setting(
+        "input-bucket-video", "bucket that receives the videos", parsers.bucket_name
+    )
+    output_bucket: str = _setting(
+        "output-bucket-vid", "bucket for the results (CSV)", parsers.bucket_name
+    )
     # Reports are written by default, because the pages' index is rebuilt from them.
     report_bucket: str = _setting(
         "rollcall-reports",
         "bucket for reports and errors (JSON), and for stored faces; set to an empty text: neither"
         " is written",
-        _bucket,
+        parsers.bucket_name,
         may_be_empty=True,
     )
     student_table: str = _setting("student_table", "DynamoDB table of the student records")
     encodings: str = _setting(
         "",
         "the gallery: a path or `s3://bucket/key`; empty: `~/.local/share/rollcall/gallery.npz`",
-        _gallery,
+        parsers.gallery_place,
     )
     # A new person is recognised after at most a minute. Each replica sends one HEAD request per
     # minute for that.
     encodings_refresh_s: float = _setting(
-        60.0, "seconds between two checks for a changed gallery", _number(float, 0, 86400)
+        60.0,
+        "seconds between two checks for a changed gallery",
+        parsers.number_from(float, 0, 86400),
     )
     # Encodings of length 1 are at most 2 apart, so with a larger tolerance every face would match.
     tolerance: float | None = _setting(
         None,
         "largest distance accepted as the same person; smaller is stricter; `auto`: chosen so that"
         " 1 in 100 strangers, at most, is expected to get a name (0.6 for a pickled gallery)",
-        _number_or_auto(0.01, 2),
+        parsers.number_or_auto(0.01, 2),
     )
     scan: str = _setting(
         "auto",
         "`identify`: stop at the first frame in which every face is recognised clearly; `auto`: as"
         " `identify` up to 10 s, search longer videos for faces at least every 10 s; `timeline`:"
         " search every second, and report exact intervals",
-        _choice(*SCANS),
+        parsers.one_of(*SCANS),
     )
     engine: str = _setting(
         "onnx",
         "`onnx`: encodings as face_recognition computes them, but faster; `face_recognition`: that"
         " library itself, for comparison; `onnx:/path/to/model.onnx`: your own encoder"
         " (docs/own-encoder.md)",
-        _engine,
+        parsers.engine_name,
     )
     model_cache: str = _setting(
         "", "folder that caches converted models; empty: `~/.cache/rollcall`"
     )
-    openfaas_gateway: str = _setting("http://127.0.0.1:8080", "URL of the OpenFaaS gateway", _url)
+    openfaas_gateway: str = _setting(
+        "http://127.0.0.1:8080", "URL of the OpenFaaS gateway", parsers.url
+    )
     openfaas_function: str = _setting("face-recognition", "name of the OpenFaaS function")
     function_hmac_key: str = _setting(
         "",
         "key that signs the trigger's calls, 32 characters or more; a function with this key"
         " rejects unsigned calls with 401; empty: calls are neither signed nor checked; `new,old`"
         " signs with the first key and accepts both",
-        _key,
+        parsers.keys,
         secret=True,
     )
     # The time-outs get shorter from the outside to the inside: this setting, the watchdog's
@@ -256,31 +146,31 @@ class Settings:
     function_timeout_s: float = _setting(
         320.0,
         "limit for a call, in seconds; has to be longer than the function's `exec_timeout`",
-        _number(float, 1, 3600),
+        parsers.number_from(float, 1, 3600),
     )
     lambda_function: str = _setting("face-recognition", "name or ARN of the Lambda function")
-    lambda_endpoint_url: str = _setting("", "URL of the Lambda service; empty: AWS", _url)
-    sqs_endpoint_url: str = _setting("", "URL of the SQS service; empty: AWS", _url)
-    input_queue_url: str = _setting("", "SQS queue with the input bucket's events", _url)
+    lambda_endpoint_url: str = _setting("", "URL of the Lambda service; empty: AWS", parsers.url)
+    sqs_endpoint_url: str = _setting("", "URL of the SQS service; empty: AWS", parsers.url)
+    input_queue_url: str = _setting("", "SQS queue with the input bucket's events", parsers.url)
     result_queue_url: str = _setting(
-        "", "SQS queue to which the Lambda function sends its results", _url
+        "", "SQS queue to which the Lambda function sends its results", parsers.url
     )
     dead_letter_queue_url: str = _setting(
-        "", "queue for messages that cannot be processed; required by the worker", _url
+        "", "queue for messages that cannot be processed; required by the worker", parsers.url
     )
     # During a call, a worker extends the time-out three times in each period (hence at least 3 s).
     # So the setting only delays the retry after a crash. SQS allows at most 12 h.
     visibility_timeout_s: int = _setting(
         60,
         "seconds until the messages of a crashed worker are delivered again",
-        _number(int, 3, 43200),
+        parsers.number_from(int, 3, 43200),
     )
     results_folder: str = _setting(
         "results", "folder of the worker's result files; has to be on a local disk"
     )
     # By default only this machine can connect, because the token is sent unencrypted.
     trigger_listen: str = _setting(
-        "127.0.0.1:8090", "host:port on which the trigger listens", _listen
+        "127.0.0.1:8090", "host:port on which the trigger listens", parsers.host_and_port
     )
     trigger_token: str = _setting(
         "",
@@ -295,12 +185,12 @@ class Settings:
         "yes",
         "`yes`: SNS messages have to be signed by AWS; `no`: unsigned messages, as a local SNS"
         " sends them, are accepted too",
-        _choice("yes", "no"),
+        parsers.one_of("yes", "no"),
     )
     # SQLite's locks do not work on most network file systems.
     database_url: str = _setting(
         "sqlite:///inbox.sqlite3",
-        "database of the trigger: `sqlite:///PATH`, a file on a local disk for one trigger, or"
+        "database of the trigger and the pages: `sqlite:///PATH`, a file on a local disk for one trigger, or"
         " `postgresql://USER:PASSWORD@HOST/NAME` for several triggers",
         _database_url,
         secret=True,
@@ -310,29 +200,33 @@ class Settings:
         2,
         "largest number of calls at the same time; set it to the number that all replicas together"
         " can run, because further calls are answered 429",
-        _number(int, 1, 256),
+        parsers.number_from(int, 1, 256),
     )
     # With the exponential back-off, twenty attempts outlast an outage of an hour and a half.
     max_attempts: int = _setting(
-        20, "failed calls after which the work becomes a dead letter", _number(int, 1, 100)
+        20,
+        "failed calls after which the work becomes a dead letter",
+        parsers.number_from(int, 1, 100),
     )
     # Scans need not be frequent: events are rarely lost, and a scan lists the whole input bucket.
     reconcile_s: float = _setting(
-        300.0, "seconds between scans for videos that have no result", _number(float, 1, 86400)
+        300.0,
+        "seconds between scans for videos that have no result",
+        parsers.number_from(float, 1, 86400),
     )
     # The URL is secret, because some receivers put a token into the path.
     result_webhook_url: str = _setting(
         "",
         "URL that receives a message for each finished or failed video (docs/webhook.md); empty:"
         " no messages are sent",
-        _webhook_url,
+        parsers.webhook_url,
         secret=True,
     )
     result_webhook_secret: str = _setting(
         "",
         "secret that signs these messages: `whsec_` followed by base64; required with"
         " `RESULT_WEBHOOK_URL`; `new,old` signs with both",
-        _webhook_secrets,
+        parsers.webhook_secrets,
         secret=True,
     )
     result_webhook_ca_bundle: str = _setting(
@@ -344,9 +238,11 @@ class Settings:
         "what is stored of the faces in videos, beside their reports: `none`; `encodings`: numbers"
         " with which results can be corrected and earlier videos searched; `pictures`: small"
         " pictures too, also of photos that are enrolled with this setting",
-        _choice("none", "encodings", "pictures"),
+        parsers.one_of("none", "encodings", "pictures"),
     )
-    web_listen: str = _setting("127.0.0.1:8091", "host:port of the pages (`rollcall web`)", _listen)
+    web_listen: str = _setting(
+        "127.0.0.1:8091", "host:port of the pages (`rollcall web`)", parsers.host_and_port
+    )
     web_users: str = _setting(
         "",
         "file with the users of the pages (`rollcall web user add`); empty: nobody has to sign in,"
@@ -356,14 +252,14 @@ class Settings:
         "",
         "key that signs the sessions of the pages, 32 characters or more; `new,old` accepts both;"
         " empty: sessions end when `rollcall web` stops",
-        _key,
+        parsers.keys,
         secret=True,
     )
     web_proxy_header: str = _setting(
         "",
         "header in which a reverse proxy names the user of the pages, for example"
         " `X-Forwarded-User`; needs `WEB_PROXIES`",
-        _header,
+        parsers.header_name,
     )
     web_proxies: str = _setting(
         "",
@@ -371,35 +267,43 @@ class Settings:
         " `X-Forwarded-Proto` and `X-Forwarded-For` are trusted",
     )
     web_store_url: str = _setting(
-        "", "URL of the store as browsers reach it; empty: `S3_ENDPOINT_URL`", _url
+        "", "URL of the store as browsers reach it; empty: `S3_ENDPOINT_URL`", parsers.url
     )
     blur_faces: str = _setting(
         "no",
         "`yes`: pictures of faces are blurred until the pointer is on them",
-        _choice("yes", "no"),
+        parsers.one_of("yes", "no"),
     )
     audit_views: str = _setting(
-        "no", "`yes`: every view of a person's page is written into the log", _choice("yes", "no")
+        "no",
+        "`yes`: every view of a person's page is written into the log",
+        parsers.one_of("yes", "no"),
     )
     log_format: str = _setting(
         "text",
         "`text`: log lines for people; `json`: one JSON object per line, for programs that collect"
         " logs",
-        _choice("text", "json"),
+        parsers.one_of("text", "json"),
     )
     max_call_s: float = _setting(
         280.0,
         "limit for the work on one video, in seconds; has to be shorter than the function's"
         " `exec_timeout`",
-        _number(float, 1, 3600),
+        parsers.number_from(float, 1, 3600),
     )
     # Each replica needs room in its temporary folder for the videos that it is processing.
-    max_video_bytes: int = _setting(2 << 30, "largest video, in bytes", _number(int, 1, 1 << 40))
-    max_video_s: float = _setting(4 * 3600.0, "longest video, in seconds", _number(float, 1, 1e6))
+    max_video_bytes: int = _setting(
+        2 << 30, "largest video, in bytes", parsers.number_from(int, 1, 1 << 40)
+    )
+    max_video_s: float = _setting(
+        4 * 3600.0, "longest video, in seconds", parsers.number_from(float, 1, 1e6)
+    )
     # Allows both forms of 4K (4096 x 2160, 3840 x 2160) with some extra lines. A frame in RGB then
     # has at most 28 MB.
     max_video_px: int = _setting(
-        4096 * 2304, "largest frame, in pixels (width x height)", _number(int, 1, 1 << 28)
+        4096 * 2304,
+        "largest frame, in pixels (width x height)",
+        parsers.number_from(int, 1, 1 << 28),
     )
 
 
