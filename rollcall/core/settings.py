@@ -190,8 +190,8 @@ class Settings:
     # SQLite's locks do not work on most network file systems.
     database_url: str = _setting(
         "sqlite:///inbox.sqlite3",
-        "database of the trigger and the pages: `sqlite:///PATH`, a file on a local disk for one trigger, or"
-        " `postgresql://USER:PASSWORD@HOST/NAME` for several triggers",
+        "database of the trigger and the pages: `sqlite:///PATH`, a file on a local disk for one"
+        " trigger, or `postgresql://USER:PASSWORD@HOST/NAME` for several triggers",
         _database_url,
         secret=True,
     )
