@@ -84,6 +84,16 @@ def test_pages_on_another_node_than_their_file_are_found(change: Change) -> None
     assert list(web_problems(all_, deployment))
 
 
+def test_a_trigger_that_starts_on_another_node_than_the_pages_is_found() -> None:
+    """The pages would keep the volume on their node, so the trigger could not start."""
+    all_ = with_change(
+        False, "Deployment", "rollcall-trigger", lambda spec: pod_of(spec).pop("affinity")
+    )
+    deployment = all_.find("Deployment", "rollcall", "rollcall-web")
+    assert deployment is not None
+    assert any("another node" in problem for problem in web_problems(all_, deployment))
+
+
 @pytest.mark.parametrize(
     "change",
     [

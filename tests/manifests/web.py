@@ -65,6 +65,14 @@ def _database_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     labels = [term["labelSelector"]["matchLabels"] for term in terms]
     if trigger.spec["selector"]["matchLabels"] not in labels or deployment.spec["replicas"] != 1:
         yield f"{deployment}: its pod may run on another node than the SQLite file"
+    preferred = (
+        other.get("affinity", {})
+        .get("podAffinity", {})
+        .get("preferredDuringSchedulingIgnoredDuringExecution", ())
+    )
+    terms = [each["podAffinityTerm"]["labelSelector"]["matchLabels"] for each in preferred]
+    if deployment.spec["selector"]["matchLabels"] not in terms:
+        yield f"{trigger}: its next pod may start on another node, while the pages hold the volume"
 
 
 def _database(deployment: Document) -> object:
