@@ -234,6 +234,16 @@ def test_uploads_notify_the_function_or_the_queue_as_the_flow_requires(
     assert queued == {"QueueConfigurations": [{"Event": event, "Queue": queue_arn}]}
 
 
+def test_the_worker_may_read_what_the_index_is_made_of(template: dict[str, Any]) -> None:
+    """Without the right to list, S3 answers 403 instead of 404 for a missing report."""
+    policy = template["Resources"]["WorkerPolicy"]["Properties"]["PolicyDocument"]
+    allowed = {each["Sid"]: (each["Action"], each["Resource"]) for each in policy["Statement"]}
+    assert allowed["Index"] == ("s3:GetObject", {"Fn::Sub": "${ReportBucket.Arn}/*"})
+    action, buckets = allowed["List"]
+    assert action == "s3:ListBucket"
+    assert {"Fn::GetAtt": ["ReportBucket", "Arn"]} in buckets
+
+
 @pytest.mark.parametrize(
     ("flow", "own"),
     [
