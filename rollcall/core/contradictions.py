@@ -34,6 +34,10 @@ class CountedFaces:
     negatives: dict[str, list[Encodings]] = field(default_factory=dict)
     """The encodings that are not the person, by the person's name."""
 
+    def overrules(self, name: str, encoding: Encodings) -> bool:
+        """Whether an encoding of this person does not count any more."""
+        return bool(self.overruled) and (name, encoding.tobytes()) in self.overruled
+
     def add(self, verdict: Verdict, encoding: Encodings) -> None:
         if verdict.kind == "ignore":
             self.ignored.append(encoding)

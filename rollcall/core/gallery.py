@@ -63,7 +63,8 @@ class Gallery:
         self.examples = checked_examples(examples, len(names))
         self.verdicts = checked_verdicts(verdicts, self.names, self.encodings, self.examples)
         self.people = tuple(sorted(set(self.names)))
-        self._matcher = Matcher(self.names, self.encodings, self.verdicts)
+        self._counted = counted_faces(self.verdicts)
+        self._matcher = Matcher(self.names, self.encodings, self._counted)
         self.version = self._version()
 
     def __len__(self) -> int:
@@ -80,6 +81,10 @@ class Gallery:
     def excludes(self, name: str, encodings: Encodings) -> bool:
         """Whether *not* verdicts say that none of these faces, shape (k, size), is the person."""
         return self._matcher.excludes(name, encodings)
+
+    def is_overruled(self, row: int) -> bool:
+        """Whether a later verdict says that this encoding shows somebody else. It names nobody."""
+        return self._counted.overrules(self.names[row], self.encodings[row])
 
     def encodings_of(self, name: str) -> Encodings:
         """The encodings of one person, shape (n, size)."""
@@ -156,9 +161,8 @@ class Gallery:
         an earlier "is Bob", which would hold again without the later verdict.
         """
         removed = normalise_name(name)
-        overruled = counted_faces(self.verdicts).overruled
-        own = (each.tobytes() for each in self.encodings_of(removed))
-        faces = {face for face in own if (removed, face) not in overruled}
+        own = (each for each in self.encodings_of(removed))
+        faces = {each.tobytes() for each in own if not self._counted.overrules(removed, each)}
         rows = [
             row
             for row, (other, example) in enumerate(zip(self.names, self.examples, strict=True))

@@ -115,7 +115,9 @@ def check_gallery(
     found = _compare(gallery, rows, used.tolerance, edges)
     pairs = sorted(found.pairs, key=lambda pair: (pair.distance, pair.name, pair.other))
     is_one = [pair.distance <= space.same_face_distance for pair in pairs]
-    counts = Counter(gallery.names)
+    counts = Counter(
+        name for row, name in enumerate(gallery.names) if not gallery.is_overruled(row)
+    )
     return GalleryCheck(
         people=len(gallery.people),
         encodings=len(gallery),
@@ -151,9 +153,11 @@ def _poor_people(gallery: Gallery, counts: Counter[str]) -> list[str]:
 
 
 def _compared_rows(gallery: Gallery) -> NDArray[np.intp]:
-    """The rows of the people who are compared, sorted by name."""
+    """The rows of the people who are compared, sorted by name. Faces that somebody gave to somebody
+    else since are left out, because both people have them."""
     order = np.argsort(np.array(gallery.names, dtype=object), kind="stable")
-    return order[:MAX_ENCODINGS]
+    kept = [row for row in order if not gallery.is_overruled(int(row))]
+    return np.array(kept[:MAX_ENCODINGS], np.intp)
 
 
 class _Comparison(NamedTuple):

@@ -22,9 +22,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rollcall.core.contradictions import counted_faces
+from rollcall.core.contradictions import CountedFaces
 from rollcall.core.types import Encodings, Match
-from rollcall.core.verdicts import Verdict
 
 ROWS_AT_ONCE = 4096
 """Number of encodings that are converted to single precision at once. With dlib's encodings, the
@@ -45,11 +44,10 @@ IGNORED = ""
 class Matcher:
     """Finds the nearest person. It never changes."""
 
-    def __init__(
-        self, names: Sequence[str], encodings: Encodings, verdicts: Sequence[Verdict]
-    ) -> None:
+    def __init__(self, names: Sequence[str], encodings: Encodings, counted: CountedFaces) -> None:
         """`encodings`, shape (n, size), are those of the people `names`; all are checked."""
-        names, encodings, negatives = _competing(names, encodings, verdicts)
+        negatives = counted.negatives
+        names, encodings = _competing(names, encodings, counted)
         # The encodings sorted by name, in single precision, and their squared lengths.
         self._encodings = encodings
         self._order = np.argsort(np.array(names, dtype=object), kind="stable")
@@ -166,18 +164,17 @@ class _Refusal(NamedTuple):
 
 
 def _competing(
-    names: Sequence[str], encodings: Encodings, verdicts: Sequence[Verdict]
-) -> tuple[Sequence[str], Encodings, dict[str, list[Encodings]]]:
-    """The encodings that compete, with their names, and the negative examples of each person."""
-    counted = counted_faces(verdicts)
+    names: Sequence[str], encodings: Encodings, counted: CountedFaces
+) -> tuple[Sequence[str], Encodings]:
+    """The encodings that compete, with their names."""
     if counted.overruled:
         pairs = enumerate(zip(names, encodings, strict=True))
-        kept = [row for row, (name, one) in pairs if (name, one.tobytes()) not in counted.overruled]
+        kept = [row for row, (name, one) in pairs if not counted.overrules(name, one)]
         names, encodings = [names[row] for row in kept], encodings[kept]
     if counted.ignored:
         names = [*names, *[IGNORED] * len(counted.ignored)]
         encodings = np.vstack([encodings, *counted.ignored])
-    return names, encodings, counted.negatives
+    return names, encodings
 
 
 def _smallest_distance(rows: Encodings, encoding: Encodings) -> float:

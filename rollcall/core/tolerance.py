@@ -152,13 +152,14 @@ def _compute(gallery: Gallery, space: EncodingSpace, tolerance: float | None) ->
 
 
 def _enrolled(gallery: Gallery) -> Gallery:
-    """The gallery without the faces that verdicts added to people with enrolled photos."""
+    """The gallery without the faces that verdicts added to people with enrolled photos, and without
+    those that a later verdict gave to somebody else."""
     rows = list(zip(gallery.names, gallery.examples, strict=True))
     with_photos = {name for name, example in rows if not example.verdict}
     kept = [
         row
         for row, (name, example) in enumerate(rows)
-        if not example.verdict or name not in with_photos
+        if not example.verdict or (name not in with_photos and not gallery.is_overruled(row))
     ]
     if len(kept) == len(gallery):
         return gallery

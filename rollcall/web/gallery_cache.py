@@ -33,8 +33,10 @@ class NearPerson(NamedTuple):
 
 
 class _SortedRows(NamedTuple):
-    """The encodings in single precision, sorted by name."""
+    """The encodings in single precision, sorted by name, without those that a later verdict gave to
+    somebody else."""
 
+    people: list[str]
     order: NDArray[np.intp]
     """The row of the gallery for each of these rows."""
     encodings: NDArray[np.float32]
@@ -67,7 +69,7 @@ class KnownGallery:
     ) -> list[list[NearPerson]]:
         """The same for several groups of encodings, in one matrix product."""
         rows = self._rows
-        if not len(self.gallery) or not any(map(len, groups)):
+        if not rows.people or not any(map(len, groups)):
             return [[] for _ in groups]
         single = np.concatenate(groups).astype(np.float32)
         # |a - b|^2 = |a|^2 + |b|^2 - 2ab
@@ -91,28 +93,30 @@ class KnownGallery:
         people = np.argpartition(smallest, count - 1)[:count]
         # Single precision is too coarse for small distances, so these few are computed again.
         found = [
-            NearPerson(self.gallery.people[person], _between(self._encodings(person), encodings))
+            NearPerson(self._rows.people[person], _between(self._encodings(person), encodings))
             for person in people
-            if self.gallery.people[person] != leave_out
+            if self._rows.people[person] != leave_out
         ]
         return sorted(found, key=lambda each: each.distance)[:limit]
 
     def _encodings(self, person: int) -> Encodings:
-        """The encodings of a person, given by the place in `gallery.people`."""
+        """The encodings of a person, given by the place in `_rows.people`."""
         starts = self._rows.starts
         end = starts[person + 1] if person + 1 < len(starts) else None
         return self.gallery.encodings[self._rows.order[starts[person] : end]]
 
     @cached_property
     def _rows(self) -> _SortedRows:
-        """The encodings of `gallery.people`, person by person."""
+        """The encodings, person by person."""
         gallery = self.gallery
-        order = np.argsort(np.array(gallery.names, dtype=object), kind="stable")
+        by_name = np.argsort(np.array(gallery.names, dtype=object), kind="stable")
+        order = np.array([row for row in by_name if not gallery.is_overruled(int(row))], np.intp)
         names = [gallery.names[row] for row in order]
         starts = [row for row, name in enumerate(names) if row == 0 or names[row - 1] != name]
+        people = [names[start] for start in starts]
         encodings = gallery.encodings[order].astype(np.float32)
         lengths = np.einsum("ij,ij->i", encodings, encodings)
-        return _SortedRows(order, encodings, lengths, np.array(starts, np.intp))
+        return _SortedRows(people, order, encodings, lengths, np.array(starts, np.intp))
 
     def distance(self, name: str, other: str) -> float | None:
         """The smallest distance between two people; None if one of them is not in the gallery."""

@@ -10,6 +10,7 @@ import pytest
 
 from rollcall.core.errors import StoreUnavailable
 from rollcall.core.gallery import Gallery
+from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, GalleryObject
 from rollcall.stores.memory import MemoryStore
@@ -55,6 +56,15 @@ def test_an_equal_face_has_the_distance_0() -> None:
     known = KnownGallery(gallery(3, 2))
     (nearest,) = known.nearest(known.gallery.encodings[3:4], 1)
     assert nearest.distance == 0
+
+
+def test_a_face_that_was_given_to_somebody_else_is_near_only_to_them() -> None:
+    known, face = gallery(3, 2), np.full(128, 0.3)
+    for name in ("Kim", "Person 1"):
+        known = known.with_verdict(Verdict(name, "is", name, face[None], (FaceSource(),)))
+    near = KnownGallery(known).nearest(face[None], 9)
+    assert [each.name for each in near][:1] == ["Person 1"]
+    assert {each.name for each in near} == {"Person 0", "Person 1", "Person 2"}
 
 
 def test_a_changed_gallery_is_read_once_for_each_version(tmp_path: Path) -> None:

@@ -135,6 +135,17 @@ def test_the_proposal_leaves_out_faces_that_verdicts_added() -> None:
     )
 
 
+def test_a_face_that_was_given_to_somebody_else_is_left_out() -> None:
+    known = gallery(("ada", at(0)), ("ben", at(0, 0, 2)))
+    before = check_gallery(known, DLIB)
+    for number, name in enumerate(["kim", "lee", "ben"]):
+        verdict = Verdict(str(number), "is", name, at(0, 3)[None], (FaceSource(key="a.mp4"),))
+        known = known.with_verdict(verdict)
+    found = check_gallery(known, DLIB)
+    assert (found.two_names, found.look_alikes, found.one_photo) == ([], [], ["ada"])
+    assert found.tolerance == before.tolerance
+
+
 # --- the picture
 
 
