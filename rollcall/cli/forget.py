@@ -14,6 +14,7 @@ import click
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.forget_in_database import (
     alone_in_database,
+    former_names,
     has_database,
     in_database,
     leave_results,
@@ -128,6 +129,7 @@ def _mentions(
 def _mentions_everywhere(
     removal: PersonRemoval, chosen: Settings, location: GalleryLocation
 ) -> Iterator[Mention]:
+    removal = dataclasses.replace(removal, former_names=former_names(chosen, removal.name))
     store = S3Store(s3_client(chosen))
     has_reports = bool(chosen.report_bucket) and has_bucket(store, chosen.report_bucket)
     faces, seen = _faces_in(chosen.report_bucket), set[Seen]()

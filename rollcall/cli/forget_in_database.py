@@ -18,7 +18,7 @@ from rollcall.gallery.forgetting import Mention, PersonRemoval
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.forgotten_people import PersonInDatabase
-from rollcall.index.former_names import waiting_with_former_name
+from rollcall.index.former_names import former_names_of, waiting_with_former_name
 from rollcall.index.rematch_rows import set_version_of_removal
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,14 @@ def alone_in_database(chosen: Settings, name: str) -> Iterator[None]:
             )
         yield
         check()
+
+
+def former_names(chosen: Settings, name: str) -> list[str]:
+    """The names that the person had before, according to the log. Raises InboxUnavailable."""
+    if not has_database(chosen):
+        return []
+    with closing(open_database(chosen)) as database, database.reading() as connection:
+        return former_names_of(connection, name)
 
 
 def leave_results(chosen: Settings, location: GalleryLocation) -> None:

@@ -7,7 +7,7 @@ the entries of that person (decision 0017).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
@@ -99,6 +99,9 @@ class PersonRemoval:
 
     name: str
     dry_run: bool
+    former_names: Sequence[str] = ()
+    """Names that the person had before. Only old versions are searched for them: today, they may be
+    the names of other people."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", checked_name(self.name))
@@ -238,7 +241,8 @@ class PersonRemoval:
         mention = Mention(searched.kind, f"s3://{info.bucket}/{info.key}", 0, info.version_id)
         try:
             body = store.read(info.bucket, info.key, searched.max_bytes, info.version_id)
-            _, count = searched.remove_person(body, self.name)
+            names = (self.name, *self.former_names)
+            count = sum(searched.remove_person(body, name)[1] for name in names)
         except ObjectNotFound:
             return None  # deleted since the listing, by another removal or a lifecycle rule
         except (ValueError, PermanentError) as error:

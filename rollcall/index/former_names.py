@@ -55,10 +55,16 @@ def spans_of(connection: Connection, name: str) -> list[Span]:
     return spans[::-1]
 
 
+def former_names_of(connection: Connection, name: str) -> list[str]:
+    """The names that a person had before. Other people may have them today."""
+    names = {span.name for span in spans_of(connection, name)}
+    return sorted(names - {*spellings(name)})
+
+
 def waiting_with_former_name(connection: Connection, name: str) -> int:
     """The number of videos that wait to be corrected and show somebody with a former name of this
     person."""
-    former = {span.name for span in spans_of(connection, name)} - {*spellings(name)}
+    former = former_names_of(connection, name)
     if not former:
         return 0
     query = (

@@ -199,6 +199,18 @@ def test_a_person_is_not_forgotten_before_results_have_the_new_name(stack: Stack
     assert stack.names("2.mp4") == []
 
 
+def test_old_versions_with_a_former_name_are_deleted(stack: Stack) -> None:
+    stack.corrections.rename(NAME, "Ada", "olga")
+    stack.rematcher.run_due()
+    assert NAME.encode() in stack.objects()
+    dry = stack.run("remove", "Ada", "--everywhere")
+    done = stack.run("remove", "Ada", "--everywhere", "--yes")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("deleted: old version") > dry.stdout.count("delete: old version") > 0
+    assert NAME.encode() not in stack.objects()
+    assert_no_encoding(stack)
+
+
 def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> None:
     """A removal changes the gallery. Comparing all videos with it at once would leave the person's
     faces behind, as those of an unknown person."""
