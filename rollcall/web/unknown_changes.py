@@ -14,6 +14,7 @@ from rollcall.index.face_queries import FaceQueries, IndexedFace
 from rollcall.web.foot import show_change, show_message
 from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
+from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, read_faces, read_group
 from rollcall.web.users import current_user, editors_only
 
@@ -92,7 +93,8 @@ def _changed_since() -> Response:
 
 
 def _changed(change_id: int, *group_ids: int) -> Response:
-    """Show the other groups. The results of the videos follow the change a moment later."""
+    """Show the other groups of the page. The results of the videos follow a moment later."""
     show_change(change_id)
     parts().known.changed()
-    return redirect(url_for("unknown.unknown", done=group_ids), 303)
+    page = request.form.get("page", type=whole_number)
+    return redirect(url_for("unknown.unknown", page=page, done=group_ids), 303)

@@ -92,6 +92,20 @@ def test_groups_come_in_pages(
     assert "There are no more groups" in text_of(client, "/unknown?page=9")
 
 
+def test_a_change_on_a_later_page_leads_back_to_it(
+    client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall.web.unknown.PAGE", 1)
+    for person in range(3):
+        put_faces(parts, person, 3 - person)
+    page = text_of(client, "/unknown?page=2")
+    fields = dict(re.findall(r'<input type="hidden" name="(faces|page)" value="(.*?)"', page))
+    location = post(client, "/unknown/2/name", {"name": "Ada", **fields}).location
+    assert location == "/unknown?page=2&done=2"
+    first = post(client, "/unknown/1/name", {"name": "Ada", "faces": shown(client)}).location
+    assert first == "/unknown?done=1"
+
+
 def test_the_nearest_people_are_offered_with_picture_and_distance(
     client: FlaskClient, parts: WebParts
 ) -> None:
