@@ -59,23 +59,24 @@ class UserFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp: tuple[int, int, int] | None = None
-        self._users: Mapping[str, StoredUser] = {}
+        # In one tuple, because threads read the file at once: the users of an earlier version must
+        # not be taken for those of a later stamp.
+        self._known: tuple[tuple[int, int, int] | None, Mapping[str, StoredUser]] = (None, {})
 
     def users(self) -> Mapping[str, StoredUser]:
         """All users by name. Raises SettingsError if the file cannot be read."""
         try:
             status = self.path.stat()
             stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp != self._stamp:
-                self._users = _parse(self._read(), str(self.path))
-                self._stamp = stamp
+            known = self._known
+            if stamp != known[0]:
+                known = self._known = stamp, _parse(self._read(), str(self.path))
         except OSError as error:
             raise SettingsError(
                 f"WEB_USERS {str(self.path)!r} cannot be read ({error.strerror}); make it with"
                 " `rollcall web user add NAME`"
             ) from error
-        return self._users
+        return known[1]
 
     def checked(self, name: str, password: str) -> StoredUser | None:
         """The user with this name and password; None if there is none."""
