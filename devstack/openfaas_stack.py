@@ -19,7 +19,9 @@ from rollcall.queues.open_queue import open_queue
 from rollcall.trigger.advertised import normal_url
 from rollcall.trigger.notifications import topic_name
 
-DATABASE_FILE = "inbox.sqlite3"
+DATABASE_FILE = "stack.sqlite3"
+"""It is deleted at the end, so its name differs from inbox.sqlite3, the default of DATABASE_URL. A
+user may name a folder with a real database."""
 
 
 class OpenFaasStack(LocalStack):

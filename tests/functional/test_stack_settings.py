@@ -123,6 +123,17 @@ def test_relative_paths_are_relative_to_the_working_directory(
     assert made.settings.web_users == str(tmp_path / "users")
 
 
+def test_a_stack_in_the_folder_of_a_real_trigger_leaves_its_database(tmp_path: Path) -> None:
+    real = tmp_path / Settings().database_url.removeprefix("sqlite:///")
+    real.write_text("the database of a trigger")
+    made = FLOWS["openfaas"](tmp_path, {})
+    own = Path(made.settings.database_url.removeprefix("sqlite:///"))
+    own.touch()
+    made.__exit__()
+    assert real.read_text() == "the database of a trigger"
+    assert not own.exists()
+
+
 def test_the_call_limit_is_longer_than_max_call_s(tmp_path: Path) -> None:
     with ExitStack() as stopped:
         made = stack(stopped, "openfaas", tmp_path, Settings(max_call_s=900))

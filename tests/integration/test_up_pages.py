@@ -15,6 +15,7 @@ from support.databases import open_file
 from support.needs import REPOSITORY
 from support.videos import paint_video
 
+from devstack.openfaas_stack import DATABASE_FILE
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.types import VideoRef
 from rollcall.gallery.gallery_formats import render_gallery
@@ -27,7 +28,7 @@ def said(tmp_path: Path) -> Iterator[list[str]]:
 
     Stops it afterwards.
     """
-    database = tmp_path / "up" / "inbox.sqlite3"
+    database = tmp_path / "up" / DATABASE_FILE
     with closing(open_file(database)) as opened:
         SqlQueue(opened).add([VideoRef("input-bucket-video", "gone.mp4", "", "etag", event_id="1")])
     gallery = tmp_path / "mine.npz"
@@ -52,7 +53,7 @@ def said(tmp_path: Path) -> Iterator[list[str]]:
         rest = stack.stdout.read()
         assert stack.wait(180) == 0, rest
         assert rest.split("\n")[-3:] == ["stopping ...", "stopped", ""]
-    assert not list(database.parent.glob("inbox.sqlite3")), "the store is gone, its index is not"
+    assert not list(database.parent.glob(DATABASE_FILE)), "the store is gone, its index is not"
 
 
 def test_the_first_page_shows_a_video_without_a_reload(
