@@ -144,7 +144,7 @@ In a second terminal:
   . {quote(str(script))}
   rollcall enrol NAME PHOTO      # one person; --folder PEOPLE enrols many
   python workload.py FOLDER      # uploads the videos in FOLDER
-  python upload_data.py data/student_data.json  # major and year; each `name` has to be an enrolled NAME
+  python upload_data.py data/student_data.json  # major, year; `name` is an enrolled NAME
 
 With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, print its result:
 
