@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 IN_MEMORY = "sqlite://"
 
 BUSY_TIMEOUT_S = 10
-"""How long a transaction in SQLite waits for another process. Apart from the trigger, only commands
-such as `rollcall replay` write to the file, and that takes milliseconds."""
+"""How long a transaction in SQLite waits for another process. Apart from the trigger, the pages and
+commands such as `rollcall replay` write to the file, each time for some milliseconds."""
 
 CONNECTIONS = 8
 """Limit on the open connections of one process."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-from rollcall.core.errors import SettingsError
+from rollcall.core.errors import InboxUnavailable, SettingsError
 from rollcall.core.settings import SQLITE_URL, Settings
 from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
@@ -159,8 +159,18 @@ def _is_inbox(connection: Connection, tables: set[str]) -> bool:
 @contextmanager
 def _no_trigger(database: Database, found: str | None) -> Iterator[None]:
     """Make sure that no trigger of an earlier version uses an SQLite file that is changed."""
-    is_old_file = database.path is not None and found is not None
-    with own_file(database.path) if database.path and is_old_file else nullcontext():
+    with ExitStack() as stack:
+        if database.path and found is not None:
+            try:
+                stack.enter_context(own_file(database.path))
+            except InboxUnavailable as error:
+                if not isinstance(error.__cause__, BlockingIOError):  # the lock cannot be opened
+                    raise
+                raise InboxUnavailable(
+                    f"the tables of {database.name} are those of an earlier version and have to be"
+                    " brought up to date, but a trigger uses them; stop that trigger, and run this"
+                    " again"
+                ) from error
         yield
 
 
@@ -172,15 +182,18 @@ def _wait_for_others(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
 
 
-def migrate(connection: Connection) -> None:
-    """Run all revisions that the database does not have yet, in the connection's transaction."""
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Run the revisions that the database does not have yet, in the connection's transaction.
+
+    Raises SettingsError if another program has a table with the name of a new one.
+    """
     from alembic.command import upgrade
     from alembic.config import Config
 
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "rollcall.database:migrations")
     config.set_main_option("path_separator", "os")
-    upgrade(config, "head")
+    upgrade(config, revision)
 
 
 def _does_not_exist(name: str) -> SettingsError:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -209,7 +210,35 @@ def test_an_empty_old_inbox_is_taken_over(tmp_path: Path) -> None:
 
 def test_nothing_is_taken_over_while_a_trigger_uses_the_file(old: Path) -> None:
     before = schema(old)
-    with own_file(old), pytest.raises(InboxUnavailable, match="another trigger already uses"):
+    with own_file(old), pytest.raises(InboxUnavailable, match="stop that trigger, and run this"):
+        opened(old)
+    assert schema(old) == before
+
+
+def previous(path: Path) -> Path:
+    """A database of the version before the index."""
+    with closing(Database(f"sqlite:///{path}")) as database:
+        database.run(partial(migrate, revision="0001"))
+    return path
+
+
+def test_a_database_without_an_index_gets_one(tmp_path: Path) -> None:
+    old = previous(tmp_path / "old")
+    with closing(sqlite3.connect(old)) as db, db:
+        db.execute("INSERT INTO seen_event VALUES ('x')")
+    opened(old)
+    opened(tmp_path / "fresh")
+    assert schema(old) == schema(tmp_path / "fresh")
+    with closing(sqlite3.connect(old)) as db:
+        assert all_rows(db, "seen_event") == [("x",)]
+
+
+def test_a_new_table_that_another_program_has_is_named(tmp_path: Path) -> None:
+    old = previous(tmp_path / "old")
+    with closing(sqlite3.connect(old)) as db, db:
+        db.execute("CREATE TABLE person (height INTEGER)")
+    before = schema(old)
+    with pytest.raises(SettingsError, match="has a table person of another program"):
         opened(old)
     assert schema(old) == before
 

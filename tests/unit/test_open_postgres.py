@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 import psycopg
 import pytest
@@ -60,6 +61,18 @@ def test_migrating_an_empty_database_makes_the_same_tables(
         opened(other)
         assert schema(postgres, empty) == schema(postgres, other)
     assert "CREATE UNIQUE INDEX work_ahead" in schema(postgres, empty)
+
+
+def test_a_database_without_an_index_gets_one_while_its_triggers_work(empty: str) -> None:
+    with closing(Database(empty)) as database:
+        database.run(partial(migrate, revision="0001"))
+    with psycopg.connect(empty) as trigger:
+        trigger.execute("INSERT INTO seen_event VALUES ('x')")
+        trigger.execute("SELECT count(*) FROM work")
+        opened(empty)  # the transaction of the trigger stays open
+    assert value(empty, "SELECT version_num FROM alembic_version") == NEWEST
+    assert value(empty, "SELECT count(*) FROM seen_event") == 1
+    assert value(empty, "SELECT count(*) FROM video") == 0
 
 
 CHILD = """
