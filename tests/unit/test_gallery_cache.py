@@ -60,8 +60,8 @@ def test_an_equal_face_has_the_distance_0() -> None:
 
 def test_a_face_that_was_given_to_somebody_else_is_near_only_to_them() -> None:
     known, face = gallery(3, 2), np.full(128, 0.3)
-    for name in ("Kim", "Person 1"):
-        known = known.with_verdict(Verdict(name, "is", name, face[None], (FaceSource(),)))
+    for number, name in enumerate(["Kim", "Person 1"]):
+        known = known.with_verdict(Verdict(f"v{number}", "is", name, face[None], (FaceSource(),)))
     near = KnownGallery(known).nearest(face[None], 9)
     assert [each.name for each in near][:1] == ["Person 1"]
     assert {each.name for each in near} == {"Person 0", "Person 1", "Person 2"}
