@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from rollcall.cli.absent_people import show_absent
 from rollcall.cli.dates import period_between
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.name_lists import read_names
@@ -60,8 +61,8 @@ MAX_SHOWN_INTERVALS = 6
     "--absent",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="List who of the names in FILE was not seen: one name per line, a CSV or"
-    " student_data.json.",
+    help="List who of the names in FILE was not seen: one name per line, the column `name` of a"
+    " CSV, or student_data.json.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each appearance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each video.")
@@ -90,30 +91,13 @@ def results(
     with closing(open_database(settings(offline=True), must_exist=True)) as database:
         queries = ResultQueries(database)
         if absent:
-            found = _show_absent(queries, names, period, as_csv=as_csv, as_json=as_json)
+            found = show_absent(queries, names, period, as_csv=as_csv, as_json=as_json)
         else:
             known = _person(database, person) if person else None
             if person and known is None:
                 sys.exit(COMMAND_FAILED)
             found = _show_videos(queries, period, known, unknown, as_csv=as_csv, as_json=as_json)
     sys.exit(0 if found else COMMAND_FAILED)
-
-
-def _show_absent(
-    queries: ResultQueries, names: list[str], period: Period, *, as_csv: bool, as_json: bool
-) -> bool:
-    """Print who was not seen. Return whether there were videos at all."""
-    if not queries.has_videos(period):
-        say("no video was uploaded in this time", err=True)
-        return False
-    missing = queries.absent(names, period)
-    if as_json:
-        say_json({"names": len(names), "absent": missing})
-        return True
-    for name in ["name", *missing] if as_csv else missing:
-        say(csv_line([name]) if as_csv else name)
-    say(f"{len(missing)} of {len(names)} were not seen", err=True)
-    return True
 
 
 def _person(database: Database, text: str) -> tuple[int, str] | None:

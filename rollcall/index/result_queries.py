@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, select, text, tuple_
+from sqlalchemy import Connection, Row, Select, func, select, text, tuple_
 
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.names import appearance_of, normalise_name
@@ -30,6 +30,15 @@ class Period:
 
     since_s: float = 0.0
     until_s: float = 1e12
+
+
+class Counts(NamedTuple):
+    """Numbers of videos."""
+
+    videos: int
+    with_unknown: int
+    """Videos with unknown people."""
+    failed: int
 
 
 class ResultQueries:
@@ -85,11 +94,15 @@ class ResultQueries:
                 return
             place = (rows[-1].uploaded_s, rows[-1].id)
 
-    def has_videos(self, period: Period) -> bool:
-        """Whether any video was uploaded in this period."""
-        query = select(video.c.id).where(*_within(video.c.uploaded_s, period)).limit(1)
+    def counts(self, period: Period) -> Counts:
+        """How many videos were uploaded in this period, and how many of them leave questions."""
+        query = select(
+            func.count(),
+            func.count().filter(video.c.unknown > 0),
+            func.count().filter(video.c.status == "error"),
+        ).where(*_within(video.c.uploaded_s, period))
         with self._database.reading() as connection:
-            return connection.execute(query).first() is not None
+            return Counts(*connection.execute(query).one())
 
     def absent(self, names: Sequence[str], period: Period) -> list[str]:
         """Those of the names whose person was not seen in the period. Case does not matter."""

@@ -26,7 +26,7 @@ from rollcall.cli.dates import period_between
 from rollcall.cli.file_index import opened_file_index
 from rollcall.cli.main import main
 from rollcall.core.encoding_space import DLIB
-from rollcall.core.gallery import empty_gallery
+from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.settings import parse_settings
 from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.gallery.gallery_formats import render_gallery
@@ -54,6 +54,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     with closing(open_tables(url)) as database:
         SqlIndex(database).put(samples())
     return url
+
+
+@pytest.fixture
+def gallery(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The path of a gallery with three people, which ENCODINGS names."""
+    names = ["Ada Lovelace", "Ben Bitdiddle", "Chen Wu"]
+    Path("gallery.npz").write_bytes(render_gallery(Gallery(names, np.eye(3, DLIB.size))))
+    monkeypatch.setenv("ENCODINGS", "gallery.npz")
+    return "gallery.npz"
 
 
 def run(url: str, *args: str, **env: str) -> Result:
@@ -234,17 +243,36 @@ class TestAbsent:
             ),
         ],
     )
-    def test_who_was_not_seen(self, url: str, name: str, text: str) -> None:
+    def test_who_was_not_seen(self, url: str, name: str, text: str, gallery: str) -> None:
         Path(name).write_text(text)
         done = run(url, "results", "--absent", name)
         assert (done.exit_code, done.stdout) == (0, "Chen Wu\n"), done.output
-        assert done.stderr == "1 of 3 were not seen\n"
+        assert done.stderr == (
+            "1 of 3 were not seen\n"
+            "of 6 videos, 2 show unknown people, and 1 could not be recognised\n"
+        )
         late = run(url, "results", "--absent", name, "--since", "2026-11-22", "--until", "today")
         assert late.exit_code in (0, 1)
         day = run(
             url, "results", "--absent", name, "--since", "2026-11-22", "--until", "2026-11-22"
         )
         assert day.stdout.splitlines() == ["Chen Wu", "Ben Bitdiddle"]
+
+    @pytest.mark.usefixtures("gallery")
+    def test_names_that_are_not_in_the_gallery_are_not_called_absent(self, url: str) -> None:
+        Path("class.csv").write_text("Surname;First name\nChen Wu;\nAda Lovelase;\n")
+        done = run(url, "results", "--absent", "class.csv")
+        assert done.stdout == "Chen Wu\n"
+        assert done.stderr.splitlines()[:3] == [
+            "1 of 3 were not seen",
+            "'Surname' cannot be recognised, because it is not in the gallery",
+            "'Ada Lovelase' cannot be recognised, because it is not in the gallery;"
+            " similar names: 'Ada Lovelace'",
+        ]
+        Path("gallery.npz").unlink()
+        done = run(url, "results", "--absent", "class.csv")
+        assert done.stdout.splitlines() == ["Surname", "Chen Wu", "Ada Lovelase"]
+        assert "names that are not in the gallery are not told apart" in done.stderr
 
     def test_without_videos_nobody_is_called_absent(self, url: str) -> None:
         Path("names.txt").write_text("Ada Lovelace\n")
@@ -255,7 +283,11 @@ class TestAbsent:
     def test_json_and_csv(self, url: str) -> None:
         Path("names.txt").write_text("Ada Lovelace\nChen, Wu\n")
         done = run(url, "results", "--absent", "names.txt", "--json")
-        assert json.loads(done.stdout) == {"names": 2, "absent": ["Chen, Wu"]}
+        assert json.loads(done.stdout) == {
+            "names": 2,
+            "absent": ["Chen, Wu"],
+            "not_in_gallery": [],
+        }
         done = run(url, "results", "--absent", "names.txt", "--csv")
         assert done.stdout == 'name\n"Chen, Wu"\n'
 

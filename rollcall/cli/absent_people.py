@@ -1,0 +1,59 @@
+"""`rollcall results --absent`: who of a list of names was not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from rollcall.cli.entry import settings
+from rollcall.cli.similar_names import similar_names
+from rollcall.cli.terminal import say, say_json
+from rollcall.core.errors import RollcallError
+from rollcall.core.results import csv_line
+from rollcall.gallery.gallery_locations import read_gallery
+from rollcall.index.result_queries import Period, ResultQueries
+from rollcall.wiring import build_gallery_location
+
+
+def show_absent(
+    queries: ResultQueries, names: Sequence[str], period: Period, *, as_csv: bool, as_json: bool
+) -> bool:
+    """Print who was not seen. Return whether there were videos at all.
+
+    Somebody who is not in the gallery was perhaps seen, but without a name. So these names are
+    listed apart.
+    """
+    counts = queries.counts(period)
+    if not counts.videos:
+        say("no video was uploaded in this time", err=True)
+        return False
+    missing = queries.absent(names, period)
+    people = _people_of_gallery()
+    known = {name.casefold() for name in people or missing}
+    absent = [name for name in missing if name.casefold() in known]
+    not_known = [name for name in missing if name.casefold() not in known]
+    if as_json:
+        say_json({"names": len(names), "absent": absent, "not_in_gallery": not_known})
+        return True
+    for name in ["name", *absent] if as_csv else absent:
+        say(csv_line([name]) if as_csv else name)
+    say(f"{len(absent)} of {len(names)} were not seen", err=True)
+    for name in not_known:
+        similar = ", ".join(map(repr, similar_names(name, sorted(people))))
+        hint = f"; similar names: {similar}" if similar else ""
+        say(f"{name!r} cannot be recognised, because it is not in the gallery{hint}", err=True)
+    if counts.with_unknown or counts.failed:
+        say(
+            f"of {counts.videos} videos, {counts.with_unknown} show unknown people, and"
+            f" {counts.failed} could not be recognised",
+            err=True,
+        )
+    return True
+
+
+def _people_of_gallery() -> Collection[str]:
+    """Everybody in the gallery; nobody if it cannot be read, which is said."""
+    try:
+        return read_gallery(build_gallery_location(settings(offline=True))).people
+    except RollcallError as error:
+        say(f"names that are not in the gallery are not told apart: {error}", err=True)
+        return ()
