@@ -37,7 +37,12 @@ from rollcall.gallery.forgetting import (
 )
 from rollcall.gallery.gallery_formats import is_native
 from rollcall.gallery.gallery_locations import parse_gallery_at
-from rollcall.recognition.stored_faces import CONTENT_TYPE, MAX_FACES_BYTES, faces_without
+from rollcall.recognition.stored_faces import (
+    CONTENT_TYPE,
+    MAX_FACES_BYTES,
+    faces_without,
+    has_other_encodings,
+)
 from rollcall.stores.boto import dynamodb_client, s3_client
 from rollcall.stores.buckets import has_bucket
 from rollcall.stores.dynamodb import DynamoStudents
@@ -153,7 +158,13 @@ def _mentions_everywhere(
 
 def _faces_in(bucket: str) -> SearchedBucket:
     return SearchedBucket(
-        "faces", bucket, FACES_SUFFIX, CONTENT_TYPE, faces_without, MAX_FACES_BYTES
+        "faces",
+        bucket,
+        FACES_SUFFIX,
+        CONTENT_TYPE,
+        faces_without,
+        MAX_FACES_BYTES,
+        has_other_encodings,
     )
 
 

@@ -8,7 +8,7 @@ the entries of that person (decision 0017).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
 from rollcall.core.gallery import Gallery
@@ -71,6 +71,10 @@ class SearchedBucket:
     content_type: str
     remove_person: RemovePerson
     max_bytes: int = MAX_RESULT_BYTES
+    holds_more: Callable[[bytes, bytes], bool] | None = None
+    """Whether an old version holds more about the people than the current object. If the person was
+    removed from the current object, such a version is deleted, too: it may be from the time before
+    the person had a name. None if only names count."""
 
 
 def results_in(bucket: str) -> SearchedBucket:
@@ -102,6 +106,8 @@ class PersonRemoval:
     former_names: Sequence[str] = ()
     """Names that the person had before. Only old versions are searched for them: today, they may be
     the names of other people."""
+    changed: set[tuple[str, str]] = field(default_factory=set)
+    """Bucket and key of the objects that have lost the person in this removal."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", checked_name(self.name))
@@ -190,6 +196,7 @@ class PersonRemoval:
                 if not count:
                     return
                 if self.dry_run or self._write_without_person(store, searched, info, rest, count):
+                    self.changed.add((info.bucket, info.key))
                     yield replace(mention, count=count)
                     return
                 info = store.head(info.bucket, info.key)
@@ -243,6 +250,9 @@ class PersonRemoval:
             body = store.read(info.bucket, info.key, searched.max_bytes, info.version_id)
             names = (self.name, *self.former_names)
             count = sum(searched.remove_person(body, name)[1] for name in names)
+            if not count and searched.holds_more and (info.bucket, info.key) in self.changed:
+                current = store.read(info.bucket, info.key, searched.max_bytes)
+                count = int(searched.holds_more(body, current))
         except ObjectNotFound:
             return None  # deleted since the listing, by another removal or a lifecycle rule
         except (ValueError, PermanentError) as error:

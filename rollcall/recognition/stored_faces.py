@@ -201,6 +201,15 @@ def faces_without(body: bytes, name: str) -> tuple[bytes, int]:
     return (render_faces(stored), count) if count else (body, 0)
 
 
+def has_other_encodings(body: bytes, current: bytes) -> bool:
+    """Whether stored faces have an encoding that is not in the current ones of the same video.
+
+    Raises FacesUnreadable.
+    """
+    known = {row.tobytes() for row in parse_faces(current).encodings}
+    return any(row.tobytes() not in known for row in parse_faces(body).encodings)
+
+
 def _parse_facts(text: bytes) -> Mapping[str, Any]:
     if len(text) > MAX_FACTS_BYTES:
         raise ValueError(f"the facts about the video have more than {MAX_FACTS_BYTES} bytes")

@@ -211,6 +211,17 @@ def test_old_versions_with_a_former_name_are_deleted(stack: Stack) -> None:
     assert_no_encoding(stack)
 
 
+def test_old_versions_from_before_the_person_had_a_name_are_deleted(stack: Stack) -> None:
+    stack.corrections.is_person([stack.face("1.mp4")], "Eve", "olga")
+    stack.rematcher.run_due()
+    traces = traces_of_encodings(stack.faces["eve"][None])
+    assert any(trace in stack.objects() for trace in traces)
+    assert stack.run("remove", "Eve", "--everywhere", "--yes").exit_code == 0
+    objects = stack.objects()
+    assert not [trace for trace in traces if trace in objects]
+    assert stack.names("1.mp4") == [NAME, "Ben"]
+
+
 def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> None:
     """A removal changes the gallery. Comparing all videos with it at once would leave the person's
     faces behind, as those of an unknown person."""
