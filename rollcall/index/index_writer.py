@@ -45,8 +45,11 @@ class Filled:
     gone: int = 0
     """Videos without a report."""
     unreadable: int = 0
+    new: Sequence[str] = ()
+    """The keys of the videos that were not in the index before."""
 
     def add(self, other: Filled) -> None:
+        """Add the numbers of another result."""
         self.put += other.put
         self.gone += other.gone
         self.unreadable += other.unreadable
@@ -71,8 +74,9 @@ class IndexWriter:
 
     def put_reports(self, bucket: str, keys: Sequence[str]) -> Filled:
         """Fill the index from the reports of these videos. Raises the errors of the store."""
-        filled = Filled()
         left = sorted(set(keys))
+        known = self._versions_now(bucket, left) if left else {}
+        filled = Filled(new=[key for key in left if key not in known])
         for _ in range(MAX_TRIES):
             if left:
                 before = self._versions_now(bucket, left)

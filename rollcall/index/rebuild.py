@@ -9,9 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, select, text, tuple_
+from sqlalchemy import Connection, Row, select, text, tuple_
 
 from rollcall.core.errors import ObjectNotFound
 from rollcall.core.index_types import IndexedVideo
@@ -23,6 +24,7 @@ from rollcall.database.index_tables import video
 from rollcall.database.removal_lock import correcting_later
 from rollcall.database.tables import finished
 from rollcall.index.index_writer import Filled, IndexWriter
+from rollcall.index.rematch_rows import add_outdated
 from rollcall.index.report_reader import ReportReader
 from rollcall.index.sql_index import SqlIndex
 
@@ -83,10 +85,16 @@ class Rebuild:
             batch = self._keys[start : start + BATCH]
             # Otherwise a removal could rewrite a report between its reading and the index.
             with correcting_later(self._database) as check:
-                self.result.filled.add(self._writer.put_reports(self._bucket, batch))
+                filled = self._writer.put_reports(self._bucket, batch)
+                # A correction finds only videos that are in the index.
+                self._database.run(partial(self._compare_again, keys=filled.new))
                 check()
+            self.result.filled.add(filled)
             self.result.last_key = batch[-1]
             on_done(len(batch))
+
+    def _compare_again(self, connection: Connection, keys: Sequence[str]) -> None:
+        add_outdated(connection, self._database.now_s(connection), self._bucket, keys)
 
     def put_dead_letters(self) -> None:
         """Put all dead letters into the index. They may have no report."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from support.databases import open_tables
-from support.index_samples import BUCKET, appearance, indexed, samples
+from support.index_samples import BUCKET, T0, appearance, indexed, samples
 from support.stored_reports import REPORTS, store_report
 
 from rollcall.core.errors import StoreUnavailable
@@ -24,6 +24,7 @@ from rollcall.database.removal_lock import removing
 from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.index_counts import index_counts
 from rollcall.index.rebuild import BATCH, Rebuild, Rebuilt
+from rollcall.index.rematch_rows import set_version
 from rollcall.index.sql_index import SqlIndex
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
@@ -84,6 +85,25 @@ def test_a_rebuild_of_a_complete_index_changes_nothing(
     rebuild(database, store)
     assert contents(database) == before
     assert index_counts(database) == counts
+
+
+def test_a_video_that_missed_a_correction_is_compared_again(
+    database: Database, store: MemoryStore
+) -> None:
+    """While a lost index is rebuilt, a correction finds only a part of the videos."""
+    with database.transaction() as connection:
+        for version in ("gallery-1", "gallery-2"):
+            set_version(connection, T0, version)
+    store_report(store, indexed("new.mp4", appearance(0, "Ada"), gallery="gallery-2"))
+    rebuild(database, store)
+    with database.reading() as connection:
+        keys = connection.execute(text("SELECT key FROM rematch ORDER BY key")).scalars().all()
+    assert keys == ["door/ä+b %41.mp4", "lectures/1.mp4", "lectures/2.mp4"]
+    with database.transaction() as connection:
+        connection.execute(text("DELETE FROM rematch"))
+    rebuild(database, store)
+    with database.reading() as connection:
+        assert connection.execute(text("SELECT count(*) FROM rematch")).scalar_one() == 0
 
 
 def test_videos_without_a_report_are_removed(database: Database, store: MemoryStore) -> None:
