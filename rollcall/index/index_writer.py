@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 MAX_TRIES = 5
 """How often a report is read if others change the video in the meantime."""
 
-READERS = 4
-"""Reports that are read at the same time."""
+READERS = 2
+"""Reports that are read at the same time. With the stored faces, one may take 120 MB."""
 
 Versions = Mapping[str, tuple[int, float, int]]
 """For the key of each video in the index: its id, the time of the recognition, and the largest id

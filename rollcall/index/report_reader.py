@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rollcall.core.errors import ObjectNotFound, PermanentError
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key
 from rollcall.core.protocols import ObjectStore
-from rollcall.core.retry import parse_json_object
 from rollcall.index.documents import NotAboutAVideo, indexed_video
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class ReportReader:
         ObjectNotFound, NotAboutAVideo, ObjectTooLarge, and the errors of the store.
         """
         name = report_key(key)
-        document = parse_json_object(self.store.read(self.bucket, name, MAX_REPORT_BYTES))
+        document = _parsed(self.store.read(self.bucket, name, MAX_REPORT_BYTES))
         video = indexed_video(document)
         if not video.finished_s:
             video = indexed_video(document, self.store.head(self.bucket, name).modified_s)
@@ -74,4 +74,18 @@ class ReportReader:
             log.warning("the stored faces of %r are left out of the index: %s", video.key, error)
             return None
         # Stored faces of another upload have other people.
-        return faces if faces.etag == video.etag else None
+        return faces.for_search() if faces.etag == video.etag else None
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    """The report without its faces, which would take ten times the memory of the text. It is empty
+    if the body is not a JSON object."""
+    try:
+        document = json.loads(body, object_hook=_unless_face)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _unless_face(entry: dict[str, Any]) -> dict[str, Any] | None:
+    return None if "box_px" in entry else entry

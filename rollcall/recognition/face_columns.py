@@ -110,6 +110,15 @@ class StoredFaces:
         encodings = self.encodings[self.rows[chosen]].astype(np.float64)
         return encodings.reshape(len(chosen), self.space.size), self.times_s[chosen].tolist()
 
+    def for_search(self) -> StoredFaces:
+        """Only the looks that `appearance_encodings` returns, without pictures: a small part."""
+        chosen = {
+            place for number in range(len(self.names)) for place in self._best_of_tracks(number)
+        }
+        kept = np.isin(np.arange(len(self)), list(chosen))
+        bare = replace(self, pictured=self.pictured[:0], jpegs=())
+        return bare._selected(kept, ())
+
     def picture_of(self, number: int, near_s: float | None = None) -> bytes | None:
         """The best picture of one person, or the one nearest to a time; None if there is none."""
         found = [picture for picture in self.pictures() if picture.person == number]

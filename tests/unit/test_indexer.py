@@ -11,10 +11,12 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from support.databases import open_tables
 from support.index_samples import BUCKET, T0, appearance, indexed, samples
+from support.memory import watch_peak
 from support.stored_reports import REPORTS, encoding_of, faces_of, report_of, store_report
 from support.waiting import wait_until
 
@@ -228,6 +230,26 @@ class TestStoredFaces:
         with database.reading() as connection:
             (key,) = connection.execute(text("SELECT key FROM rematch")).scalars()
         assert key == used.key
+
+    def test_many_long_videos_take_little_memory(self, store: MemoryStore) -> None:
+        """Thirty lectures with 20,000 faces each would take 500 MB at once."""
+        video = indexed("a.mp4", appearance(0, ""), kept="pictures")
+        one = faces_of(video)
+        columns = ("times_s", "boxes", "qualities", "problems", "followed", "persons", "tracks")
+        repeated = {name: np.repeat(getattr(one, name), 20_000, axis=0) for name in columns}
+        rows = np.arange(20_000, dtype=np.int32)
+        encodings = np.repeat(one.encodings, 20_000, axis=0)
+        faces = render_faces(replace(one, **repeated, rows=rows, encodings=encodings))
+        box = {"top": 1, "right": 2, "bottom": 3, "left": 4}
+        report = json.dumps({**report_of(video), "faces": 20_000 * [{"box_px": box, "person": 0}]})
+        store.write(REPORTS, "a.mp4.json", report.encode(), "", {})
+        store.write(REPORTS, "a.mp4.faces.npz", faces, "", {})
+        reader = ReportReader(store, REPORTS)
+        reader.read(BUCKET, "a.mp4")
+        peak = watch_peak()
+        read = [reader.read(BUCKET, "a.mp4") for _ in range(30)]
+        assert [each.faces.encodings.shape for each in read if each.faces] == 30 * [(1, DLIB.size)]
+        assert peak() < 60 << 20
 
     def test_faces_of_another_upload_are_left_out(
         self, database: Database, store: MemoryStore, indexer: Indexer

@@ -154,6 +154,20 @@ def test_at_most_five_encodings_of_one_person_are_used() -> None:
     assert stored.appearance_encodings(0)[0].shape == (5, DLIB.size)
 
 
+def test_a_search_needs_a_small_part_of_the_faces() -> None:
+    looks = [(float(n), face(vector(0))) for n in range(50)]
+    tracks = [(60.0 + n, face(vector(1) + 0.4 * vector(n + 10))) for n in range(7)]
+    for stored in (again(recognised(looks + tracks)), again(some_faces()), again(recognised([]))):
+        part = stored.for_search()
+        assert len(part) <= 6
+        assert (part.names, part.jpegs) == (stored.names, ())
+        for number in range(len(stored.names)):
+            encodings, times_s = stored.appearance_encodings(number)
+            found, found_s = part.appearance_encodings(number)
+            assert found_s == times_s
+            assert found.tolist() == encodings.tolist()
+
+
 def test_pictures_are_found_by_person_and_time() -> None:
     stored = again(some_faces())
     assert stored.picture_of(0) == JPEG + b"2"  # the sharpest
