@@ -89,18 +89,23 @@ class PersonInDatabase:
         yield Trace("message", self._change_all(self._messages, MESSAGES))
 
     def _remove_appearances(self) -> int:
-        count = 0
-        while True:
-            removed = self._database.run(self._remove_from_videos)
-            if not removed:
-                break
-            count += removed
-        self._database.run(
-            lambda connection: connection.execute(
-                delete(person).where(person.c.name.in_(spellings(self._name)))
-            )
-        )
+        count, is_gone = 0, False
+        while not is_gone:
+            while removed := self._database.run(self._remove_from_videos):
+                count += removed
+            is_gone = self._database.run(self._remove_name)
         return count
+
+    def _remove_name(self, connection: Connection) -> bool:
+        """Delete the person's row. Return False if the person has appeared again since."""
+        own = person.c.name.in_(spellings(self._name))
+        # A writer of the index locks the row before it adds an appearance.
+        connection.execute(select(person.c.id).where(own).with_for_update()).all()
+        shown = select(appearance.c.id).where(_is_person(self._name)).limit(1)
+        if connection.execute(shown).first():
+            return False
+        connection.execute(delete(person).where(own))
+        return True
 
     def _remove_from_videos(self, connection: Connection) -> int:
         """Remove the person from some videos, and return the number of appearances."""

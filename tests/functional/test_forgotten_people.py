@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import Connection, insert, select, text
 from support.databases import open_tables
 from support.filmed import Filmed, direction
 from support.work_queues import T0
@@ -130,6 +131,25 @@ def test_the_index_is_as_if_made_from_the_reports(filmed: Filmed) -> None:
     assert rows_of(filmed) == edited
     for key in ALL:
         assert filmed.indexed(key) == indexed_video(filmed.report(key))
+
+
+def test_a_late_result_is_removed_as_long_as_the_removal_runs(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The indexer adds it after the last videos were changed, before the name is deleted."""
+    late = filmed.indexed("1.mp4")
+    remove = PersonInDatabase._remove_from_videos
+
+    def remove_slowly(self: PersonInDatabase, connection: Connection) -> int:
+        removed = remove(self, connection)
+        if not removed and not filmed.index.id_of(late.bucket, "late.mp4"):
+            filmed.index.put_in(connection, [replace(late, key="late.mp4", kept="none")])
+        return removed
+
+    monkeypatch.setattr(PersonInDatabase, "_remove_from_videos", remove_slowly)
+    counted = dict(PersonInDatabase(filmed.database, FORGOTTEN).remove())
+    assert counted["appearance"] == 4
+    assert [each.name for each in filmed.indexed("late.mp4").people] == ["Ben", ""]
 
 
 def test_a_forgotten_person_leaves_the_search(filmed: Filmed) -> None:
