@@ -42,7 +42,8 @@ BUCKET = "input-bucket-video"
 UNKNOWN_SHARE = 0.15
 """Share of the appearances without a name."""
 PER_GROUP = 20
-"""Mean number of appearances in a group of unknown faces."""
+"""Mean number of appearances in a group of unknown faces. The largest has a hundred times as many,
+if there are a million appearances."""
 
 FIRST = [
     "Ada",
@@ -110,7 +111,10 @@ class BigIndex:
         self.person = np.where(unknown, 0, chosen + 1)
         """The id of each person; 0 for an unknown person."""
         groups = max(1, int(unknown.sum()) // PER_GROUP)
-        self.group = np.where(unknown, rng.integers(1, groups + 1, appearances), 0)
+        weights = 1 / (np.arange(groups) + 10)
+        of_group = rng.choice(groups, appearances, p=weights / weights.sum())
+        self.group = np.where(unknown, of_group + 1, 0)
+        """The id of each group of unknown faces, the largest first; 0 for a named person."""
         self.first_s = np.round(rng.random(appearances) * 3000, 2)
         self.length_s = np.round(1 + rng.random(appearances) * 500, 2)
         self.distance = np.round(0.3 + 0.3 * rng.random(appearances), 3)
@@ -217,16 +221,16 @@ class BigIndex:
 
 
 def fill(database: Database, index: BigIndex, *, faces: bool = False) -> None:
-    """Write all rows into the empty tables of the index."""
+    """Write all rows into the empty tables of the index; with `faces`, also those for searches."""
     tables = [
         (video, index.video_rows()),
         (person, index.person_rows()),
         (unknown_group, index.group_rows()),
         (appearance, index.appearance_rows()),
+        (unknown_face, index.unknown_face_rows()),
     ]
     if faces:
         tables.append((face_block, index.face_rows()))
-        tables.append((unknown_face, index.unknown_face_rows()))
     with database.transaction() as connection:
         for table, rows in tables:
             _insert(connection, table, rows, shared=database.shared)
@@ -258,7 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--videos", type=int, default=100_000)
     parser.add_argument("--people", type=int, default=1000)
     parser.add_argument("--appearances", type=int, default=1_000_000)
-    parser.add_argument("--faces", action="store_true", help="also store random encodings")
+    parser.add_argument("--faces", action="store_true", help="also store encodings for searches")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     is_url = options.database.startswith((*POSTGRESQL_URLS, SQLITE_URL))

@@ -1,7 +1,8 @@
 """Measures the pages on a large index: server time, memory, and the trigger beside many readers.
 
-The pages run as in production, as a process of their own, with a database of 100,000 videos, 1,000
-people and a million appearances. The trigger is measured with and without readers who poll.
+The pages run as in production, as a process of their own, with a gallery of 1,000 people and a
+database of 100,000 videos and a million appearances, 170,000 of them unknown faces in groups. The
+trigger is measured with and without readers who poll.
 
 Run alone: `make bench ONLY=pages`.
 """
@@ -22,6 +23,8 @@ from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
 import click
+import numpy as np
+from sqlalchemy import select
 
 from benchmarks import big_index, markdown, processes
 from benchmarks.bench import Bench
@@ -30,9 +33,12 @@ from benchmarks.trigger import settings_of
 from benchmarks.trigger_rows import Rows
 from devstack.processes import Process, Processes, answers, free_port
 from devstack.store_servers import EmbeddedStore, Place
+from rollcall.core.gallery import Gallery
 from rollcall.core.settings import parse_settings
 from rollcall.database.database import Database
+from rollcall.database.index_tables import unknown_group
 from rollcall.database.open_database import prepare
+from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.stores.boto import s3_client
 
 TITLE = "The pages"
@@ -40,9 +46,15 @@ TITLE = "The pages"
 DAY_S = 86400.0
 PERSON = 3
 """A person with many appearances: the first ids of the generator have most."""
+GROUP = 1
+"""The largest group of unknown faces."""
 READERS = 50
 POLL_S = 2.0
 """Each reader asks again after this time, as the pages do."""
+ENROLLED_PHOTOS = 3
+"""Encodings of each person in the gallery."""
+NEAR = 0.45
+"""Distance of these encodings to a group of unknown faces, so that the page offers the person."""
 
 
 def run(bench: Bench) -> dict[str, Any]:
@@ -64,7 +76,9 @@ def _measure(bench: Bench, name: str) -> dict[str, Any]:
         running = stack.enter_context(Processes())
         store = EmbeddedStore(Place(folder, os.environ, running))
         store.start()
-        values = {"DATABASE_URL": url, **store.settings(), "ENCODINGS": str(folder / "none.npz")}
+        gallery = folder / "gallery.npz"
+        gallery.write_bytes(_gallery(url, sizes.pages_people))
+        values = {"DATABASE_URL": url, **store.settings(), "ENCODINGS": str(gallery)}
         _put_report(values, video)
         pages, page_url = _start_pages(running, folder, values)
         found = _times(page_url, video["id"], sizes.repeats)
@@ -90,6 +104,19 @@ def _fill(url: str, videos: int, people: int, appearances: int) -> dict[str, Any
     last = big_index.LAST[place % len(big_index.LAST)].lower()
     ids = [int(each) for each in index.person[index.video == place]]
     return {"id": place + 1, "key": f"{last}/lecture-{place:06d}.mp4", "people": ids}
+
+
+def _gallery(url: str, people: int) -> bytes:
+    """A gallery of the people in the index. Each is near one of the largest groups of unknowns."""
+    query = select(unknown_group.c.centre).order_by(unknown_group.c.appearances.desc())
+    with closing(Database(url)) as database, database.reading() as connection:
+        centres = connection.execute(query.limit(people)).scalars().all()
+    rows = np.array([np.frombuffer(centre, "<f4") for centre in centres], np.float64)
+    size = rows.shape[1]
+    places = np.arange(people * ENROLLED_PHOTOS) // ENROLLED_PHOTOS
+    moved = np.random.default_rng(1).normal(0, NEAR / size**0.5, (len(places), size))
+    names = [big_index.name_of(place) for place in places.tolist()]
+    return render_gallery(Gallery(names, rows[places % len(rows)] + moved, big_index.SPACE))
 
 
 def _put_report(values: Mapping[str, str], video: Mapping[str, Any]) -> None:
@@ -144,6 +171,8 @@ def _paths(video_id: int) -> dict[str, str]:
         "People, last seen": "/people?sort=seen",
         "One person": f"/people/{PERSON}",
         "Unknown": "/unknown",
+        "Unknown, page 50": "/unknown?page=50",
+        "One group of unknowns": f"/unknown/{GROUP}",
         "Problems": "/problems",
         "Log": "/log",
     }
