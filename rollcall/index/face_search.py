@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -24,6 +24,10 @@ BLOCKS_AT_ONCE = 1000
 
 MAX_FOUND = 10_000
 """Largest limit of a search."""
+
+
+ChooseVideos = Callable[[Connection], Collection[int]]
+"""Chooses videos in the transaction that writes their faces, and returns their ids."""
 
 
 class FaceBlock(NamedTuple):
@@ -50,16 +54,21 @@ class SqlFaceSearch:
     def put(self, video_id: int, space: str, numbers: Sequence[int], encodings: Encodings) -> None:
         self.put_all([FaceBlock(video_id, space, numbers, encodings)])
 
-    def put_all(self, blocks: Sequence[FaceBlock]) -> None:
-        """Store the blocks of several videos in one transaction. The last one of a video counts."""
+    def put_all(self, blocks: Sequence[FaceBlock], choose: ChooseVideos | None = None) -> None:
+        """Store the blocks of several videos in one transaction. The last one of a video counts.
+
+        With `choose`, the videos that it does not return stay unchanged.
+        """
         newest = {block.video_id: block for block in blocks}
         rows = [_row(block) for block in newest.values() if len(block.encodings)]
 
         def change(connection: Connection) -> None:
             version = lock_versions(self._database, connection, table)
-            connection.execute(delete(table).where(table.c.video_id.in_(list(newest))))
-            if rows:
-                connection.execute(insert(table), [row | {"version": version} for row in rows])
+            ids = newest.keys() if choose is None else choose(connection)
+            connection.execute(delete(table).where(table.c.video_id.in_(list(ids))))
+            chosen = [row | {"version": version} for row in rows if row["video_id"] in ids]
+            if chosen:
+                connection.execute(insert(table), chosen)
 
         if newest:
             self._database.run(change)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from rollcall.database.index_tables import appearance
 from rollcall.database.index_tables import unknown_face as faces
 from rollcall.database.index_tables import unknown_group as table
 from rollcall.index.centres import Centres, as_rows
+from rollcall.index.face_search import ChooseVideos
 from rollcall.index.group_rows import (
     Member,
     load_groups,
@@ -90,32 +91,36 @@ class SqlUnknownGroups:
         """
         self.put_all([UnknownFaces(video_id, space, numbers, encodings, uploaded_s)])
 
-    def put_all(self, videos: Sequence[UnknownFaces]) -> None:
-        """Do the same for several videos in one transaction. The last entry of a video counts."""
+    def put_all(self, videos: Sequence[UnknownFaces], choose: ChooseVideos | None = None) -> None:
+        """Do the same for several videos in one transaction. The last entry of a video counts.
+
+        With `choose`, the videos that it does not return stay unchanged.
+        """
         newest = {video.video_id: video for video in videos}
         own = [video for video in newest.values() if video.space == self._space.name]
         added = [member for video in own for member in _members(video, self._space.size)]
 
-        video_ids = sorted(newest)
-
-        def remove(connection: Connection) -> list[Member]:
-            return [
-                member
-                for start in range(0, len(video_ids), VIDEOS_AT_ONCE)
-                for member in _take_out(connection, video_ids[start : start + VIDEOS_AT_ONCE])
-            ]
+        def remove(connection: Connection) -> tuple[Collection[int], list[Member]]:
+            ids = newest.keys() if choose is None else choose(connection)
+            ordered = sorted(ids)
+            parts = (
+                ordered[start : start + VIDEOS_AT_ONCE]
+                for start in range(0, len(ordered), VIDEOS_AT_ONCE)
+            )
+            return ids, [member for part in parts for member in _take_out(connection, part)]
 
         def change(connection: Connection, grouping: Grouping, version: int) -> Chosen:
-            members = remove(connection)
+            ids, members = remove(connection)
             # A group that gets empty stays until its faces may have come back.
             grouping.open(member.group_id for member in members)
             others = [each for each in members if not grouping.remove(each.group_id, each.encoding)]
             shrink_groups(connection, others, version)
-            return added, self._add(grouping, added)
+            chosen = [member for member in added if member.video_id in ids]
+            return chosen, self._add(grouping, chosen)
 
         def only_remove(connection: Connection) -> None:
             version = lock_versions(self._database, connection, table)
-            shrink_groups(connection, remove(connection), version)
+            shrink_groups(connection, remove(connection)[1], version)
 
         if added:
             self._change(change)
