@@ -25,9 +25,9 @@ TITLES = {
     413: "The upload is too large",
 }
 MESSAGES = {
-    404: "The address is wrong, or what was here has been deleted.",
+    404: "The address is wrong, or the page does not exist any more.",
     405: "This address is for a button of a page, and cannot be opened.",
-    413: "The browser sent more than these pages accept.",
+    413: "The browser sent more than these pages accept. Send fewer or smaller photos.",
 }
 
 

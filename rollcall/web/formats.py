@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 from zlib import crc32
 
 from markupsafe import Markup
 
+from rollcall.core.index_types import Appearance
 from rollcall.web.strips import rest_x, strip_text, ticks
+
+SHOWN_NAMES = 3
+"""Names of people in a row of a list. Further people are counted."""
 
 LANES = 8
 """Number of lane colours in `static/style.css`."""
@@ -54,6 +58,27 @@ def person_url(name: str) -> str:
     return "/people/by-name/" + quote(name, safe="", errors="surrogatepass")
 
 
+class SomePeople(Protocol):
+    """The people of a video: some of them, and how many there are."""
+
+    @property
+    def people(self) -> Sequence[Appearance]: ...
+    @property
+    def named(self) -> int: ...
+    @property
+    def unknown(self) -> int: ...
+
+
+def people_text(video: SomePeople) -> str:
+    """Who is in a video, for example `Ada, Ben, Chen +4, 2 unknown`; empty for nobody."""
+    names = [seen.name for seen in video.people if seen.name][:SHOWN_NAMES]
+    text = ", ".join(names)
+    if video.named > len(names):
+        text += f" +{video.named - len(names)}"
+    unknown = f"{video.unknown} unknown" if video.unknown else ""
+    return ", ".join(filter(None, (text, unknown)))
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun, for example `1 video` or `7 videos`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -63,6 +88,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "clock": clock,
     "counted": counted,
     "lane": lane,
+    "people_text": people_text,
     "person_url": person_url,
     "rest_x": rest_x,
     "strip_text": strip_text,

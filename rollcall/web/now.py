@@ -20,9 +20,6 @@ from rollcall.web.system_state import LAG_SLOTS, Progress, system_state
 
 pages = Blueprint("now", __name__)
 
-SHOWN_NAMES = 3
-"""Names of people in a row of the list. Further people are counted."""
-
 NOT_TAKEN_S = 30.0
 """Work that waits for so long while nothing runs is not taken by any trigger."""
 
@@ -162,20 +159,9 @@ def bars(lags: Sequence[Lag], now_s: float) -> list[Bar]:
     return found
 
 
-def people_text(video: LatestVideo) -> str:
-    """Who is in a video, for example `Ada, Ben, Chen +4, 2 unknown`."""
-    names = [seen.name for seen in video.people if seen.name][:SHOWN_NAMES]
-    text = ", ".join(names)
-    if video.named > len(names):
-        text += f" +{video.named - len(names)}"
-    unknown = f"{video.unknown} unknown" if video.unknown else ""
-    return ", ".join(filter(None, (text, unknown))) or "nobody"
-
-
 def seconds_text(seconds: float) -> str:
     """A short time, for example `1.2 s`."""
     return f"{seconds:.1f} s" if seconds < 10 else duration_text(seconds)
 
 
-pages.add_app_template_filter(people_text)
 pages.add_app_template_filter(seconds_text)

@@ -63,8 +63,8 @@ _DEAD = {
         "Upload it again, or dismiss the problem.",
     ),
     "internal": Meaning(
-        "failed for a reason that nobody foresaw",
-        "failed for a reason that nobody foresaw",
+        "failed, because of an unexpected error",
+        "failed, because of an unexpected error",
         "The function's log has the details, under the id of the call.",
     ),
     "key_not_usable": Meaning(

@@ -1,4 +1,4 @@
-"""Refuses values of a request that no database stores, for all pages in one place.
+"""Refuses values of requests that the databases cannot store, for all pages in one place.
 
 Both databases store whole numbers of 64 bits. PostgreSQL stores no NUL characters in texts.
 """
@@ -12,13 +12,13 @@ from flask import Flask, abort, request
 from werkzeug.routing import IntegerConverter, Map, ValidationError
 
 MAX_NUMBER = 1 << 62
-"""No row has a larger number."""
+"""Larger numbers are refused. No row has one."""
 
 MAX_DIGITS = 19
 
 
 class RowConverter(IntegerConverter):
-    """`<int:...>` in addresses. Larger numbers lead to no page."""
+    """`<int:...>` in addresses. Numbers above MAX_NUMBER are answered 404."""
 
     def __init__(self, url_map: Map, *args: Any, **options: Any) -> None:
         options.setdefault("max", MAX_NUMBER)
@@ -31,7 +31,7 @@ class RowConverter(IntegerConverter):
 
 
 def whole_number(text: str) -> int:
-    """The number in a text; use it as `type` when reading a field. Raises ValueError."""
+    """The number in a text, as `type` for reading a field. Raises ValueError."""
     number = int(text)
     if abs(number) > MAX_NUMBER:
         raise ValueError("the number is too large")

@@ -1,7 +1,8 @@
 """The faces that a page shows, as texts for its forms, so that a verdict is about those faces.
 
-A correction gives the people of a video new numbers. So each face comes with its row of the index,
-and a row is never changed and never used again when the video's people are written again.
+A correction gives the people of a video new numbers, and new rows in the index. So the text of each
+face has the id of its row, which is never used again: if the row is gone, the number may mean
+somebody else.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from rollcall.core.index_types import FaceRef
 from rollcall.index.face_queries import IndexedFace
 
 MAX_FACES = 50
-"""Faces of a group that a verdict stores. The others are like them, so they follow."""
+"""Faces of a group that a verdict stores. The other faces of the group get the same name, because
+they look like these."""
 
 _FORM = re.compile("([0-9]{1,18})-([0-9]{1,9})-([0-9]{1,18})")
 

@@ -39,10 +39,10 @@ MAX_REPORT_BYTES = 64 << 20
 
 @pages.get("/videos/<int:video_id>/boxes.json")
 def boxes(video_id: int) -> Response:
-    """The faces by time, and what stands in the way of playing the video."""
+    """The faces by time, and why the video cannot be played, if that is so."""
     found = _video(video_id)
-    faces, note = _boxes(found) if found.people else ([], "")
     problem, gone = _problem(found)
+    faces, note = ([], "") if gone or not found.people else _boxes(found)
     document = {
         "problem": problem,
         "gone": gone,

@@ -59,12 +59,12 @@ def after_upload(video: IndexedVideo) -> str:
 
 
 def looks_text(coverage: Mapping[str, Any]) -> str:
-    """The number of looks and the gap between them, as text; empty if that is unknown."""
+    """How often the video was looked at, and the longest gap; empty if that is unknown."""
     looks, gap_s = coverage.get("looks"), coverage.get("longest_gap_s")
     if not isinstance(looks, int) or not looks:
         return ""
     gap = f", at most {gap_s:.3g} s apart" if isinstance(gap_s, int | float) and looks > 1 else ""
-    return f"{counted(looks, 'look')}{gap}"
+    return f"at {counted(looks, 'moment')}{gap}"
 
 
 def limits(coverage: Mapping[str, Any]) -> list[str]:

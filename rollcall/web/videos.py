@@ -12,7 +12,7 @@ from flask import Blueprint, Response, make_response, render_template, request
 from werkzeug.exceptions import BadRequest
 
 from rollcall.index.video_filter import TOP, Place, VideoFilter
-from rollcall.index.video_queries import VideoQueries, VideoRow
+from rollcall.index.video_queries import VideoQueries
 from rollcall.web.parts import parts
 
 pages = Blueprint("videos", __name__)
@@ -25,7 +25,6 @@ STATUSES = {
     "error": "failed",
 }
 MAX_TEXT_CHARS = 200
-SHOWN_NAMES = 3
 MAX_CHOICES = 10
 """People who are offered for a part of a name."""
 PAGE_ROWS = 50
@@ -39,9 +38,9 @@ class Asked(NamedTuple):
     values: dict[str, str]
     wanted: VideoFilter
     nobody: str
-    """A name that nobody has, or several people; then no video is accepted."""
+    """The wanted name, if it is not that of exactly one person. Then no video is listed."""
     choices: tuple[tuple[str, str], ...] = ()
-    """The people whose names contain it, and URLs with their videos."""
+    """The people whose names contain this name, and the URLs of their videos."""
 
     @property
     def query(self) -> str:
@@ -66,7 +65,6 @@ def videos() -> str:
         older=_url(asked.query, older) if older else "",
         first=before == TOP,
         newest_id=newest_id,
-        who=who,
         quick=quick(asked.values, datetime.now(UTC).date()),
         settings=parts().settings,
     )
@@ -83,15 +81,6 @@ def new() -> Response:
     if not count:
         return Response(status=204)
     return make_response(render_template("videos_new.html", count=count, url=_url(asked.query)))
-
-
-def who(row: VideoRow) -> str:
-    """The people of a video in a few words: three names, and how many more there are."""
-    names = [seen.name for seen in row.people if seen.name]
-    shown = ", ".join(names[:SHOWN_NAMES])
-    more = row.named - len(names[:SHOWN_NAMES])
-    parts_ = [f"{shown} +{more}" if more > 0 else shown] if shown else []
-    return ", ".join([*parts_, *([f"{row.unknown} unknown"] if row.unknown else [])])
 
 
 def _asked() -> Asked:

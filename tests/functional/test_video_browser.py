@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -225,9 +226,18 @@ def test_a_replaced_and_a_deleted_video_are_explained(page: Page, served: Served
     page.reload()
     expect(page.locator("[data-note]")).to_contain_text("has been deleted since")
     expect(page.locator(".screen")).to_be_hidden()
+    expect(page.get_by_text("Download the video")).to_be_hidden()
     page.locator(BAR.format(1)).first.press("Enter")
     line = page.locator(".playhead").evaluate("line => parseFloat(line.style.left)")
     assert line == pytest.approx(100 * 1010 / 3120, abs=0.1)
+
+
+def test_an_error_before_the_script_is_explained(page: Page, served: Served) -> None:
+    served.store.write(served.bucket, KEY, b"no video", "video/mp4", {})
+    page.route("**/video.js", lambda route: (time.sleep(2), route.continue_()))
+    page.goto(served.page_url)
+    expect(page.locator("[data-unplayable]")).to_be_visible()
+    expect(page.locator(".screen")).to_be_hidden()
 
 
 def test_the_list_announces_new_videos_and_opens_one_by_keys(page: Page, served: Served) -> None:

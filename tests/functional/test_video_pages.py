@@ -172,7 +172,7 @@ def test_the_page_shows_people_times_and_coverage(client: FlaskClient, lecture_i
     ):
         assert f'aria-label="{label}"' in page
     assert "14 faces smaller than 32 px were not judged" in page
-    assert "313 looks, at most 10 s apart" in page
+    assert "at 313 moments, at most 10 s apart" in page
     lanes = re.findall(r'data-lane="([0-9]+)"', page)
     assert lanes == ["0", "1", "2", "3", "4", "7", "5", "6"]
 
@@ -605,7 +605,7 @@ def test_a_page_of_very_many_people_stays_small(client: FlaskClient, parts: WebP
     crowd = [appearance(number, f"Person {number}", *times) for number in range(2000)]
     page = text_of(client, f"/videos/{put(parts, indexed('a.mp4', *crowd, kept='encodings'))}")
     assert page.count('class="lane lane-') == 200
-    assert "1800 more are in the table" in page
+    assert "1800 more people are in the table" in page
     assert len(page) < 4 << 20
 
 
@@ -633,7 +633,9 @@ def test_what_was_not_searched_is_hatched(client: FlaskClient, parts: WebParts) 
     assert "not searched" not in page
     stopped = replace(whole, key="b.mp4", coverage={"looks": 3, "stopped_at_s": 2.0})
     page = text_of(client, f"/videos/{put(parts, stopped)}")
-    assert "Seen at 0:02; the rest was not searched." in page
+    assert (
+        "The search stopped at the first clear frame, at 0:02; the rest was not searched." in page
+    )
     assert re.search(r'class="not-searched" x="25.000%" y="5" width="75.000%"', page)
     assert re.search(r'class="not-searched" d="M25[0-9] 8H1000"', text_of(client, "/videos"))
     assert re.search(r'class="not-searched" d="M25[0-9] 8H1000"', text_of(client, "/"))

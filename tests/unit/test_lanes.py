@@ -79,8 +79,8 @@ def test_how_long_the_result_took(seconds: float, text: str) -> None:
 
 
 def test_coverage_in_words() -> None:
-    assert looks_text({"looks": 7, "longest_gap_s": 10.0}) == "7 looks, at most 10 s apart"
-    assert looks_text({"looks": 1}) == "1 look"
+    assert looks_text({"looks": 7, "longest_gap_s": 10.0}) == "at 7 moments, at most 10 s apart"
+    assert looks_text({"looks": 1}) == "at 1 moment"
     assert looks_text({}) == ""
     assert limits({"not_judged": {"turned": 1}, "stopped_at_s": 2.0}) == [
         "stopped after the first clear frame at 2 s",

@@ -1,4 +1,4 @@
-// What all pages share: times, keys, copy buttons, and the foot line.
+// What all pages share: times, keys, copy buttons, and the line at the foot.
 "use strict";
 (() => {
   const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));

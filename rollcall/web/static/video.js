@@ -190,15 +190,20 @@
     }
   }
 
-  player?.addEventListener("error", () => {
+  function explainError() {
     const { code } = player.error || {};
+    if (code === MediaError.MEDIA_ERR_NETWORK) note("The video could not be loaded further: the store does not answer, or this page has been open for too long. Load the page again.");
     const unsupported = code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED || code === MediaError.MEDIA_ERR_DECODE;
     document.querySelector("[data-unplayable]").hidden = !unsupported || gone;
     if (!player.videoWidth) document.querySelector(".screen").hidden = true;
-  });
+  }
+
+  player?.addEventListener("error", explainError);
+  if (player?.error) explainError(); // it came before this script
 
   function hidePlayer() {
-    all(".screen, [data-unplayable], .unplayable[data-boxes]").forEach((each) => { each.hidden = true; });
+    all(".screen, [data-unplayable], .unplayable[data-boxes], [data-download]").forEach((each) => { each.hidden = true; });
+    document.querySelector(".video-page").classList.add("gone");
   }
 
   ["timeupdate", "seeking", "seeked", "loadedmetadata"].forEach((name) => player?.addEventListener(name, show));
