@@ -171,6 +171,7 @@ def test_a_failure_is_shown_and_nothing_is_logged(
     page = finished(client, start(client, "/people/forget", typed="Ada"))
     assert "the store does not answer" in page
     assert "Start again" in page
+    assert '<input type="hidden" name="name" value="Ada">' in page
     assert parts.changes.latest(9) == []
 
 
