@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
-from rollcall.cli.file_index import opened_file_index
+from rollcall.cli.file_index import FileIndex, opened_file_index
 from rollcall.cli.progress import progress
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import RollcallError
@@ -95,24 +95,19 @@ def recognise(
     gallery = read_gallery(location, engine.space)
     print_gallery(location, gallery)
     recogniser = build_recogniser(chosen, engine, *(results.hooks if results else ()))
-    failed = False
     opened = opened_file_index(chosen, gallery.version) if fills_index else nullcontext()
-    with opened as files, progress("recognising", len(videos), "videos") as shown:
-        for video in videos:
-            shown.mention(video.name)
-            document, recognition = _recognise(recogniser, video, gallery)
-            failed = failed or document["status"] == "error"
-            if as_json:
-                say_json(document)
-            else:
-                say(_sentence(document))
-            if results:
-                results.add(video, document, recognition)
-            if files:
-                files.put(video, document)
-            shown.advance()
-    if results:
-        for sentence in results.finish(gallery.version):
+    failed = False
+    try:
+        with opened as files, progress("recognising", len(videos), "videos") as shown:
+            for video in videos:
+                shown.mention(video.name)
+                document, recognition = _recognise(recogniser, video, gallery)
+                failed = failed or document["status"] == "error"
+                _keep(video, document, recognition, results, files, as_json=as_json)
+                shown.advance()
+    finally:
+        # Also after Ctrl-C or an error, because the videos so far may have taken hours.
+        for sentence in results.finish(gallery.version) if results else ():
             say(sentence, err=True)
     sys.exit(COMMAND_FAILED if failed else 0)
 
@@ -165,6 +160,26 @@ def _recognise(
         "limits": limits_of(recognition.coverage),
     }
     return document, recognition
+
+
+def _keep(
+    video: Path,
+    document: dict[str, Any],
+    recognition: Recognition | None,
+    results: ResultFiles | None,
+    files: FileIndex | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print what was found, and write it where the user asked for it."""
+    if as_json:
+        say_json(document)
+    else:
+        say(_sentence(document))
+    if results:
+        results.add(video, document, recognition)
+    if files:
+        files.put(video, document)
 
 
 def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:

@@ -24,8 +24,7 @@ CutOut = Callable[[Pixels, Box], bytes]
 
 
 class ResultFiles:
-    """The pictures and the page of one call. A value of None for either means that it is not
-    wanted."""
+    """The pictures and the page of one call. Either may be None, if it is not wanted."""
 
     def __init__(self, folder: Path | None, page: Path | None) -> None:
         """Raises PicturesNotSaved if the page could not be written at the end."""
@@ -61,12 +60,12 @@ class ResultFiles:
             self._videos.append(PageVideo(document, end_s, people))
 
     def finish(self, gallery: str) -> list[str]:
-        """Write the page, and say what was written. Raises PicturesNotSaved."""
+        """Write the page if there is a video, and say what was written. Raises PicturesNotSaved."""
         written = []
         if self._folder:
             count = f"{self._pictures} picture" + ("" if self._pictures == 1 else "s")
             written.append(f"{count} saved in {self._folder}")
-        if self._page:
+        if self._page and self._videos:
             write_page(self._page, self._videos, gallery)
             written.append(f"page written to {self._page}")
         return written

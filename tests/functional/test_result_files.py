@@ -7,6 +7,7 @@ import stat
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.enrolment import save
 from rollcall.gallery.gallery_locations import GalleryFile
 from rollcall.recognition.frame_book import FrameBook, SmallPicture
+from rollcall.recognition.recogniser import Recogniser
 
 HOSTILE = '<img src="http://x/a.png" onerror=1>'
 
@@ -123,6 +125,25 @@ def test_a_page_that_cannot_be_written_is_refused_before_the_videos_are_read(fol
     result = run("one.mp4", "--html", "missing/page.html")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "error: 'missing/page.html' cannot be written: create its folder first" in result.stderr
+
+
+def test_the_page_is_written_after_an_interruption_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognise, calls = Recogniser.recognise, iter([True, False])
+
+    def once(self: Recogniser, *args: Any) -> Recognition:
+        if next(calls):
+            return recognise(self, *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recogniser, "recognise", once)
+    result = run("one.mp4", "nobody.mp4", "--html", "page.html")
+    assert result.exit_code == 1
+    assert "page written to page.html" in result.stderr
+    text = (folder / "page.html").read_text()
+    assert "1 video, recognised" in text
+    assert "one.mp4" in text
 
 
 class _Links(HTMLParser):
