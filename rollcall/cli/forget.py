@@ -121,6 +121,7 @@ def _mentions(
 ) -> Iterator[Mention]:
     """Yield each location of the name; unless it is a dry run, the name is removed there."""
     if not everywhere:
+        # This needs no lock: results may keep the name, also those that are corrected meanwhile.
         yield from removal.remove_from_gallery(location)
         if not removal.dry_run:
             leave_results(chosen, location)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rollcall.cli.amounts import amount_text, rate_text, short_text
@@ -18,10 +17,10 @@ SHOWN_AFTER_S = 1.0
 
 
 class ProgressBar:
-    """The bar. Lines that a command prints meanwhile, and its log, appear above it."""
+    """The bar. What a command prints or logs meanwhile appears above it."""
 
     def __init__(self, what: str, total: float | None, unit: str) -> None:
-        """Without a unit, a clock instead of a bar."""
+        """An empty unit stands for work that cannot be counted. It shows a clock, not a bar."""
         self._what, self._total, self._unit = what, total, unit
         self._lock = threading.RLock()
         self._done = 0.0
@@ -36,12 +35,7 @@ class ProgressBar:
         self._timer.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._timer.cancel()
         with self._lock:
             self._closed = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rollcall.cli.amounts import amount_text, rate_text, short_text
 from rollcall.cli.durations import exact_duration_text
@@ -39,13 +38,8 @@ class ProgressLines:
     def __enter__(self) -> ProgressLines:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._said and error is None:
+    def __exit__(self, kind: object, *error: object) -> None:
+        if self._said and kind is None:
             elapsed_s = self._clock() - self._started_s
             self._show(f"{self._what}: {self._amount()} in {exact_duration_text(elapsed_s)}")
 
@@ -89,15 +83,10 @@ class WaitingLines:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *error: object) -> None:
         self._ended.set()
         self._thread.join()
-        if self._said and error is None:
+        if self._said and kind is None:
             say(f"{self._what}: done in {self._elapsed()}", err=True)
 
     def _run(self) -> None:
