@@ -82,11 +82,15 @@ def undo(change: int, as_json: bool) -> None:
 def show_log(name: str, limit: int, as_json: bool) -> None:
     """List who changed what, the newest change first."""
     with closing(open_database(settings(offline=True), must_exist=True)) as database:
-        for line in SqlChangeLog(database).latest(limit, name=normalise_name(name)):
-            if as_json:
-                say_json(dataclasses.asdict(line))
-            else:
-                say(change_sentence(line))
+        lines = SqlChangeLog(database).latest(limit, name=normalise_name(name))
+    for line in lines:
+        if as_json:
+            say_json(dataclasses.asdict(line))
+        else:
+            say(change_sentence(line))
+    if not lines:
+        about = f" about {name!r}; write the whole name, as it was at that time" if name else ""
+        say(f"the log has no line{about}", err=True)
 
 
 def _correct(as_json: bool, change: Callable[[Corrections], int]) -> None:

@@ -78,7 +78,8 @@ def results(
 ) -> None:
     """Show who was in which video and when, from the index. Exit 1 if nothing was found.
 
-    The times are those of the uploads. A day ends at midnight on the clock of this machine.
+    The times are those of the uploads. A day ends at midnight on the clock of this machine; the
+    pages count days in UTC.
     """
     if absent and (person or unknown):
         raise click.UsageError("--absent cannot be combined with --person and --unknown")

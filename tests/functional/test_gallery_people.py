@@ -64,7 +64,9 @@ def test_a_person_is_renamed_and_the_rename_is_undone(
         json.loads(line) for line in run("log", "--json", "--limit", "1").stdout.splitlines()
     ]
     assert [document["action"] for document in documents] == ["undo"]
-    assert run("log", "--name", "Nobody").stdout == ""
+    done = run("log", "--name", "Nobody")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr.startswith("the log has no line about 'Nobody'; write the whole name")
 
 
 def test_two_names_are_merged(filmed: Filmed) -> None:
