@@ -8,13 +8,14 @@ counted there, two people would be equally near, and the face would have no name
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.types import Encodings
-from rollcall.core.verdicts import Verdict
+from rollcall.core.verdicts import NAMING_KINDS, Verdict
 
 SAME_FACE = DLIB.min_margin
 """Largest distance between two encodings that are taken for the same face. Two people who are as
@@ -93,3 +94,25 @@ def _same_faces(faces: Sequence[tuple[Verdict, Encodings]]) -> list[list[int]]:
         near = squared <= SAME_FACE**2
         same += [np.flatnonzero(row[: start + n]).tolist() for n, row in enumerate(near)]
     return same
+
+
+def are_among(encodings: Encodings, faces: Encodings) -> NDArray[np.bool_]:
+    """Whether each encoding, shape (n, size), is the same face as one of `faces`, (k, size)."""
+    found = np.zeros(len(encodings), bool)
+    for face in faces:
+        found |= np.linalg.norm(encodings - face, axis=1) <= SAME_FACE
+    return found
+
+
+def without_faces(verdict: Verdict, faces: Encodings) -> Verdict | None:
+    """The rest of a verdict without these faces, shape (k, size), or None.
+
+    All faces of a `same` or `ignore` verdict show one person, so the whole verdict goes.
+    """
+    kept = np.flatnonzero(~are_among(verdict.encodings, faces))
+    if len(kept) == len(verdict.sources):
+        return verdict
+    if not len(kept) or verdict.kind not in NAMING_KINDS:
+        return None
+    sources = tuple(verdict.sources[row] for row in kept)
+    return replace(verdict, encodings=verdict.encodings[kept], sources=sources)

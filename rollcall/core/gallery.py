@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rollcall.core.contradictions import counted_faces
+from rollcall.core.contradictions import are_among, counted_faces, without_faces
 from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery_checks import (
@@ -26,7 +26,6 @@ from rollcall.core.verdicts import (
     Verdict,
     new_id,
     verdict_examples,
-    without_faces,
 )
 
 
@@ -161,12 +160,12 @@ class Gallery:
         an earlier "is Bob", which would hold again without the later verdict.
         """
         removed = normalise_name(name)
-        own = (each for each in self.encodings_of(removed))
-        faces = {each.tobytes() for each in own if not self._counted.overrules(removed, each)}
+        own = self.encodings_of(removed)
+        faces = own[[not self._counted.overrules(removed, each) for each in own]]
+        said = [row for row, example in enumerate(self.examples) if example.verdict]
+        shown = {said[index] for index in np.flatnonzero(are_among(self.encodings[said], faces))}
         rows = [
-            row
-            for row, (other, example) in enumerate(zip(self.names, self.examples, strict=True))
-            if other != removed and not (example.verdict and self.encodings[row].tobytes() in faces)
+            row for row, other in enumerate(self.names) if other != removed and row not in shown
         ]
         others = (each for each in self.verdicts if each.name != removed)
         left = (without_faces(each, faces) for each in others)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rollcall.core.errors import GalleryError
@@ -118,17 +117,3 @@ def verdict_examples(verdict: Verdict) -> list[Example]:
         )
         for text, source in zip(ids, verdict.sources, strict=True)
     ]
-
-
-def without_faces(verdict: Verdict, faces: Collection[bytes]) -> Verdict | None:
-    """The rest of a verdict without these faces, given as the bytes of their encodings, or None.
-
-    All faces of a `same` or `ignore` verdict show one person, so the whole verdict goes.
-    """
-    kept = [row for row, one in enumerate(verdict.encodings) if one.tobytes() not in faces]
-    if len(kept) == len(verdict.sources):
-        return verdict
-    if not kept or verdict.kind not in NAMING_KINDS:
-        return None
-    sources = tuple(verdict.sources[row] for row in kept)
-    return replace(verdict, encodings=verdict.encodings[kept], sources=sources)
