@@ -68,8 +68,8 @@ def read_people_folder(folder: Path) -> PeopleFolder:
         for each in _entries(entry):
             if each.is_dir():
                 found.skipped.append(f"{str(each)!r} was skipped, because it is a folder")
-            elif each.suffix and each.suffix.lower() not in PHOTO_EXTENSIONS:
-                found.skipped.append(f"{str(each)!r} was skipped, because it is no photo")
+            elif not _may_be_photo(each):
+                found.skipped.append(f"{str(each)!r} was skipped, because it is not a photo")
             else:
                 photos.append(each)
         if len(photos) > MAX_PHOTOS:
@@ -86,6 +86,12 @@ def read_people_folder(folder: Path) -> PeopleFolder:
                 f"{str(folder)!r} has more than {MAX_PEOPLE} people; enrol them in several parts"
             )
     return found
+
+
+def _may_be_photo(path: Path) -> bool:
+    # Reading a named pipe would wait for ever. A broken link is tried, and its error is shown.
+    is_readable = path.is_file() or not path.exists()
+    return is_readable and (not path.suffix or path.suffix.lower() in PHOTO_EXTENSIONS)
 
 
 def _entries(folder: Path) -> Iterator[Path]:

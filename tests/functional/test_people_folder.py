@@ -120,7 +120,7 @@ def test_every_kind_of_photo_is_told_from_the_others(people: Path, gallery: Gall
         ("eileen", "sideways.png"): "two names",
         ("eileen", "broken.jpg"): "unreadable",
     }
-    assert "notes.txt' was skipped, because it is no photo" in result.stderr
+    assert "notes.txt' was skipped, because it is not a photo" in result.stderr
     gallery.path.unlink()
     (people / "collins").rename(people.parent / "collins")
     result = enrol(people, gallery)
@@ -149,12 +149,14 @@ def test_what_systems_add_to_folders_is_skipped(
     (people / "__MACOSX").mkdir()
     photo(people / "__MACOSX", 9)
     (ada / "older").mkdir()
+    os.mkfifo(ada / "pipe.png")
     (people / "stray.png").touch()
     (people / "ben").mkdir()
     result = enrol(people, gallery, "--json")
     assert (result.exit_code, kinds(result)) == (0, {("ada", "1.png"): "enrolled"})
     assert "stray.png' was skipped; put it into a folder with the person's name" in result.stderr
     assert "older' was skipped, because it is a folder" in result.stderr
+    assert "pipe.png' was skipped, because it is not a photo" in result.stderr
     assert "ben' has no photos" in result.stderr
     assert "MACOSX" not in result.output
 
