@@ -60,6 +60,7 @@ def without_volume(name: str) -> Change:
         set_env("ENCODINGS", "s3://nowhere/gallery.npz"),
         set_env("KEEP_FACES", "yes"),
         without_volume("users"),
+        lambda spec: spec.update(replicas=2),
     ],
 )
 def test_a_wrong_deployment_is_found(many: bool, change: Change) -> None:
@@ -73,7 +74,6 @@ def test_a_wrong_deployment_is_found(many: bool, change: Change) -> None:
     "change",
     [
         lambda spec: pod_of(spec).pop("affinity"),
-        lambda spec: spec.update(replicas=2),
         without_volume("inbox"),
     ],
 )

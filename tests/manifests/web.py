@@ -30,6 +30,8 @@ def web_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     _, _, port = settings.web_listen.rpartition(":")
     if int(port) not in {each["containerPort"] for each in container["ports"]}:
         yield f"{deployment}: the port in WEB_LISTEN is not a containerPort"
+    if deployment.spec["replicas"] != 1:
+        yield f"{deployment}: a removal of a person is known only to the pod that runs it"
     if not settings.web_secret:
         yield f"{deployment}: without WEB_SECRET, each pod signs sessions with its own key"
     yield from _users_problems(deployment, settings.web_users)
@@ -63,7 +65,7 @@ def _database_problems(all_: Manifests, deployment: Document) -> Iterator[str]:
     affinity = pod.get("affinity", {}).get("podAffinity", {})
     terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", ())
     labels = [term["labelSelector"]["matchLabels"] for term in terms]
-    if trigger.spec["selector"]["matchLabels"] not in labels or deployment.spec["replicas"] != 1:
+    if trigger.spec["selector"]["matchLabels"] not in labels:
         yield f"{deployment}: its pod may run on another node than the SQLite file"
     preferred = (
         other.get("affinity", {})
