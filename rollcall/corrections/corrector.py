@@ -8,10 +8,10 @@ correction that was interrupted is found and repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import Gallery
@@ -29,6 +29,7 @@ from rollcall.corrections.corrected_reports import (
 from rollcall.corrections.deciding_faces import ComparedFaces, compared_faces
 from rollcall.corrections.deciding_names import (
     NewNames,
+    check_undone_merges,
     line_that_names_follow,
     new_names,
     new_names_of_report,
@@ -111,7 +112,8 @@ class Corrector:
         as_of = line_that_names_follow(self.database, gallery.version)
         report = report_compared_again(found.report, recognition, students, gallery, as_of)
         self.objects.replace_faces(compared.stored, faces)
-        write_result(self.objects, found, render_csv(recognition.people, students), report)
+        body = render_csv(recognition.people, students)
+        write_result(self.objects, found, body, report, as_of)
         return Correction(indexed_video(report, video.finished_s), faces)
 
     def _is_searchable(self, video: IndexedVideo, faces: StoredFaces) -> bool:
@@ -130,12 +132,17 @@ class Corrector:
             return None  # the usual case, for which the report need not be read
         if not video.bucket:  # a file of `recognise --index`, which only the index knows
             if not new.names:
+                check_undone_merges(self.database, video, people)
                 return None
             renamed, _ = people_renamed(people, new.names, {})
             return Correction(video_with_people(video, renamed, gallery), None)
         found = read_result(self.objects, video)
         if found.report:
             new = new_names_of_report(self.database, video, found.report)
+        elif _agree(found, people):  # otherwise the index could not be written
+            new = new_names(self.database, video, people, found.names_as_of)
+            if not new.names:
+                check_undone_merges(self.database, video, people, found.names_as_of)
         if new.names:
             return self._write_names(video, found, new, gallery)
         # If the index could not be written, only the report has the new names.
@@ -165,9 +172,17 @@ class Corrector:
             raise PermanentError(
                 f"the result of {video.key!r} has an unknown form: {error}"
             ) from error
-        write_result(self.objects, found, body, report)
+        write_result(self.objects, found, body, report, new.as_of)
         return Correction(corrected, None)
 
     def _students(self, names: Iterable[str]) -> dict[str, Student]:
         found = {name: self.students.get(name) for name in set(names) if name}
         return {name: student for name, student in found.items() if student}
+
+
+def _agree(found: VideoResult, people: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the result shows the people of the index."""
+    try:
+        return csv_shows(found.csv.body, people)
+    except ValueError:  # another program may have written it
+        return False

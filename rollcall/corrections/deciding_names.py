@@ -13,6 +13,7 @@ from rollcall.corrections.log_marks import Mark, mark_up_to, marked_line
 from rollcall.corrections.name_changes import (
     NAMES_AS_OF,
     is_joined_for_good,
+    is_merge_undone,
     line_of_gallery,
     names_as_of,
     present_names,
@@ -33,12 +34,38 @@ class NewNames(NamedTuple):
 
 
 def new_names(
-    database: Database, video: IndexedVideo, people: Sequence[Mapping[str, Any]]
+    database: Database,
+    video: IndexedVideo,
+    people: Sequence[Mapping[str, Any]],
+    noted: object = None,
 ) -> NewNames:
-    """The changed names of a video in the index. `people` are its people as in a report."""
+    """The changed names of a video in the index. `people` are its people as in a report.
+
+    `noted` is the line that the names follow already, if the result has noted it.
+    """
     with database.reading() as connection:
-        after_id = names_as_of(connection, video.gallery, video.finished_s)
+        after_id = _line_followed(connection, video, noted)
         return _new_names(connection, people, after_id, database.now_s(connection))
+
+
+def check_undone_merges(
+    database: Database,
+    video: IndexedVideo,
+    people: Sequence[Mapping[str, Any]],
+    noted: object = None,
+) -> None:
+    """Raise PermanentError if the undo of a merge may concern a video without a report.
+
+    Only a report says which of its people the merge has renamed.
+    """
+    with database.reading() as connection:
+        after_id = _line_followed(connection, video, noted)
+        is_undone = is_merge_undone(connection, people, after_id)
+    if video.corrected and is_undone:
+        raise PermanentError(
+            f"{video.key!r} may show either person of a merge that was undone, and has no report"
+            " that says which; recognise the video again"
+        )
 
 
 def new_names_of_report(
@@ -72,6 +99,11 @@ def line_that_names_follow(database: Database, version: str) -> Mark:
         if line is None:
             line = newest_line(connection)
         return mark_up_to(connection, line, database.now_s(connection))
+
+
+def _line_followed(connection: Connection, video: IndexedVideo, noted: object) -> int:
+    line = marked_line(connection, noted)
+    return names_as_of(connection, video.gallery, video.finished_s) if line is None else line
 
 
 def _new_names(

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, select
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.corrections.log_marks import Mark, marks_in, merge_lines, newest_line_at
 from rollcall.database.index_tables import change, gallery_version
+from rollcall.index.change_log import newest_line
 from rollcall.index.former_names import MOVES, new_name_of
 
 MAX_STEPS = 100
@@ -128,6 +129,22 @@ def joined_entries(
             }
             joined[place] = sorted({*joined.get(place, ()), *marks})
     return joined
+
+
+def is_merge_undone(
+    connection: Connection, people: Iterable[Mapping[str, Any]], after_id: int
+) -> bool:
+    """Whether a merge that gave one of these people the name was undone after this line."""
+    names = {normalise_name(person["name"]) for person in people}
+    undone = select(change.c.undoes).where(
+        change.c.id > after_id, change.c.action == "undo", change.c.undoes <= after_id
+    )
+    merges = select(change).where(change.c.id.in_(undone), change.c.action == "merge")
+    for line in connection.execute(merges).all():
+        into = new_name_of(json.loads(line.details) if line.details else {})
+        if into and present_name(connection, into, line.id, newest_line(connection))[0] in names:
+            return True
+    return False
 
 
 def is_joined_for_good(connection: Connection, people: Iterable[Mapping[str, Any]]) -> bool:

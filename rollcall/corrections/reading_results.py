@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rollcall.core.errors import PermanentError
 from rollcall.core.index_types import IndexedVideo
+from rollcall.corrections.name_changes import NAMES_AS_OF
 from rollcall.corrections.video_objects import SOURCE_ETAG, StoredObject, VideoObjects
+
+NAMES_AS_OF_METADATA = "names-as-of"
+"""Name of the metadata of a corrected result without a report: the line that its names follow."""
 
 
 class Newer(Exception):
@@ -21,6 +26,16 @@ class VideoResult(NamedTuple):
     report_object: StoredObject | None
     report: dict[str, Any] | None
     """The document of `report_object`."""
+
+    @property
+    def names_as_of(self) -> object:
+        """The line of the log that the names follow (`log_marks`), if one was noted."""
+        if self.report is not None:
+            return self.report.get(NAMES_AS_OF)
+        try:
+            return json.loads(self.csv.metadata.get(NAMES_AS_OF_METADATA, "null"))
+        except ValueError:
+            return None
 
 
 def read_result(objects: VideoObjects, video: IndexedVideo) -> VideoResult:

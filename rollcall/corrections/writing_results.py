@@ -7,19 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollcall.corrections.corrected_reports import CORRECTED
-from rollcall.corrections.reading_results import VideoResult
+from rollcall.corrections.log_marks import Mark
+from rollcall.corrections.reading_results import NAMES_AS_OF_METADATA, VideoResult
 from rollcall.corrections.video_objects import VideoObjects
 
 
 def write_result(
-    objects: VideoObjects, found: VideoResult, body: bytes, report: Mapping[str, Any] | None
+    objects: VideoObjects,
+    found: VideoResult,
+    body: bytes,
+    report: Mapping[str, Any] | None,
+    as_of: Mark,
 ) -> None:
     """Replace the result that was read, and then the report if there is one.
 
-    Raises ObjectChanged if somebody else has replaced one of them.
+    `as_of` is the line of the log that the names follow. Raises ObjectChanged if somebody else has
+    replaced one of the objects.
     """
-    metadata = {**found.csv.metadata, CORRECTED: "yes"}
+    metadata = {**found.csv.metadata, CORRECTED: "yes", NAMES_AS_OF_METADATA: json.dumps(as_of)}
     if report is not None:
+        del metadata[NAMES_AS_OF_METADATA]  # the report notes the line
         metadata["gallery"] = report["gallery"]
         if not report[CORRECTED]:
             del metadata[CORRECTED]

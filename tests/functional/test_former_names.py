@@ -14,6 +14,7 @@ from support.work_queues import Clock
 from rollcall.cli.file_index import FileIndex
 from rollcall.core.index_types import KeptFaces
 from rollcall.core.keys import report_key, result_key
+from rollcall.core.results import parse_csv
 from rollcall.core.types import Encodings
 from rollcall.corrections.rematcher import Done
 from rollcall.gallery.gallery_formats import render_gallery
@@ -42,6 +43,13 @@ def film(filmed: Filmed, clock: Clock, key: str, face: str) -> None:
     """A video without stored faces, which is recognised now."""
     filmed.film(key, {face: [1, 2]}, kept="none")
     clock.now_s = max(clock.now_s, filmed.indexed(key).finished_s) + 1
+
+
+def index_file(filmed: Filmed, clip: Path) -> None:
+    """A file of `rollcall recognise --index` that shows the same people as a.mp4."""
+    clip.write_bytes(b"x")
+    answer = {"people": filmed.report("a.mp4")["people"], "status": "recognised", "error": ""}
+    FileIndex(filmed.database, filmed.gallery.version).put(clip, answer)
 
 
 def enrol_another(filmed: Filmed, name: str, encoding: Encodings) -> None:
@@ -152,11 +160,43 @@ def test_a_result_without_metadata_is_renamed_if_the_report_tells_the_upload(
         assert line.details["failed"] == 1
 
 
+def test_a_result_without_a_report_keeps_the_line_that_it_follows(
+    filmed: Filmed, clock: Clock
+) -> None:
+    enrol_another(filmed, "Ben", SECOND)
+    filmed.store.delete(filmed.settings.report_bucket, report_key("a.mp4"))
+    filmed.corrections.rename("Ben", "Cid", "eve")
+    filmed.corrections.rename("Ann", "Ben", "eve")
+    filmed.rematcher.run_due()
+    for number in (2, 3):  # the version of the gallery that the video follows is forgotten
+        clock.now_s += KEEP_VERSIONS_S + 1
+        enrol_another(filmed, f"Person {number}", direction(number))
+    filmed.corrections.rename("Ben", "Benjamin", "eve")
+    filmed.rematcher.run_due()
+    assert [row["name"] for row in parse_csv(filmed.result("a.mp4"))] == ["Benjamin"]
+    assert [person.name for person in filmed.indexed("a.mp4").people] == ["Benjamin"]
+
+
+def test_an_undone_merge_that_no_report_mentions_is_counted_as_failed(
+    filmed: Filmed, tmp_path: Path
+) -> None:
+    enrol_another(filmed, "Ben", SECOND)
+    index_file(filmed, tmp_path / "clip.mp4")
+    filmed.store.delete(filmed.settings.report_bucket, report_key("a.mp4"))
+    merge = filmed.corrections.merge("Ann", "Ben", "eve")
+    assert filmed.rematcher.run_due() == Done(changed=2)
+    undo = filmed.corrections.undo(merge, "eve")
+    assert filmed.rematcher.run_due() == Done(failed=2)
+    line = filmed.log.get(undo)
+    assert line is not None
+    assert line.details["failed"] == 2
+    filmed.corrections.rename("Ben", "Benjamin", "eve")
+    assert filmed.rematcher.run_due() == Done(changed=2)
+
+
 def test_a_file_that_is_only_in_the_index_is_renamed(filmed: Filmed, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"x")
-    answer = {"people": filmed.report("a.mp4")["people"], "status": "recognised", "error": ""}
-    FileIndex(filmed.database, filmed.gallery.version).put(clip, answer)
+    index_file(filmed, clip)
     filmed.corrections.rename("Ann", "Ann Smith", "eve")
     assert filmed.rematcher.run_due() == Done(changed=2)
     video_id = filmed.index.id_of("", str(clip.resolve()))
