@@ -135,21 +135,20 @@ class Gallery:
         ]
         return self._with_rows(rows, [each for each in self.verdicts if each.id != verdict_id])
 
-    def without_example(self, example_id: str) -> Gallery:
-        """A new gallery without this encoding, if it has it.
+    def without_examples(self, example_ids: Collection[str]) -> Gallery:
+        """A new gallery without these encodings. Ids that the gallery does not have are left out.
 
-        If a verdict added the encoding, it also leaves the verdict, and a verdict without encodings
-        is removed.
+        If a verdict added one of the encodings, it also leaves the verdict, and a verdict without
+        encodings is removed.
         """
-        found = [
-            row for row, each in enumerate(self.examples) if example_id and each.id == example_id
-        ]
-        verdict_id = self.examples[found[0]].verdict if found else ""
-        rows = [row for row in range(len(self)) if row not in found]
+        ids = set(example_ids) - {""}
+        removed = {row for row, each in enumerate(self.examples) if each.id in ids}
+        changed = {self.examples[row].verdict for row in removed}
         verdicts = [
-            self._without_row(each, found[0]) if verdict_id and each.id == verdict_id else each
+            self._without_rows(each, removed) if each.id in changed else each
             for each in self.verdicts
         ]
+        rows = [row for row in range(len(self)) if row not in removed]
         return self._with_rows(rows, [each for each in verdicts if len(each.sources)])
 
     def without(self, name: str) -> Gallery:
@@ -217,10 +216,10 @@ class Gallery:
         normalised = normalise_name(name)
         return [row for row, other in enumerate(self.names) if other == normalised]
 
-    def _without_row(self, verdict: Verdict, removed: int) -> Verdict:
-        """An *is* verdict without one of its encodings, given by its row in the gallery."""
+    def _without_rows(self, verdict: Verdict, removed: Collection[int]) -> Verdict:
+        """An *is* verdict without some of its encodings, given by their rows in the gallery."""
         rows = [row for row, each in enumerate(self.examples) if each.verdict == verdict.id]
-        kept = [number for number, row in enumerate(rows) if row != removed]
+        kept = [number for number, row in enumerate(rows) if row not in removed]
         sources = tuple(verdict.sources[number] for number in kept)
         return replace(verdict, encodings=verdict.encodings[kept], sources=sources)
 

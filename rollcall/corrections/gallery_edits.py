@@ -57,7 +57,9 @@ def _about(verdicts: Sequence[Verdict], changed: Gallery) -> Edit:
 def rename(name: str, new_name: str) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
         old, changed = normalise_name(name), gallery.renamed(name, new_name)
-        new = next(iter(set(changed.people) - set(gallery.people)), old)
+        if changed.people == gallery.people:
+            raise GalleryError(f"the person is called {old!r} already; choose another name")
+        (new,) = set(changed.people) - set(gallery.people)
         examples = [example.id for example in changed.examples_of(new)][:MAX_EXAMPLES]
         undo = {"name": old, "new_name": new, "examples": examples}
         return Edit(changed, (old, new), undo=undo)
@@ -103,7 +105,7 @@ def remove_example(name: str, example_id: str, keep: Callable[[RemovedExample], 
         keep(removed)
         near = [removed.encoding[None]]
         undo = {"example": example_id}
-        return Edit(gallery.without_example(example_id), (removed.name,), near, undo=undo)
+        return Edit(gallery.without_examples([example_id]), (removed.name,), near, undo=undo)
 
     return edit
 
@@ -200,13 +202,12 @@ def _owners(gallery: Gallery, examples: Sequence[str], verdicts: Sequence[str]) 
 
 def _remove_examples(ids: Sequence[str]) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
-        places = [place for place, example in enumerate(gallery.examples) if example.id in set(ids)]
+        added = set(ids)
+        places = [place for place, example in enumerate(gallery.examples) if example.id in added]
         if not places:
             raise GalleryError("the gallery does not have these photos any more")
-        changed = gallery
-        for place in places:
-            changed = changed.without_example(gallery.examples[place].id)
         names = {gallery.names[place] for place in places}
+        changed = gallery.without_examples(added)
         return Edit(changed, tuple(sorted(names)), [gallery.encodings[places]])
 
     return edit

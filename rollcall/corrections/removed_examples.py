@@ -67,12 +67,3 @@ def prune_removed(database: Database, location: GalleryLocation) -> None:
     # The pictures go first. If the process dies in between, the rows still have their ids.
     delete_pictures(location, old - kept)
     database.run(lambda connection: connection.execute(delete(table).where(table.c.at_s < old_s)))
-
-
-def forget_removed(connection: Connection, name: str) -> int:
-    """Delete the encodings of a person, and return their number."""
-    rows = connection.execute(select(table.c.change_id, table.c.facts))
-    ids = [row.change_id for row in rows if json.loads(row.facts)["name"] == name]
-    for change_id in ids:
-        connection.execute(delete(table).where(table.c.change_id == change_id))
-    return len(ids)

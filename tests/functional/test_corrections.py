@@ -353,6 +353,8 @@ def test_what_cannot_be_corrected_says_why(lectures: Filmed) -> None:
         corrections.is_person([lectures.face("3.mp4")], "ADA", "eve")
     with pytest.raises(GalleryError, match="already in the gallery"):
         corrections.rename("Ada", "Ben", "eve")
+    with pytest.raises(GalleryError, match="is called 'Ada' already"):
+        corrections.rename("Ada", " Ada ", "eve")
     with pytest.raises(GalleryError, match="'Eve' is not in the gallery"):
         corrections.merge("Eve", "Ada", "eve")
     with pytest.raises(GalleryError, match="cannot be merged with the same person"):

@@ -328,19 +328,20 @@ def test_old_galleries_get_ids_at_the_first_change() -> None:
 def test_one_encoding_can_be_removed_by_its_id() -> None:
     example = Example("e1", FaceSource(photo="cleo.jpg"))
     changed = KNOWN.with_encoding("ada", at(0.1), example)
-    assert changed.without_example("e1").version == KNOWN.version
-    assert changed.without_example("").version == changed.version
-    assert changed.without_example("e2").version == changed.version
+    assert changed.without_examples(["e1"]).version == KNOWN.version
+    assert changed.without_examples([""]).version == changed.version
+    assert changed.without_examples(["e2"]).version == changed.version
 
 
 def test_an_encoding_that_is_removed_also_leaves_its_verdict() -> None:
     gallery = with_all()
     ids = [each.id for each in gallery.examples if each.verdict == "v1"]
-    one_left = gallery.without_example(ids[0])
+    one_left = gallery.without_examples([ids[0]])
     assert np.array_equal(one_left.verdicts[0].encodings, [at(0.35)])
     assert len(one_left.verdicts[0].sources) == 1
-    none_left = one_left.without_example(ids[1])
+    none_left = one_left.without_examples([ids[1]])
     assert [each.id for each in none_left.verdicts] == ["v2", "v3", "v4"]
+    assert gallery.without_examples(ids).version == none_left.version
 
 
 def test_a_renamed_person_keeps_encodings_and_verdicts() -> None:
