@@ -1,7 +1,7 @@
-"""Writes lines of the log for what is in the gallery and has none.
+"""Writes the lines of the log that are missing for verdicts and photos of the gallery.
 
-A process may have died after it had changed the gallery. Other lines are found by
-`started_changes`; these follow from the gallery alone.
+A process may have died after it had changed the gallery. `started_changes` completes most of these
+lines. The lines here follow from the gallery alone.
 """
 
 from __future__ import annotations
@@ -52,8 +52,11 @@ def _write_verdicts(
 def _write_enrolments(
     connection: Connection, now_s: float, gallery: Gallery, known: set[str]
 ) -> None:
-    """Only for photos that somebody uploaded to the pages, which note who it was. One line for
-    those of a person that were added together. The newest may get their line in a moment."""
+    """Write one line for the photos of a person that were uploaded together.
+
+    Only the pages note who added a photo. The newest photos are left out, because the page that
+    added them may be about to write their line.
+    """
     added: dict[tuple[str, str, float], list[str]] = {}
     for name, example in zip(gallery.names, gallery.examples, strict=True):
         is_upload = bool(example.added_by and example.id) and not example.verdict

@@ -76,7 +76,7 @@ class Done(NamedTuple):
     changed: int = 0
     unchanged: int = 0
     failed: int = 0
-    """Videos that stay as they are; the log has the reasons."""
+    """Videos that cannot be corrected; the process's log says why."""
     postponed: int = 0
     """Videos that are tried again later."""
 

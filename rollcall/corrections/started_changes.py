@@ -20,13 +20,13 @@ from rollcall.database.index_tables import change, removed_example
 from rollcall.index.change_log import STARTED, write_line
 
 IN_PROGRESS_S = 10.0
-"""A line of another process that is older is not in progress any more."""
+"""How long a started line of another process counts as a change in progress."""
 
 KEEP_S = 300.0
 """Started changes that the gallery does not show are deleted after this time."""
 
 MAX_AGE_S = 86400.0
-"""Older lines are only looked for when everything is compared with the gallery again."""
+"""Older lines are only searched for when all videos are compared with the gallery again."""
 
 MAX_IDS = 10
 """Ids that are enough to recognise a change of the gallery."""
@@ -95,7 +95,7 @@ def start(
     for row in connection.execute(started).all():
         earlier = _parsed(row.details)
         if {**earlier, "writer": ""} == json.loads(json.dumps({**details, "writer": ""})):
-            drop(connection, row.id)  # an attempt that failed
+            drop(connection, row.id)  # the same change, which failed before
     return write_line(connection, now_s, line.who, STARTED, line.name, details, edit.undo)
 
 

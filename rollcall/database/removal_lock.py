@@ -34,7 +34,7 @@ class _Lock(NamedTuple):
     number: int
     """Key of the advisory lock of PostgreSQL."""
     suffix: str
-    """What the name of the lock file of an SQLite database ends with."""
+    """End of the name of the lock file, for an SQLite database."""
 
 
 _GATE = _Lock(0x726F6C6C67617465, ".removal")  # `rollgate`

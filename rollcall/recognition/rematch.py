@@ -17,7 +17,7 @@ def rematched(stored: StoredFaces, gallery: Gallery, tolerance: float | None) ->
     """Compare the stored faces of a video with the gallery.
 
     If `tolerance` is None, the gallery's own tolerance is used. With the gallery and tolerance of
-    the first recognition, the people are exactly the same. The pictures are not part of it. Raises
+    the first recognition, the people are exactly the same. The result has no pictures. Raises
     GalleryError for a gallery of another encoding space, and TooManyFaces.
     """
     _check_space(stored, gallery)
