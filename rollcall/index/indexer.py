@@ -199,7 +199,7 @@ class Indexer:
                     after_id = self._read_batch(allowed, after_id, check) if check else None
 
     def _read_batch(self, allowed: Exclusive, after_id: int, check: Check) -> int | None:
-        """Read the next reports, and return the id of the last document; None if there is none."""
+        """Read the next reports. Return the id of the last document; None if there are no more."""
         values = {"after_id": after_id, "limit": REPORTS, "pointer": POINTER}
         with allowed.reading() as connection:
             rows = connection.execute(_POINTERS, values).all()
@@ -209,7 +209,7 @@ class Indexer:
         check()  # if a removal has begun meanwhile, the reports are read again
         with allowed.transaction() as connection:
             self._delete(connection, [row.id for row in rows])
-        return int(rows[-1].id)
+        return int(rows[-1].id) if len(rows) == REPORTS else None
 
     def _put_reports(self, rows: Sequence[Any]) -> None:
         by_bucket: dict[str, dict[str, Any]] = {}
