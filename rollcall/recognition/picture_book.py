@@ -12,6 +12,7 @@ from itertools import pairwise
 from threading import Lock
 from typing import NamedTuple
 
+from rollcall.core.errors import TooManyFaces
 from rollcall.core.face_worth import worth
 from rollcall.core.types import Box, Pixels, Recognition, Sighting
 from rollcall.core.voting import MAX_TRACKS, tracks_of
@@ -50,7 +51,7 @@ class PictureBook:
             self._cuts.clear()
 
     def add(self, pixels: Pixels, sighting: Sighting) -> None:
-        """Cut the face out of the frame. Raises TooManyFaces as `people` does."""
+        """Cut the face out of the frame."""
         cut = _Cut(sighting, self._cut_out(pixels, sighting.face.box))
         with self._lock:
             self._cuts.append(cut)
@@ -60,8 +61,7 @@ class PictureBook:
     def chosen(self, recognition: Recognition) -> dict[int, bytes]:
         """Pictures by the place of their sighting in `recognition.sightings`.
 
-        Every track has at least one, unless its pictures were given up during the search because
-        its faces were then taken for those of another track.
+        Every track has at least one, unless its pictures were given up during the search.
         """
         jpegs = {id(cut.sighting): cut.jpeg for cut in self._cuts}
         by_track: dict[int, list[int]] = {}
@@ -81,7 +81,12 @@ class PictureBook:
         """The best pictures of each track, as far as the tracks are known."""
         cuts = sorted(self._cuts, key=lambda cut: cut.sighting.time_s)
         sightings = [cut.sighting for cut in cuts]
-        tracks = tracks_of(sightings, self._same_face_distance)
+        try:
+            tracks = tracks_of(sightings, self._same_face_distance)
+        except TooManyFaces:
+            # Without the looks between them, two looks at one face may be two tracks. Whether the
+            # video really shows too many faces is decided from all looks.
+            return cuts[::2]
         share = _per_track(len(tracks))
         kept = (place for track in tracks for place in _spread(track.places, sightings, share))
         return [cuts[place] for place in sorted(kept)]
