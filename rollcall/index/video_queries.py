@@ -144,7 +144,10 @@ class VideoQueries:
 
 
 _NEWEST_ID = text("SELECT max(id) FROM video")
-_WITH_NAME = text("SELECT id, name FROM person WHERE name=:name OR folded=:folded LIMIT 3")
+_WITH_NAME = text(
+    "SELECT id, name FROM person WHERE name=:name OR folded=:folded"
+    " ORDER BY CASE WHEN name=:name THEN 0 ELSE 1 END LIMIT 2"
+)
 
 
 _COLUMNS = (

@@ -193,3 +193,13 @@ def test_people_are_found_by_name_or_folded_name(queries: VideoQueries) -> None:
     assert sorted(queries.names("l")) == ["Ada Lovelace", "Ben Bitdiddle"]
     assert queries.names("BEN") == ["Ben Bitdiddle"]
     assert len(queries.names("", limit=1)) == 1
+
+
+def test_an_exact_name_is_found_among_many_that_are_spelled_alike(database: Database) -> None:
+    spelled = ["jose", "Jose", "JOSE", "Jos\u00e9", "jos\u00e9"]
+    SqlIndex(database).put(
+        [indexed(f"{number}.mp4", appearance(0, name)) for number, name in enumerate(spelled)]
+    )
+    queries = VideoQueries(database)
+    assert len({queries.person_id(name) for name in spelled} - {None}) == len(spelled)
+    assert queries.person_id("jOsE") is None
