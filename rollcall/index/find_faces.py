@@ -94,7 +94,7 @@ def find_by_photo(
     max_distance = engine.space.tolerance
     limit = min(limit, MAX_FOUND)
     # The newest of all accepted faces may not be among the nearest.
-    wanted = MAX_FOUND if newest else limit + 1
+    wanted = 1 + (MAX_FOUND if newest else limit)
     found = search.find(encodings, engine.space.name, max_distance, wanted)
     seen = _seen(database, [each.face for each in found])
     like = [

@@ -24,6 +24,7 @@ from rollcall.core.types import Encodings, Pixels
 from rollcall.database.database import Database
 from rollcall.faces.engine import default_engine
 from rollcall.faces.painted_faces import PaintedFaces
+from rollcall.index import find_faces
 from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.find_faces import faces_of_photo, find_by_photo, likeness
 from rollcall.index.sql_index import SqlIndex
@@ -171,6 +172,17 @@ def test_what_is_missing_is_said(database: Database, tmp_path: Path) -> None:
     SqlFaceSearch(database).put(1, "another-space", [0], np.ones((1, 5)))
     result = run(tmp_path, patches("red"))
     assert "the stored faces are of another-space" in result.stderr
+
+
+def test_the_largest_number_of_newest_faces_is_not_taken_for_all(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(database)
+    monkeypatch.setattr(find_faces, "MAX_FOUND", 1)
+    engine, search = PaintedFaces(), SqlFaceSearch(database)
+    photo = faces_of_photo(patches("red"), engine)
+    found = find_by_photo(photo, engine, search, database, limit=9, newest=True)
+    assert ([each.seen.seen.key for each in found.like], found.more) == (["new.mp4"], True)
 
 
 def test_a_sideways_photo_of_a_real_face(database: Database) -> None:
