@@ -17,9 +17,9 @@ from rollcall.index.people_queries import PersonInVideo, in_video
 MAX_COUNTED = 1_000
 """Largest group whose videos are counted. Larger groups show the number of appearances."""
 
-
 MAX_LOOKED_AT = 1_000
-"""Newest videos with unknown people, of which those without stored faces are counted."""
+"""Number of the newest videos with unknown people among which those without stored faces are
+counted."""
 
 
 class SeenFace(NamedTuple):
@@ -101,7 +101,7 @@ class FaceQueries:
         return {row.seen.face: row for row in rows if row.seen.face in wanted}
 
     def unknown_not_stored(self) -> int:
-        """The number of videos with unknown people whose faces were not stored."""
+        """How many of the newest videos with unknown people have no stored faces."""
         with self._database.reading() as connection:
             values = {"limit": MAX_LOOKED_AT}
             return int(connection.execute(_NOT_STORED, values).scalar_one())

@@ -102,10 +102,6 @@ class SqlFaceSearch:
         query = select(table.c.space, func.sum(table.c.rows)).group_by(table.c.space)
         return {space: int(rows) for space, rows in self._all(query)}
 
-    def clear(self) -> None:
-        """Remove all encodings."""
-        self._database.run(lambda connection: connection.execute(delete(table)).rowcount)
-
     def _read(self, space: str, after_id: int) -> Sequence[Any]:
         columns = (table.c.video_id, table.c.numbers, table.c.encodings)
         query = (

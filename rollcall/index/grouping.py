@@ -177,7 +177,7 @@ class Grouping:
 
     def merge_near(self) -> None:
         """Merge groups that have come near each other. Only changed groups can have come near."""
-        # A new face that was near no group is near none now, unless faces joined it.
+        # A new group of one face was near no other group when it was made, and has not moved.
         waiting = [
             group
             for group in self.groups()

@@ -61,8 +61,8 @@ class NearestFaces:
         squared += self._squares
         squared += np.einsum("ij,ij->i", single, single)[:, None]
         nearest = squared.min(axis=1)
-        # The largest rounding error, as in `core.gallery`. A row within the distance is at most
-        # this long.
+        # The largest rounding error, as in `core.matching`, for the longest row that can be within
+        # the distance.
         length = self._longest + self._max_distance
         slack = 4 * ROUNDING_ERROR * len(self._columns) * (self._longest + length) ** 2
         return np.flatnonzero(nearest <= self._max_distance**2 + slack)

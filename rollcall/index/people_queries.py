@@ -14,6 +14,7 @@ from rollcall.core.types import Certainty
 from rollcall.database.database import Database
 
 DAY_S = 86_400
+
 AFTER_ALL = "\U0010ffff"
 """No name begins with this character, which is the last one of Unicode."""
 

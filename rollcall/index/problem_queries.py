@@ -24,7 +24,6 @@ KINDS: tuple[Kind, ...] = ("dead", "message", "bad", "skipped")
 MAX_SKIPPED = 1000
 """Rows of `skipped_upload` that are counted. The reconciler writes no more."""
 
-
 SHOWN_BYTES = 300
 """Bytes of a bad event that are shown."""
 

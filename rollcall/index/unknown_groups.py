@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Select, delete, func, select, text, update
+from sqlalchemy import Connection, Select, func, select, text, update
 
 from rollcall.core.encoding_space import DLIB, EncodingSpace
 from rollcall.core.index_types import FaceRef
@@ -153,18 +153,6 @@ class SqlUnknownGroups:
             return members, chosen
 
         self._change(change)
-
-    def clear(self) -> None:
-        """Remove all groups, before the index is rebuilt."""
-
-        def change(connection: Connection) -> None:
-            lock_versions(self._database, connection, table)
-            connection.execute(delete(faces))
-            connection.execute(delete(table))
-            joined = text("group_id IS NOT NULL")
-            connection.execute(update(appearance).where(joined).values(group_id=None))
-
-        self._database.run(change)
 
     def largest(self, limit: int, offset: int = 0) -> list[UnknownGroup]:
         order = (table.c.appearances.desc(), table.c.id.desc())

@@ -21,12 +21,11 @@ People = list[tuple[int, str, int]]
 
 
 class VideoFaces:
-    """Writes both. Call `put` after the videos were put into the index.
+    """Writes to the face search and to the groups.
 
-    Faces name people by their numbers, so faces are only put beside the result that they belong to:
-    a video that was removed, or got another result in the meantime, stays unchanged.
-
-    The face search is written last, so `has` tells whether an earlier `put` has come to its end.
+    Call `put` after the videos were put into the index. Stored faces name people by their numbers,
+    so they must not be written beside another result: a video that was removed, or got another
+    result since, stays unchanged.
     """
 
     def __init__(self, database: Database) -> None:
@@ -54,7 +53,10 @@ class VideoFaces:
         self._search.put_all(blocks, partial(self._unchanged, indexed))
 
     def has(self, video_id: int) -> bool:
-        """Whether the face search has faces of this video."""
+        """Whether the face search has faces of this video.
+
+        `put` writes to the face search last, so it was not interrupted if this is true.
+        """
         return self._search.has(video_id)
 
     def _unchanged(self, videos: Mapping[int, IndexedVideo], connection: Connection) -> set[int]:

@@ -123,12 +123,6 @@ class VideoQueries:
         with self._database.reading() as connection:
             return connection.execute(query).first() is not None
 
-    def latest_finished(self, limit: int) -> list[VideoRow]:
-        """The videos whose results came last, the newest first."""
-        query = select(video.c.id).order_by(video.c.finished_s.desc(), video.c.id.desc())
-        with self._database.reading() as connection:
-            return list(_rows(connection, connection.execute(query.limit(limit)).scalars().all()))
-
     def person_id(self, name: str) -> int | None:
         """The row of the person with exactly this name, or whose folded name is the only match."""
         with self._database.reading() as connection:
@@ -136,9 +130,9 @@ class VideoQueries:
         exact = [row.id for row in rows if row.name == name]
         return exact[0] if exact else rows[0].id if len(rows) == 1 else None
 
-    def names(self, start: str, limit: int = 20) -> list[str]:
+    def names(self, part: str, limit: int = 20) -> list[str]:
         """Names that contain this text, those who were seen last first."""
-        values = {"w0": like(folded(start)), "limit": limit}
+        values = {"w0": like(folded(part)), "limit": limit}
         with self._database.reading() as connection:
             return list(connection.execute(people_query(1, "name"), values).scalars())
 

@@ -20,14 +20,14 @@ from rollcall.core.voting import MAX_TRACKS
 from rollcall.recognition.deciding import SearchFacts
 
 MAX_ENCODINGS_PER_PERSON = 5
-"""A search compares these encodings of a person in a video. More would find hardly more: one track
-is one face seen continuously, and its looks are nearly equal."""
+"""How many encodings of each person in a video a search compares. More would hardly find more,
+because each stands for a track, and the looks of one track are nearly equal."""
 
 PROBLEMS = ("", "too small", "blurred", "turned")
-"""The texts of `Face.problem`. The column holds their places."""
+"""The texts of `Face.problem`. The column `problems` has their places in this list."""
 
 NOBODY = -1
-"""In the columns `rows`, `persons` and `tracks`: none."""
+"""The number in `rows`, `persons` and `tracks` of a face that has no row, no person or no track."""
 
 ONE_PER_FACE = ("problems", "followed", "rows", "persons", "tracks")
 """The columns with one number for each face, beside `times_s`."""

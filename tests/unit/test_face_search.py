@@ -121,7 +121,7 @@ def test_the_memory_follows_other_writers(database: Database) -> None:
     writer.put(3, "another-space", [0], drawn(1))
     writer.put(4, SPACE, [], drawn(0))
     assert everything(search) == everything(writer)
-    writer.clear()
+    writer.put_all([FaceBlock(video_id, SPACE, [], drawn(0)) for video_id in range(5)])
     assert everything(search) == []
     writer.put(9, SPACE, [0], drawn(1))
     assert everything(search) == [FaceRef(9, 0)]

@@ -185,7 +185,7 @@ def test_the_order_hardly_matters(database: Database, batch: int) -> None:
     wanted = {frozenset(FaceRef(8 * p + n, 0) for n in range(8)) for p in range(12)}
     for seed in range(3):
         groups = SqlUnknownGroups(database, SPACE)
-        groups.clear()
+        groups.put_all([UnknownFaces(id_, "", [], looks(0, 0), 0.0) for id_ in range(len(faces))])
         order = np.random.default_rng(seed).permutation(len(faces)).tolist()
         videos = [
             UnknownFaces(video_id, SPACE.name, [0], faces[video_id][1][None], float(video_id))
