@@ -95,18 +95,34 @@ class FacePictures:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[int, str], VideoPictures] = OrderedDict()
+        self._reading: dict[tuple[int, str], threading.Lock] = {}
         self._bytes = 0
 
     def get(self, key: tuple[int, str], read: Callable[[], VideoPictures]) -> VideoPictures:
         """The pictures of a video, which `read` loads if they are not in memory.
 
-        If `read` raises an exception, nothing is kept.
+        A browser asks for the pictures of a page at once, so the other threads wait for the first
+        one. If `read` raises an exception, nothing is kept.
         """
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key]
-        loaded = read()
+            if found := self._found(key):
+                return found
+            reading = self._reading.setdefault(key, threading.Lock())
+        with reading:
+            try:
+                with self._lock:
+                    found = self._found(key)
+                return found or self._add(key, read())
+            finally:
+                with self._lock:
+                    self._reading.pop(key, None)
+
+    def _found(self, key: tuple[int, str]) -> VideoPictures | None:
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
+
+    def _add(self, key: tuple[int, str], loaded: VideoPictures) -> VideoPictures:
         with self._lock:
             if key not in self._entries:
                 self._entries[key] = loaded

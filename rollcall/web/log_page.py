@@ -15,7 +15,7 @@ from rollcall.index.face_queries import FaceQueries
 from rollcall.web.came_from import back
 from rollcall.web.foot import line_of, show_change
 from rollcall.web.parts import parts
-from rollcall.web.polling import STOP_POLLING, polled
+from rollcall.web.polling import STOP_POLLING, last_poll, polled
 from rollcall.web.request_values import whole_number
 from rollcall.web.sentences import predicate
 from rollcall.web.system_state import system_state
@@ -99,9 +99,12 @@ def undo(change_id: int) -> AnyResponse:
 
 @pages.get("/log/<int:change_id>/foot")
 def foot(change_id: int) -> Response:
-    """The foot line about a change, until the results of all videos have followed it."""
+    """The words of the foot line, until the results of all videos have followed the change."""
     line = line_of(change_id) or abort(404)
-    answer = polled(render_template("foot_line.html", line=line))
-    if not line.grows and answer.status_code == 200:
-        answer.status_code = STOP_POLLING
+    answer = polled(render_template("foot_words.html", line=line))
+    if line.grows:
+        return answer
+    if answer.status_code == 304:
+        return last_poll()
+    answer.status_code = STOP_POLLING
     return answer

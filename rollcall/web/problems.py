@@ -108,12 +108,12 @@ def retry(kind: str) -> Response:
     known = _kind(kind)
     if known not in CAN_RETRY:
         abort(400, "Only failed videos and messages can be tried again.")
-    ids, name, details = _chosen(known)
+    ids, name, code = _chosen(known)
     queue = parts().queue
     count = (queue.replay(ids) if known == "dead" else queue.outbox.replay(ids)) if ids else 0
     if not count:
         return _nothing_left()
-    details = {**details, "count": count}
+    details = _details(known, code, count)
     return _done(parts().changes.record(current_user().name, "retry", name, details))
 
 
@@ -122,9 +122,10 @@ def retry(kind: str) -> Response:
 def dismiss(kind: str) -> Response:
     """Hide one problem, or all of a cause."""
     known = _kind(kind)
-    ids, name, details = _chosen(known)
+    ids, name, code = _chosen(known)
     if not ids:
         return _nothing_left()
+    details = _details(known, code, len(ids))
     dismissals = Dismissals(parts().database)
     return _done(dismissals.dismiss(known, ids, current_user().name, name, details))
 
@@ -134,16 +135,21 @@ def _kind(text: str) -> Kind:
     return found or abort(404)
 
 
-def _chosen(kind: Kind) -> tuple[list[int], str, dict[str, object]]:
-    """The ids that the form is about, the name of a single video, and details for the log."""
+def _chosen(kind: Kind) -> tuple[list[int], str, str]:
+    """The ids that the form is about, the name of a single video, and the code of the cause."""
     code = request.form.get("code", "")[:200] if kind == "dead" else ""
     ids = numbers(parts().database, kind, code, MAX_AT_ONCE)
     if "number" in request.form:
         number = request.form.get("number", type=whole_number)
         ids = [each for each in ids if each == number]
     name = request.form.get("name", "")[:1024] if len(ids) == 1 else ""
-    cause = title_of(Cause(kind, code, len(ids)))
-    return ids, name, {"kind": kind, "code": code, "cause": cause, "count": len(ids)}
+    return ids, name, code
+
+
+def _details(kind: Kind, code: str, count: int) -> dict[str, object]:
+    """Details for the log."""
+    cause = title_of(Cause(kind, code, count))
+    return {"kind": kind, "code": code, "cause": cause, "count": count}
 
 
 def _done(change_id: int) -> Response:

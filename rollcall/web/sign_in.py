@@ -45,9 +45,9 @@ SESSION_S = 12 * 3600
 """How long somebody stays signed in: a working day."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN_ENDPOINTS = frozenset(
-    {"sign_in.form", "sign_in.sign_in", "sign_in.sign_out", "static", "htmx", "health"}
-)
+FILES_AND_PROBES = frozenset({"static", "htmx", "health"})
+"""Requests for which it does not matter who sends them."""
+OPEN_ENDPOINTS = FILES_AND_PROBES | {"sign_in.form", "sign_in.sign_in", "sign_in.sign_out"}
 """Requests that are allowed without signing in."""
 READING_ENDPOINTS = frozenset({"find_photo.find"})
 """Requests with POST that are allowed to viewers, because they only read what is sent."""
@@ -78,7 +78,7 @@ def add_sign_in(app: Flask, gate: Gate) -> None:
 
 
 def _recognise() -> Response | None:
-    """Find out who sends the request, and refuse it if that is nobody."""
+    """Find out who sends the request. Send unknown people to the form."""
     gate = current_gate()
     if gate.open:
         if _host_name() not in LOOPBACK_NAMES:
@@ -88,6 +88,8 @@ def _recognise() -> Response | None:
                 " in there, so other names are refused",
             )
         g.user = LOCAL
+    elif request.endpoint in FILES_AND_PROBES:
+        g.user = NOBODY
     else:
         user = _proxy_user(gate) or _session_user(gate)
         if user is None and request.endpoint not in OPEN_ENDPOINTS:

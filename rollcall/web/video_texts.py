@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollcall.core.index_types import IndexedVideo
+from rollcall.core.printable import printable
 from rollcall.core.reports import limits_of
 from rollcall.core.types import Coverage
 from rollcall.core.work import Work
@@ -131,7 +132,8 @@ def _vtt_time(seconds: float) -> str:
 
 
 def _vtt_text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A line break could end the caption, and begin another one.
+    return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _whole(values: Mapping[str, Any], name: str, default: int = 0) -> int:

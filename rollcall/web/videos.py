@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Blueprint, Response, render_template, request
 from werkzeug.exceptions import BadRequest
 
 from rollcall.index.video_filter import TOP, Place, VideoFilter
 from rollcall.index.video_queries import VideoQueries
 from rollcall.web.parts import parts
+from rollcall.web.polling import polled
 
 pages = Blueprint("videos", __name__)
 
@@ -80,7 +81,7 @@ def new() -> Response:
     count = 0 if asked.nobody else queries.count_new(asked.wanted, int(after_id))
     if not count:
         return Response(status=204)
-    return make_response(render_template("videos_new.html", count=count, url=_url(asked.query)))
+    return polled(render_template("videos_new.html", count=count, url=_url(asked.query)))
 
 
 def _asked() -> Asked:

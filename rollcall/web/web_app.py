@@ -132,5 +132,7 @@ def _add_security_headers(response: AnyResponse) -> AnyResponse:
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("X-Frame-Options", "DENY")
     response.headers.setdefault("Referrer-Policy", "same-origin")
+    # Without users nobody signs in, so other sites could show the pictures of faces.
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -240,6 +240,21 @@ def test_the_foot_line_stops_asking_when_no_results_follow(
     assert "Set-Cookie" not in answer.headers or "hx-get" not in answer.text
 
 
+def test_the_foot_line_is_not_read_out_again_and_again(
+    client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(parts.corrections), "pending", lambda _: 3)
+    id_ = parts.changes.record("ada", "is", "Ben", {"faces": 2}, {"verdict": "x"})
+    answer = client.get(f"/log/{id_}/foot")
+    assert answer.status_code == 200
+    assert "hx-get" not in answer.text  # the element that asks stays, and so does its ETag
+    headers = {"If-None-Match": answer.headers["ETag"]}
+    assert client.get(f"/log/{id_}/foot", headers=headers).status_code == 304
+    monkeypatch.setattr(type(parts.corrections), "pending", lambda _: 0)
+    last = client.get(f"/log/{id_}/foot", headers=headers)
+    assert (last.status_code, last.headers["HX-Reswap"]) == (286, "none")
+
+
 def test_the_last_foot_line_has_the_last_number(
     client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -360,6 +360,7 @@ def test_every_page_has_the_security_headers(client: FlaskClient) -> None:
     assert "unsafe" not in policy
     assert headers["X-Frame-Options"] == "DENY"
     assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
 def test_an_answer_in_flight_does_not_sign_somebody_in_again(client: FlaskClient) -> None:
@@ -403,6 +404,9 @@ def test_a_damaged_file_of_users_is_not_shown_to_visitors(
         assert answer.status_code == 503
         assert str(users.path) not in answer.text
         assert "the log of `rollcall web` says why" in answer.text
+    with closing(client.get("/static/style.css")) as style:
+        assert style.status_code == 200
+    assert client.get("/healthz").status_code == 200
 
 
 def test_an_expired_session_leads_back_to_its_page(client: FlaskClient) -> None:

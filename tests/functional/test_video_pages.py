@@ -141,6 +141,8 @@ def test_new_videos_are_announced_and_shown_on_a_click(
     news = text_of(client, path)
     assert ">2 new videos</a>" in news
     assert 'href="/videos?q=mp4"' in news
+    headers = {"If-None-Match": client.get(path).headers["ETag"]}
+    assert client.get(path, headers=headers).status_code == 304
     assert client.get("/videos/new?after=x").status_code == 400
 
 

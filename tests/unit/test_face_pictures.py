@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
 from rollcall.core.index_types import IndexedVideo
 from rollcall.web.face_pictures import ENTRY_BYTES, FacePictures, VideoPictures
 
@@ -24,6 +29,32 @@ def test_what_was_not_used_for_longest_is_dropped() -> None:
     for video_id in (1, 2, 1, 3, 1, 2):
         assert get(video_id).best
     assert reads == [1, 2, 3, 2]
+
+
+def test_several_threads_read_a_video_once() -> None:
+    cache, reads = FacePictures(), list[int]()
+
+    def read() -> VideoPictures:
+        reads.append(1)
+        time.sleep(0.1)
+        return pictures(4_000)
+
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: cache.get((1, "v"), read), range(6)))
+    assert reads == [1]
+    assert all(each is found[0] for each in found)
+
+
+def test_the_next_thread_tries_again_after_an_error() -> None:
+    cache = FacePictures()
+
+    def fail() -> VideoPictures:
+        raise ConnectionError("the store did not answer")
+
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="did not answer"):
+            cache.get((1, "v"), fail)
+    assert cache.get((1, "v"), lambda: pictures(4_000)).best
 
 
 def test_a_video_that_does_not_fit_is_returned_but_not_kept() -> None:

@@ -69,6 +69,13 @@ def test_captions_have_a_length_are_sorted_and_escaped() -> None:
     )
 
 
+def test_a_name_cannot_end_its_caption() -> None:
+    name = "Ada\n\n00:00:05.000 --> 00:00:06.000\nEve"
+    captions = web_vtt(indexed("a.mp4", appearance(0, name, (0.0, 1.0))))
+    assert captions.count("\n\n") == 1
+    assert "\nEve" not in captions
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(1.234, "1.2 s"), (12.6, "13 s"), (61, "1:01"), (0, ""), (-1, ""), (4000, "")],
