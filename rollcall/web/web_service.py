@@ -33,6 +33,10 @@ MAX_SENT_BYTES = 2 * MAX_BODY_BYTES
 """Longest body that waitress receives. It is kept in a temporary file before the app sees the
 request. The limit is above that of the app, so that the answer to most long bodies is a page."""
 
+CONNECTIONS = 500
+"""Limit on open connections. A browser opens up to six for a page, and waitress keeps each for two
+minutes. Beyond the limit, browsers wait."""
+
 THREADS = 8
 """Requests that are handled at the same time."""
 
@@ -118,6 +122,8 @@ def serve(app: Flask, host: str, port: int) -> Any:
         host=host,
         port=port,
         threads=THREADS,
+        connection_limit=CONNECTIONS,
+        asyncore_use_poll=True,  # select() fails for file descriptors above 1023
         max_request_body_size=MAX_SENT_BYTES,
         # waitress would remove X-Forwarded-For and -Proto. `sign_in` reads them, and checks that
         # they come from one of WEB_PROXIES.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from socket import create_connection
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -58,6 +59,16 @@ def test_attempts_are_counted_by_the_address_of_the_browser(address: str) -> Non
     assert {status(number, "198.51.100.1") for number in range(FREE_FAILURES)} == {401}
     assert status(10, "198.51.100.1") == 429
     assert status(11, "198.51.100.2") == 401
+
+
+def test_many_open_connections_keep_nobody_out(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    with ExitStack() as stack:
+        for _ in range(200):  # thirty browsers that have just opened a page
+            stack.enter_context(closing(create_connection((host, int(port)), timeout=10)))
+        connection = stack.enter_context(closing(HTTPConnection(address, timeout=10)))
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().status == 200
 
 
 def test_a_long_body_is_refused_before_it_is_received(address: str) -> None:
