@@ -44,7 +44,7 @@ def start(client: FlaskClient, path: str, **values: str) -> str:
 
 def finished(client: FlaskClient, path: str) -> str:
     """The page, once nothing more is searched or removed."""
-    wait_until(lambda: "hx-trigger" not in text_of(client, path), "the end of the removal")
+    wait_until(lambda: "every 2s" not in text_of(client, path), "the end of the removal")
     return text_of(client, path)
 
 
@@ -80,6 +80,7 @@ def test_everything_is_listed_and_removed_after_the_name_was_typed(
 
     done = finished(client, start(client, "/people/forget", typed=" Ada "))
     assert "The person is forgotten" in done
+    assert "every 20s" in done, "the second removal follows"
     assert "Ada" not in done
     search = client.get(listed_at)
     assert search.status_code == 404
@@ -199,6 +200,7 @@ def test_what_functions_have_written_meanwhile_is_removed_later(
         lambda: "removed again, from 4 places." in text_of(client, path), "the second removal"
     )
     assert "Ada" not in text_of(client, path)
+    assert "hx-trigger" not in text_of(client, path)
     lines = parts.changes.latest(9)
     assert [(line.action, line.who, line.name) for line in lines] == [("forget", "local", "")] * 2
 
