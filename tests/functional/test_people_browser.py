@@ -26,6 +26,7 @@ from support.web_pages import serve_pages, web_parts
 from rollcall.core.encoding_space import DLIB
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.web.parts import WebParts
+from rollcall.web.user_file import UserFile
 
 
 @pytest.fixture
@@ -329,6 +330,27 @@ def test_photos_can_be_added_after_the_server_did_not_answer(
     expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
     drop(page, "#enrol-form", {"two.png": painted_photo()})
     expect(page.locator("[data-progress]")).to_have_text("0 of 1 photos added")
+
+
+def test_somebody_who_is_signed_out_learns_why_photos_are_not_added(
+    page: Page, parts: WebParts, tmp_path: Path
+) -> None:
+    users = UserFile(tmp_path / "users")
+    users.put("ada", "editor", "three quiet words")
+    settings = replace(parts.settings, web_users=str(users.path))
+    with serve_pages(replace(parts, settings=settings)) as url:
+        page.goto(f"{url}/enrol")
+        page.get_by_label("Name").fill("ada")
+        page.get_by_label("Password").fill("three quiet words")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Add people").wait_for()
+        page.context.clear_cookies()
+        page.get_by_label("Name").press_sequentially("Ros")
+        with page.expect_response("**/people/names*") as names:
+            pass
+        assert names.value.status == 401
+        drop(page, "#enrol-form", {"one.png": painted_photo("red")})
+        expect(page.locator("#rows")).to_contain_text("You are signed out.")
 
 
 def test_a_person_is_forgotten(page: Page, url: str, parts: WebParts) -> None:

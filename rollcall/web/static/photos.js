@@ -227,6 +227,7 @@
 
   function reasonOf(request) {
     if (!request.status) return "The server does not answer; try again.";
+    if (request.status === 401) return "You are signed out. Load this page again, sign in, and add the photo again.";
     const page = new DOMParser().parseFromString(request.responseText, "text/html");
     return page.querySelector("main p")?.textContent || `The server answered ${request.status}.`;
   }
