@@ -17,8 +17,8 @@
   // --- the year: one stop of the Tab key, and arrow keys from day to day
   const days = Array.from(document.querySelectorAll("svg.year a"));
   const start = days.find((day) => day.hasAttribute("aria-current")) || days[days.length - 1];
-  const make_current = (day) => days.forEach((each) => each.setAttribute("tabindex", each === day ? "0" : "-1"));
-  if (start) make_current(start);
+  const makeCurrent = (day) => days.forEach((each) => each.setAttribute("tabindex", each === day ? "0" : "-1"));
+  if (start) makeCurrent(start);
   const scroller = document.querySelector(".year-scroll");
   if (scroller && start) scroller.scrollLeft = start.getBoundingClientRect().left - scroller.getBoundingClientRect().left - scroller.clientWidth / 2;
   const STEPS = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 };
@@ -27,7 +27,7 @@
     const day = days[at + (STEPS[event.key] || 0)];
     if (at < 0 || !STEPS[event.key] || !day) return;
     event.preventDefault();
-    make_current(day);
+    makeCurrent(day);
     day.focus();
   });
 })();

@@ -37,11 +37,11 @@
 
   // When all videos have followed a change, the groups are read again, unless somebody is at work
   // on them. Then the line with the link stays.
-  const at_work = () => document.querySelector("input[name=group]:checked, input[name=other]:checked, details[open]")
+  const atWork = () => document.querySelector("input[name=group]:checked, input[name=other]:checked, details[open]")
     || Array.from(document.querySelectorAll("[data-group] input[name=name]")).some((field) => field.value || field === document.activeElement);
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.elt.matches?.("#main")) return count();
-    if (!document.querySelector("#main .pending a") || at_work()) return;
+    if (!document.querySelector("#main .pending a") || atWork()) return;
     const was = selected()?.getAttribute("aria-labelledby");
     htmx.ajax("GET", location.pathname + location.search, { source: "#main", target: "#main", select: "#main", swap: "outerHTML" })
       .then(() => document.querySelector(`[aria-labelledby="${was}"]`)?.focus());
