@@ -36,11 +36,18 @@ def read_cursor(text: str, *types: type | tuple[type, ...]) -> list[Any] | None:
             return list(values)
     except (ValueError, RecursionError):
         pass
-    raise BadRequest("the address of this page is damaged; go back to the first page of the list")
+    raise damaged()
+
+
+def damaged() -> BadRequest:
+    """The error for a cursor that no page has written."""
+    return BadRequest("the address of this page is damaged; go back to the first page of the list")
 
 
 def _fits(value: object, kind: type | tuple[type, ...]) -> bool:
     """Whether the value has this type, and a database can compare it with others."""
+    if isinstance(value, bool):  # a kind of number in Python and in SQLite, but not in PostgreSQL
+        return False
     if isinstance(value, str):
         storable_ = storable(value) == value
     else:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from rollcall.index.people_queries import PeopleFilter, PeopleQueries, PersonRow
 from rollcall.index.sql_index import folded
-from rollcall.web.cursors import NUMBER, read_cursor, write_cursor
+from rollcall.web.cursors import NUMBER, damaged, read_cursor, write_cursor
 from rollcall.web.gallery_cache import KnownGallery
 
 Sort = Literal["name", "seen"]
@@ -56,6 +56,8 @@ def _by_last_seen(
 ) -> PeoplePage:
     # The cursor is a time and an id. After the last person who was seen, it is -1 and a name.
     at = read_cursor(cursor, NUMBER, (int, str))
+    if at is not None and isinstance(at[1], int) != (at[0] >= 0):
+        raise damaged()
     rows: list[PersonRow] = []
     if at is None or at[0] >= 0:
         after = (float(at[0]), int(at[1])) if at else None

@@ -125,6 +125,8 @@ def test_people_are_filtered_by_letter_and_search(client: FlaskClient, parts: We
 def test_a_damaged_cursor_is_refused(client: FlaskClient) -> None:
     for cursor in ("x", "W10", "bnVsbA", "WzEsMl0"):
         assert "damaged" in text_of(client, f"/people?after={cursor}", 400)
+    for cursor in ("W3RydWUsIDFd", "WzUsICJhYmMiXQ"):  # [true, 1] and [5, "abc"]
+        assert "damaged" in text_of(client, f"/people?sort=seen&after={cursor}", 400)
 
 
 def test_a_picture_is_shown_where_pictures_are_kept(client: FlaskClient, parts: WebParts) -> None:
