@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -32,6 +31,8 @@ from rollcall.index.overview_queries import (
 )
 from rollcall.index.problem_queries import Cause, causes
 from rollcall.web.parts import WebParts
+
+DAY_S = 86400.0
 
 KEEP_S = 1.0
 KEEP_LAGS_S = 10.0
@@ -77,7 +78,7 @@ class Kept(Generic[Value]):
 
 
 class DoneToday:
-    """Counts the videos that were done since midnight, each of them once."""
+    """Counts the videos that were done since midnight in UTC, each of them once."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -86,9 +87,7 @@ class DoneToday:
 
     def count(self, now_s: float) -> int:
         """Only one thread at a time may call this."""
-        day_s = datetime.fromtimestamp(now_s).astimezone().replace(
-            hour=0, minute=0, second=0, microsecond=0
-        ).timestamp()  # fmt: skip
+        day_s = now_s - now_s % DAY_S
         if day_s != self._day_s:
             self._day_s, self._counted_to_s, self._count = day_s, day_s, 0
         settled_s = max(self._counted_to_s, now_s - SETTLED_S)

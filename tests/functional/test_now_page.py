@@ -14,10 +14,11 @@ from support.sample_rows import add_video, fail, fill, finish, take, upload
 from support.web_pages import pages_client, serve_pages, web_parts
 
 from rollcall.core.figures import LONG_S
+from rollcall.database.database import Database
 from rollcall.index.overview_queries import SLOT_S, Lag
 from rollcall.web.now import HEIGHT_PX, NOT_TAKEN_S, bars, seconds_text
 from rollcall.web.parts import WebParts
-from rollcall.web.system_state import LAG_SLOTS, SystemState, system_state
+from rollcall.web.system_state import DAY_S, LAG_SLOTS, DoneToday, SystemState, system_state
 
 
 @pytest.fixture
@@ -151,6 +152,24 @@ def test_each_video_is_counted_once_today(parts: WebParts) -> None:
     fail(parts, "d.mp4")
     state.forget()
     assert state.progress.get().done_today == 3
+
+
+def test_today_begins_at_midnight_in_utc(parts: WebParts, monkeypatch: pytest.MonkeyPatch) -> None:
+    begins: list[float] = []
+
+    def count_done(database: Database, since_s: float, until_s: float) -> int:
+        begins.append(since_s)
+        return 0
+
+    monkeypatch.setattr("rollcall.web.system_state.count_done", count_done)
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        DoneToday(parts.database).count(20_000.25 * DAY_S)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert begins[0] == 20_000 * DAY_S
 
 
 def test_bars_are_placed_by_time() -> None:
