@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 import pytest
 from manifests.checks import REPOSITORY, load
-from manifests.kustomize import DATABASE, MANY, MONITORING, build
+from manifests.kustomize import DATABASE, MANY, MONITORING, WEB_MANY, build
 from manifests.names import OTHER_SECRETS, Manifests
 from support.postgres import FreshDatabases
 from support.servers import Reply, serve_function
@@ -318,16 +318,16 @@ def test_every_block_is_run() -> None:
 
 
 def test_the_commands_for_a_cluster_name_what_exists() -> None:
-    documents = load(REPOSITORY / "ceph") + build(MANY, DATABASE, MONITORING)
+    documents = load(REPOSITORY / "ceph") + build(MANY, WEB_MANY, DATABASE, MONITORING)
     manifests = Manifests(documents)
     present = {(each.namespace, each.kind.lower(), each.name) for each in manifests.documents}
     commands = [block for found in BLOCKS.values() for block in found if FOR_A_CLUSTER in block]
-    assert len(commands) == 3
+    assert len(commands) == 4
     subprocess.run(["bash", "-n"], input="\n".join(commands), text=True, check=True)
     text = "\n".join(commands)
     named = re.findall(r"-n (\S+) (?:exec|rollout \w+) (\w+)/([\w-]+)", text)
     named += re.findall(r"-n (\S+) get (cluster) ([\w-]+)", text)
-    assert len(named) == 4
+    assert len(named) == 5
     assert set(named) <= present
     secrets = set(re.findall(r"(?:get secret|secret generic) (\S+)", text))
     assert secrets <= {name for _, name in OTHER_SECRETS}
