@@ -2,67 +2,48 @@
 
 A work queue writes a document about each result into `unindexed`, in the transaction that ends the
 work. A thread puts these documents into the index, in batches. Several triggers share the rows.
+Documents that only point to a report are left to `pointed_reports`.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
 from rollcall.core.errors import InboxUnavailable, TransientError
-from rollcall.core.index_documents import (
-    POINTER,
-    answer_beside,
-    pointed_at,
-    pointer_document,
-)
+from rollcall.core.index_documents import POINTER, pointer_document
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.retry import parse_json_object
 from rollcall.database.database import Database, is_about_data
-from rollcall.database.exclusive import Exclusive, exclusive
-from rollcall.database.index_tables import video as table
 from rollcall.database.json_rows import among_sql, ids_value
-from rollcall.database.removal_lock import Check, correcting
-from rollcall.index.documents import NotAboutAVideo, indexed_video
-from rollcall.index.index_writer import IndexWriter
+from rollcall.index.pointed_reports import IS_POINTER, PointedReports, indexed
 from rollcall.index.rematch_rows import add_outdated
 from rollcall.index.report_reader import ReportReader
-from rollcall.index.sql_index import SqlIndex, Written, replaces
+from rollcall.index.sql_index import SqlIndex, Written
 
 log = logging.getLogger(__name__)
 
 BATCH = 100
 """Documents of one transaction. In SQLite, events wait while it is written."""
-REPORTS = 50
-"""Reports that are read before they are put into the index."""
 GATHER_S = 0.3
 """Pause before the results of a busy time are put into the index, so that they come in batches."""
 POLL_S = 5.0
 """Pause without new results. Another process may have written some and stopped."""
 STORE_PAUSE_S = 30.0
-"""Pause after the store failed, before reports are read again."""
+"""Pause after an error of the database or the store."""
 MAX_COUNTED = 10_000
 """Largest number that `count` returns."""
 
-LOCK = 0x726F6C6C696E6478
-"""Key of the advisory lock of the trigger that reads reports: `rollindx`."""
-
-_IS_POINTER = f"substr(document, 1, {len(POINTER)}) = :pointer"
 _COUNT = text(f"SELECT count(*) FROM (SELECT 1 FROM unindexed LIMIT {MAX_COUNTED}) AS waiting")
-_ANY_POINTER = text(f"SELECT EXISTS (SELECT 1 FROM unindexed WHERE {_IS_POINTER})")
 _ADD = text("INSERT INTO unindexed (document, created_s) VALUES (:document, 0)")
-_POINTERS = text(
-    f"SELECT id, document, created_s FROM unindexed WHERE id > :after_id AND {_IS_POINTER}"
-    " ORDER BY id LIMIT :limit"
-)
 
 
 class _Batch(NamedTuple):
-    taken: int
+    is_full: bool
     written: Written
 
 
@@ -72,10 +53,10 @@ class Indexer:
     def __init__(self, database: Database, reader: ReportReader | None) -> None:
         self._database = database
         self._index = SqlIndex(database)
-        self._writer = IndexWriter(database, reader) if reader else None
+        self._reports = PointedReports(database, reader)
         lock = "FOR UPDATE SKIP LOCKED" if database.shared else ""
         self._documents = text(
-            f"SELECT id, document, created_s FROM unindexed WHERE NOT {_IS_POINTER}"
+            f"SELECT id, document, created_s FROM unindexed WHERE NOT {IS_POINTER}"
             f" ORDER BY id LIMIT :limit {lock}"
         )
         self._remove = text(f"DELETE FROM unindexed WHERE {among_sql(database.shared, 'id')}")
@@ -125,7 +106,7 @@ class Indexer:
         """Put all results into the index. Raises InboxUnavailable, and the errors of the store."""
         while not self._halted and self._index_batch():
             pass
-        self._read_reports()
+        self._reports.put_all(lambda: self._halted)
 
     def _run(self) -> None:
         while not self._halted:
@@ -145,8 +126,8 @@ class Indexer:
             if self._stopped.wait(pause_s):
                 return
 
-    def _index_batch(self) -> int:
-        """Put the oldest documents into the index, and return their number."""
+    def _index_batch(self) -> bool:
+        """Put the oldest documents into the index, and return whether many more may wait."""
         try:
             batch = self._database.run(self._take_documents)
         except InboxUnavailable as error:
@@ -156,21 +137,23 @@ class Indexer:
                 self._drop_oldest(error)
             # One document is wrong. It must not keep the others out of the index.
             self._limit = 1
-            return 1
+            return True
         self._limit = min(BATCH, self._limit * 2)
         self._index.ungroup(batch.written.ungrouped)
-        return batch.taken
+        # If more come in one by one, they are gathered for the next batch.
+        return batch.is_full
 
     def _take_documents(self, connection: Connection) -> _Batch:
         rows = connection.execute(self._documents, self._values()).all()
         if not rows:
-            return _Batch(0, Written({}, set()))
-        videos = [each for row in rows if (each := _parsed(row))]
+            return _Batch(False, Written({}, set()))
+        parsed = (indexed(row, parse_json_object(row.document)) for row in rows)
+        videos = [video for video in parsed if video]
         written = self._index.put_in(connection, videos)
         for bucket, keys in _keys_of(videos).items():
             add_outdated(connection, self._database.now_s(connection), bucket, keys)
         self._delete(connection, [row.id for row in rows])
-        return _Batch(len(rows), written)
+        return _Batch(len(rows) == self._limit, written)
 
     def _drop_oldest(self, error: InboxUnavailable) -> None:
         def drop(connection: Connection) -> None:
@@ -186,73 +169,6 @@ class Indexer:
     def _delete(self, connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(self._remove, {"ids": ids_value(self._database.shared, ids)})
 
-    def _read_reports(self) -> None:
-        """Put the videos into the index whose documents say that the report has to be read."""
-        with self._database.reading() as connection:
-            if not connection.execute(_ANY_POINTER, {"pointer": POINTER}).scalar_one():
-                return
-        with exclusive(self._database, LOCK) as allowed:
-            after_id: int | None = 0
-            while allowed and after_id is not None and not self._halted:
-                # Otherwise a removal could rewrite a report between its reading and the index.
-                with correcting(self._database) as check:
-                    after_id = self._read_batch(allowed, after_id, check) if check else None
-
-    def _read_batch(self, allowed: Exclusive, after_id: int, check: Check) -> int | None:
-        """Read the next reports. Return the id of the last document; None if there are no more."""
-        values = {"after_id": after_id, "limit": REPORTS, "pointer": POINTER}
-        with allowed.reading() as connection:
-            rows = connection.execute(_POINTERS, values).all()
-        if not rows:
-            return None
-        self._put_reports(rows)
-        check()  # if a removal has begun meanwhile, the reports are read again
-        with allowed.transaction() as connection:
-            self._delete(connection, [row.id for row in rows])
-        return int(rows[-1].id) if len(rows) == REPORTS else None
-
-    def _put_reports(self, rows: Sequence[Any]) -> None:
-        by_bucket: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            if place := pointed_at(parse_json_object(row.document)):
-                by_bucket.setdefault(place[0], {})[place[1]] = row
-        if self._writer is None:
-            log.warning("%d reports are not read, because REPORT_BUCKET is empty", len(rows))
-        for bucket, row_of in by_bucket.items():
-            if self._writer is not None:
-                self._writer.put_reports(bucket, list(row_of))
-            self._put_answers(bucket, row_of)
-            self._compare_again(bucket, list(row_of))
-
-    def _put_answers(self, bucket: str, row_of: Mapping[str, Any]) -> None:
-        """Put videos into the index from their answers, because the function could not write the
-        report, so that there is none or an older one."""
-        with self._database.reading() as connection:
-            query = select(table.c.key, table.c.finished_s, table.c.status, table.c.etag)
-            own = query.where(table.c.bucket == bucket, table.c.key.in_(list(row_of)))
-            found = {row.key: row for row in connection.execute(own)}
-        newer, lost = [], 0
-        for key, row in row_of.items():
-            answer = answer_beside(parse_json_object(row.document))
-            answered = _indexed(row, answer) if answer else None
-            before = found.get(key)
-            if answered and (before is None or _is_newer(answer, answered, before)):
-                newer.append(answered)
-            lost += not answered and before is None
-        # Stored faces that fit no report are not searched.
-        self._index.put(newer)
-        if newer:
-            log.warning("%d videos are put into the index without their reports", len(newer))
-        if lost:
-            log.warning("%d videos have no report that can be read, so the index lacks them", lost)
-
-    def _compare_again(self, bucket: str, keys: Sequence[str]) -> None:
-        """Queue the videos that were recognised with a gallery that was corrected since."""
-        database = self._database
-        database.run(
-            lambda connection: add_outdated(connection, database.now_s(connection), bucket, keys)
-        )
-
 
 def _keys_of(videos: Sequence[IndexedVideo]) -> dict[str, list[str]]:
     """The keys of the videos that show somebody, by bucket."""
@@ -261,22 +177,3 @@ def _keys_of(videos: Sequence[IndexedVideo]) -> dict[str, list[str]]:
         if video.people:
             keys.setdefault(video.bucket, []).append(video.key)
     return keys
-
-
-def _parsed(row: Any) -> IndexedVideo | None:
-    return _indexed(row, parse_json_object(row.document))
-
-
-def _is_newer(answer: Mapping[str, Any] | None, answered: IndexedVideo, before: Any) -> bool:
-    """Whether the index lacks the result in the answer. False if it has the same result from the
-    report, and if the answer does not say when the video was recognised."""
-    recognised_s = indexed_video(answer).finished_s
-    return recognised_s not in (0, before.finished_s) and replaces(answered, before)
-
-
-def _indexed(row: Any, document: Mapping[str, Any]) -> IndexedVideo | None:
-    try:
-        return indexed_video(document, row.created_s)
-    except NotAboutAVideo as error:
-        log.error("result %d is left out of the index: %s", row.id, error)
-        return None
