@@ -50,8 +50,9 @@ class IndexStatements:
         )
         self.drop_video = text("DELETE FROM video WHERE id=:id")
         self.drop_appearances = text(
-            f"DELETE FROM appearance WHERE {video_ids} RETURNING video_id, person_id, group_id"
+            f"DELETE FROM appearance WHERE {video_ids} RETURNING person_id"
         )
+        self.grouped_videos = text(f"SELECT DISTINCT video_id FROM unknown_face WHERE {video_ids}")
         self.drop_faces = text(f"DELETE FROM face_block WHERE {video_ids}")
         self.put_people = text(
             f"INSERT INTO person ({', '.join(_names(_PERSON))})"

@@ -126,17 +126,14 @@ class SqlIndex:
     ) -> tuple[Counter[int], set[int]]:
         """Delete the appearances of videos, whose rows are locked, and their stored encodings.
 
-        Returns how many appearances each person has lost, and the videos that had unknown people in
-        groups.
+        Returns how many appearances each person has lost, and the videos whose unknown people are
+        in groups.
         """
         values = {"ids": ids_value(self._database.shared, ids)}
-        people, ungrouped = Counter[int](), set[int]()
-        found = connection.execute(self._sql.drop_appearances, values)
-        for video_id, person_id, group_id in found:
-            if person_id is not None:
-                people[person_id] += 1
-            if group_id is not None:
-                ungrouped.add(video_id)
+        dropped = connection.execute(self._sql.drop_appearances, values).scalars()
+        people = Counter(id_ for id_ in dropped if id_ is not None)
+        # The groups are asked, because a process may have ended before it called `ungroup`.
+        ungrouped = set(connection.execute(self._sql.grouped_videos, values).scalars())
         # Encodings name appearances by their number, which may now be another one.
         connection.execute(self._sql.drop_faces, values)
         if people:

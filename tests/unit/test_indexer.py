@@ -211,6 +211,23 @@ class TestStoredFaces:
         assert SqlFaceSearch(database).count() == 0
         assert SqlUnknownGroups(database).count() == 0
 
+    def test_faces_that_an_interrupted_indexer_has_left_in_groups_are_removed(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        video = samples()[0]
+        store_report(store, video)
+        add(database, pointer_document(BUCKET, video.key))
+        indexer.index_all()
+        index = SqlIndex(database)
+        later = replace(video, finished_s=video.finished_s + 9, kept="none")
+        with database.transaction() as connection:
+            index.put_in(connection, [later])
+        # Here the process ends. The next result, or a rebuild, finds what it left.
+        assert SqlUnknownGroups(database).count() == 1
+        add(database, *answers(later))
+        indexer.index_all()
+        assert SqlUnknownGroups(database).count() == 0
+
     def test_a_result_of_a_corrected_gallery_is_compared_again(
         self, database: Database, store: MemoryStore, indexer: Indexer
     ) -> None:
