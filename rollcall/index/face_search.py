@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Select, delete, func, insert, select
+from sqlalchemy import Connection, Select, delete, func, insert, select, tuple_
 
 from rollcall.core.encoding_space import MAX_SIZE
 from rollcall.core.types import Encodings
@@ -20,11 +20,20 @@ from rollcall.index.nearest_faces import NearestFaces
 from rollcall.index.row_versions import lock_versions
 
 BLOCKS_AT_ONCE = 1000
-"""Videos that are read in one query. A video has tens of encodings, rarely thousands."""
+"""Limit for the videos that are read in one query."""
+
+BYTES_AT_ONCE = 16 << 20
+"""Limit for their encodings, unless one video has more. A lecture may have thousands of faces."""
 
 MAX_FOUND = 10_000
 """Largest limit of a search."""
 
+
+Place = tuple[int, int]
+"""The version and the video of a block. Blocks that were written in one transaction have the same
+version."""
+
+START: Place = (0, 0)
 
 ChooseVideos = Callable[[Connection], Collection[int]]
 """Chooses videos in the transaction that writes their faces, and returns their ids."""
@@ -80,9 +89,9 @@ class SqlFaceSearch:
         size = encodings.shape[1]
         # The next part is read while this one is compared, on another core.
         with ThreadPoolExecutor(1) as reader:
-            blocks = self._read(space, -1)
+            blocks = self._read(space, size, START)
             while blocks:
-                following = reader.submit(self._read, space, blocks[-1][0])
+                following = reader.submit(self._read, space, size, place_of(blocks[-1]))
                 nearest.look(*unpacked(blocks, size))
                 blocks = following.result()
         return nearest.result()
@@ -102,19 +111,25 @@ class SqlFaceSearch:
         query = select(table.c.space, func.sum(table.c.rows)).group_by(table.c.space)
         return {space: int(rows) for space, rows in self._all(query)}
 
-    def _read(self, space: str, after_id: int) -> Sequence[Any]:
-        columns = (table.c.video_id, table.c.numbers, table.c.encodings)
-        query = (
-            select(*columns)
-            .where(table.c.video_id > after_id, table.c.space == space)
-            .order_by(table.c.video_id)
-            .limit(BLOCKS_AT_ONCE)
-        )
-        return self._all(query)
+    def _read(self, space: str, size: int, after: Place) -> Sequence[Any]:
+        """The next blocks of a space, in the order in which they were written."""
+        order = (table.c.version, table.c.video_id)
+        later = table.c.space == space, tuple_(*order) > after
+        columns = (table.c.video_id, table.c.numbers, table.c.encodings, table.c.version)
+        # An index has these numbers, so the encodings of the blocks are not read twice.
+        counts = select(table.c.rows, *order).where(*later).order_by(*order).limit(BLOCKS_AT_ONCE)
+        ends = np.cumsum([row.rows for row in self._all(counts)]) * 2 * size
+        count = max(1, int(np.searchsorted(ends, BYTES_AT_ONCE, "right")))
+        return self._all(select(*columns).where(*later).order_by(*order).limit(count))
 
     def _all(self, query: Select[Any]) -> Sequence[Any]:
         with binary_results(self._database) as connection:
             return connection.execute(query).all()
+
+
+def place_of(block: Any) -> Place:
+    """The place of a row of the table."""
+    return block.version, block.video_id
 
 
 def unpacked(

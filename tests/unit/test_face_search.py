@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from support.databases import open_tables
 from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
 from rollcall.database.database import IN_MEMORY, Database
-from rollcall.index import nearest_faces
+from rollcall.index import cached_face_search, face_search, nearest_faces
 from rollcall.index.cached_face_search import CachedFaceSearch
 from rollcall.index.face_search import BLOCKS_AT_ONCE, FaceBlock, SqlFaceSearch
 
@@ -109,6 +110,48 @@ def everything(search: SqlFaceSearch) -> list[FaceRef]:
     return sorted(face for face, _ in search.find(np.zeros((1, SIZE)), SPACE, 50.0, 10_000))
 
 
+def rows_in_memory(search: CachedFaceSearch) -> int:
+    return sum(len(part.rows) for part in search._parts)
+
+
+@contextmanager
+def peak_bytes_below(limit: int) -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_search_reads_little_at_once(
+    search: SqlFaceSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face_search, "BYTES_AT_ONCE", 200_000)
+    rows = drawn(5000)
+    for video_id in range(40):
+        search.put(video_id, SPACE, range(5000), rows)
+    assert len(SqlFaceSearch.find(search, rows[:1], SPACE, 0.1, 99)) == 40
+    with peak_bytes_below(2_500_000):  # all encodings take 7 MB
+        SqlFaceSearch.find(search, rows[:1], SPACE, 0.1, 99)
+
+
+def test_following_a_writer_takes_little_more_memory_than_the_faces(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(face_search, "BYTES_AT_ONCE", 200_000)
+    monkeypatch.setattr(cached_face_search, "ROWS_OF_PART", 10_000)
+    search, rows, row_bytes = CachedFaceSearch(database), drawn(5000), 2 * SIZE + 10
+    with peak_bytes_below(45 * 5000 * row_bytes * 5 // 4 + 2_500_000):
+        for video_id in range(45):
+            search.put(video_id, SPACE, range(5000), rows)
+            if video_id % 10 == 9:
+                search.find(rows[:1], SPACE, 0.1, 99)
+        search.put(3, SPACE, range(5000), rows)
+        assert len(search.find(rows[:1], SPACE, 0.1, 99)) == 45
+    assert rows_in_memory(search) <= 46 * 5000
+
+
 def test_the_memory_follows_other_writers(database: Database) -> None:
     writer, search = SqlFaceSearch(database), CachedFaceSearch(database)
     assert everything(search) == []
@@ -141,7 +184,7 @@ def test_only_faces_of_the_searched_space_need_memory(database: Database) -> Non
     search.put(1, "another-space", range(1000), drawn(1000))
     search.put(2, SPACE, [0], drawn(1))
     assert everything(search) == [FaceRef(2, 0)]
-    assert len(search._rows) > 0
+    assert rows_in_memory(search) > 0
 
 
 def test_removed_faces_take_no_place_in_the_result(database: Database) -> None:
@@ -162,7 +205,7 @@ def test_memory_is_used_again_for_replaced_faces(database: Database) -> None:
         for video_id in range(3):
             search.put(video_id, SPACE, [0] * 100, drawn(100, seed=round_))
         assert len(everything(search)) == 3
-    assert len(search._rows) < 2000
+    assert rows_in_memory(search) < 500
 
 
 def test_more_encodings_than_the_memory_holds(
@@ -171,11 +214,11 @@ def test_more_encodings_than_the_memory_holds(
     search = CachedFaceSearch(database, max_bytes=100 * (2 * SIZE + 10))
     search.put(1, SPACE, range(90), drawn(90))
     assert len(everything(search)) == 90
-    assert len(search._rows) > 0
+    assert rows_in_memory(search) > 0
     search.put(2, SPACE, range(1000), drawn(1000))
     assert len(everything(search)) == 1090
     assert len(everything(search)) == 1090
-    assert len(search._rows) == 0
+    assert rows_in_memory(search) == 0
     assert [r.getMessage() for r in caplog.records] == [
         "the stored encodings need more than 0 MB, so each search for a face reads the database"
     ]
