@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,9 @@ from rollcall.cli.main import main
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import VideoRef
 from rollcall.core.work import Notice
+from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
+from rollcall.database.open_database import migrate
 from rollcall.database.tables import reconciled
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.queues.sql_queue import SqlQueue
@@ -424,6 +427,21 @@ def test_a_postgresql_backup_brings_the_rows_back(postgres_url: str, tmp_path: P
     (tmp_path / "text").write_text("no dump")
     assert "pg_restore failed" in run("restore", "text", "--force", **env).output
     assert document("status", **env)["done"] == 2
+
+
+def test_a_postgresql_backup_of_the_version_before_can_be_upgraded_again(
+    postgres: FreshDatabases, tmp_path: Path
+) -> None:
+    """pg_restore drops only the tables that the backup has, so the newer ones are still there."""
+    with postgres.url("template1") as url:
+        with closing(Database(url)) as database:
+            database.run(partial(migrate, revision="0001"))
+        printed("backup", tmp_path / "b", DATABASE_URL=url)
+        with closing(open_tables(url)) as database:
+            SqlChangeLog(database).record("eve", "rename", "ada")
+        printed("restore", tmp_path / "b", "--force", DATABASE_URL=url)
+        with closing(open_tables(url)) as database:
+            assert [line.name for line in SqlChangeLog(database).latest(5)] == ["ada"]
 
 
 def test_without_pg_dump_the_message_names_the_way_out(

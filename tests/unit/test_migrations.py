@@ -233,6 +233,18 @@ def test_a_database_without_an_index_gets_one(tmp_path: Path) -> None:
         assert all_rows(db, "seen_event") == [("x",)]
 
 
+def test_the_upgrade_knows_its_tables_again(tmp_path: Path) -> None:
+    """They stay if a backup of the version before is restored (test_open_postgres.py)."""
+    opened(tmp_path / "db")
+    with closing(sqlite3.connect(tmp_path / "db")) as db, db:
+        db.execute("UPDATE alembic_version SET version_num='0001'")
+        db.execute("INSERT INTO change (who) VALUES ('eve')")
+    opened(tmp_path / "db")
+    with closing(sqlite3.connect(tmp_path / "db")) as db:
+        assert db.execute("SELECT who FROM change").fetchall() == [("eve",)]
+        assert all_rows(db, "alembic_version") == [(REVISIONS[-1],)]
+
+
 def test_a_new_table_that_another_program_has_is_named(tmp_path: Path) -> None:
     old = previous(tmp_path / "old")
     with closing(sqlite3.connect(old)) as db, db:
