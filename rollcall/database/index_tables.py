@@ -167,7 +167,8 @@ unknown_face = Table(
     Column("encoding", LargeBinary, nullable=False),
 )
 """The members of the groups: the unknown appearances whose encodings are stored. `encoding` is the
-mean of the appearance's encodings (little-endian float16)."""
+mean of the appearance's encodings (little-endian float16). A face that somebody named or ignored
+keeps a row with a negative `number` and the negative id of its group (`index.group_memory`)."""
 
 Index("unknown_face_group", unknown_face.c.group_id, unknown_face.c.uploaded_s)
 

@@ -220,6 +220,9 @@ def _new_numbers(rows: Sequence[dict[str, Any]], gone: set[int]) -> dict[int, in
 
 def _renumber_unknown(connection: Connection, video_id: int, numbers: dict[int, int]) -> None:
     table = unknown_face.c
+    # Those who are gone may be among the remembered faces (`group_memory`).
+    remembered = (table.video_id == video_id) & (table.number < 0)
+    connection.execute(delete(unknown_face).where(remembered))
     for old, new in sorted(numbers.items()):
         if old != new:
             member = (table.video_id == video_id) & (table.number == old)

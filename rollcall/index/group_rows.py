@@ -86,6 +86,8 @@ def write_groups(connection: Connection, space: str, groups: Sequence[Group], ve
             for table in (unknown_face, appearance):
                 moved = update(table).where(table.c.group_id == group.id)
                 connection.execute(moved.values(group_id=group.current().id))
+            remembered = update(unknown_face).where(unknown_face.c.group_id == -group.id)
+            connection.execute(remembered.values(group_id=-group.current().id))
     made = set(new)
     stored = [group for group in groups if group.id and group not in made]
     gone = [g.id for g in stored if g.into is not None or not (g.count or g.same)]

@@ -110,6 +110,8 @@ class Grouping:
         """Which rows of `centres` belong to groups that are not open."""
         self._opened: dict[int, Group] = {}
         self._made: list[Group] = []
+        self.made_again: dict[int, Group] = {}
+        """New groups of faces that came back, by the ids that the groups had before."""
         self._rows = np.empty((64, centres.rows.shape[1]), np.float32)
         self._owners: list[Group] = []
         """The open group of each row of `_rows`."""
@@ -146,6 +148,23 @@ class Grouping:
                 self._place(group)
                 chosen.append(group)
         return chosen
+
+    def keep(self, group_id: int, encoding: Rows, uploaded_s: float, before_s: float) -> Group:
+        """Leave a face in its group. `before_s` is the time that the face had there."""
+        if group_id not in self._opened:
+            return self.bring_back(group_id, encoding, uploaded_s)
+        group = self._opened[group_id].current()
+        group.shrunk |= uploaded_s != before_s
+        return group
+
+    def bring_back(self, group_id: int, encoding: Rows, uploaded_s: float) -> Group:
+        """Put a face into the group that it had left, even if the group is gone by now."""
+        group = next(iter(self.open([group_id])), None) or self.made_again.get(group_id)
+        if group is None:
+            group = self.made_again[group_id] = self._new(encoding)
+        group.add(encoding[None], uploaded_s)
+        self._place(group)
+        return group
 
     def remove(self, group_id: int, encoding: Rows) -> bool:
         """Take a face out of an open group. Returns whether the group is open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from rollcall.database.index_tables import unknown_face as faces
 from rollcall.database.index_tables import unknown_group as table
 from rollcall.index.centres import Centres, as_rows
 from rollcall.index.face_search import ChooseVideos
+from rollcall.index.group_memory import Pair, matched, remember, rename_groups
 from rollcall.index.group_rows import (
     Member,
     load_groups,
@@ -62,6 +63,8 @@ class UnknownFaces(NamedTuple):
     encodings: Encodings
     """Shape (n, size)."""
     uploaded_s: float
+    others: Encodings | None = None
+    """All other stored encodings of the video: of people with a name, and of ignored faces."""
 
 
 class SqlUnknownGroups:
@@ -94,33 +97,37 @@ class SqlUnknownGroups:
     def put_all(self, videos: Sequence[UnknownFaces], choose: ChooseVideos | None = None) -> None:
         """Do the same for several videos in one transaction. The last entry of a video counts.
 
-        With `choose`, the videos that it does not return stay unchanged.
+        A face that was unknown before stays in its group. One that was in a group until somebody
+        named or ignored it gets back into this group. With `choose`, the videos that it does not
+        return stay unchanged.
         """
         newest = {video.video_id: video for video in videos}
         own = [video for video in newest.values() if video.space == self._space.name]
         added = [member for video in own for member in _members(video, self._space.size)]
+        others = {each.video_id: (each.uploaded_s, each.others) for each in own}
 
-        def remove(connection: Connection) -> tuple[Collection[int], list[Member]]:
-            ids = newest.keys() if choose is None else choose(connection)
-            ordered = sorted(ids)
-            parts = (
-                ordered[start : start + VIDEOS_AT_ONCE]
-                for start in range(0, len(ordered), VIDEOS_AT_ONCE)
-            )
-            return ids, [member for part in parts for member in _take_out(connection, part)]
+        def take(connection: Connection) -> tuple[list[Pair], list[Member]]:
+            """The faces to add, each with the same face before; and those that leave a group."""
+            ids = sorted(newest if choose is None else choose(connection))
+            parts = (ids[at : at + VIDEOS_AT_ONCE] for at in range(0, len(ids), VIDEOS_AT_ONCE))
+            taken = [member for part in parts for member in _take_out(connection, part)]
+            chosen = set(ids)
+            pairs, left = matched(taken, [each for each in added if each.video_id in chosen])
+            remember(connection, left, others, JOIN_PART * self._space.tolerance)
+            return pairs, [member for member in left if member.number >= 0]
 
         def change(connection: Connection, grouping: Grouping, version: int) -> Chosen:
-            ids, members = remove(connection)
+            pairs, left = take(connection)
             # A group that gets empty stays until its faces may have come back.
-            grouping.open(member.group_id for member in members)
-            others = [each for each in members if not grouping.remove(each.group_id, each.encoding)]
-            shrink_groups(connection, others, version)
-            chosen = [member for member in added if member.video_id in ids]
-            return chosen, self._add(grouping, chosen)
+            before = (old for _, old in pairs if old is not None)
+            grouping.open(abs(member.group_id) for member in [*left, *before])
+            gone = [each for each in left if not grouping.remove(each.group_id, each.encoding)]
+            shrink_groups(connection, gone, version)
+            return self._put_back(grouping, pairs)
 
         def only_remove(connection: Connection) -> None:
             version = lock_versions(self._database, connection, table)
-            shrink_groups(connection, remove(connection)[1], version)
+            shrink_groups(connection, take(connection)[1], version)
 
         if added:
             self._change(change)
@@ -189,6 +196,7 @@ class SqlUnknownGroups:
             members, chosen = change(connection, grouping, version)
             grouping.merge_near()
             write_groups(connection, space.name, grouping.groups(), version)
+            rename_groups(connection, grouping.made_again)
             write_members(connection, members, chosen)
             write_times(connection, grouping.groups())
 
@@ -200,6 +208,18 @@ class SqlUnknownGroups:
             return []
         encodings = np.array([member.encoding for member in members])
         return grouping.add(encodings, [member.uploaded_s for member in members])
+
+    def _put_back(self, grouping: Grouping, pairs: Sequence[Pair]) -> Chosen:
+        """Put faces into the groups in which they were before, and the others into the nearest."""
+        known = [(new, old) for new, old in pairs if old is not None]
+        fresh = [new for new, old in pairs if old is None]
+        groups = [
+            grouping.bring_back(-old.group_id, new.encoding, new.uploaded_s)
+            if old.group_id < 0
+            else grouping.keep(old.group_id, new.encoding, new.uploaded_s, old.uploaded_s)
+            for new, old in known
+        ]
+        return [*(new for new, _ in known), *fresh], groups + self._add(grouping, fresh)
 
     def _read(self, query: Select[Any]) -> list[UnknownGroup]:
         with self._database.reading() as connection:
