@@ -35,6 +35,18 @@ def test_a_person_gets_no_other_name_during_the_removal(filmed: Filmed) -> None:
     assert filmed.gallery.people == ("Bea", "Eve")
 
 
+def test_nothing_is_compared_during_a_removal(filmed: Filmed) -> None:
+    for _ in range(2):
+        filmed.rematcher.notice_changes()
+    with removing(filmed.database):
+        filmed.location.save(render_gallery(filmed.gallery.without("Ann")))
+        for _ in range(3):
+            filmed.rematcher.notice_changes()
+        assert filmed.corrections.pending() == 0
+    filmed.rematcher.notice_changes()
+    assert filmed.corrections.pending() == 1
+
+
 @pytest.mark.parametrize("by_page", [True, False])
 def test_the_name_does_not_come_back_to_the_log(
     filmed: Filmed, monkeypatch: pytest.MonkeyPatch, by_page: bool

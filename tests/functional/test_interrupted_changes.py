@@ -13,7 +13,7 @@ from support.work_queues import Clock
 
 from rollcall.core.errors import GalleryError, InboxUnavailable, StoreUnavailable
 from rollcall.core.verdicts import Example, FaceSource
-from rollcall.corrections import gallery_writer
+from rollcall.corrections import recorded_changes
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.started_changes import IN_PROGRESS_S, KEEP_S
 from rollcall.gallery.gallery_formats import render_gallery
@@ -59,7 +59,7 @@ def interrupt(filmed: Filmed, make_change: Change) -> None:
         raise InboxUnavailable("the database restarts")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery_writer, "finish", stop)
+        patch.setattr(recorded_changes, "finish", stop)
         with pytest.raises(InboxUnavailable):
             make_change(filmed)
 

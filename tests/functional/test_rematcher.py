@@ -19,7 +19,7 @@ from rollcall.core.errors import InboxUnavailable, ObjectChanged, StoreUnavailab
 from rollcall.core.keys import faces_key, report_key, result_key
 from rollcall.core.protocols import NO_METADATA
 from rollcall.core.types import Student
-from rollcall.corrections import gallery_writer
+from rollcall.corrections import recorded_changes
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
@@ -75,7 +75,7 @@ def test_a_correction_that_was_cut_short_is_found(
         raise Dies
 
     with monkeypatch.context() as patch:
-        patch.setattr(gallery_writer, "finish", die)
+        patch.setattr(recorded_changes, "finish", die)
         with pytest.raises(Dies):
             not_ada(filmed)
     assert len(filmed.gallery.verdicts) == 1
