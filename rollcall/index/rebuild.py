@@ -1,7 +1,8 @@
 """Fills the index again from the reports and stored faces in REPORT_BUCKET.
 
-This is safe while the trigger adds results and while people correct them (`index_writer`). It may
-be interrupted at any time, because a video that is in the index already keeps its id.
+This is safe while the trigger adds results and while people correct them (`index_writer`). An
+interrupted rebuild does no harm, because videos keep their ids, but the faces of up to BATCH videos
+may be missing in the search until the rebuild is continued.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Rebuilt:
     removed: int = 0
     """Videos that were removed from the index, because they have no report any more."""
     last_key: str = ""
-    """All videos up to this key are done."""
+    """The reports of all videos up to this key are in the index."""
 
 
 class Rebuild:

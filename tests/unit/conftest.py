@@ -1,4 +1,4 @@
-"""Fixtures for work queues, and a Hypothesis profile without deadlines, for busy machines."""
+"""Fixtures for databases and work queues, and a Hypothesis profile without deadlines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.databases import open_file
+from support.databases import open_file, open_tables
 from support.work_queues import Clock
 
 from rollcall.core.queue_protocols import WorkQueue
@@ -25,6 +25,16 @@ OpenQueue = Callable[[Callable[[], float] | None], WorkQueue]
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of each kind, with all tables."""
+    is_postgresql = request.param == "postgresql"
+    file = f"sqlite:///{tmp_path}/index.sqlite3"
+    url = request.getfixturevalue("postgres_url") if is_postgresql else file
+    with closing(open_tables(url)) as opened:
+        yield opened
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "memory"])

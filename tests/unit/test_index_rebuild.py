@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
-from support.databases import open_tables
 from support.index_samples import BUCKET, T0, appearance, indexed, samples
 from support.stored_reports import REPORTS, store_report
 
@@ -28,16 +24,6 @@ from rollcall.index.rematch_rows import set_version
 from rollcall.index.sql_index import SqlIndex
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.stores.memory import MemoryStore
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{tmp_path}/index.sqlite3"
-    with closing(open_tables(url)) as database:
-        yield database
 
 
 @pytest.fixture

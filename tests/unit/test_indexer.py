@@ -6,15 +6,11 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
-from support.databases import open_tables
 from support.index_samples import BUCKET, T0, appearance, indexed, samples
 from support.memory import watch_peak
 from support.stored_reports import REPORTS, encoding_of, faces_of, report_of, store_report
@@ -42,16 +38,6 @@ from rollcall.recognition.stored_faces import render_faces
 from rollcall.stores.memory import MemoryStore
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{tmp_path}/index.sqlite3"
-    with closing(open_tables(url)) as database:
-        yield database
-
-
 @pytest.fixture
 def store() -> MemoryStore:
     return MemoryStore()
@@ -77,6 +63,12 @@ def stored(database: Database, key: str) -> IndexedVideo | None:
     index = SqlIndex(database)
     id_ = index.id_of(BUCKET, key)
     return index.get(id_) if id_ else None
+
+
+def renamed(video: IndexedVideo) -> IndexedVideo:
+    """The video after a correction of its first person."""
+    people = (replace(video.people[0], name="Chen"), *video.people[1:])
+    return replace(video, people=people, corrected=True)
 
 
 def number(database: Database, query: str) -> int:
@@ -375,8 +367,7 @@ class TestStoredFaces:
     ) -> None:
         """The rematcher writes report, faces and index between the reading and the writing."""
         video = samples()[0]
-        people = (replace(video.people[0], name="Chen"), *video.people[1:])
-        corrected = replace(video, people=people, corrected=True)
+        corrected = renamed(video)
         index, read = SqlIndex(database), store.read
         store_report(store, video)
         index.put([video])
@@ -400,8 +391,7 @@ class TestStoredFaces:
     ) -> None:
         """The transaction of the correction is open when the indexer compares the versions."""
         video = samples()[0]
-        people = (replace(video.people[0], name="Chen"), *video.people[1:])
-        corrected = replace(video, people=people, corrected=True)
+        corrected = renamed(video)
         index, read = SqlIndex(database), store.read
         store_report(store, video)
         index.put([video])

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, text
-from support.databases import open_tables
 from support.index_samples import BUCKET, DAY_S, T0, appearance, indexed, samples
 
 from benchmarks.big_index import BigIndex, fill
@@ -21,16 +17,6 @@ from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance as appearances
 from rollcall.database.index_tables import face_block, person, video
 from rollcall.index.sql_index import MAX_PUT, SqlIndex, folded
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{tmp_path}/index.sqlite3"
-    with closing(open_tables(url)) as database:
-        yield database
 
 
 @pytest.fixture
