@@ -72,8 +72,9 @@ class SqlFaceSearch:
         rows = [_row(block) for block in newest.values() if len(block.encodings)]
 
         def change(connection: Connection) -> None:
-            version = lock_versions(self._database, connection, table)
+            # Videos are locked first, as when a person is removed, so that the two cannot deadlock.
             ids = newest.keys() if choose is None else choose(connection)
+            version = lock_versions(self._database, connection, table)
             connection.execute(delete(table).where(table.c.video_id.in_(list(ids))))
             chosen = [row | {"version": version} for row in rows if row["video_id"] in ids]
             if chosen:
@@ -119,6 +120,8 @@ class SqlFaceSearch:
         # An index has these numbers, so the encodings of the blocks are not read twice.
         counts = select(table.c.rows, *order).where(*later).order_by(*order).limit(BLOCKS_AT_ONCE)
         ends = np.cumsum([row.rows for row in self._all(counts)]) * 2 * size
+        if not len(ends):
+            return ()
         count = max(1, int(np.searchsorted(ends, BYTES_AT_ONCE, "right")))
         return self._all(select(*columns).where(*later).order_by(*order).limit(count))
 

@@ -18,6 +18,7 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.index_types import FaceRef, IndexedVideo
 from rollcall.database.database import Database
 from rollcall.index.face_search import SqlFaceSearch
+from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.report_reader import VideoWithFaces
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
@@ -88,6 +89,13 @@ def test_the_faces_of_a_removed_video_do_not_come_back(database: Database) -> No
     put_faces(database, id_, EARLIER)
     assert not VideoFaces(database).has(id_)
     assert SqlUnknownGroups(database).count() == 0
+
+
+def test_the_faces_of_a_forgotten_person_do_not_come_back(database: Database) -> None:
+    id_ = put_index(database, EARLIER)
+    list(PersonInDatabase(database, "Ada").remove())
+    put_faces(database, id_, EARLIER)
+    assert searchable(database, EARLIER) == []
 
 
 def test_a_result_that_is_being_written_is_waited_for(database: Database) -> None:
