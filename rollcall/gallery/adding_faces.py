@@ -46,9 +46,10 @@ def add_faces(
     gallery.
     """
     name = checked_new_name(name, gallery.people)
-    enrolled = gallery.encodings_of(name)
-    # Without verdicts, because photos are compared with photos.
-    rest = [row for row, other in enumerate(gallery.names) if other != name]
+    counted = [row for row in range(len(gallery)) if not gallery.is_overruled(row)]
+    enrolled = gallery.encodings[[row for row in counted if gallery.names[row] == name]]
+    # Without *not* and *ignore* verdicts: somebody has said who is in the photo.
+    rest = [row for row in counted if gallery.names[row] != name]
     others = Gallery([gallery.names[row] for row in rest], gallery.encodings[rest], gallery.space)
     faces = [each for each in found if isinstance(each, PhotoFace)]
     group = _largest_group([*enrolled, *(face.encoding for face in faces)], adding.tolerance)

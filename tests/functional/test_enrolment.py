@@ -15,6 +15,7 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.errors import GalleryError, PhotoError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.types import DetectedFace, Encodings, Pixels
+from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.faces.engine import Engine, default_engine
 from rollcall.gallery.enrolment import Enrolment, enrol
 
@@ -182,6 +183,17 @@ def test_twins_are_enrolled_with_a_warning() -> None:
     done = decided(BOB, photo=at(0.98))
     assert (done.added, done.outcomes[0].kind) == (1, "two names")
     assert "ada and bob look like one person (distance 0.02" in done.warnings[0]
+
+
+def test_a_face_that_got_another_name_later_refuses_no_photo() -> None:
+    """Somebody said "is ben" about a face of ada, and then "is ada"."""
+    known, face = Gallery(["ada", "ben"], np.array([at(0), at(0, 5)])), at(0.9)
+    for name in ("ben", "ada"):
+        known = known.with_verdict(Verdict(name, "is", name, face[None], (FaceSource(),)))
+    done = decided(known, photo=at(0.95))
+    assert (done.added, done.refused, done.warnings) == (1, [], [])
+    done = decided(known, "ben", photo=at(0.95))
+    assert (done.added, len(done.refused)) == (0, 1)
 
 
 def test_a_picture_of_somebody_else_is_refused() -> None:
