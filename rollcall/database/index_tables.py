@@ -2,7 +2,7 @@
 
 `video`, `person`, `appearance`, `face_block`, `unknown_group` and `unknown_face` are the index.
 If these tables are lost, `rollcall index rebuild` fills them again from the reports and the stored
-faces. `change` and `dismissed` cannot be rebuilt.
+faces. `change`, `removed_example` and `dismissed` cannot be rebuilt.
 """
 
 from __future__ import annotations
@@ -217,8 +217,8 @@ change = Table(
     sqlite_autoincrement=True,
 )
 """The log: who changed what. `details` and `undo` are JSON, and never hold encodings. `undo` is
-empty if the change cannot be undone. `undone_by` is the change that undid this one, `undoes` the
-reverse. `videos` counts the videos whose results changed."""
+empty if the change cannot be undone. `undone_by` is the change that undid this one, and `undoes`
+the change that this one undid. `videos` counts the videos whose results changed."""
 
 Index("change_at", change.c.at_s, change.c.id)
 Index("change_name", change.c.name)
