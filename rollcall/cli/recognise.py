@@ -213,7 +213,8 @@ def _sentence(document: dict[str, Any]) -> str:
 def _person_text(person: dict[str, Any]) -> str:
     """Return a person's name, certainty, distance and intervals as text."""
     facts = [person["certainty"]] if person["certainty"] else []
-    facts.append(f"distance {person['distance']:.2f}")
+    if person["distance"] is not None:  # nobody is in the gallery, or verdicts exclude everybody
+        facts.append(f"distance {person['distance']:.2f}")
     spans = [
         f"{start:g} s" if start == end else f"{start:g} to {end:g} s"
         for start, end in person["intervals"]

@@ -17,9 +17,10 @@ from support.databases import open_file
 
 from rollcall.cli.main import main
 from rollcall.core.errors import DecoderUnavailable
+from rollcall.core.gallery import empty_gallery
 from rollcall.core.types import Recognition, VideoRef
 from rollcall.core.work import Notice
-from rollcall.gallery.gallery_formats import parse_gallery
+from rollcall.gallery.gallery_formats import parse_gallery, render_gallery
 from rollcall.queues.sql_queue import SqlQueue
 from rollcall.recognition.recogniser import Recogniser
 
@@ -122,6 +123,14 @@ def test_recognise_prints_text_without_json(sample: Path) -> None:
     video = sample / "videos" / "cat.mp4"
     result = run("recognise", video, "--encodings", sample / "encoding")
     assert result.stdout == f"{video}: nobody\n"
+
+
+def test_recognise_with_an_empty_gallery_finds_strangers(sample: Path) -> None:
+    Path("empty.npz").write_bytes(render_gallery(empty_gallery()))
+    video = sample / "videos" / "stranger.mp4"
+    result = run("recognise", video, "--encodings", "empty.npz")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"{video}: unknown (0 ")
 
 
 def test_recognise_takes_the_videos_of_a_folder_and_no_photos(
