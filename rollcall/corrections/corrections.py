@@ -150,10 +150,10 @@ class GalleryCorrections:
             make_edit = bring_back(self._removed(change_id))
         else:
             make_edit = undo_edit(line.action, undo)
+        done = self._writer.write(_undo_line(line, who), make_edit)
         if line.action == "enrol":
             # An undo cannot be undone, so nobody needs the pictures of these photos any more.
             delete_pictures(self._location, undo.get("examples", ()))
-        done = self._writer.write(_undo_line(line, who), make_edit)
         if line.action == "same":
             self._join_same()
         return done

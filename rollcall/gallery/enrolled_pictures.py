@@ -2,8 +2,9 @@
 
 A picture is `<gallery>.faces/<example id>.jpg`, a file that only its owner can read, or an object.
 Pictures are written before the gallery that has their examples, and deleted before it no longer
-has them. So a picture without an example belongs to a photo that was removed on the page and may
-come back by an undo, or to a command that is running or was killed.
+has them. Only the undo of an enrolment deletes them later, because it may fail. So a picture
+without an example belongs to a photo that was removed on the page and may come back by an undo, or
+to a command that is running or was killed.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ from support.filmed import Filmed, direction, open_filmed
 from support.work_queues import Clock
 
 from rollcall.core.errors import InboxUnavailable
+from rollcall.core.verdicts import Example, FaceSource
 from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.database.removal_lock import removing
+from rollcall.gallery.enrolled_pictures import read_picture, write_pictures
 from rollcall.gallery.gallery_formats import render_gallery
 
 
@@ -33,6 +35,19 @@ def test_a_person_gets_no_other_name_during_the_removal(filmed: Filmed) -> None:
         assert filmed.gallery.version == version
     filmed.corrections.rename("Ann", "Eve", "eve")
     assert filmed.gallery.people == ("Bea", "Eve")
+
+
+def test_an_undo_that_is_refused_deletes_no_picture(filmed: Filmed) -> None:
+    photo = Example("e1", FaceSource("1.jpg"), 0.0, "eve")
+    filmed.location.save(render_gallery(filmed.gallery.with_encoding("Cid", direction(5), photo)))
+    write_pictures(filmed.location, {"e1": b"jpeg"})
+    change = filmed.log.record("eve", "enrol", "Cid", {"photos": 1}, {"examples": ["e1"]})
+    with removing(filmed.database), pytest.raises(InboxUnavailable):
+        filmed.corrections.undo(change, "eve")
+    assert read_picture(filmed.location, "e1") == b"jpeg"
+    filmed.corrections.undo(change, "eve")
+    assert read_picture(filmed.location, "e1") is None
+    assert filmed.gallery.people == ("Ann", "Bea")
 
 
 def test_nothing_is_compared_during_a_removal(filmed: Filmed) -> None:
