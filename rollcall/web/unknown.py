@@ -13,6 +13,7 @@ from rollcall.core.web_protocols import UnknownGroup
 from rollcall.index.face_queries import FaceQueries, GroupFacts, IndexedFace, SeenFace
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.index.unknown_groups import RANKED_FACES
+from rollcall.web.foot import FOLLOWED
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import POSSIBLE, NearWithPicture, near_people
 from rollcall.web.parts import parts
@@ -37,6 +38,9 @@ NEAREST = 3
 
 COMPARED = 2 * NEAREST
 """Known people who are looked at, because verdicts may exclude some of them."""
+
+RECENT_CHANGES = 20
+"""Newest lines of the log whose people are not offered for one key while videos follow them."""
 
 MAX_DISTANCE = POSSIBLE + 0.05
 """People who are further away are not offered: most of them are somebody else, and a single key
@@ -70,8 +74,10 @@ def unknown() -> str:
         "groups": shown_groups(shown),
         "number": number,
         "older": number + 1 if len(found) > PAGE else None,
-        "count": parts().groups.count() - (len(found[:PAGE]) - len(shown)),
+        "count": parts().groups.count(),
+        "hidden": len(found[:PAGE]) - len(shown),
         "pending": pending,
+        "in_change": _in_change(pending),
         "keep_faces": parts().settings.keep_faces,
         "not_stored": FaceQueries(parts().database).unknown_not_stored(),
     }
@@ -89,11 +95,23 @@ def group(group_id: int) -> str:
     seen = FaceQueries(parts().database).faces(refs)
     values = {
         "shown": shown_groups([found])[0],
+        "in_change": _in_change(parts().corrections.pending()),
         "all_faces": [seen[ref] for ref in refs if ref in seen],
         "more": limit + OPENED_FACES if found.appearances > limit < MAX_OPENED_FACES else None,
     }
     partly = bool(request.headers.get("HX-Request"))
     return render_template("unknown_faces.html" if partly else "unknown_group.html", **values)
+
+
+def _in_change(pending: int) -> set[str]:
+    """The people that the videos in the queue may still be about.
+
+    Some groups on the page are about to get their names or to change, so a key that was pressed too
+    fast would give somebody else's faces to them.
+    """
+    recent = parts().changes.latest(RECENT_CHANGES) if pending else []
+    names = {each.name for each in recent if each.action in FOLLOWED}
+    return names | {each.details["into"] for each in recent if each.action == "merge"}
 
 
 def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:

@@ -86,7 +86,7 @@ def test_groups_come_in_pages(
     monkeypatch.setattr("rollcall.web.unknown.PAGE", 2)
     for person in range(3):
         put_faces(parts, person, 3 - person)
-    assert "?page=2" in text_of(client, "/unknown")
+    assert '?page=2">More groups<' in text_of(client, "/unknown")
     second = text_of(client, "/unknown?page=2")
     assert re.findall(r'<h2 id="title-\d+">(.*?)</h2>', second) == ["1 face"]
     assert "There are no more groups" in text_of(client, "/unknown?page=9")
@@ -190,13 +190,28 @@ def test_a_group_with_a_new_name_is_hidden_while_its_videos_are_corrected(parts:
     location = post(client, "/unknown/1/name", form).location
     page = text_of(client, location)
     assert "7 videos are being compared" in page
-    assert "1 group of faces" in page
+    assert "2 groups of faces that look alike; 1 changed just now and is not shown" in page
     assert page.count("data-group") == 1
+    assert '<b data-count="/unknown">2</b>' in page
     assert text_of(client, "/unknown").count("data-group") == 2
     page = text_of(client, location.replace("done=1", "done=1&done=2"))
     assert "data-group" not in page
     assert "Nobody is unknown" not in page
     assert text_of(pages_client(parts), location).count("data-group") == 2, "nothing is corrected"
+
+
+def test_a_person_of_a_change_that_videos_still_follow_has_no_key(parts: WebParts) -> None:
+    put_faces(parts, 1, 2)
+    save_gallery(parts, {"Ada": [encoding(5, 0.6, towards=1)]})
+    waiting = pages_client(replace(parts, corrections=RecordedCorrections(parts.changes, 7)))
+    assert "data-add" in text_of(waiting, "/unknown")
+    parts.changes.record("edith", "is", "Ada", {"faces": 1})
+    for path in ("/unknown", "/unknown/1"):
+        page = text_of(waiting, path)
+        assert 'value="Ada"' in page
+        assert "data-add" not in page
+        assert page.count("<kbd>a</kbd>") == ("<dt><kbd>a</kbd>" in page), "only in the help"
+        assert "data-add" in text_of(pages_client(parts), path)
 
 
 def test_faces_of_somebody_else_do_not_get_the_name(client: FlaskClient, parts: WebParts) -> None:
