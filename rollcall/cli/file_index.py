@@ -27,7 +27,7 @@ class FileIndex:
         self._index = SqlIndex(database)
         self._gallery = gallery
 
-    def put(self, video: Path, document: Mapping[str, Any]) -> None:
+    def put(self, video: Path, document: Mapping[str, Any], duration_s: float = 0.0) -> None:
         """Store a document of `recognise`. A file that does not exist is left out."""
         try:
             facts = video.stat()
@@ -42,6 +42,7 @@ class FileIndex:
                 # Changes whenever the file changes.
                 "etag": f"{facts.st_size:x}-{facts.st_mtime_ns:x}",
             },
+            "duration_s": duration_s,
             "error": error if document["error"] else None,
             "uploaded_s": facts.st_mtime,
             "recognised_s": time.time(),

@@ -90,6 +90,8 @@ def recognise(
     videos = _expanded(videos)
     results = _results(folder, page)
     chosen = _settings(encodings, scan)
+    if fills_index and chosen.keep_faces != "none":
+        say("KEEP_FACES has no effect with --index: the faces of files are not stored", err=True)
     location = build_gallery_location(chosen)
     engine = build_engine(chosen)
     gallery = read_gallery(location, engine.space)
@@ -179,7 +181,7 @@ def _keep(
     if results:
         results.add(video, document, recognition)
     if files:
-        files.put(video, document)
+        files.put(video, document, recognition.duration_s if recognition else 0.0)
 
 
 def _document(video: Path, status: str, people: list[Any], error: str | None) -> dict[str, Any]:

@@ -66,3 +66,9 @@ class IndexedVideo:
     kept: KeptFaces = "none"
     corrected: bool = False
     """Whether a verdict has changed the result since the video was recognised."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file of `rollcall recognise --index`: without a bucket, the key is the
+        path. The store has neither the video nor its results, and faces are not stored."""
+        return not self.bucket

@@ -40,6 +40,15 @@ class IndexedFace(NamedTuple):
     row_id: int
 
 
+class NotStored(NamedTuple):
+    """Numbers of videos with unknown people whose faces are not stored."""
+
+    videos: int
+    """Videos of the store, whose faces are stored if they are recognised again."""
+    files: int
+    """Files of `rollcall recognise --index`."""
+
+
 class GroupFacts(NamedTuple):
     """The middle of a group of unknown faces, and its encoding space."""
 
@@ -66,8 +75,12 @@ _ROWS = text("SELECT video_id, number, id FROM appearance WHERE id IN :ids").bin
 
 
 _NOT_STORED = text(
-    "SELECT count(*) FROM (SELECT kept FROM video WHERE unknown>0"
+    "SELECT count(*) FILTER (WHERE bucket<>''), count(*) FILTER (WHERE bucket='')"
+    " FROM (SELECT kept, bucket FROM video WHERE unknown>0"
     " ORDER BY uploaded_s DESC, id DESC LIMIT :limit) AS newest WHERE kept='none'"
+)
+_ONLY_FILES = text(
+    "SELECT EXISTS (SELECT 1 FROM video) AND NOT EXISTS (SELECT 1 FROM video WHERE bucket>'')"
 )
 
 
@@ -100,11 +113,15 @@ class FaceQueries:
         wanted = set(refs)
         return {row.seen.face: row for row in rows if row.seen.face in wanted}
 
-    def unknown_not_stored(self) -> int:
+    def unknown_not_stored(self) -> NotStored:
         """How many of the newest videos with unknown people have no stored faces."""
         with self._database.reading() as connection:
-            values = {"limit": MAX_LOOKED_AT}
-            return int(connection.execute(_NOT_STORED, values).scalar_one())
+            return NotStored(*connection.execute(_NOT_STORED, {"limit": MAX_LOOKED_AT}).one())
+
+    def only_files(self) -> bool:
+        """Whether all videos of the index are files, of which there is one at least."""
+        with self._database.reading() as connection:
+            return bool(connection.execute(_ONLY_FILES).scalar_one())
 
     def ids(self, bucket: str, keys: Sequence[str]) -> dict[str, int]:
         """The ids of these videos, by their keys."""

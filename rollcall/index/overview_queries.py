@@ -102,10 +102,17 @@ def last_result(database: Database) -> LastResult | None:
     return LastResult(row[0], max(0.0, row[1])) if row else None
 
 
-_DONE = text(
-    "SELECT count(*) FROM finished"
-    " WHERE changed_s >= :since_s AND changed_s < :until_s AND state='done'"
+_FILES = (
+    "SELECT count(*) FROM video WHERE finished_s >= :since_s AND finished_s < :until_s"
+    " AND bucket='' AND status"
 )
+# The work queue knows nothing of files that `rollcall recognise --index` has looked at.
+_DONE = text(
+    "SELECT (SELECT count(*) FROM finished"
+    " WHERE changed_s >= :since_s AND changed_s < :until_s AND state='done')"
+    f" + ({_FILES} <> 'error')"
+)
+_FAILED_FILES = text(f"{_FILES} = 'error'")
 
 
 def count_done(database: Database, since_s: float, until_s: float) -> int:
@@ -113,6 +120,13 @@ def count_done(database: Database, since_s: float, until_s: float) -> int:
     with database.reading() as connection:
         times = {"since_s": since_s, "until_s": until_s}
         return int(connection.execute(_DONE, times).scalar_one())
+
+
+def count_failed_files(database: Database, since_s: float, until_s: float) -> int:
+    """The number of files that could not be recognised in a time, which should be a day at most."""
+    with database.reading() as connection:
+        times = {"since_s": since_s, "until_s": until_s}
+        return int(connection.execute(_FAILED_FILES, times).scalar_one())
 
 
 def latest_videos(database: Database, limit: int) -> list[LatestVideo]:

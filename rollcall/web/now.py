@@ -13,10 +13,11 @@ from flask import Blueprint, Response, render_template
 from rollcall.core.figures import Figures, duration_text
 from rollcall.core.work import Work
 from rollcall.index.overview_queries import SLOT_S, Lag, LatestVideo
+from rollcall.web.formats import counted
 from rollcall.web.parts import parts
 from rollcall.web.polling import polled
 from rollcall.web.problem_texts import retry_helps, title_of
-from rollcall.web.system_state import LAG_SLOTS, Progress, system_state
+from rollcall.web.system_state import LAG_SLOTS, Progress, Troubles, system_state
 
 pages = Blueprint("now", __name__)
 
@@ -28,9 +29,10 @@ BAR_PX, SLOT_PX, HEIGHT_PX = 8, 10, 24
 
 
 class Trouble(NamedTuple):
-    """A sentence about what is wrong. With a `kind`, a button leads to the card of the problem."""
+    """A sentence about what is wrong, and the page that shows more."""
 
     text: str
+    url: str
     kind: str = ""
     code: str = ""
     retry_helps: bool = False
@@ -83,10 +85,7 @@ def _part() -> str:
     state = system_state()
     troubles, progress = state.troubles.get(), state.progress.get()
     counts = troubles.figures.work
-    problems = [
-        Trouble(f"{title_of(cause)}.", cause.kind, cause.code, retry_helps(cause))
-        for cause in troubles.urgent
-    ]
+    problems = list(_problems(troubles, progress))
     lags = state.lags.get()
     rows = list(_rows(progress))
     return render_template(
@@ -101,6 +100,15 @@ def _part() -> str:
         is_new=not rows and not any(counts.values()),
         settings=parts().settings,
     )
+
+
+def _problems(troubles: Troubles, progress: Progress) -> Iterator[Trouble]:
+    for cause in troubles.urgent:
+        url = f"/problems#{cause.kind}-{cause.code}"
+        yield Trouble(f"{title_of(cause)}.", url, cause.kind, cause.code, retry_helps(cause))
+    if progress.failed_files:
+        text = f"{counted(progress.failed_files, 'file')} could not be recognised today."
+        yield Trouble(text, "/videos?status=error")
 
 
 def _delays(figures: Figures, progress: Progress) -> Iterator[str]:

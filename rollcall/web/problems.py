@@ -72,7 +72,8 @@ def part() -> Response:
 
 
 def _part() -> str:
-    return render_template("problems_part.html", cards=_cards().get())
+    failed_files = system_state().progress.get().failed_files
+    return render_template("problems_part.html", cards=_cards().get(), failed_files=failed_files)
 
 
 def _cards() -> Kept[list[Card]]:

@@ -24,6 +24,7 @@ from rollcall.index.overview_queries import (
     LastResult,
     LatestVideo,
     count_done,
+    count_failed_files,
     lags,
     last_result,
     latest_videos,
@@ -119,6 +120,8 @@ class Progress:
     latest: Sequence[LatestVideo]
     last: LastResult | None
     done_today: int
+    failed_files: int
+    """Files of `rollcall recognise --index` that could not be recognised today."""
 
 
 class SystemState:
@@ -146,13 +149,14 @@ class SystemState:
         return Troubles(figures, causes(self._parts.database, figures))
 
     def _read_progress(self) -> Progress:
-        queue, database = self._parts.queue, self._parts.database
+        queue, database, now_s = self._parts.queue, self._parts.database, time.time()
         return Progress(
             queue.latest(IN_PROGRESS, "running"),
             queue.latest(IN_PROGRESS, "queued"),
             latest_videos(database, LATEST),
             last_result(database),
-            self._done.count(time.time()),
+            self._done.count(now_s),
+            count_failed_files(database, now_s - now_s % DAY_S, now_s + SETTLED_S),
         )
 
     def _read_lags(self) -> list[Lag]:

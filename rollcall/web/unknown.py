@@ -65,6 +65,7 @@ def unknown() -> str:
     # Before the groups: otherwise the last video could follow in between, and a group that is gone
     # would stay on a page that does not ask again.
     pending = parts().corrections.pending()
+    queries = FaceQueries(parts().database)
     number = min(max(request.args.get("page", 1, type=whole_number), 1), 10_000)
     found = parts().groups.largest(PAGE + 1, (number - 1) * PAGE)
     # Groups that were just named or ignored are gone as soon as their videos are corrected.
@@ -79,7 +80,8 @@ def unknown() -> str:
         "pending": pending,
         "in_change": _in_change(pending),
         "keep_faces": parts().settings.keep_faces,
-        "not_stored": FaceQueries(parts().database).unknown_not_stored(),
+        "only_files": queries.only_files(),
+        "not_stored": queries.unknown_not_stored(),
     }
     return render_template("unknown.html", **values)
 

@@ -85,15 +85,14 @@ def face(video_id: int, number: int) -> Response:
 
 @pages.get("/videos/<int:video_id>/result.csv")
 def result(video_id: int) -> Response:
-    found = _video(video_id)
-    key = result_key(found.key)
+    key = result_key(_video_in_store(video_id).key)
     body = _read(parts().settings.output_bucket, key, MAX_RESULT_BYTES, "result")
     return _download(body, "text/csv", key)
 
 
 @pages.get("/videos/<int:video_id>/report.json")
 def report(video_id: int) -> Response:
-    key = report_key(_video(video_id).key)
+    key = report_key(_video_in_store(video_id).key)
     body = _read(parts().settings.report_bucket, key, MAX_REPORT_BYTES, "report")
     return _download(body, "application/json", key)
 
@@ -109,6 +108,15 @@ def _video(video_id: int) -> IndexedVideo:
     found = parts().index.get(video_id)
     if found is None:
         raise NotFound
+    return found
+
+
+def _video_in_store(video_id: int) -> IndexedVideo:
+    found = _video(video_id)
+    if found.is_file:
+        raise NotFound(
+            "This video is a file, so the store has no result of it; `rollcall results` shows it."
+        )
     return found
 
 

@@ -173,6 +173,10 @@ def correct(video_id: int, number: int) -> Response:
 def rerun(video_id: int) -> Response:
     """Recognise the video again."""
     found = _indexed(video_id)
+    if found.is_file:
+        raise BadRequest(
+            "this video is a file, and is not in the store; run `rollcall recognise --index` again"
+        )
     try:
         if _queue_again(found):
             show_change(parts().changes.record(current_user().name, "rerun", found.key))

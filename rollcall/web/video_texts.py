@@ -20,6 +20,10 @@ KEEP_FACES_HINT = (
     "To correct names, the faces of the video have to be stored: set KEEP_FACES to encodings or"
     " pictures for the function, and recognise the video again."
 )
+FILE_HINT = (
+    "The names cannot be corrected here, because the faces of files are not stored. They are stored"
+    " for videos that are uploaded to the store."
+)
 
 MAX_SHOWN_DELAY_S = 3600.0
 
@@ -50,10 +54,15 @@ def plays_in_browsers(key: str) -> bool:
     return not key.lower().endswith(NOT_PLAYED)
 
 
+def keep_faces_hint(video: IndexedVideo) -> str:
+    """Why names cannot be corrected."""
+    return FILE_HINT if video.is_file else KEEP_FACES_HINT
+
+
 def after_upload(video: IndexedVideo) -> str:
     """How long the result took, if that is known; a video that was found later took longer."""
     seconds = video.finished_s - video.uploaded_s
-    if not 0 < seconds < MAX_SHOWN_DELAY_S:
+    if video.is_file or not 0 < seconds < MAX_SHOWN_DELAY_S:
         return ""
     length = f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{length if seconds < 60 else clock(seconds)} after the upload"

@@ -10,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
 from support.browser import check_page
+from support.index_samples import appearance, indexed
 from support.sample_rows import add_video, fail, fill, finish, take, upload
 from support.web_pages import pages_client, serve_pages, web_parts
 
@@ -85,6 +86,26 @@ def test_problems_have_a_sentence_and_a_button(client: FlaskClient, parts: WebPa
     assert 'action="/problems/dead/retry"' in fresh(client)
     assert 'href="/problems#dead-not_a_video"' in text
     assert "All is well" not in text
+
+
+def test_files_are_counted_as_done_or_failed(client: FlaskClient, parts: WebParts) -> None:
+    now_s = time.time()
+    read = indexed("/srv/a.mp4", appearance(0, "Ada"), bucket="", finished_s=now_s)
+    yesterday = now_s - DAY_S
+    old = indexed("/srv/old.mp4", bucket="", status="error", finished_s=yesterday)
+    parts.index.put([read, old])
+    text = fresh(client)
+    assert "All is well." in text
+    assert "<dt>done today (UTC)</dt><dd>1</dd>" in text
+    failed = indexed("/srv/b.mp4", bucket="", status="error", finished_s=now_s)
+    parts.index.put([failed])
+    text = fresh(client)
+    assert "All is well." not in text
+    assert "1 file could not be recognised today." in text
+    assert 'href="/videos?status=error"' in text
+    assert "<dt>done today (UTC)</dt><dd>1</dd>" in text
+    page = client.get("/problems").text
+    assert "1 file of <code>rollcall recognise --index</code> could not be recognised" in page
 
 
 def test_work_that_no_trigger_takes_is_a_problem(tmp_path: Path) -> None:

@@ -465,3 +465,7 @@ class TestFiles:
         (name,) = [each["name"] for each in json.loads(done.stdout)["people"]]
         shown = run(url, "results", "--person", name)
         assert str(video.resolve()) in shown.stdout
+        assert "KEEP_FACES" not in done.output
+        options = ("--index", "--encodings", encodings)
+        done = run(url, "recognise", str(video), *options, KEEP_FACES="pictures")
+        assert "KEEP_FACES has no effect with --index" in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from support.index_samples import appearance, indexed
 from support.people_index import (
     DAY_S,
     NOW_S,
@@ -311,6 +312,18 @@ def test_without_stored_faces_the_page_says_what_is_missing(tmp_path: Path) -> N
         page = text_of(pages_client(parts), "/unknown")
     assert "Faces are not stored" in page
     assert "KEEP_FACES=pictures" in page
+
+
+def test_unknown_people_of_files_cannot_be_named(tmp_path: Path) -> None:
+    with web_parts(tmp_path) as parts:
+        parts.index.put([indexed("/srv/a.mp4", appearance(0, ""), bucket="")])
+        client = pages_client(parts)
+        page = text_of(client, "/unknown")
+        assert "1 video file of <code>rollcall recognise --index</code> shows unknown" in page
+        assert "KEEP_FACES" not in page
+        assert "Nobody is unknown" not in page
+        parts.index.put([indexed("a.mp4", appearance(0, ""))])
+        assert "KEEP_FACES=pictures" in text_of(client, "/unknown")
 
 
 def test_an_empty_page_explains_itself(client: FlaskClient) -> None:

@@ -218,6 +218,26 @@ def test_a_video_of_another_bucket_is_not_signed(client: FlaskClient, parts: Web
     assert "is not INPUT_BUCKET" in page
 
 
+def test_a_file_offers_only_what_works_without_the_store(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    seen = (appearance(0, "Ada"), appearance(1, ""))
+    film = indexed("/srv/videos/a.mp4", *seen, bucket="", finished_s=T0 + 60)
+    path = f"/videos/{put(parts, film)}"
+    page = text_of(client, path)
+    assert "the file /srv/videos/a.mp4, and is not in the store" in page
+    assert "The names cannot be corrected here" in page
+    for wrong in ("INPUT_BUCKET", "result.csv", "report.json", "Recognise again", "KEEP_FACES"):
+        assert wrong not in page
+    assert "after the upload" not in page
+    assert "Uploaded<" not in page
+    assert "Ada" in text_of(client, f"{path}/people.vtt")
+    for download in ("result.csv", "report.json"):
+        assert "This video is a file" in text_of(client, f"{path}/{download}", 404)
+    answer = post(client, f"{path}/rerun")
+    assert (answer.status_code, "rollcall recognise --index" in answer.text) == (400, True)
+
+
 def test_a_missing_video_is_404(client: FlaskClient) -> None:
     for path in ("", "/facts", "/boxes.json", "/faces/0.jpg", "/result.csv", "/people.vtt"):
         for video_id in (7, 1 << 70):
