@@ -134,6 +134,7 @@ class GalleryCorrections:
 
     def gallery_changed(self) -> None:
         self._writer.compare_with(read_gallery(self._location))
+        self._join_same()  # a verdict may have been cut short
 
     def pending(self) -> int:
         with self._database.reading() as connection:

@@ -206,6 +206,24 @@ def test_an_enrolment_that_was_cut_short_can_be_undone(filmed: Filmed, clock: Cl
     assert len(filmed.log.latest(10)) == 2
 
 
+def test_groups_are_joined_later_if_the_verdict_was_cut_short(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*values: object) -> None:
+        raise InboxUnavailable("the database restarts")
+
+    filmed.faces["other"] = direction(6)
+    for name in ("new", "other"):
+        filmed.film(f"{name}.mp4", {name: [1]})
+    monkeypatch.setattr(type(filmed.groups), "set_same", stop)
+    with pytest.raises(InboxUnavailable):
+        filmed.corrections.same([filmed.face("new.mp4"), filmed.face("other.mp4")], "eve")
+    monkeypatch.undo()
+    assert filmed.groups.count() == 2
+    filmed.corrections.gallery_changed()
+    assert filmed.groups.count() == 1
+
+
 def test_an_enrolment_in_progress_gets_one_line(filmed: Filmed, clock: Clock) -> None:
     upload = Example("e1", FaceSource("1.jpg"), clock.now_s, "eve")
     gallery = filmed.gallery.with_encoding("New", direction(5), upload)
