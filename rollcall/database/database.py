@@ -175,7 +175,9 @@ class Database:
             yield
         except (SQLAlchemyError, OSError) as error:
             cause = getattr(error, "orig", None) or error
-            what = " ".join(str(cause).split())
+            # The details of PostgreSQL may quote a row, which may have a person's name.
+            primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+            what = " ".join(str(primary or cause).split())
             hint = "check that the server runs" if self.shared else "check space and permissions"
             message = f"the database {self.name} cannot be used ({what}); {hint}"
             raise InboxUnavailable(message) from error
