@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
@@ -128,14 +129,16 @@ class Indexer:
 
     def _index_batch(self) -> bool:
         """Put the oldest documents into the index, and return whether many more may wait."""
+        ids: list[int] = []
         try:
-            batch = self._database.run(self._take_documents)
+            batch = self._database.run(partial(self._take_documents, ids=ids))
         except InboxUnavailable as error:
             if not is_about_data(error):
                 raise
-            if self._limit == 1:
-                self._drop_oldest(error)
             # One document is wrong. It must not keep the others out of the index.
+            if len(ids) == 1:
+                log.error("result %s cannot be put into the index, and is left out: %s", ids, error)
+                self._database.run(partial(self._delete, ids=ids))
             self._limit = 1
             return True
         self._limit = min(BATCH, self._limit * 2)
@@ -143,8 +146,11 @@ class Indexer:
         # If more come in one by one, they are gathered for the next batch.
         return batch.is_full
 
-    def _take_documents(self, connection: Connection) -> _Batch:
-        rows = connection.execute(self._documents, self._values()).all()
+    def _take_documents(self, connection: Connection, ids: list[int]) -> _Batch:
+        """Put the oldest documents into the index. `ids` becomes the ids of their rows."""
+        values = {"limit": self._limit, "pointer": POINTER}
+        rows = connection.execute(self._documents, values).all()
+        ids[:] = [row.id for row in rows]
         if not rows:
             return _Batch(False, Written({}, set()))
         parsed = (indexed(row, parse_json_object(row.document)) for row in rows)
@@ -152,19 +158,8 @@ class Indexer:
         written = self._index.put_in(connection, videos)
         for bucket, keys in _keys_of(videos).items():
             add_outdated(connection, self._database.now_s(connection), bucket, keys)
-        self._delete(connection, [row.id for row in rows])
+        self._delete(connection, ids)
         return _Batch(len(rows) == self._limit, written)
-
-    def _drop_oldest(self, error: InboxUnavailable) -> None:
-        def drop(connection: Connection) -> None:
-            ids = [row.id for row in connection.execute(self._documents, self._values())]
-            log.error("result %s cannot be put into the index, and is left out: %s", ids, error)
-            self._delete(connection, ids)
-
-        self._database.run(drop)
-
-    def _values(self) -> dict[str, object]:
-        return {"limit": self._limit, "pointer": POINTER}
 
     def _delete(self, connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(self._remove, {"ids": ids_value(self._database.shared, ids)})

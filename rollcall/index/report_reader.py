@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_REPORT_BYTES = 64 << 20
-"""Largest report that is read. A report has about 200 bytes for each face in each look."""
+"""Largest report that is read. A report has about 300 bytes for each face in each look."""
 
 
 class Found(NamedTuple):

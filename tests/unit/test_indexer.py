@@ -6,11 +6,15 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from support.index_samples import BUCKET, T0, appearance, indexed, samples
 from support.memory import watch_peak
 from support.stored_reports import REPORTS, encoding_of, faces_of, report_of, store_report
@@ -71,6 +75,27 @@ def renamed(video: IndexedVideo) -> IndexedVideo:
     return replace(video, people=people, corrected=True)
 
 
+@contextmanager
+def refused(
+    database: Database, value: str, table: str = "video", column: str = "key"
+) -> Iterator[None]:
+    """Let the database refuse rows with this value."""
+    rule = f"ALTER TABLE {table} ADD CONSTRAINT refused CHECK ({column} <> '{value}')"
+    if not database.shared:
+        rule = (
+            f"CREATE TRIGGER refused BEFORE INSERT ON {table} WHEN NEW.{column} = '{value}'"
+            " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        )
+    with database.transaction() as connection:
+        connection.execute(text(rule))
+    try:
+        yield
+    finally:
+        if database.shared:  # the next test uses the same tables
+            with database.transaction() as connection:
+                connection.execute(text(f"ALTER TABLE {table} DROP CONSTRAINT refused"))
+
+
 def number(database: Database, query: str) -> int:
     with database.reading() as connection:
         return int(connection.execute(text(query)).scalar_one())
@@ -111,23 +136,52 @@ class TestIndexer:
     ) -> None:
         """The trigger stays in the middle of 30 documents, the 17th of which breaks a limit."""
         videos = [indexed(f"{n}.mp4", appearance(0, f"P{n}")) for n in range(30)]
-        refused = "ALTER TABLE video ADD CONSTRAINT refused CHECK (key <> '17.mp4')"
-        if not database.shared:
-            refused = (
-                "CREATE TRIGGER refused BEFORE INSERT ON video WHEN NEW.key = '17.mp4'"
-                " BEGIN SELECT RAISE(ABORT, 'refused'); END"
-            )
-        with database.transaction() as connection:
-            connection.execute(text(refused))
-        try:
+        with refused(database, "17.mp4"):
             add(database, *answers(*videos))
             indexer.index_all()
-            assert indexer.count() == 0
-            assert number(database, "SELECT count(*) FROM video") == 29
-        finally:
-            if database.shared:  # the next test uses the same tables
-                with database.transaction() as connection:
-                    connection.execute(text("ALTER TABLE video DROP CONSTRAINT refused"))
+        assert indexer.count() == 0
+        assert number(database, "SELECT count(*) FROM video") == 29
+
+    def test_a_refused_document_that_another_trigger_has_dropped_costs_no_other(
+        self, database: Database, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        take = Indexer._take_documents
+
+        def take_both(self: Indexer, connection: Connection, **values: Any) -> Any:
+            try:
+                return take(self, connection, **values)
+            except DBAPIError:
+                is_dropped.append(True)
+                raise
+
+        run = database.run
+
+        def run_after_the_other(change: Any) -> Any:
+            if is_dropped:
+                is_dropped.clear()
+                run(lambda open_: open_.execute(text("DELETE FROM unindexed WHERE id=1")))
+            return run(change)
+
+        is_dropped: list[bool] = []
+        monkeypatch.setattr(Indexer, "_take_documents", take_both)
+        monkeypatch.setattr(database, "run", run_after_the_other)
+        with refused(database, "0.mp4"):
+            for n in range(3):
+                add(database, *answers(indexed(f"{n}.mp4", appearance(0, f"P{n}"))))
+            indexer._limit = 1
+            indexer.index_all()
+        assert indexer.count() == 0
+        assert number(database, "SELECT count(*) FROM video") == 2
+
+    def test_the_reason_why_a_document_is_refused_has_no_name(
+        self, database: Database, indexer: Indexer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with refused(database, "Ada", table="person", column="name"):
+            add(database, *answers(samples()[1], indexed("a.mp4", appearance(0, "Ada"))))
+            indexer.index_all()
+        assert "is left out" in caplog.text
+        assert "refused" in caplog.text
+        assert "Ada" not in caplog.text
 
     def test_more_documents_than_one_batch(self, database: Database, indexer: Indexer) -> None:
         add(database, *answers(*(indexed(f"{n}.mp4") for n in range(2 * BATCH + 1))))
