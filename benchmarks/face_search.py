@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def measure(url: str, kind: str, runs: int) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.face_search", "--database", url, "--one", kind]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     results = [
-        json.loads(subprocess.run(command, env=environment, check=True, stdout=-1).stdout)
+        json.loads(subprocess.run(command, env=environment, check=True, stdout=PIPE).stdout)
         for _ in range(runs)
     ]
     return {name: statistics.median(each[name] for each in results) for name in results[0]}

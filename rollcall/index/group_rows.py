@@ -30,8 +30,7 @@ class Member(NamedTuple):
 def load_groups(
     connection: Connection, ids: Sequence[int], size: int, space: str = ""
 ) -> list[Group]:
-    """The groups with these ids, without those that are gone or of another space, if one is
-    given."""
+    """The groups with these ids that still exist; with `space`, only those of that space."""
     groups: list[Group] = []
     for start in range(0, len(ids), IDS_AT_ONCE):
         chosen = unknown_group.c.id.in_(ids[start : start + IDS_AT_ONCE])

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from rollcall.index.centres import Centres, Rows
 
 FACES_AT_ONCE = 256
-"""Faces whose distances to all centres are computed in one matrix product."""
+"""Limit for the faces whose distances to all centres are computed in one matrix product."""
+
+MAX_DISTANCES = 1 << 23
+"""Limit for the distances of one matrix product, which take 4 bytes each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -137,16 +140,13 @@ class Grouping:
     def add(self, encodings: Rows, uploaded_s: Sequence[float]) -> list[Group]:
         """Put faces into groups, and return the group of each face."""
         chosen: list[Group] = []
-        for start in range(0, len(encodings), FACES_AT_ONCE):
-            part = encodings[start : start + FACES_AT_ONCE]
-            squared = self._to_closed(part)
-            self._open_nearest(squared, self._join_distance)
-            for index, encoding in enumerate(part):
-                group = self._nearest(encoding, squared[index], self._join_distance)
-                group = group or self._new(encoding)
-                group.add(encoding[None], uploaded_s[start + index])
-                self._place(group)
-                chosen.append(group)
+        compared = self._compared(encodings, self._join_distance)
+        for (encoding, squared), time_s in zip(compared, uploaded_s, strict=True):
+            group = self._nearest(encoding, squared, self._join_distance)
+            group = group or self._new(encoding)
+            group.add(encoding[None], time_s)
+            self._place(group)
+            chosen.append(group)
         return chosen
 
     def keep(self, group_id: int, encoding: Rows, uploaded_s: float, before_s: float) -> Group:
@@ -177,8 +177,8 @@ class Grouping:
 
     def join(self, encodings: Rows, digest: str) -> None:
         """Make one group of the groups of these faces, which show one person."""
-        pairs = zip(encodings, self._to_closed(encodings), strict=True)
-        near = [self._nearest(*pair, self._join_distance) for pair in pairs]
+        compared = self._compared(encodings, self._join_distance)
+        near = [self._nearest(*each, self._join_distance) for each in compared]
         groups = sorted({group for group in near if group is not None}, key=_rank)
         kept = groups[0] if groups else self._new(encodings[0])
         for other in groups[1:]:
@@ -209,23 +209,35 @@ class Grouping:
                 break
             owners = [group for group in part for _ in group.rows]
             rows = np.concatenate([group.rows for group in part])
-            squared = self._to_closed(rows)
-            self._open_nearest(squared, self._merge_distance)
-            for group, row, each in zip(owners, rows, squared, strict=True):
+            compared = self._compared(rows, self._merge_distance)
+            for group, (row, squared) in zip(owners, compared, strict=True):
                 if group.into is not None:
                     continue
-                other = self._nearest(row, each, self._merge_distance, group)
+                other = self._nearest(row, squared, self._merge_distance, group)
                 if other is not None:
                     kept, lost = sorted((group, other), key=_rank)
                     self._merge(kept, lost, keep_centres=False)
                     waiting.append(kept)
 
-    def _open_nearest(self, squared: NDArray[np.float32], limit: float) -> None:
-        """Open the nearest group of each row of distances at once, to save queries."""
-        if squared.size:
-            best = squared.argmin(axis=1)
-            near = squared[np.arange(len(best)), best] <= limit**2
-            self.open(self._centres.ids[best[near]].tolist())
+    def _compared(
+        self, encodings: Rows, limit: float
+    ) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+        """Each encoding with its squared distances to `centres`.
+
+        The nearest groups within the limit are opened, for several encodings by one query.
+        """
+        at_once = max(1, min(FACES_AT_ONCE, MAX_DISTANCES // max(1, len(self._squares))))
+        for start in range(0, len(encodings), at_once):
+            part = encodings[start : start + at_once]
+            squared: NDArray[np.float32] = part @ self._centres.rows.T
+            squared *= -2
+            squared += np.einsum("ij,ij->i", part, part)[:, None]
+            squared += self._squares
+            if squared.size:
+                best = squared.argmin(axis=1)
+                near = squared[np.arange(len(best)), best] <= limit**2
+                self.open(self._centres.ids[best[near]].tolist())
+            yield from zip(part, squared, strict=True)
 
     def _nearest(
         self,
@@ -254,14 +266,6 @@ class Grouping:
         distances[~usable] = np.inf
         best = int(distances.argmin())
         return self._owners[best] if distances[best] <= limit else None
-
-    def _to_closed(self, encodings: Rows) -> NDArray[np.float32]:
-        """Squared distances to all centres, shape (n, number of centres)."""
-        squared: NDArray[np.float32] = encodings @ self._centres.rows.T
-        squared *= -2
-        squared += np.einsum("ij,ij->i", encodings, encodings)[:, None]
-        squared += self._squares
-        return squared
 
     def _new(self, encoding: Rows) -> Group:
         group = Group(0, np.array(encoding, np.float32)[None])

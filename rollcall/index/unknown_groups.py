@@ -48,7 +48,6 @@ VIDEOS_AT_ONCE = 500
 RANKED_FACES = 100
 """How many of a group's newest faces are compared with its centre, to find those to show."""
 
-
 Chosen = tuple[list[Member], list[Group]]
 """Members to store, and the group of each."""
 

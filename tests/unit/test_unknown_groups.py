@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.index_tables import appearance, unknown_face, unknown_group
+from rollcall.index import centres, grouping
 from rollcall.index.overview_queries import unknown_groups
 from rollcall.index.unknown_groups import SqlUnknownGroups, UnknownFaces
 
@@ -208,6 +210,45 @@ def test_a_second_writer_sees_the_groups_of_the_first(database: Database) -> Non
     put(one, 9, [ada[0]], 1.0)  # the group that this writer remembers is gone
     assert members(database).keys() == {FaceRef(9, 0)}
     check_counts(database)
+
+
+def test_groups_are_read_and_compared_in_small_parts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(centres, "GROUPS_AT_ONCE", 3)
+    monkeypatch.setattr(grouping, "MAX_DISTANCES", 25)
+    faces = [(p, look) for look in range(4) for p in range(10)]
+    for start in range(0, len(faces), 8):
+        writer = SqlUnknownGroups(database, SPACE)  # reads all groups
+        for video_id, (p, look) in enumerate(faces[start : start + 8], start):
+            put(writer, video_id, [looks(p, 4)[look]], float(video_id))
+    assert partition(database) == {
+        frozenset(FaceRef(n, 0) for n, face in enumerate(faces) if face[0] == p) for p in range(10)
+    }
+    same = [np.array([person(p), person(p + 5)]) for p in range(5)]
+    SqlUnknownGroups(database, SPACE).set_same(same)
+    assert [group.appearances for group in writer.largest(10)] == [8] * 5
+    check_counts(database)
+
+
+def test_many_groups_take_little_memory(
+    database: Database, groups: SqlUnknownGroups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(centres, "GROUPS_AT_ONCE", 500)
+    monkeypatch.setattr(grouping, "MAX_DISTANCES", 1 << 17)
+    rows = np.random.default_rng(1).normal(size=(20_000, SIZE)).astype("<f4")
+    facts = {"space": SPACE.name, "appearances": 1, "same": "", "version": 1}
+    values = [facts | {"centre": row.tobytes()} for row in rows]
+    with database.transaction() as connection:
+        connection.execute(insert(unknown_group), values)
+    tracemalloc.start()
+    try:
+        for video_id in range(2):
+            put(groups, video_id, rows[:200].astype(np.float64), 1.0)
+        assert tracemalloc.get_traced_memory()[1] < 3 * rows.nbytes
+    finally:
+        tracemalloc.stop()
+    assert groups.count() == 20_000
 
 
 def test_writers_at_the_same_time_lose_nothing(database: Database) -> None:
