@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from support.browser import check_page
 from support.databases import open_file
 from support.index_samples import indexed, samples
@@ -230,6 +230,24 @@ def test_a_replaced_and_a_deleted_video_are_explained(page: Page, served: Served
     page.locator(BAR.format(1)).first.press("Enter")
     line = page.locator(".playhead").evaluate("line => parseFloat(line.style.left)")
     assert line == pytest.approx(100 * 1010 / 3120, abs=0.1)
+
+
+def test_names_are_suggested_for_what_is_typed_now(page: Page, served: Served) -> None:
+    held: dict[str, Route] = {}
+    page.route(
+        "**/people/names?name=**", lambda route: held.update({route.request.url[-2:]: route})
+    )
+    page.goto(f"{served.url}/videos")
+    field = page.get_by_label("Person", exact=True)
+    for letter, end in (("A", "=A"), ("d", "Ad")):
+        field.press_sequentially(letter)
+        wait_until(lambda end=end: page.evaluate("true") and end in held, end, 10.0)  # type: ignore[misc]
+    held["Ad"].fulfill(body='<option value="Ada">')
+    names = page.locator("#names option")
+    expect(names).to_have_count(1)
+    held["=A"].fulfill(body='<option value="Ada"><option value="Late">')
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert names.count() == 1
 
 
 def test_an_error_before_the_script_is_explained(page: Page, served: Served) -> None:

@@ -8,9 +8,11 @@
     if (!field.matches?.("input[data-suggest]")) return;
     clearTimeout(timer);
     timer = setTimeout(async () => {
+      const typed = field.value;
       // With this header, the answer to somebody who is signed out is 401 instead of the form.
-      const answer = await fetch(`/people/names?name=${encodeURIComponent(field.value)}`, { headers: { "HX-Request": "true" } });
-      if (answer.ok) document.getElementById(field.getAttribute("list")).innerHTML = await answer.text();
+      const answer = await fetch(`/people/names?name=${encodeURIComponent(typed)}`, { headers: { "HX-Request": "true" } }).catch(() => null);
+      if (!answer?.ok || field.value !== typed) return; // an answer about earlier letters may come last
+      document.getElementById(field.getAttribute("list")).innerHTML = await answer.text();
     }, 150);
   });
 

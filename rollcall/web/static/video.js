@@ -174,6 +174,7 @@
   async function loadBoxes() {
     try {
       const answer = await fetch(place.dataset.boxes);
+      if (answer.redirected) return location.reload(); // the session has ended
       if (!answer.ok) return;
       const loaded = await answer.json();
       looks = new Map();
