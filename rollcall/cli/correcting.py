@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rollcall.cli.progress import progress
 from rollcall.cli.terminal import say
+from rollcall.core.printable import printable
 from rollcall.core.settings import Settings
 from rollcall.database.open_database import open_database
 from rollcall.index.change_log import SqlChangeLog
@@ -51,7 +52,8 @@ def user_name() -> str:
     The pages also show it, where the name of an account, such as root, could be that of a user.
     """
     try:
-        return f"{getpass.getuser()} (command line)"
+        # The variable LOGNAME may hold any bytes.
+        return f"{printable(getpass.getuser())} (command line)"
     except (KeyError, OSError):  # the account of a container may have no name
         return "command line"
 

@@ -25,15 +25,21 @@ NAMING_KINDS: tuple[VerdictKind, ...] = ("is", "not")
 ID_FORM = re.compile(r"[0-9A-Za-z_-]{1,64}")
 """Ids are used in names of files and objects."""
 
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
 MAX_TEXT_CHARS = 1024
 """Longest text among the facts about a face. The key of an object has at most 1024 bytes."""
 
 
-def _check_lengths(*texts: str) -> None:
-    """Refuse texts that could be written to a gallery, but not read again."""
+def _check_texts(*texts: str) -> None:
+    """Refuse texts that could be written to a gallery, but not be read again or be shown."""
     for text in texts:  # a loop is faster than `any`, and a gallery may have a million of them
         if len(text) > MAX_TEXT_CHARS:
             raise GalleryError(f"a text about a face has more than {MAX_TEXT_CHARS} characters")
+        if not text.isascii() and _LONE_SURROGATE.search(text):
+            raise GalleryError(
+                "a text about a face has half of a surrogate pair, which cannot be stored as UTF-8"
+            )
 
 
 def new_id() -> str:
@@ -54,7 +60,7 @@ class FaceSource:
     """Time of the frame in the video, in seconds."""
 
     def __post_init__(self) -> None:
-        _check_lengths(self.photo, self.bucket, self.key, self.etag)
+        _check_texts(self.photo, self.bucket, self.key, self.etag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ class Example:
     """Id of the verdict that added the encoding; empty for an enrolled photo."""
 
     def __post_init__(self) -> None:
-        _check_lengths(self.added_by)
+        _check_texts(self.added_by)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +102,7 @@ class Verdict:
     at_s: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_lengths(self.who)
+        _check_texts(self.who)
 
 
 def verdict_examples(verdict: Verdict) -> list[Example]:

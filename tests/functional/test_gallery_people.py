@@ -13,6 +13,7 @@ from support.databases import open_file
 from support.filmed import Filmed, direction
 
 from rollcall.cli import correcting, gallery_people
+from rollcall.cli.correcting import user_name
 from rollcall.cli.main import main
 from rollcall.gallery.gallery_formats import render_gallery
 
@@ -141,3 +142,8 @@ def test_a_gallery_without_videos_is_renamed(
         done = run("rename", "Ada", "Ada L")
         assert done.exit_code == 0, done.output
         assert filmed.gallery.people == ("Ada L",)
+
+
+def test_the_name_of_an_odd_account_can_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "olga\udcff")
+    assert user_name() == "olga\\udcff (command line)"

@@ -130,6 +130,7 @@ BAD_FACTS: dict[str, dict[str, object]] = {
     "a time that is text": {"examples": lines({}, {}, {"added_s": "now"})},
     "a time that is a truth": {"examples": lines({}, {}, {"added_s": True})},
     "a quality of three numbers": {"examples": lines({}, {}, {"quality": [100, 0.1, 0.1]})},
+    "half a character": {"examples": lines({}, {}, {"photo": "\ud800.jpg"})},
     "a long text": {"examples": lines({}, {}, {"key": "k" * 2000})},
     "an example of no verdict": {"examples": lines({}, {}, {"verdict": "v"})},
     "a verdict without examples": {"verdicts": lines(IS)},

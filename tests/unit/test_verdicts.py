@@ -423,6 +423,13 @@ def test_a_verdict_is_given_once() -> None:
 def test_texts_that_could_not_be_read_again_are_refused() -> None:
     with pytest.raises(GalleryError, match="characters"):
         FaceSource(key="k" * (MAX_TEXT_CHARS + 1))
+    for make in (
+        lambda: FaceSource(photo="\ud800.jpg"),
+        lambda: Example("e", added_by="\udcff"),
+        lambda: replace(verdict("v", "is", "ada", ADA), who="\udcff"),
+    ):
+        with pytest.raises(GalleryError, match="cannot be stored"):
+            make()
 
 
 def test_an_example_cannot_belong_to_a_missing_verdict() -> None:
