@@ -57,20 +57,37 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """A value that is read again when it is older than `keep_s`. Safe to share between threads."""
+    """A value that is read again when it is older than `keep_s`. Safe to share between threads.
+
+    One thread reads, and the others wait for its value or its error. So while the database does not
+    answer, they wait for one time-out, and not for one after the other.
+    """
 
     def __init__(self, read: Callable[[], Value], keep_s: float) -> None:
         self._read = read
         self._keep_s = keep_s
         self._lock = threading.Lock()
         self._kept: tuple[float, Value] | None = None
+        self._failed: tuple[float, Exception] | None = None
 
     def get(self) -> Value:
+        asked_s = time.monotonic()
         with self._lock:
+            if self._failed and self._failed[0] > asked_s:
+                raise self._failed[1]
             kept = self._kept
             if kept is None or time.monotonic() - kept[0] > self._keep_s:
-                kept = self._kept = time.monotonic(), self._read()
+                kept = self._kept = time.monotonic(), self._read_or_note()
             return kept[1]
+
+    def _read_or_note(self) -> Value:
+        try:
+            value = self._read()
+        except Exception as error:
+            self._failed = time.monotonic(), error
+            raise
+        self._failed = None
+        return value
 
     def forget(self) -> None:
         """Read the value again at its next use."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,20 @@ from support.index_samples import appearance, indexed
 from support.sample_rows import add_video, fail, fill, finish, take, upload
 from support.web_pages import pages_client, serve_pages, web_parts
 
+from rollcall.core.errors import InboxUnavailable
 from rollcall.core.figures import LONG_S
 from rollcall.database.database import Database
 from rollcall.index.overview_queries import SLOT_S, Lag
 from rollcall.web.now import HEIGHT_PX, NOT_TAKEN_S, bars, seconds_text
 from rollcall.web.parts import WebParts
-from rollcall.web.system_state import DAY_S, LAG_SLOTS, DoneToday, SystemState, system_state
+from rollcall.web.system_state import (
+    DAY_S,
+    LAG_SLOTS,
+    DoneToday,
+    Kept,
+    SystemState,
+    system_state,
+)
 
 
 @pytest.fixture
@@ -161,6 +170,29 @@ def test_many_readers_cost_one_query(client: FlaskClient, parts: WebParts) -> No
     for _ in range(3):
         client.get("/now/part")
     assert seen == []
+
+
+def test_many_readers_wait_for_one_time_out() -> None:
+    reads = []
+
+    def read() -> int:
+        reads.append(1)
+        time.sleep(1.0)
+        if len(reads) == 1:
+            raise InboxUnavailable("the database does not answer")
+        return 7
+
+    def get(_: int) -> int | str:
+        try:
+            return kept.get()
+        except InboxUnavailable as error:
+            return str(error)
+
+    kept = Kept(read, 60.0)
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(get, range(8))) == {"the database does not answer"}
+    assert len(reads) == 1
+    assert kept.get() == 7
 
 
 def test_each_video_is_counted_once_today(parts: WebParts) -> None:
