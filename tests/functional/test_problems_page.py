@@ -177,19 +177,27 @@ def test_skipped_uploads_are_listed_but_nothing_is_wrong(
     assert "notes.txt" not in text
 
 
+def test_only_the_newest_problems_are_listed(client: FlaskClient, parts: WebParts) -> None:
+    fail(parts, *(f"{number}.mp4" for number in range(25)))
+    text = client.get("/problems").text
+    assert ">the newest 20 videos</summary>" in text
+    assert "5 older ones are not listed; the buttons above are about all of them." in text
+
+
 def test_a_viewer_sees_problems_without_buttons(tmp_path: Path) -> None:
     users = UserFile(tmp_path / "users")
     users.put("vera", "viewer", "three quiet words")
     with web_parts(tmp_path, web_users=str(users.path), web_secret="k" * 32) as parts:
-        fail(parts, "a.mp4")
+        fail(parts, *(f"{number}.mp4" for number in range(25)))
         client = pages_client(parts)
         page = client.get("/sign-in").text
         token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
         form = {"name": "vera", "password": "three quiet words", "csrf_token": token}
         client.post("/sign-in", data=form)
         text = client.get("/problems").text
-        assert "1 video cannot be decoded" in text
+        assert "25 videos cannot be decoded" in text
         assert "Dismiss" not in text
+        assert "the buttons above" not in text
 
 
 NOT_ABOUT_A_VIDEO = {"bad_event", "inbox_unavailable", "photo", "results_unavailable"}
