@@ -336,6 +336,7 @@ def test_a_missing_report_and_a_deleted_or_replaced_video_are_named(
 def test_without_a_bucket_for_reports_the_page_says_so(tmp_path: Path) -> None:
     with web_parts(tmp_path, report_bucket="") as built:
         client, video_id = pages_client(built), put(built, samples()[0])
+        built.store.write(BUCKET, samples()[0].key, b"a video", "video/mp4", {})
         note = json.loads(text_of(client, f"/videos/{video_id}/boxes.json"))["note"]
         assert "REPORT_BUCKET is empty" in note
         assert client.get(f"/videos/{video_id}/faces/0.jpg").status_code == 404
