@@ -20,7 +20,8 @@ from rollcall.wiring import build_gallery_location, space_of
 
 if TYPE_CHECKING:
     from rollcall.corrections.correction_parts import CorrectionParts
-    from rollcall.corrections.rematcher import Done, Rematcher
+    from rollcall.corrections.rematch_queue import Done
+    from rollcall.corrections.rematcher import Rematcher
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from rollcall.index.change_log import SqlChangeLog
 from rollcall.wiring import build_gallery_location
 
 if TYPE_CHECKING:
-    from rollcall.corrections.rematcher import Done
+    from rollcall.corrections.rematch_queue import Done
 
 MAX_CHANGE = 2**63 - 1
 """Largest number that the databases can store."""

@@ -1,7 +1,7 @@
 """Corrects the videos in the queue (table `rematch`), one after the other.
 
 `rollcall web` runs a Rematcher in a thread, and commands run one until the queue is empty. Several
-may run at once: a claimed video belongs to one of them for LEASE_S seconds.
+may run at once: a claimed video belongs to one of them for LEASE_S seconds (`rematch_queue`).
 """
 
 from __future__ import annotations
@@ -9,48 +9,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from sqlalchemy import Connection
-
-from rollcall.core.errors import (
-    GalleryMissing,
-    ObjectChanged,
-    PermanentError,
-    RollcallError,
-    TransientError,
-)
+from rollcall.core.errors import GalleryMissing, PermanentError, RollcallError
 from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.corrections.corrector import Correction, Corrector
 from rollcall.corrections.gallery_writer import GalleryWriter
+from rollcall.corrections.rematch_queue import Done, RematchQueue
 from rollcall.corrections.removed_examples import prune_removed
 from rollcall.database.database import Database
 from rollcall.database.removal_lock import Check, correcting
 from rollcall.gallery.gallery_locations import read_gallery
-from rollcall.index.change_log import SqlChangeLog, count_failed, count_videos
-from rollcall.index.rematch_rows import (
-    Rematch,
-    any_due,
-    claim,
-    finish,
-    pending,
-    postpone,
-    without_late_results,
-)
+from rollcall.index.change_log import SqlChangeLog
+from rollcall.index.rematch_rows import Rematch
 
 log = logging.getLogger(__name__)
-
-BATCH = 20
-"""Videos that are claimed at once, and put into the index in one transaction."""
-
-LEASE_S = 300.0
-"""How long a batch belongs to one process. A video takes milliseconds, one with 100,000 faces some
-seconds."""
 
 POLL_S = 1.0
 """Pause between two checks of an empty queue."""
@@ -62,30 +38,6 @@ GALLERY_CHECK_S = 10.0
 """Seconds between two checks whether somebody else changed the gallery."""
 
 HOUSEKEEPING_S = 3600.0
-
-FIRST_DELAY_S, MAX_DELAY_S = 2.0, 600.0
-"""Delays before the second attempt and before later ones; the delay doubles in between."""
-
-MAX_ATTEMPTS = 50
-"""After so many attempts, about seven hours, a video is left uncorrected."""
-
-
-class Done(NamedTuple):
-    """The numbers of videos of a run, by outcome."""
-
-    changed: int = 0
-    unchanged: int = 0
-    failed: int = 0
-    """Videos that cannot be corrected; the process's log says why."""
-    postponed: int = 0
-    """Videos that are tried again later."""
-
-    def __add__(self, other: tuple[int, ...]) -> Done:  # type: ignore[override]
-        return Done(*(left + right for left, right in zip(self, other, strict=True)))
-
-    @property
-    def all(self) -> int:
-        return sum(self)
 
 
 @dataclass
@@ -116,6 +68,7 @@ class Rematcher:
         self._location = location
         self._corrector = corrector
         self._writer = writer
+        self._queue = RematchQueue(database)
         self._log = SqlChangeLog(database)
         self._gallery: Gallery | None = None
         self._stamp = ""
@@ -140,22 +93,20 @@ class Rematcher:
     def run_batch(self) -> Done | None:
         """Correct a few videos; None if no video is due. While a person is being removed, no video
         is corrected."""
-        with self._database.reading() as connection:
-            if not any_due(connection, self._database.now_s(connection)):
-                return None
+        if not self._queue.is_due():
+            return None
         with correcting(self._database) as check:
             return self._run_batch(check) if check else Done()
 
     def _run_batch(self, check: Check) -> Done | None:
-        rows = self._database.run(self._claim)
+        rows = self._queue.claim()
         if not rows:
             return None
         try:
             # Loaded after the claim, so that it is not older than the changes that queued the rows.
             gallery = self._newest_gallery()
         except RollcallError as error:
-            for row in rows:
-                self._postpone(row, error)
+            self._queue.postpone(rows, error)
             raise
         done = Done()
         right: list[tuple[Rematch, Correction | None]] = []
@@ -163,9 +114,9 @@ class Rematcher:
             try:
                 right.append((row, self._corrected(row, gallery)))
             except PermanentError as error:
-                done += self._give_up(row, error)
+                done += self._queue.give_up(row, error)
             except Exception as error:
-                done += self._failed(row, error)
+                done += self._queue.failed(row, error)
         return done + self._end(right, check)
 
     def notice_changes(self) -> None:
@@ -183,8 +134,7 @@ class Rematcher:
             self._unknown = gallery.version
 
     def pending(self) -> int:
-        with self._database.reading() as connection:
-            return pending(connection)
+        return self._queue.pending()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -217,13 +167,6 @@ class Rematcher:
         self._log.prune()
         prune_removed(self._database, self._location)
 
-    def _claim(self, connection: Connection) -> list[Rematch]:
-        now_s = self._database.now_s(connection)
-        while claimed := claim(connection, now_s, BATCH, LEASE_S):
-            if rows := without_late_results(connection, now_s, claimed):
-                return rows
-        return []
-
     def _newest_gallery(self) -> Gallery | None:
         """The gallery, loaded again if it has changed; None if there is none yet."""
         with self._lock:
@@ -246,48 +189,5 @@ class Rematcher:
             check()  # otherwise a removal may have run since, and this would undo it
             self._corrector.put([correction for _, correction in right if correction])
         except RollcallError as error:
-            return Done(postponed=sum(self._postpone(row, error).postponed for row, _ in right))
-        changes = Counter(row.change_id for row, correction in right if correction)
-
-        def end(connection: Connection) -> None:
-            for row, _ in right:
-                finish(connection, row)
-            for change_id, count in changes.items():
-                if change_id is not None:
-                    count_videos(connection, change_id, count)
-
-        if right:
-            self._database.run(end)
-        changed = changes.total()
-        return Done(changed=changed, unchanged=len(right) - changed)
-
-    def _failed(self, row: Rematch, error: Exception) -> Done:
-        if not isinstance(error, TransientError):
-            log.exception("%r cannot be corrected", row.key)
-        if row.attempts + 1 >= MAX_ATTEMPTS:
-            return self._give_up(row, error)
-        return self._postpone(row, error)
-
-    def _give_up(self, row: Rematch, error: Exception) -> Done:
-        log.error("%r is not corrected: %s", row.key, error)
-
-        def end(connection: Connection) -> None:
-            if finish(connection, row) and row.change_id is not None:
-                count_failed(connection, row.change_id)
-
-        self._database.run(end)
-        return Done(failed=1)
-
-    def _postpone(self, row: Rematch, error: Exception) -> Done:
-        delay_s = min(FIRST_DELAY_S * 2.0**row.attempts, MAX_DELAY_S)
-        if isinstance(error, ObjectChanged):
-            log.info("%r will be corrected later: %s", row.key, error)
-        else:
-            log.warning("%r is not corrected, trying again in %.0f s: %s", row.key, delay_s, error)
-
-        def later(connection: Connection) -> None:
-            due_s = self._database.now_s(connection) + delay_s
-            postpone(connection, row, due_s, str(error)[:1000])
-
-        self._database.run(later)
-        return Done(postponed=1)
+            return self._queue.postpone([row for row, _ in right], error)
+        return self._queue.end([(row, correction is not None) for row, correction in right])

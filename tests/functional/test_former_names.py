@@ -16,7 +16,7 @@ from rollcall.core.index_types import KeptFaces
 from rollcall.core.keys import report_key, result_key
 from rollcall.core.results import parse_csv
 from rollcall.core.types import Encodings
-from rollcall.corrections.rematcher import Done
+from rollcall.corrections.rematch_queue import Done
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.indexer import Indexer
 from rollcall.index.rematch_rows import KEEP_VERSIONS_S

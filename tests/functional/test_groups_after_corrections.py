@@ -12,7 +12,7 @@ from support.filmed import Filmed, direction, open_filmed
 
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.index_types import FaceRef
-from rollcall.corrections import rematcher
+from rollcall.corrections import rematch_queue
 from rollcall.database.index_tables import unknown_face
 from rollcall.index.forgotten_people import PersonInDatabase
 
@@ -72,7 +72,7 @@ def largest(filmed: Filmed, at: int = 0) -> list[FaceRef]:
 def test_a_name_leaves_the_other_groups_and_undo_brings_all_back(
     filmed: Filmed, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rematcher, "BATCH", 3)
+    monkeypatch.setattr(rematch_queue, "BATCH", 3)
     film_strangers(filmed, seed)
     before = partition(filmed)
     faces = largest(filmed)

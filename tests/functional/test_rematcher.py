@@ -22,7 +22,7 @@ from rollcall.core.types import Student
 from rollcall.corrections import recorded_changes
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.gallery_writer import GalleryWriter
-from rollcall.corrections.rematcher import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
+from rollcall.corrections.rematch_queue import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
 from rollcall.corrections.removed_examples import KEEP_S, prune_removed
 from rollcall.gallery.enrolled_pictures import stored_pictures, write_pictures
 from rollcall.gallery.gallery_formats import render_gallery

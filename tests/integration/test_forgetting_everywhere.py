@@ -29,7 +29,7 @@ from rollcall.core.keys import faces_key
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import Encodings
 from rollcall.corrections.corrector import Corrector
-from rollcall.corrections.rematcher import Done
+from rollcall.corrections.rematch_queue import Done
 from rollcall.database.removal_lock import correcting
 from rollcall.database.tables import metadata
 from rollcall.recognition.stored_faces import parse_faces
