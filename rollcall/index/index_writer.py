@@ -74,12 +74,13 @@ class IndexWriter:
 
     def put_reports(self, bucket: str, keys: Sequence[str]) -> Filled:
         """Fill the index from the reports of these videos. Raises the errors of the store."""
+        filled = Filled()
         left = sorted(set(keys))
-        known = self._versions_now(bucket, left) if left else {}
-        filled = Filled(new=[key for key in left if key not in known])
-        for _ in range(MAX_TRIES):
+        for attempt in range(MAX_TRIES):
             if left:
                 before = self._versions_now(bucket, left)
+                if attempt == 0:
+                    filled.new = [key for key in left if key not in before]
                 found = self._read(bucket, left, filled)
                 left = self._put(bucket, found, before) if found else []
                 filled.put += len(found) - len(left)

@@ -99,24 +99,29 @@ class Rebuild:
 
     def put_dead_letters(self) -> None:
         """Put all dead letters into the index. They may have no report."""
-        columns = finished.c
         place = (-1.0, 0)
         while True:
-            query = (
-                # The literal lets SQLite use the partial index.
-                select(finished)
-                .where(text("state='dead'"), columns.bucket == self._bucket)
-                .where(tuple_(columns.changed_s, columns.id) > tuple_(*place))
-                .order_by(columns.changed_s, columns.id)
-                .limit(PAGE)
-            )
-            with self._database.reading() as connection:
-                rows = connection.execute(query).all()
+            # Their messages may mention a person, too.
+            with correcting_later(self._database):
+                rows = self._dead_letters(place)
+                self._index.put([_failed(row) for row in rows])
             if not rows:
                 return
             place = rows[-1].changed_s, rows[-1].id
-            self._index.put([_failed(row) for row in rows])
             self.result.failed += len(rows)
+
+    def _dead_letters(self, after: tuple[float, int]) -> Sequence[Any]:
+        columns = finished.c
+        query = (
+            # The literal lets SQLite use the partial index.
+            select(finished)
+            .where(text("state='dead'"), columns.bucket == self._bucket)
+            .where(tuple_(columns.changed_s, columns.id) > tuple_(*after))
+            .order_by(columns.changed_s, columns.id)
+            .limit(PAGE)
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).all()
 
     def remove_others(self) -> None:
         """Remove the videos from the index that have neither a report nor a dead letter."""
