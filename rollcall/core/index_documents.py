@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollcall.core.retry import AttemptResult
+from rollcall.core.texts import storable
 from rollcall.core.work import Work
 
 IGNORED = "ignored"
@@ -93,12 +94,17 @@ def pointer_document(bucket: str, key: str) -> str:
 
 
 def pointed_at(document: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Bucket and key of the video whose report has to be read; None if it is not a pointer."""
+    """Bucket and key of the video whose report has to be read; None if it is not a pointer.
+
+    Databases can store both texts. There is no report for a key that had to be changed for that.
+    """
     video = document.get("see_report")
     if not isinstance(video, dict):
         return None
     bucket, key = video.get("bucket"), video.get("key")
-    return (bucket, key) if isinstance(bucket, str) and isinstance(key, str) else None
+    if not isinstance(bucket, str) or not isinstance(key, str):
+        return None
+    return storable(bucket), storable(key)
 
 
 def answer_beside(document: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -19,6 +19,7 @@ from rollcall.core.errors import ObjectNotFound
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import REPORT_SUFFIX, is_video_key, report_key
 from rollcall.core.protocols import ObjectStore
+from rollcall.core.texts import storable
 from rollcall.core.work_ids import work_id_of
 from rollcall.database.database import Database
 from rollcall.database.index_tables import video
@@ -73,7 +74,7 @@ class Rebuild:
         self.result.last_key = after
         for info in self._store.list_objects(self._report_bucket):
             key = info.key.removesuffix(REPORT_SUFFIX)
-            if key != info.key and is_video_key(key):
+            if key != info.key and is_video_key(key) and storable(key) == key:
                 self._keys.append(key)
                 on_found()
         self._keys.sort()

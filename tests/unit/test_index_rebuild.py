@@ -126,6 +126,7 @@ def test_reports_that_cannot_be_read_are_counted(database: Database, store: Memo
     store.write(REPORTS, "x.mp4.json", b"{", "", {})
     store.write(REPORTS, "y.mp4.json", store.read(REPORTS, "broken.mp4.json", 9999), "", {})
     store.write(REPORTS, "notes.json", b"{}", "", {})
+    store_report(store, indexed("nul\x00.mp4"))  # no database can store this key
     result = rebuild(database, store)
     assert (result.filled.put, result.filled.unreadable) == (6, 2)
 

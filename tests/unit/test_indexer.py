@@ -372,6 +372,16 @@ class TestStoredFaces:
         indexer.index_all()
         assert stored(database, samples()[0].key) == samples()[0]
 
+    def test_a_key_that_no_database_can_store_keeps_no_other_out(
+        self, database: Database, store: MemoryStore, indexer: Indexer
+    ) -> None:
+        store_report(store, samples()[0])
+        for key in ("nul\x00.mp4", "half\ud800.mp4", samples()[0].key):
+            indexer.add_report(BUCKET, key)
+        indexer.index_all()
+        assert indexer.count() == 0
+        assert stored(database, samples()[0].key) == samples()[0]
+
     def test_a_video_whose_report_was_not_written_is_put_from_the_answer(
         self, database: Database, store: MemoryStore, indexer: Indexer
     ) -> None:
