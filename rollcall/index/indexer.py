@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ GATHER_S = 0.3
 """Pause before the results of a busy time are put into the index, so that they come in batches."""
 POLL_S = 5.0
 """Pause without new results. Another process may have written some and stopped."""
-STORE_PAUSE_S = 30.0
+ERROR_PAUSE_S = 30.0
 """Pause after an error of the database or the store."""
 MAX_COUNTED = 10_000
 """Largest number that `count` returns."""
@@ -105,27 +106,28 @@ class Indexer:
 
     def index_all(self) -> None:
         """Put all results into the index. Raises InboxUnavailable, and the errors of the store."""
-        while not self._halted and self._index_batch():
-            pass
-        self._reports.put_all(lambda: self._halted)
+        self._index_documents()
+        self._read_reports()
 
     def _run(self) -> None:
+        reports_due_at = 0.0
         while not self._halted:
-            pause_s = POLL_S
             self._woken.clear()
-            try:
-                self.index_all()
-            except TransientError as error:
-                log.error("results cannot be put into the index, trying again later: %s", error)
-                pause_s = STORE_PAUSE_S
-            except Exception:
-                log.exception("results cannot be put into the index, trying again later")
-                pause_s = STORE_PAUSE_S
-            if pause_s == POLL_S:
-                self._woken.wait(pause_s)
-                pause_s = GATHER_S
-            if self._stopped.wait(pause_s):
+            is_done = _is_done(self._index_documents)
+            # While the store fails, other results do not wait for it.
+            if is_done and time.monotonic() >= reports_due_at and not _is_done(self._read_reports):
+                reports_due_at = time.monotonic() + ERROR_PAUSE_S
+            if is_done:
+                self._woken.wait(POLL_S)
+            if self._stopped.wait(GATHER_S if is_done else ERROR_PAUSE_S):
                 return
+
+    def _index_documents(self) -> None:
+        while not self._halted and self._index_batch():
+            pass
+
+    def _read_reports(self) -> None:
+        self._reports.put_all(lambda: self._halted)
 
     def _index_batch(self) -> bool:
         """Put the oldest documents into the index, and return whether many more may wait."""
@@ -163,6 +165,19 @@ class Indexer:
 
     def _delete(self, connection: Connection, ids: Sequence[int]) -> None:
         connection.execute(self._remove, {"ids": ids_value(self._database.shared, ids)})
+
+
+def _is_done(step: Callable[[], None]) -> bool:
+    """Whether the step came to its end. Its error is logged."""
+    try:
+        step()
+    except TransientError as error:
+        log.error("results cannot be put into the index, trying again later: %s", error)
+        return False
+    except Exception:
+        log.exception("results cannot be put into the index, trying again later")
+        return False
+    return True
 
 
 def _keys_of(videos: Sequence[IndexedVideo]) -> dict[str, list[str]]:

@@ -426,6 +426,25 @@ class TestStoredFaces:
         indexer.index_all()
         assert stored(database, samples()[0].key) == samples()[0]
 
+    def test_a_store_that_stays_down_delays_no_result_without_faces(
+        self, database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def down(*_: object) -> bytes:
+            is_down.set()
+            raise StoreUnavailable("the store is down")
+
+        is_down = threading.Event()
+        monkeypatch.setattr(store, "read", down)
+        indexer = Indexer(database, ReportReader(store, REPORTS))
+        indexer.start()
+        indexer.add_report(BUCKET, samples()[0].key)
+        assert is_down.wait(10)
+        add(database, *answers(samples()[1]))
+        indexer.wake()
+        wait_until(lambda: stored(database, samples()[1].key), "the video in the index", 15)
+        assert indexer.count() == 1
+        indexer.stop()
+
     def test_a_correction_while_the_report_is_read_is_not_undone(
         self, database: Database, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
