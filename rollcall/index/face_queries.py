@@ -67,8 +67,9 @@ _VIDEOS = text(
 
 _NEWEST = text(
     "SELECT video_id, number, id FROM appearance WHERE group_id=:group_id"
-    " ORDER BY uploaded_s DESC LIMIT :limit"
+    " ORDER BY uploaded_s DESC, video_id DESC, number LIMIT :limit"
 )
+"""In the order of `SqlUnknownGroups.faces`, so that a form has the faces that its page shows."""
 _ROWS = text("SELECT video_id, number, id FROM appearance WHERE id IN :ids").bindparams(
     bindparam("ids", expanding=True)
 )

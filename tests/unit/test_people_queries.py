@@ -157,3 +157,15 @@ def test_no_query_scans_videos_or_appearances(tmp_path: Path) -> None:
     scans = [plan for plan in plans if plan.startswith("SCAN") and "person" not in plan]
     # The only other scans are those of the few rows that a subquery has found.
     assert [plan for plan in scans if not plan.startswith(("SCAN newest", "SCAN seen"))] == []
+
+
+def test_the_shown_faces_of_a_group_are_among_its_newest(database: Database) -> None:
+    """Also if many videos were uploaded in one second, and some were corrected since."""
+    looks = {number: encoding(number, 0.7, towards=1) for number in range(12)}
+    for number in (*range(12), *range(4)):
+        video_id = put_video(database, f"{number:02}.mp4", [("", [(1, 2)])])
+        put_unknown(database, video_id, {0: looks[number]})
+    (group,) = SqlUnknownGroups(database).largest(9)
+    refs = SqlUnknownGroups(database).faces(group.id, 5)
+    newest = FaceQueries(database).of_groups([group.id], 5)[group.id]
+    assert [each.face for each in newest] == refs
