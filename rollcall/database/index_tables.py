@@ -262,7 +262,7 @@ dismissed = Table(
     text_column("who"),
 )
 """Problems that somebody has dismissed: `dead` with the id of a dead letter, `bad` with the id of a
-bad event, `skipped` with the id of a skipped upload."""
+bad event, `skipped` with the id of a skipped upload, `message` with the id of a notice."""
 
 skipped_upload = Table(
     "skipped_upload",
