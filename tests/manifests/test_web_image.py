@@ -70,6 +70,15 @@ def test_the_pages_start_with_only_these_packages(
         wait_until(lambda: process.poll() is not None or listens(), "the pages to listen")
         for path in ("/", "/static/htmx.js", "/static/style.css"):
             assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
+        # People run commands in the pod of the pages (docs/operate.md).
+        for command, said in (
+            (["index", "status"], "people: 0"),
+            (["results"], "no video was found"),
+            (["gallery"], "no gallery at"),
+        ):
+            argv = [*python, "-m", "rollcall", *command]
+            done = subprocess.run(argv, cwd=app, env=environment, capture_output=True, text=True)
+            assert said in done.stdout + done.stderr
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
