@@ -164,7 +164,8 @@ def _facts(
     sources = parse_lines(members.get(FACES, nothing), "faces of verdicts", max_faces, source_of)
     rows: dict[str, list[int]] = {}
     for row, example in enumerate(examples):
-        rows.setdefault(example.verdict, []).append(row)
+        if example.verdict:
+            rows.setdefault(example.verdict, []).append(row)
     verdicts, start = [], 0
     for head in heads:
         if head.kind == "is":
