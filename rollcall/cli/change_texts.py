@@ -92,7 +92,7 @@ _TEXTS: Mapping[str, Callable[[Change], str]] = {
     "ignore": lambda line: f"ignored {_faces(line)}{_where(line)}",
     "rename": lambda line: f"renamed {_name(line)} to {_other(line, 'new_name')}",
     "merge": lambda line: f"merged {_name(line)} into {_other(line, 'into')}",
-    "forget": lambda line: f"removed {_name(line)} everywhere",
+    "forget": lambda line: f"forgot {_name(line) if line.name else 'a person'} everywhere",
     "enrol": _enrolled,
     "remove_photo": lambda line: f"removed a photo of {_name(line)}",
     "rerun": lambda line: f"queued the video {_name(line)} again",

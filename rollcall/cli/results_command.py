@@ -17,6 +17,7 @@ from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
 from rollcall.cli.name_lists import read_names
 from rollcall.cli.shown_times import intervals_text, moment, moment_text
 from rollcall.cli.terminal import Command, say, say_json
+from rollcall.core.coverages import limits_in, stopped_at_s, was_forgotten
 from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.results import csv_line
@@ -172,13 +173,25 @@ def _lines(video: IndexedVideo, wanted: _Wanted) -> Iterator[str]:
     if video.status == "error":
         what = f": not recognised: {video.error_message or video.error_code}"
     else:
-        what = "" if shown else ": nobody"
+        what = "" if shown else f": {_nobody(video)}"
     others = len(video.people) - len(shown)
     if others:
         what += f" (and {others} other{'' if others == 1 else 's'})"
     yield f"{moment_text(video.uploaded_s)}  {video.key}{what}"
+    rest = "; the rest was not searched" if _stopped(video) else ""
     for each in shown:
-        yield f"    {_person_text(each)}"
+        yield f"    {_person_text(each)}{rest}"
+
+
+def _nobody(video: IndexedVideo) -> str:
+    is_forgotten = not video.people and was_forgotten(video.coverage)
+    return "nobody any more, because somebody was forgotten" if is_forgotten else "nobody"
+
+
+def _stopped(video: IndexedVideo) -> bool:
+    """Whether the search stopped before the end of the video, whose length may not be known."""
+    stop_s = stopped_at_s(video.coverage)
+    return stop_s is not None and (not video.duration_s or stop_s < video.duration_s)
 
 
 def _person_text(each: Appearance) -> str:
@@ -220,6 +233,8 @@ def _document(video: IndexedVideo) -> dict[str, Any]:
             }
             for each in video.people
         ],
+        "coverage": dict(video.coverage) or None,
+        "limits": limits_in(video.coverage),
         "corrected": video.corrected,
         "error": error if video.status == "error" else None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ from zlib import crc32
 
 from markupsafe import Markup
 
+from rollcall.core.coverages import nobody_words
 from rollcall.core.index_types import Appearance
 from rollcall.web.strips import rest_x, strip_text, ticks
 
@@ -88,6 +90,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "clock": clock,
     "counted": counted,
     "lane": lane,
+    "nobody_words": lambda video: nobody_words(json.loads(video.coverage or "{}")),
     "people_text": people_text,
     "person_url": person_url,
     "rest_x": rest_x,

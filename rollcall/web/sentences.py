@@ -61,7 +61,7 @@ _DID: Mapping[str, Callable[[Change], str]] = {
     "ignore": lambda change: f"ignored {_faces(change)}",
     "rename": lambda change: f"renamed {_name(change)} to {_text(change, 'new_name')}",
     "merge": lambda change: f"merged {_name(change)} into {_text(change, 'into')}",
-    "forget": lambda change: f"removed {_name(change)} everywhere",
+    "forget": lambda change: f"forgot {change.name or 'a person'} everywhere",
     "enrol": lambda change: _enrolled(change),
     "remove_photo": lambda change: f"removed a photo of {_name(change)}",
     "rerun": lambda change: f"queued {_name(change)} again",

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response
 
+from rollcall.core.coverages import limits_in, stopped_at_s
 from rollcall.core.errors import RollcallError
 from rollcall.core.index_types import Appearance, FaceRef, IndexedVideo
 from rollcall.core.types import VideoRef
@@ -107,7 +108,11 @@ class Facts:
 
     @property
     def stopped_at_s(self) -> float | None:
-        return texts.stopped_at_s(self.video.coverage)
+        return stopped_at_s(self.video.coverage)
+
+    @property
+    def limits(self) -> list[str]:
+        return limits_in(self.video.coverage)
 
     @property
     def not_searched(self) -> Rest | None:

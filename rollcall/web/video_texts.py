@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rollcall.core.coverages import coverage_of, was_forgotten
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.printable import printable
-from rollcall.core.reports import limits_of
-from rollcall.core.types import Coverage
 from rollcall.core.work import Work
 from rollcall.web.formats import clock, counted
 from rollcall.web.lanes import labelled
@@ -77,38 +76,15 @@ def looks_text(coverage: Mapping[str, Any]) -> str:
     return f"at {counted(looks, 'moment')}{gap}"
 
 
-def limits(coverage: Mapping[str, Any]) -> list[str]:
-    """What was not looked at, and which faces could not be judged."""
-    not_judged = coverage.get("not_judged")
-    return limits_of(
-        Coverage(
-            track=_whole(coverage, "video_track", 1),
-            tracks=_whole(coverage, "video_tracks", 1),
-            searched=_whole(coverage, "video_tracks_searched", 1),
-            looks=_whole(coverage, "looks"),
-            longest_gap_s=_number(coverage.get("longest_gap_s")) or 0.0,
-            not_judged={
-                problem: count
-                for problem, count in (not_judged if isinstance(not_judged, dict) else {}).items()
-                if isinstance(count, int)
-            },
-            ignored=_whole(coverage, "ignored"),
-            stopped_at_s=_number(coverage.get("stopped_at_s")),
-        )
-    )
-
-
-def stopped_at_s(coverage: Mapping[str, Any]) -> float | None:
-    """The time after which the video was not searched; None if it was searched to its end."""
-    return _number(coverage.get("stopped_at_s"))
-
-
 def nobody_text(coverage: Mapping[str, Any]) -> str:
     """Why nobody is listed."""
-    if ignored := _whole(coverage, "ignored"):
-        return f"{counted(ignored, 'face')} {'is' if ignored == 1 else 'are'} ignored."
-    if faces := _whole(coverage, "faces"):
-        return f"{counted(faces, 'face')} could not be judged."
+    found = coverage_of(coverage)
+    if found.ignored:
+        return f"{counted(found.ignored, 'face')} {'is' if found.ignored == 1 else 'are'} ignored."
+    if was_forgotten(coverage):
+        return "Nobody is listed any more, because somebody was forgotten."
+    if found.faces:
+        return f"{counted(found.faces, 'face')} could not be judged."
     return "No faces were found."
 
 
@@ -143,12 +119,3 @@ def _vtt_time(seconds: float) -> str:
 def _vtt_text(text: str) -> str:
     # A line break could end the caption, and begin another one.
     return printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _whole(values: Mapping[str, Any], name: str, default: int = 0) -> int:
-    value = values.get(name, default)
-    return value if isinstance(value, int) else default
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

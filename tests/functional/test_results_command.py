@@ -31,6 +31,7 @@ from rollcall.core.settings import parse_settings
 from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.change_log import SqlChangeLog
+from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.stores.memory import MemoryStore
@@ -182,6 +183,40 @@ class TestResults:
             "intervals": [[0.0, 1.0]],
         }
         assert json.loads(lines[5])["error"]["code"] == "not_a_video"
+
+    def test_a_search_that_stopped_is_named(self, url: str) -> None:
+        stopped = {"looks": 3, "stopped_at_s": 2.0}
+        with closing(open_tables(url)) as database:
+            SqlIndex(database).put(
+                [
+                    indexed("s.mp4", appearance(0, "Zoe"), coverage=stopped),
+                    indexed(
+                        "t.mp4",
+                        appearance(0, "Zoe"),
+                        coverage=stopped,
+                        duration_s=2.0,
+                        uploaded_s=T0 + 1,
+                    ),
+                ]
+            )
+        lines = run(url, "results", "--person", "Zoe").stdout.splitlines()
+        assert [line for line in lines if line[0] == " "] == [
+            "    Zoe (clear, distance 0.41): 0:00 to 0:01; the rest was not searched",
+            "    Zoe (clear, distance 0.41): 0:00 to 0:01",
+        ]
+        found = run(url, "results", "--person", "Zoe", "--json").stdout.splitlines()
+        document = json.loads(found[0])
+        assert document["coverage"]["stopped_at_s"] == 2.0
+        assert document["limits"] == ["stopped after the first clear frame at 2 s"]
+
+    def test_a_video_of_somebody_forgotten_does_not_show_nobody(self, url: str) -> None:
+        with closing(open_tables(url)) as database:
+            faces = {"looks": 1, "faces": 2, "not_judged": {"too small": 1}}
+            SqlIndex(database).put([indexed("f.mp4", appearance(0, "Zoe"), coverage=faces)])
+            list(PersonInDatabase(database, "Zoe").remove())
+        shown = run(url, "results").stdout
+        assert "f.mp4: nobody any more, because somebody was forgotten" in shown
+        assert "door/5.mp4: nobody\n" in shown
 
     def test_a_time_after_the_last_year_is_printed(self, url: str) -> None:
         with closing(open_tables(url)) as database:

@@ -42,6 +42,7 @@ def line(action: str, name: str, undoes: int | None = None, /, **details: Any) -
             line("undo", "Ben", 3, action="rename", new_name="B"),
             "undid 3: 'Ben' is called 'B' again",
         ),
+        (line("forget", ""), "forgot a person everywhere"),
         (line("undo", "", 3, action="undo"), "undid 3"),
         (line("sign_in", ""), "signed in"),
     ],

@@ -7,10 +7,11 @@ import math
 import pytest
 from support.index_samples import appearance, indexed
 
+from rollcall.core.coverages import limits_in
 from rollcall.web import lanes, video_boxes
 from rollcall.web.lanes import joined, length_s, ticks
 from rollcall.web.video_boxes import boxes_of
-from rollcall.web.video_texts import after_upload, limits, looks_text, web_vtt
+from rollcall.web.video_texts import after_upload, looks_text, web_vtt
 
 
 def test_unknown_people_are_last_and_numbered() -> None:
@@ -89,7 +90,7 @@ def test_coverage_in_words() -> None:
     assert looks_text({"looks": 7, "longest_gap_s": 10.0}) == "at 7 moments, at most 10 s apart"
     assert looks_text({"looks": 1}) == "at 1 moment"
     assert looks_text({}) == ""
-    assert limits({"not_judged": {"turned": 1}, "stopped_at_s": 2.0}) == [
+    assert limits_in({"not_judged": {"turned": 1}, "stopped_at_s": 2.0}) == [
         "stopped after the first clear frame at 2 s",
         "1 face turned too far away was not judged",
     ]
