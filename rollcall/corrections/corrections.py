@@ -118,14 +118,10 @@ class GalleryCorrections:
 
     def remove_example(self, name: str, example_id: str, who: str) -> int:
         gallery = read_gallery(self._location)
-        example = gallery.examples[place_of(gallery, name, example_id)]
-        if example.verdict:
-            # The encoding came from a verdict about a video: the verdict goes as a whole.
-            return self._undo_verdict(example.verdict, who)
+        source = gallery.examples[place_of(gallery, name, example_id)].source
         removed: list[RemovedExample] = []
-        line = Line(
-            who, "remove_photo", normalise_name(name), {"photo": example.source.photo or ""}
-        )
+        details = {"photo": source.photo, "keys": keys_of([source])}
+        line = Line(who, "remove_photo", normalise_name(name), details)
 
         def then(connection: Connection, change_id: int) -> None:
             store_removed(connection, self._database.now_s(connection), change_id, removed[-1])
@@ -199,12 +195,6 @@ class GalleryCorrections:
         if kind == "same":
             self._join_same()
         return done
-
-    def _undo_verdict(self, verdict_id: str, who: str) -> int:
-        change_id = self._log.change_of_verdict(verdict_id)
-        if change_id is None:
-            raise PermanentError("the log has no line about this face, so it cannot be removed")
-        return self.undo(change_id, who)
 
     def _join_same(self) -> None:
         gallery = read_gallery(self._location)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,16 +93,20 @@ class RemovedExample(NamedTuple):
     name: str
     example: Example
     encoding: Encodings
+    verdict: Verdict | None = None
+    """The verdict that added the encoding, with this face only; None for an enrolled photo."""
 
 
 def remove_example(name: str, example_id: str, keep: Callable[[RemovedExample], None]) -> MakeEdit:
-    """Remove one enrolled photo. `keep` gets what is needed to bring it back."""
+    """Remove one photo, also from the verdict that added it. `keep` gets what brings it back."""
 
     def edit(gallery: Gallery) -> Edit:
         place = place_of(gallery, name, example_id)
-        removed = RemovedExample(
-            place, gallery.names[place], gallery.examples[place], gallery.encodings[place]
-        )
+        example, encoding = gallery.examples[place], gallery.encodings[place]
+        verdict = next((each for each in gallery.verdicts if each.id == example.verdict), None)
+        if verdict is not None:
+            verdict = replace(verdict, encodings=encoding[None], sources=(example.source,))
+        removed = RemovedExample(place, gallery.names[place], example, encoding, verdict)
         keep(removed)
         near = [removed.encoding[None]]
         undo = {"example": example_id}
@@ -122,16 +127,41 @@ def place_of(gallery: Gallery, name: str, example_id: str) -> int:
 def bring_back(removed: RemovedExample) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
         place = min(removed.place, len(gallery))
+        verdicts, name = _verdicts_with(removed, gallery, place)
         changed = Gallery(
-            [*gallery.names[:place], removed.name, *gallery.names[place:]],
+            [*gallery.names[:place], name, *gallery.names[place:]],
             np.insert(gallery.encodings, place, removed.encoding, axis=0),
             gallery.space,
             examples=[*gallery.examples[:place], removed.example, *gallery.examples[place:]],
-            verdicts=gallery.verdicts,
+            verdicts=verdicts,
         )
-        return Edit(changed, (removed.name,), [removed.encoding[None]])
+        return Edit(changed, (name,), [removed.encoding[None]])
 
     return edit
+
+
+def _verdicts_with(
+    removed: RemovedExample, gallery: Gallery, place: int
+) -> tuple[list[Verdict], str]:
+    """The gallery's verdicts with the removed face in its own one, and the name of the face.
+
+    `place` is the row that the face is about to get.
+    """
+    verdicts = list(gallery.verdicts)
+    if removed.verdict is None:
+        return verdicts, removed.name
+    own = replace(removed.verdict, name=removed.name)
+    for number, verdict in enumerate(verdicts):
+        if verdict.id == own.id:
+            before = sum(each.verdict == own.id for each in gallery.examples[:place])
+            sources = (*verdict.sources[:before], *own.sources, *verdict.sources[before:])
+            encodings = np.insert(verdict.encodings, before, removed.encoding, axis=0)
+            verdicts[number] = replace(verdict, encodings=encodings, sources=sources)
+            return verdicts, verdict.name
+    # It was the last face of the verdict. The order counts: later verdicts overrule earlier ones.
+    later = (number for number, each in enumerate(verdicts) if each.at_s > own.at_s)
+    verdicts.insert(next(later, len(verdicts)), own)
+    return verdicts, own.name
 
 
 def undo_edit(action: str, undo: Mapping[str, Any]) -> MakeEdit:

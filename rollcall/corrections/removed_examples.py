@@ -14,7 +14,12 @@ from rollcall.corrections.gallery_edits import RemovedExample
 from rollcall.database.database import Database
 from rollcall.database.index_tables import removed_example as table
 from rollcall.gallery.enrolled_pictures import delete_pictures
-from rollcall.gallery.gallery_lines import example_document, example_of
+from rollcall.gallery.gallery_lines import (
+    VerdictHead,
+    example_document,
+    example_of,
+    head_document,
+)
 from rollcall.gallery.gallery_locations import read_gallery
 
 KEEP_S = 30 * 86400.0
@@ -24,7 +29,9 @@ KEEP_S = 30 * 86400.0
 def store_removed(
     connection: Connection, now_s: float, change_id: int, removed: RemovedExample
 ) -> None:
-    facts = {"name": removed.name, "example": example_document(removed.example)}
+    verdict = removed.verdict and head_document(removed.verdict)
+    example = example_document(removed.example)
+    facts = {"name": removed.name, "example": example, "verdict": verdict}
     row = {
         "change_id": change_id,
         "place": removed.place,
@@ -45,8 +52,11 @@ def load_removed(database: Database, change_id: int) -> RemovedExample:
             " again"
         )
     facts = json.loads(row.facts)
-    encoding = np.frombuffer(row.encoding, "<f8")
-    return RemovedExample(row.place, facts["name"], example_of(facts["example"]), encoding)
+    example, encoding = example_of(facts["example"]), np.frombuffer(row.encoding, "<f8")
+    verdict = None
+    if head := facts.get("verdict"):  # rows of older versions do not have it
+        verdict = VerdictHead(head).verdict(encoding[None], [example.source])
+    return RemovedExample(row.place, facts["name"], example, encoding, verdict)
 
 
 def prune_removed(database: Database, location: GalleryLocation) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Row, delete, insert, or_, select, update
 
 from rollcall.core.names import spellings
-from rollcall.core.verdicts import VERDICT_KINDS
 from rollcall.core.web_protocols import Change
 from rollcall.database.database import Database
 from rollcall.database.index_tables import change, removed_example
@@ -80,15 +79,6 @@ class SqlChangeLog:
         with self._database.reading() as connection:
             row = _row(connection, change_id)
         return _parsed(row.undo) if row else {}
-
-    def change_of_verdict(self, verdict_id: str) -> int | None:
-        """The change that gave this verdict, if it is not undone."""
-        mark = change.c.undo.contains(json.dumps(verdict_id), autoescape=True)
-        # A merge has the ids of verdicts too.
-        gave = change.c.action.in_(VERDICT_KINDS) & change.c.undone_by.is_(None)
-        query = select(change.c.id).where(mark, gave)
-        with self._database.reading() as connection:
-            return connection.execute(query.order_by(change.c.id).limit(1)).scalar()
 
     def mark_undone(self, change_id: int, undone_by: int) -> bool:
         """Connect a change with the line that undoes it. Return False if it was undone before."""

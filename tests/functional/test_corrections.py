@@ -306,14 +306,47 @@ def test_a_removed_photo_comes_back(filmed: Filmed) -> None:
         filmed.corrections.remove_example("Eve", "0" * 16, "eve")
 
 
-def test_removing_a_face_of_a_video_undoes_its_verdict(lectures: Filmed) -> None:
-    change = lectures.corrections.is_person([lectures.face("3.mp4")], "Eve", "eve")
+def test_one_face_of_a_verdict_is_removed_and_comes_back(filmed: Filmed) -> None:
+    filmed.enrol(Zoe=direction(7))
+    for key, face in (("1.mp4", "eve"), ("2.mp4", "twin"), ("3.mp4", "ben")):
+        filmed.film(key, {face: [0.0]})
+    faces = [filmed.face(f"{number}.mp4") for number in (1, 2, 3)]
+    first = filmed.corrections.is_person(faces, "Eve", "eve")
+    filmed.rematcher.run_due()
+    before = filmed.gallery.version
+    wrong = filmed.gallery.examples_of("Eve")[1]
+    removed = filmed.corrections.remove_example("Eve", wrong.id, "ben")
+    filmed.rematcher.run_due()
+    assert [filmed.names(key) for key in ALL] == [["Eve"], ["unknown"], ["Eve"]]
+    assert len(filmed.gallery.verdicts[0].sources) == 2
+    line = filmed.log.get(removed)
+    assert line
+    assert (line.action, line.name, line.can_undo) == ("remove_photo", "Eve", True)
+    assert line.details["keys"] == [wrong.source.key]
+    with filmed.database.reading() as connection:
+        assert "0.0" not in repr(connection.execute(text("SELECT details, undo FROM change")).all())
+    filmed.corrections.undo(removed, "ben")
+    filmed.rematcher.run_due()
+    assert filmed.gallery.version == before
+    assert [filmed.names(key) for key in ALL] == [["Eve"], ["Eve"], ["Eve"]]
+    assert filmed.gallery.examples_of("Eve")[1] == wrong
+    filmed.corrections.undo(first, "ben")
+    assert "Eve" not in filmed.gallery.people
+
+
+def test_the_last_face_of_a_verdict_comes_back_in_its_order(lectures: Filmed) -> None:
+    corrections, face = lectures.corrections, lectures.face("3.mp4")
+    corrections.is_person([face], "Eve", "eve")
+    corrections.is_person([face], "Zoe", "eve")
+    before = lectures.gallery.version
     (example,) = lectures.gallery.examples_of("Eve")
-    undo = lectures.corrections.remove_example("Eve", example.id, "ben")
-    assert "Eve" not in lectures.gallery.people
-    line = lectures.log.get(undo)
-    assert line is not None
-    assert line.undoes == change
+    removed = corrections.remove_example("Eve", example.id, "ben")
+    assert lectures.gallery.people == ("Ada", "Ben", "Zoe")
+    corrections.rename("Zoe", "Zoë", "eve")
+    corrections.undo(removed, "ben")
+    assert [verdict.name for verdict in lectures.gallery.verdicts] == ["Eve", "Zoë"]
+    corrections.undo(lectures.log.latest(2)[1].id, "eve")
+    assert lectures.gallery.version == before
 
 
 def test_an_enrolment_is_undone(lectures: Filmed) -> None:
