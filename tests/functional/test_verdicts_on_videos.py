@@ -136,9 +136,9 @@ class Flow:
             .outerjoin(person, person.c.id == appearance.c.person_id)
             .order_by(appearance.c.video_id, appearance.c.number),
             select(person.c.name, person.c.videos, person.c.last_seen_s).order_by(person.c.name),
-            select(
-                unknown_face.c.video_id, unknown_face.c.number, unknown_face.c.encoding
-            ).order_by(unknown_face.c.video_id, unknown_face.c.number),
+            select(unknown_face.c.video_id, unknown_face.c.number, unknown_face.c.encoding)
+            .where(unknown_face.c.number >= 0)  # not those that are remembered for an undo
+            .order_by(unknown_face.c.video_id, unknown_face.c.number),
         )
         with self.database.reading() as connection:
             rows = [connection.execute(query).all() for query in queries]

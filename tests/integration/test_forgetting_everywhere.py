@@ -217,8 +217,11 @@ def test_old_versions_from_before_the_person_had_a_name_are_deleted(stack: Stack
     traces = traces_of_encodings(stack.faces["eve"][None])
     assert any(trace in stack.objects() for trace in traces)
     assert stack.run("remove", "Eve", "--everywhere", "--yes").exit_code == 0
-    objects = stack.objects()
-    assert not [trace for trace in traces if trace in objects]
+    objects, rows = stack.objects(), stack.rows().encode()
+    assert not [trace for trace in traces if trace in objects or trace in rows]
+    with stack.database.reading() as connection:
+        left = connection.execute(select(metadata.tables["unknown_face"].c.encoding)).scalars()
+        assert stack.faces["eve"].astype("<f2").tobytes() not in left.all()
     assert stack.names("1.mp4") == [NAME, "Ben"]
 
 
