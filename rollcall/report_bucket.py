@@ -1,4 +1,4 @@
-"""Writes what the report bucket holds about a video: the report, and the stored faces beside it."""
+"""Writes the report of a video, and the stored faces beside it, into the report bucket."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ class ReportBucket:
             return
         try:
             # A bucket that keeps versions would get a delete marker for every key. So only an
-            # object that exists is deleted. With `head`, two requests would be
-            # needed to find out that it is gone.
+            # object that exists is deleted. `metadata` finds that out with one request, and `head`
+            # needs two for an object that is gone.
             self.store.metadata(self.bucket, faces_key(key))
             self.store.delete(self.bucket, faces_key(key))
         except (ObjectNotFound, KeyNotUsable):  # no faces can be stored for so long a key

@@ -75,7 +75,7 @@ class SqlChangeLog:
         return _change(row) if row and row.action != STARTED else None
 
     def undo_of(self, change_id: int) -> Mapping[str, Any]:
-        """What `record` got as `undo`; empty if the change cannot be undone."""
+        """The `undo` that `record` got; empty if the change cannot be undone."""
         with self._database.reading() as connection:
             row = _row(connection, change_id)
         return _parsed(row.undo) if row else {}

@@ -66,7 +66,7 @@ class PersonInDatabase:
         self._name = name
 
     def count(self) -> Iterator[Trace]:
-        """What `remove` would remove."""
+        """The entries that `remove` would remove."""
         with self._database.reading() as connection:
             query = select(func.count()).select_from(appearance)
             shown = connection.execute(query.where(_is_person(self._name))).scalar_one()
@@ -80,7 +80,7 @@ class PersonInDatabase:
         yield Trace("message", messages)
 
     def remove(self) -> Iterator[Trace]:
-        """Remove the person, and yield what was removed."""
+        """Remove the person, and yield the removed entries."""
         # New results first, so that the indexer cannot bring the person back.
         yield Trace("answer", self._change_all(self._documents, DOCUMENTS))
         yield Trace("appearance", self._remove_appearances())

@@ -63,7 +63,7 @@ class IndexStatements:
             " last_seen_s=CASE WHEN excluded.last_seen_s > person.last_seen_s"
             " THEN excluded.last_seen_s ELSE person.last_seen_s END RETURNING id, name"
         )
-        """Add the appearances of the rows to what is known of these people."""
+        """Add the appearances in the rows to the numbers and times of these people."""
         self.put_appearances = text(
             f"INSERT INTO appearance ({', '.join(_names(_APPEARANCE))})"
             f" SELECT {', '.join(_names(_APPEARANCE))} FROM {rows_sql(shared, _APPEARANCE)}"

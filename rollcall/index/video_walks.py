@@ -1,9 +1,9 @@
 """Walks through the index, from the newest upload backwards, for the list of videos.
 
-A walk reads candidates from one database index only. What needs the rows of the videos is decided
-afterwards, for growing portions of candidates, until the page is full. So no planner can choose to
-join and sort large tables, and a filter that accepts few videos costs a limited time: the walk then
-ends early, and says where (decision 0150).
+A walk reads candidates from one database index only. Filters that need the rows of the videos are
+applied afterwards, to growing portions of candidates, until the page is full. So no planner can
+choose to join and sort large tables. If a filter accepts few videos, the walk ends early, and
+returns the place where it ended, so that it takes a limited time (decision 0150).
 """
 
 from __future__ import annotations
