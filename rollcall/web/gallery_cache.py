@@ -16,6 +16,7 @@ from rollcall.core.errors import GalleryMissing, TransientError
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Encodings
+from rollcall.core.verdicts import Verdict
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.sql_index import folded
 
@@ -59,6 +60,17 @@ class KnownGallery:
     @cached_property
     def names(self) -> frozenset[str]:
         return frozenset(self.gallery.people)
+
+    @cached_property
+    def given_names(self) -> dict[tuple[str, str, str, str], Verdict]:
+        """The newest verdict that a face of a video is a person: by the bucket, the key and the
+        etag of the video, and the name."""
+        return {
+            (source.bucket, source.key, source.etag, verdict.name): verdict
+            for verdict in self.gallery.verdicts
+            if verdict.kind == "is"
+            for source in verdict.sources
+        }
 
     def nearest(self, encodings: Encodings, limit: int, leave_out: str = "") -> list[NearPerson]:
         """The people nearest to any of the encodings, shape (n, size), nearest first."""

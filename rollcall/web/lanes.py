@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -76,12 +76,20 @@ def labelled(people: Sequence[Appearance]) -> list[tuple[Appearance, str]]:
     return [*named, *((seen, f"unknown {number}") for number, seen in enumerate(unknown, 1))]
 
 
-def lanes(video: IndexedVideo) -> list[Lane]:
-    """The lanes, those of unknown people last."""
+def lanes(video: IndexedVideo, words: Mapping[int, str] | None = None) -> list[Lane]:
+    """The lanes, those of unknown people last.
+
+    `words` has a text for some people, by their numbers, which replaces the certainty.
+    """
     whole_s, shown = length_s(video), labelled(video.people)[:MAX_LANES]
     most = min(MAX_BARS, MAX_ALL_BARS // max(len(shown), 1))
     return [
-        Lane(seen, label, lane(seen.name), tuple(_bars(seen, label, whole_s, most)))
+        Lane(
+            seen,
+            label,
+            lane(seen.name),
+            tuple(_bars(seen, label, (words or {}).get(seen.number), whole_s, most)),
+        )
         for seen, label in shown
     ]
 
@@ -105,8 +113,11 @@ def ticks(whole_s: float) -> list[Tick]:
     ]
 
 
-def _bars(seen: Appearance, label: str, whole_s: float, most: int) -> Iterable[Bar]:
-    certainty = f", {seen.certainty}" if seen.certainty else ""
+def _bars(
+    seen: Appearance, label: str, words: str | None, whole_s: float, most: int
+) -> Iterable[Bar]:
+    sure = words or seen.certainty
+    certainty = f", {sure}" if sure else ""
     for start_s, end_s in joined(seen.intervals, most):
         yield Bar(
             start_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -21,6 +22,7 @@ from rollcall.core.work import Work
 from rollcall.index.video_queries import VideoQueries
 from rollcall.web import video_texts as texts
 from rollcall.web.foot import foot_part, show_change, show_message
+from rollcall.web.given_names import GivenName, given_names
 from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
 from rollcall.web.polling import last_poll
@@ -55,6 +57,8 @@ class Facts:
     waits_for_correction: bool
     at_s: float
     """When these facts were read. The index has everything that was finished INDEXED_S before."""
+    given: Mapping[int, GivenName]
+    """The people whose names somebody has given, by their numbers."""
 
     @property
     def follows(self) -> bool:
@@ -78,12 +82,12 @@ class Facts:
     def version(self) -> str:
         """A text that changes with everything that these facts show."""
         works = [(work.id, work.state, work.calls) for work in self.history]
-        shown = repr((self.video, works, self.busy))
+        shown = repr((self.video, works, self.busy, self.given))
         return hashlib.sha256(shown.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def lanes(self) -> list[Lane]:
-        return lanes(self.video)
+        return lanes(self.video, {number: given.words for number, given in self.given.items()})
 
     @property
     def everybody(self) -> list[tuple[Appearance, str]]:
@@ -199,7 +203,8 @@ def facts_of(video_id: int) -> Facts:
     history = parts().queue.history(named.bucket, named.key, MAX_ATTEMPTS_SHOWN)
     waits = VideoQueries(parts().database).waits_for_correction(named.bucket, named.key)
     # Read again after the work, because a page without work does not ask for a later result.
-    return Facts(video_id, _indexed(video_id), history, waits, at_s)
+    found = _indexed(video_id)
+    return Facts(video_id, found, history, waits, at_s, given_names(found))
 
 
 def _indexed(video_id: int) -> IndexedVideo:

@@ -561,6 +561,38 @@ def test_a_face_that_is_somebody_else_is_corrected_in_its_video(
     assert "compared with the gallery" not in page
 
 
+def test_a_given_name_says_who_gave_it(filmed: Filmed, tmp_path: Path) -> None:
+    client = pages_of(filmed, tmp_path)
+    path = f"/videos/{filmed.id_of('2.mp4')}"
+    assert "named by" not in text_of(client, path)
+    say(client, filmed, "2.mp4", "Ada", action="is", name="Ben")
+    filmed.rematcher.run_due()
+    page = text_of(client, path)
+    (row,) = re.findall(r'<li class="seen-row">.*?>Ben</a>.*?</li>', page, re.S)
+    assert re.search(r'<a href="/log\?name=Ben"[^>]*>named by local, <time', row)
+    assert "0.00" not in row
+    assert 'class="certainty' not in row
+    assert 'aria-label="Ben, 0:00 to 0:02, named by local"' in page
+    assert ">named by local</td>" in page
+    assert "named 1 face Ben" in text_of(client, "/log?name=Ben")
+    # Another video of the same face was recognised, and a name of the machine has a certainty.
+    assert "named by" not in text_of(client, f"/videos/{filmed.id_of('1.mp4')}")
+    (change,) = [each for each in filmed.log.latest(9) if each.action == "is"]
+    filmed.corrections.undo(change.id, "eve")
+    filmed.rematcher.run_due()
+    assert "named by" not in text_of(client, path)
+
+
+def test_a_page_of_a_video_opens_without_the_gallery(filmed: Filmed, tmp_path: Path) -> None:
+    client = pages_of(filmed, tmp_path)
+    say(client, filmed, "2.mp4", "Ada", action="is", name="Ben")
+    filmed.rematcher.run_due()
+    (tmp_path / "gallery.npz").write_bytes(b"not a gallery")
+    assert "Ben, 0:00 to 0:02, clear" in text_of(
+        pages_of(filmed, tmp_path), f"/videos/{filmed.id_of('2.mp4')}"
+    )
+
+
 def test_nobody_i_know_and_ignore(filmed: Filmed, tmp_path: Path) -> None:
     client = pages_of(filmed, tmp_path)
     say(client, filmed, "2.mp4", "Ada", action="not")
