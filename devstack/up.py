@@ -135,8 +135,8 @@ def _usage(stack: OpenFaasStack, password: str) -> str:
     return f"""Pages: {stack.pages_url}/{_missing_on_pages(stack.settings)}
 
 Running; logs are in {stack.folder}. {" ".join(stack.hints)}
-This is for trying: Ctrl-C stops everything and deletes videos, results, records and log; the
-gallery stays, with corrections.
+This is for trying: Ctrl-C stops everything, and deletes videos, results, student records and the
+list of changes. The gallery stays, with all corrections, which cannot be undone then.
 
 In a second terminal:
 
@@ -144,7 +144,7 @@ In a second terminal:
   . {quote(str(script))}
   rollcall enrol NAME PHOTO      # one person; --folder PEOPLE enrols many
   python workload.py FOLDER      # uploads the videos in FOLDER
-  python upload_data.py data/student_data.json  # major, year; `name` is an enrolled NAME
+  python upload_data.py students.json  # if wanted: major and year, as in data/student_data.json
 
 With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, print its result:
 
