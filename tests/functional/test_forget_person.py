@@ -30,11 +30,6 @@ def parts(tmp_path: Path) -> Iterator[WebParts]:
         yield replace(built, corrections=RecordedCorrections(built.changes))
 
 
-@pytest.fixture
-def client(parts: WebParts) -> FlaskClient:
-    return pages_client(parts)
-
-
 def start(client: FlaskClient, path: str, **values: str) -> str:
     """Start in the background, and return the path of the page that shows it."""
     answer = post(client, path, {"name": "Ada", **values})

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
-from support.web_pages import pages_client, post, web_parts
+from support.web_pages import pages_client, post
 
 from rollcall.core.errors import InboxUnavailable, ObjectNotFound, PermanentError
 from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.parts import WebParts
 from rollcall.web.polling import polled
 from rollcall.web.users import editors_only
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[WebParts]:
-    with web_parts(tmp_path) as built:
-        yield built
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from playwright.sync_api import Page, expect
 from support.browser import check_page
 from support.index_samples import appearance, indexed
 from support.sample_rows import add_video, fail, fill, finish, take, upload
-from support.web_pages import pages_client, serve_pages, web_parts
+from support.web_pages import pages_client, serve_pages
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.figures import LONG_S
@@ -29,17 +28,6 @@ from rollcall.web.system_state import (
     SystemState,
     system_state,
 )
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[WebParts]:
-    with web_parts(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-def client(parts: WebParts) -> FlaskClient:
-    return pages_client(parts)
 
 
 def fresh(client: FlaskClient) -> str:

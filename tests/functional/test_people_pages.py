@@ -30,11 +30,6 @@ def parts(tmp_path: Path) -> Iterator[WebParts]:
         yield replace(built, corrections=RecordedCorrections(built.changes))
 
 
-@pytest.fixture
-def client(parts: WebParts) -> FlaskClient:
-    return pages_client(parts)
-
-
 def text_of(client: FlaskClient, path: str, status: int = 200) -> str:
     answer = client.get(path)
     assert answer.status_code == status, path

@@ -28,11 +28,6 @@ def parts(tmp_path: Path) -> Iterator[WebParts]:
         yield replace(built, corrections=RecordedCorrections(built.changes))
 
 
-@pytest.fixture
-def client(parts: WebParts) -> FlaskClient:
-    return pages_client(parts)
-
-
 def send(
     client: FlaskClient, path: str, field: str, *files: tuple[str, bytes], **values: Any
 ) -> tuple[int, str]:

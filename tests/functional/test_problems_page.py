@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -24,17 +23,6 @@ from rollcall.queues.sql_listings import SqlListings
 from rollcall.web.parts import WebParts
 from rollcall.web.problem_texts import meaning_of, title_of
 from rollcall.web.user_file import UserFile
-
-
-@pytest.fixture
-def parts(tmp_path: Path) -> Iterator[WebParts]:
-    with web_parts(tmp_path) as built:
-        yield built
-
-
-@pytest.fixture
-def client(parts: WebParts) -> FlaskClient:
-    return pages_client(parts)
 
 
 def skip(parts: WebParts, *keys: str) -> None:

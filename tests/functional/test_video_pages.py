@@ -40,11 +40,6 @@ def parts(tmp_path: Path) -> Iterator[WebParts]:
 
 
 @pytest.fixture
-def client(parts: WebParts) -> FlaskClient:
-    return pages_client(parts)
-
-
-@pytest.fixture
 def lecture_id(parts: WebParts) -> int:
     return put(parts, put_lecture(parts.store, parts.settings, b"0123456789"))
 

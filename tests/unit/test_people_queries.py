@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,6 @@ from rollcall.index.people_queries import PeopleFilter, PeopleQueries
 from rollcall.index.unknown_groups import SqlUnknownGroups
 
 ALL = PeopleFilter()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    else:
-        url = f"sqlite:///{tmp_path}/index.sqlite3"
-    with closing(open_tables(url)) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
-from support.databases import open_tables
 from support.index_samples import BUCKET, appearance, indexed
 from support.stored_reports import faces_of
 
@@ -27,14 +23,6 @@ from rollcall.index.video_faces import VideoFaces
 EARLIER = indexed("a.mp4", appearance(0, "Ada"), appearance(1, "", (2.0, 3.0)), kept="encodings")
 PEOPLE = appearance(0, "", (2.0, 3.0)), appearance(1, "Ben", (4.0, 5.0)), appearance(2, "Ada")
 LATER = replace(EARLIER, people=PEOPLE, etag="later", finished_s=EARLIER.finished_s + 60)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    urls = {"sqlite": f"sqlite:///{tmp_path}/index.sqlite3"}
-    url = urls.get(request.param) or request.getfixturevalue("postgres_url")
-    with closing(open_tables(url)) as opened:
-        yield opened
 
 
 def put_index(database: Database, video: IndexedVideo) -> int:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from itertools import product
-from pathlib import Path
 
 import pytest
-from support.databases import open_file
 from support.index_samples import DAY_S, T0, appearance, indexed, samples
 
 from rollcall.core.index_types import IndexedVideo
@@ -17,16 +13,6 @@ from rollcall.index import video_queries, video_walks
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.video_filter import TOP, VideoFilter
 from rollcall.index.video_queries import VideoQueries
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        opened = open_file(tmp_path / "index.sqlite3")
-    else:
-        opened = Database(request.getfixturevalue("postgres_url"))
-    with closing(opened):
-        yield opened
 
 
 @pytest.fixture
