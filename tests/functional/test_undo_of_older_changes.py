@@ -81,7 +81,7 @@ def test_a_removed_photo_comes_back_to_a_person_with_a_new_name(filmed: Filmed) 
     assert names(filmed) == [["Anna"], ["Anna"]]
 
 
-def test_a_removed_face_undoes_its_verdict_and_not_a_merge(filmed: Filmed) -> None:
+def test_a_removed_face_leaves_a_merge_as_it_was(filmed: Filmed) -> None:
     filmed.film("new.mp4", {"other": [1]})
     verdict = filmed.corrections.is_person([filmed.face("new.mp4")], "Cid", "eve")
     merge = filmed.corrections.merge("Cid", "Bea", "eve")
