@@ -92,6 +92,18 @@ def checked_new_name(name: object, people: Iterable[str]) -> str:
     return normalised
 
 
+def with_known_case(name: str, people: Iterable[str]) -> str:
+    """The one name among `people` that differs only in upper and lower case, if there is one.
+
+    Otherwise the normalised name. People type names of others in lower case.
+    """
+    known, normalised = set(people), normalise_name(name)
+    if normalised in known:
+        return normalised
+    same = [other for other in known if other.casefold() == normalised.casefold()]
+    return same[0] if len(same) == 1 else normalised
+
+
 def appearance_of(name: str) -> str:
     """The visible characters of a name, without differences of case or form.
 

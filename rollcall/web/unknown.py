@@ -19,6 +19,7 @@ from rollcall.web.near_people import POSSIBLE, NearWithPicture, near_people
 from rollcall.web.parts import parts
 from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, write_faces
+from rollcall.web.typed_names import refused_name
 
 pages = Blueprint("unknown", __name__)
 
@@ -82,6 +83,7 @@ def unknown() -> str:
         "keep_faces": parts().settings.keep_faces,
         "only_files": queries.only_files(),
         "not_stored": queries.unknown_not_stored(),
+        "refused": refused_name(),
     }
     return render_template("unknown.html", **values)
 
@@ -101,8 +103,9 @@ def group(group_id: int) -> str:
         "all_faces": [seen[ref] for ref in refs if ref in seen],
         "more": limit + OPENED_FACES if found.appearances > limit < MAX_OPENED_FACES else None,
     }
-    partly = bool(request.headers.get("HX-Request"))
-    return render_template("unknown_faces.html" if partly else "unknown_group.html", **values)
+    if request.headers.get("HX-Request"):
+        return render_template("unknown_faces.html", **values)
+    return render_template("unknown_group.html", **values, refused=refused_name())
 
 
 def _in_change(pending: int) -> set[str]:

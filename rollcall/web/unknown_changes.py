@@ -8,14 +8,17 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
+from rollcall.core.errors import NameRefused
 from rollcall.core.index_types import FaceRef
-from rollcall.core.names import checked_new_name
 from rollcall.index.face_queries import FaceQueries, IndexedFace
+from rollcall.web.came_from import back
 from rollcall.web.foot import show_change, show_message
 from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
 from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, read_faces, read_group
+from rollcall.web.typed_names import keep_refused, typed_name
+from rollcall.web.unknown import MAX_OPENED_FACES
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("unknown_changes", __name__)
@@ -32,13 +35,16 @@ def name_group(group_id: int) -> Response:
     Faces that were marked as somebody else get a verdict, too, because they are like the others and
     would get the same name.
     """
-    given = request.form.get("to") or field("name")
-    name = checked_new_name(given, parts().known.current().names)
+    typed = request.form.get("to") or field("name")
     chosen = _chosen()
     if chosen is None:
         return _changed_since()
     faces, others = chosen
-    change_id = parts().corrections.is_person(faces, name, current_user().name, others)
+    try:
+        name = typed_name(typed)
+        change_id = parts().corrections.is_person(faces, name, current_user().name, others)
+    except NameRefused:
+        return _refused(group_id, typed)
     return _changed(change_id, group_id)
 
 
@@ -83,6 +89,16 @@ def _chosen() -> tuple[list[FaceRef], list[FaceRef]] | None:
 
 def _unchanged(faces: Sequence[IndexedFace]) -> list[FaceRef]:
     return [each.face for each in FaceQueries(parts().database).unchanged(faces)]
+
+
+def _refused(group_id: int, typed: str) -> Response:
+    """Show the form again. With faces that are marked, show the group alone with all faces."""
+    marked = tuple(request.form.getlist("other"))
+    keep_refused(f"group-{group_id}", typed, marked)
+    if marked:
+        return redirect(url_for("unknown.group", group_id=group_id, faces=MAX_OPENED_FACES), 303)
+    page = request.form.get("page", type=whole_number)
+    return back(url_for("unknown.unknown", page=page))
 
 
 def _changed_since() -> Response:

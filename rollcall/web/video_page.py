@@ -15,7 +15,7 @@ from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response
 
 from rollcall.core.coverages import limits_in, stopped_at_s
-from rollcall.core.errors import RollcallError
+from rollcall.core.errors import NameRefused, RollcallError
 from rollcall.core.index_types import Appearance, FaceRef, IndexedVideo
 from rollcall.core.types import VideoRef
 from rollcall.core.work import Work
@@ -26,6 +26,7 @@ from rollcall.web.given_names import GivenName, given_names
 from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
 from rollcall.web.polling import last_poll
+from rollcall.web.typed_names import RefusedName, keep_refused, refused_name, typed_name
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("video", __name__)
@@ -146,6 +147,7 @@ def video(video_id: int) -> str:
         plays=playable and texts.plays_in_browsers(found.key),
         texts=texts,
         people_version=people_version(found),
+        refused=refused_name(),
     )
 
 
@@ -172,6 +174,8 @@ def correct(video_id: int, number: int) -> Response:
         return _answer(video_id)
     try:
         show_change(_verdict(FaceRef(video_id, number), person.name))
+    except NameRefused:
+        keep_refused(f"person-{number}", request.form.get("to") or _typed())
     except RollcallError as error:
         show_message(str(error))
     return _answer(video_id)
@@ -223,8 +227,10 @@ def people_version(video: IndexedVideo) -> str:
 def _verdict(face: FaceRef, name: str) -> int:
     corrections, who = parts().corrections, current_user().name
     action = request.form.get("action", "")
+    if known := request.form.get("to"):
+        return corrections.is_person([face], typed_name(known), who)
     if action == "is":
-        return corrections.is_person([face], _new_name(), who)
+        return corrections.is_person([face], typed_name(_typed()), who)
     if action == "not" and name:
         return corrections.is_not([face], name, who)
     if action == "ignore":
@@ -232,7 +238,7 @@ def _verdict(face: FaceRef, name: str) -> int:
     raise BadRequest("the form is damaged; open the page again")
 
 
-def _new_name() -> str:
+def _typed() -> str:
     name = request.form.get("name", "").strip()
     if not name or len(name) > MAX_NAME_CHARS:
         raise BadRequest("the field with the name is empty or too long; go back and fill it in")
@@ -255,13 +261,16 @@ def _answer(video_id: int) -> Response:
     """The changed part of the page for htmx; otherwise the page again."""
     if request.headers.get("HX-Request"):
         # Escaped by their templates.
-        return make_response(Markup(_facts_part(facts_of(video_id))) + foot_part())  # noqa: S704
+        part = Markup(_facts_part(facts_of(video_id), refused_name()))  # noqa: S704
+        return make_response(part + foot_part())
     return redirect(f"/videos/{video_id}", 303)
 
 
-def _facts_part(facts: Facts) -> str:
+def _facts_part(facts: Facts, refused: RefusedName | None = None) -> str:
     version = people_version(facts.video)
-    return render_template("video_facts.html", facts=facts, texts=texts, people_version=version)
+    return render_template(
+        "video_facts.html", facts=facts, texts=texts, people_version=version, refused=refused
+    )
 
 
 def _url(found: IndexedVideo, filename: str | None = None) -> str:

@@ -200,6 +200,20 @@ def test_a_verdict_is_confirmed_without_moving_the_player(page: Page, served: Se
     expect(page.locator("#foot")).to_contain_text("Ignored 1 face.")
 
 
+def test_a_name_is_typed_at_once_and_kept_if_it_is_refused(page: Page, served: Served) -> None:
+    open_lecture(page, served)
+    row = page.locator(".seen-row", has_text="Ben Bitdiddle")
+    row.get_by_text("Is someone else").click()
+    expect(row.get_by_label("This is")).to_be_focused()
+    page.keyboard.type("unknown")
+    page.keyboard.press("Enter")
+    expect(row.get_by_role("alert")).to_contain_text("stands for everyone else")
+    expect(row.get_by_label("This is")).to_have_value("unknown")
+    expect(row.get_by_label("This is")).to_be_focused()
+    check_page(page, "video-refused-name")
+    expect(page.locator("#foot")).to_be_empty()
+
+
 def test_the_page_follows_the_work_without_a_reload(page: Page, served: Served) -> None:
     open_lecture(page, served)
     page.evaluate("window.stays = true")

@@ -612,9 +612,23 @@ def test_a_form_of_an_earlier_result_changes_nothing(filmed: Filmed, tmp_path: P
     assert filmed.corrections.pending() == 0
 
 
-def test_a_refused_name_is_explained_at_the_foot(filmed: Filmed, tmp_path: Path) -> None:
-    part = say(pages_of(filmed, tmp_path), filmed, "2.mp4", "Ada", action="is", name="unknown")
+def test_a_refused_name_is_explained_in_its_form(filmed: Filmed, tmp_path: Path) -> None:
+    client = pages_of(filmed, tmp_path)
+    part = say(client, filmed, "2.mp4", "Ada", action="is", name="unknown")
     assert "stands for everyone else" in part
+    part = say(client, filmed, "2.mp4", "Ada", action="is", name="b e n")
+    assert part.count('name="verdict" open') == 1
+    assert 'value="b e n" autofocus' in part
+    assert "“b e n” looks like “Ben”, who is in the gallery already." in part
+    assert filmed.corrections.pending() == 0
+    part = say(client, filmed, "2.mp4", "Ada", to="Ben")
+    assert "Named 1 face Ben." in part
+    assert 'name="verdict" open' not in part
+
+
+def test_a_known_name_may_be_typed_in_another_case(filmed: Filmed, tmp_path: Path) -> None:
+    part = say(pages_of(filmed, tmp_path), filmed, "2.mp4", "Ada", action="is", name="bEN")
+    assert "Named 1 face Ben." in part
 
 
 def test_without_stored_faces_the_page_says_what_is_missing(filmed: Filmed, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rollcall.core.names import (
     lookalike_names,
     normalise_name,
     spellings,
+    with_known_case,
 )
 from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without, render_csv
@@ -119,6 +120,21 @@ def test_other_names_are_other_people(name: str) -> None:
 
 
 UNKNOWNS = ["Unknown", "UNKNOWN", "un known", "\u200bunknown", "Unknown\u3164", "\uff35nknown"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("joe  MÜLLER", "Joe Müller"),
+        ("joe mu\u0308ller", "Joe Müller"),
+        ("JoeMüller", "JoeMüller"),
+        ("ada", "ada"),
+        ("ADA", "ADA"),
+        ("Eve ", "Eve"),
+    ],
+)
+def test_a_name_in_another_case_is_that_of_the_known_person(typed: str, found: str) -> None:
+    assert with_known_case(typed, ["Joe Müller", "Ada", "ada", "Ben"]) == found
 
 
 @pytest.mark.parametrize("name", UNKNOWNS, ids=ascii)

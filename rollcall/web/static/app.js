@@ -72,6 +72,11 @@
     else document.getElementById("keys").showModal();
   });
 
+  // A form that is opened gets the keyboard.
+  document.addEventListener("toggle", (event) => {
+    if (event.target.open) event.target.querySelector(":scope > form input:not([type=hidden])")?.focus();
+  }, true);
+
   // A form with data-check-all has a checkbox that checks all others.
   document.addEventListener("change", (event) => {
     if (!event.target.matches?.("[data-check-all]")) return;

@@ -240,6 +240,8 @@
     if (event.detail.target.id !== "facts") return;
     const polled = event.detail.requestConfig?.verb === "get";
     if (polled && document.querySelector("details.verdict[open]")) event.detail.shouldSwap = false;
+    // A form that comes back open, with a refused name, would be closed again beside an open one.
+    if (!polled && event.detail.shouldSwap) all("details.verdict[open]").forEach((form) => { form.open = false; });
     tableIsOpen = Boolean(document.querySelector("details.as-table[open]"));
   });
   document.addEventListener("htmx:afterSettle", (event) => {
