@@ -174,6 +174,7 @@ def correct(video_id: int, number: int) -> Response:
         return _answer(video_id)
     try:
         show_change(_verdict(FaceRef(video_id, number), person.name))
+        parts().known.changed()
     except NameRefused:
         keep_refused(f"person-{number}", request.form.get("to") or _typed())
     except RollcallError as error:
