@@ -29,8 +29,9 @@ from rollcall.index.sql_index import SqlIndex, replaces
 
 log = logging.getLogger(__name__)
 
-REPORTS = 50
-"""Reports that are read before they are put into the index."""
+REPORTS = 10
+"""Reports that are read before they are put into the index. The stored faces of a long video may
+take 40 MB of memory."""
 
 LOCK = 0x726F6C6C696E6478
 """Key of the advisory lock of the trigger that reads reports: `rollindx`."""

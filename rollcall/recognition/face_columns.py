@@ -111,12 +111,21 @@ class StoredFaces:
         return encodings.reshape(len(chosen), self.space.size), self.times_s[chosen].tolist()
 
     def for_search(self) -> StoredFaces:
-        """Only the looks that `appearance_encodings` returns, without pictures: a small part."""
-        chosen = {
+        """A small part: the looks that `appearance_encodings` returns, and every other encoding of
+        faces that show no unknown person, as a face of nobody. There are no pictures."""
+        best = [
             place for number in range(len(self.names)) for place in self._best_of_tracks(number)
-        }
-        kept = np.isin(np.arange(len(self)), list(chosen))
-        bare = replace(self, pictured=self.pictured[:0], jpegs=())
+        ]
+        is_best = np.isin(np.arange(len(self)), best)
+        shows_no_unknown = np.array(
+            [bool(name) for name in self.names] + [True]
+        )  # the last: NOBODY
+        others = np.flatnonzero(shows_no_unknown[self.persons] & (self.rows >= 0) & ~is_best)
+        _, first = np.unique(self.rows[others], return_index=True)
+        kept = is_best.copy()
+        kept[others[first]] = True
+        persons = np.where(is_best, self.persons, NOBODY).astype(np.int32)
+        bare = replace(self, persons=persons, pictured=self.pictured[:0], jpegs=())
         return bare._selected(kept, ())
 
     def picture_of(self, number: int, near_s: float | None = None) -> bytes | None:

@@ -155,17 +155,25 @@ def test_at_most_five_encodings_of_one_person_are_used() -> None:
 
 
 def test_a_search_needs_a_small_part_of_the_faces() -> None:
-    looks = [(float(n), face(vector(0))) for n in range(50)]
-    tracks = [(60.0 + n, face(vector(1) + 0.4 * vector(n + 10))) for n in range(7)]
-    for stored in (again(recognised(looks + tracks)), again(some_faces()), again(recognised([]))):
+    unknown = [(float(n), face(vector(7))) for n in range(50)]
+    tracks = [(60.0 + n, face(vector(0) + 0.4 * vector(n + 10))) for n in range(7)]
+    for stored in (again(recognised(unknown + tracks)), again(some_faces()), again(recognised([]))):
         part = stored.for_search()
-        assert len(part) <= 6
+        assert len(part) <= 8
         assert (part.names, part.jpegs) == (stored.names, ())
         for number in range(len(stored.names)):
             encodings, times_s = stored.appearance_encodings(number)
             found, found_s = part.appearance_encodings(number)
             assert found_s == times_s
             assert found.tolist() == encodings.tolist()
+        assert not_of_unknown(part) == not_of_unknown(stored)
+
+
+def not_of_unknown(stored: StoredFaces) -> set[bytes]:
+    """The encodings of all faces that show no unknown person."""
+    people = zip(stored.persons.tolist(), stored.rows.tolist(), strict=True)
+    rows = {row for person, row in people if row >= 0 and (person < 0 or stored.names[person])}
+    return {stored.encodings[row].tobytes() for row in rows}
 
 
 def test_pictures_are_found_by_person_and_time() -> None:
