@@ -2,10 +2,12 @@
 
 1. A face joins the nearest group within the join distance. Otherwise it starts a new group.
 2. The centre of a group is the mean of its faces, so it moves when faces come and go.
-3. Two groups whose centres come within the merge distance become one. So it hardly matters in which
-   order the faces arrive.
+3. Two groups whose centres come within the merge distance become one. If one of them has a single
+   face, the join distance counts instead, because this face would join now. So it hardly matters in
+   which order the faces arrive.
 4. If somebody said that faces show one person, the groups of these faces become one. This group
    keeps all their centres, because the mean of two views of a person may be like other people.
+5. A face that is written again stays in its group, and one that had left comes back to it.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class Group:
     same: frozenset[str] = frozenset()
     """Digests of the verdicts that joined faces."""
     changed: bool = False
+    grown: bool = False
+    """Whether a face is new here, so that the centre may have come near another one."""
     shrunk: bool = False
     """Whether a face has left, so that the times have to be read again."""
     into: Group | None = None
@@ -52,7 +56,7 @@ class Group:
             group = group.into
         return group
 
-    def add(self, encoding: Rows, uploaded_s: float) -> None:
+    def add(self, encoding: Rows, uploaded_s: float, *, is_new: bool = True) -> None:
         if not self.same:
             self.rows = (self.rows * self.count + encoding) / np.float32(self.count + 1)
         first = self.count == 0
@@ -60,6 +64,7 @@ class Group:
         self.last_s = uploaded_s if first else max(self.last_s, uploaded_s)
         self.count += 1
         self.changed = True
+        self.grown |= is_new
 
     def remove(self, encoding: Rows) -> None:
         """Take a face out. The last one leaves its encoding as the centre, because it may come
@@ -85,7 +90,7 @@ class Group:
         self.count = total
         self.same |= other.same
         self.shrunk |= other.shrunk
-        self.changed = True
+        self.changed = self.grown = True
         other.into = self
 
 
@@ -162,7 +167,7 @@ class Grouping:
         group = next(iter(self.open([group_id])), None) or self.made_again.get(group_id)
         if group is None:
             group = self.made_again[group_id] = self._new(encoding)
-        group.add(encoding[None], uploaded_s)
+        group.add(encoding[None], uploaded_s, is_new=False)
         self._place(group)
         return group
 
@@ -185,7 +190,7 @@ class Grouping:
             self._merge(kept, other, keep_centres=True)
         kept.rows = np.concatenate([kept.rows, encodings])
         kept.same |= {digest}
-        kept.changed = True
+        kept.changed = kept.grown = True
         self._place(kept)
 
     def dissolve(self, group: Group) -> None:
@@ -195,12 +200,16 @@ class Grouping:
         self._place(group)
 
     def merge_near(self) -> None:
-        """Merge groups that have come near each other. Only changed groups can have come near."""
+        """Merge groups that have come near each other.
+
+        A group that has only lost faces, or got them back, stays as it is: a correction and its
+        undo must not change other groups.
+        """
         # A new group of one face was near no other group when it was made, and has not moved.
         waiting = [
             group
             for group in self.groups()
-            if group.changed and group.count and (group.id or group.count > 1)
+            if group.grown and group.count and (group.id or group.count > 1)
         ]
         while waiting:
             waiting = [group for group in waiting if group.into is None]
@@ -209,11 +218,11 @@ class Grouping:
                 break
             owners = [group for group in part for _ in group.rows]
             rows = np.concatenate([group.rows for group in part])
-            compared = self._compared(rows, self._merge_distance)
+            compared = self._compared(rows, self._join_distance)
             for group, (row, squared) in zip(owners, compared, strict=True):
                 if group.into is not None:
                     continue
-                other = self._nearest(row, squared, self._merge_distance, group)
+                other = self._nearest_to(group, row, squared)
                 if other is not None:
                     kept, lost = sorted((group, other), key=_rank)
                     self._merge(kept, lost, keep_centres=False)
@@ -239,17 +248,8 @@ class Grouping:
                 self.open(self._centres.ids[best[near]].tolist())
             yield from zip(part, squared, strict=True)
 
-    def _nearest(
-        self,
-        encoding: Rows,
-        squared: NDArray[np.float32],
-        limit: float,
-        group: Group | None = None,
-    ) -> Group | None:
-        """The nearest group within the limit. `squared` are the squared distances to `centres`.
-
-        With `group`, the nearest other one that has faces.
-        """
+    def _nearest(self, encoding: Rows, squared: NDArray[np.float32], limit: float) -> Group | None:
+        """The nearest group within the limit. `squared` are the squared distances to `centres`."""
         while squared.size:
             closed = np.where(self._closed, squared, np.inf)
             best = int(closed.argmin())
@@ -258,14 +258,27 @@ class Grouping:
         count = len(self._owners)
         if not count:
             return None
-        usable = self._usable[:count]
-        if group is not None:
-            others = (owner is not group and owner.count > 0 for owner in self._owners)
-            usable = usable & np.fromiter(others, bool, count)
         distances = np.linalg.norm(self._rows[:count] - encoding, axis=1)
-        distances[~usable] = np.inf
+        distances[~self._usable[:count]] = np.inf
         best = int(distances.argmin())
         return self._owners[best] if distances[best] <= limit else None
+
+    def _nearest_to(self, group: Group, row: Rows, squared: NDArray[np.float32]) -> Group | None:
+        """The nearest of the other groups with faces that may be merged with this one."""
+        if squared.size:
+            self.open(
+                self._centres.ids[self._closed & (squared <= self._join_distance**2)].tolist()
+            )
+        distances = np.linalg.norm(self._rows[: len(self._owners)] - row, axis=1)
+        near = self._usable[: len(distances)] & (distances <= self._join_distance)
+        found = [
+            (distances[place], place)
+            for place in np.flatnonzero(near).tolist()
+            if (other := self._owners[place]) is not group
+            and other.count
+            and (distances[place] <= self._merge_distance or 1 in (group.count, other.count))
+        ]
+        return self._owners[min(found)[1]] if found else None
 
     def _new(self, encoding: Rows) -> Group:
         group = Group(0, np.array(encoding, np.float32)[None])

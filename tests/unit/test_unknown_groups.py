@@ -199,6 +199,48 @@ def test_the_order_hardly_matters(database: Database, batch: int) -> None:
         check_counts(database)
 
 
+def at(place: float) -> Encodings:
+    """A look at somebody, on a line of looks."""
+    return person(1) + np.eye(SIZE)[2] * place
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_a_face_that_came_too_early_joins_later(
+    groups: SqlUnknownGroups, order: tuple[int, ...]
+) -> None:
+    # The last is 0.5 from the first, and 0.45 from the middle of the others.
+    for number in order:
+        put(groups, number, [at((0.0, 0.1, 0.5)[number])], 1.0)
+    assert [group.appearances for group in groups.largest(10)] == [3]
+
+
+def test_a_face_that_leaves_and_comes_back_changes_no_other_group(
+    database: Database, groups: SqlUnknownGroups
+) -> None:
+    # Without the second face, the first would join the third.
+    for video_id, place in enumerate((0.47, 0.75, 0.0)):
+        put(groups, video_id, [at(place)], 1.0)
+    before = members(database)
+    assert before[FaceRef(0, 0)] == before[FaceRef(1, 0)] != before[FaceRef(2, 0)]
+    none = np.zeros((0, SIZE))
+    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 1.0, at(0.75)[None])])
+    left = members(database)
+    assert left.pop(FaceRef(1, -1)) == -before[FaceRef(1, 0)]
+    assert left == {face: before[face] for face in left}
+    put(groups, 1, [at(0.75)], 1.0)
+    assert members(database) == before
+    check_counts(database)
+
+
+def test_another_upload_forgets_the_group_of_a_face(
+    database: Database, groups: SqlUnknownGroups
+) -> None:
+    put(groups, 1, [at(0.0)], 1.0)
+    none = np.zeros((0, SIZE))
+    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 2.0, at(0.0)[None])])
+    assert members(database) == {}
+
+
 def test_a_second_writer_sees_the_groups_of_the_first(database: Database) -> None:
     one, two = SqlUnknownGroups(database, SPACE), SqlUnknownGroups(database, SPACE)
     ada = looks(1, 6)
