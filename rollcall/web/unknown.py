@@ -116,7 +116,7 @@ def _in_change(pending: int) -> set[str]:
     """
     recent = parts().changes.latest(RECENT_CHANGES) if pending else []
     names = {each.name for each in recent if each.action in FOLLOWED}
-    return names | {each.details["into"] for each in recent if each.action == "merge"}
+    return names | {each.details.get("into", "") for each in recent if each.action == "merge"}
 
 
 def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:

@@ -202,6 +202,7 @@ def test_a_person_of_a_change_that_videos_still_follow_has_no_key(parts: WebPart
     waiting = pages_client(replace(parts, corrections=RecordedCorrections(parts.changes, 7)))
     assert "data-add" in text_of(waiting, "/unknown")
     parts.changes.record("edith", "is", "Ada", {"faces": 1})
+    parts.changes.record("edith", "merge", "Ben", {})  # somebody else was forgotten
     for path in ("/unknown", "/unknown/1"):
         page = text_of(waiting, path)
         assert 'value="Ada"' in page
