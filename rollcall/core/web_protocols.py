@@ -122,7 +122,14 @@ class ChangeLog(Protocol):
         """Write a line, and return its id. `undo` is what `Corrections.undo` needs."""
         ...
 
-    def latest(self, limit: int, before_id: int | None = None, name: str = "") -> list[Change]: ...
+    def latest(
+        self,
+        limit: int,
+        before_id: int | None = None,
+        name: str = "",
+        *,
+        only_changes: bool = False,
+    ) -> list[Change]: ...
 
     def get(self, change_id: int) -> Change | None: ...
 

@@ -58,9 +58,21 @@ class SqlChangeLog:
 
         return database.run(write)
 
-    def latest(self, limit: int, before_id: int | None = None, name: str = "") -> list[Change]:
-        """The newest lines, newest first; only those before `before_id`, and those about `name`."""
+    def latest(
+        self,
+        limit: int,
+        before_id: int | None = None,
+        name: str = "",
+        *,
+        only_changes: bool = False,
+    ) -> list[Change]:
+        """The newest lines, newest first; only those before `before_id`, and those about `name`.
+
+        `only_changes` leaves out views and sign-ins.
+        """
         query = select(change).where(change.c.action != STARTED)
+        if only_changes:
+            query = query.where(change.c.action.not_in(SHORT_LIVED))
         query = query.order_by(change.c.id.desc()).limit(limit)
         if before_id is not None:
             query = query.where(change.c.id < before_id)

@@ -71,9 +71,15 @@ class SomePeople(Protocol):
     def unknown(self) -> int: ...
 
 
-def people_text(video: SomePeople) -> str:
-    """Who is in a video, for example `Ada, Ben, Chen +4, 2 unknown`; empty for nobody."""
-    names = [seen.name for seen in video.people if seen.name][:SHOWN_NAMES]
+def people_text(video: SomePeople, is_first: Callable[[str], bool] | None = None) -> str:
+    """Who is in a video, for example `Ada, Ben, Chen +4, 2 unknown`; empty for nobody.
+
+    The names for which `is_first` is true come first.
+    """
+    names = [seen.name for seen in video.people if seen.name]
+    if is_first is not None:
+        names.sort(key=is_first, reverse=True)  # the others keep their order
+    names = names[:SHOWN_NAMES]
     text = ", ".join(names)
     if video.named > len(names):
         text += f" +{video.named - len(names)}"

@@ -38,7 +38,7 @@ def given_names(video: IndexedVideo) -> dict[int, GivenName]:
         for seen in asked:
             verdict = given.get((video.bucket, video.key, video.etag, seen.name))
             if verdict is not None:
-                url = "/log?" + urlencode({"name": seen.name}, errors="replace")
+                url = "/log?" + urlencode({"name": seen.name, "only": "changes"}, errors="replace")
                 found[seen.number] = GivenName(verdict.who or "somebody", verdict.at_s, url)
     return found
 

@@ -26,6 +26,9 @@ pages = Blueprint("log", __name__)
 SHOWN_VIDEOS = 2
 """Videos that a line names."""
 
+CHANGES = "changes"
+"""Value of the field `only` of the form: without views and sign-ins."""
+
 PAGE = 50
 """Lines of a page."""
 
@@ -46,15 +49,25 @@ def show_log() -> str:
     """The newest lines, or those before the line `before`."""
     name = request.args.get("name", "").strip()[:1024]
     before_id = request.args.get("before", type=whole_number)
-    found = parts().changes.latest(PAGE + 1, before_id, name)
+    only_changes = request.args.get("only") == CHANGES
+    found = parts().changes.latest(PAGE + 1, before_id, name, only_changes=only_changes)
     lines = _lines(found[:PAGE])
     filters = {"name": name} if name else {}
+    if only_changes:
+        filters["only"] = CHANGES
     older = newest = ""
     if len(found) > PAGE:
         older = "/log?" + urlencode({**filters, "before": lines[-1].change.id})
     if before_id is not None:
         newest = "/log" + ("?" + urlencode(filters) if filters else "")
-    return render_template("log.html", lines=lines, name=name, older=older, newest=newest)
+    return render_template(
+        "log.html",
+        lines=lines,
+        name=name,
+        only_changes=only_changes,
+        older=older,
+        newest=newest,
+    )
 
 
 def _lines(changes: Sequence[Change]) -> list[Line]:

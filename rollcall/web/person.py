@@ -33,6 +33,11 @@ LOOK_ALIKES = 3
 LOOKS_LIKE_WITHIN = 0.7
 """Largest distance at which somebody is shown as a look-alike. The tolerance is at most 0.6."""
 
+GONE = (
+    "This address is out of date: the person was renamed, merged or forgotten, or no video shows"
+    " the person under this name any more. Search for the name on the page People."
+)
+
 MIN_YEAR, MAX_YEAR = 1970, 9998
 
 
@@ -54,7 +59,7 @@ def person(person_id: int) -> str | Response:
     pending = parts().corrections.pending()
     row = PeopleQueries(parts().database).person(person_id)
     if row is None:
-        abort(404, "nobody has this number; the person was renamed, merged or forgotten")
+        abort(404, GONE)
     return _page(row, pending)
 
 

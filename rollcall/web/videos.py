@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, render_template, request
 from werkzeug.exceptions import BadRequest
 
+from rollcall.index.sql_index import folded
 from rollcall.index.video_filter import TOP, Place, VideoFilter
 from rollcall.index.video_queries import VideoQueries
 from rollcall.web.parts import parts
@@ -42,6 +43,13 @@ class Asked(NamedTuple):
     """The wanted name, if it is not that of exactly one person. Then no video is listed."""
     choices: tuple[tuple[str, str], ...] = ()
     """The people whose names contain this name, and the URLs of their videos."""
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether the search is for this person."""
+        person, words = folded(self.values["person"]), self.wanted.word_list
+        in_name = folded(name)
+        is_meant = bool(person) and person in in_name
+        return is_meant or (bool(words) and all(folded(word) in in_name for word in words))
 
     @property
     def query(self) -> str:

@@ -284,5 +284,5 @@ def test_a_viewer_sees_no_forms_and_may_change_nothing(
 
 
 def test_unknown_people_are_404(client: FlaskClient) -> None:
-    text_of(client, "/people/7", 404)
+    assert "or no video shows the person under this name" in text_of(client, "/people/7", 404)
     assert "neither in the gallery nor in any video" in text_of(client, "/people/by-name/Eve", 404)

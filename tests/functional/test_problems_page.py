@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -214,6 +215,22 @@ def test_the_log_can_be_filtered_and_paged(client: FlaskClient, parts: WebParts)
     one = client.get("/log?name=person 7").text
     assert one.count("<li data-row") == 1
     assert "no line about" in client.get("/log?name=nobody").text
+
+
+def test_the_log_can_show_only_changes(client: FlaskClient, parts: WebParts) -> None:
+    for number in range(60):
+        parts.changes.record("ada", "enrol", f"person {number}")
+        parts.changes.record("ada", "sign_in")
+        parts.changes.record("ada", "view", f"person {number}")
+    text = client.get("/log?only=changes").text
+    assert text.count("<li data-row") == 50
+    assert "signed in" not in text
+    assert "looked at" not in text
+    (older,) = re.findall(r'href="(/log\?only=changes&amp;before=[0-9]+)"', text)
+    assert client.get(older.replace("&amp;", "&")).text.count("<li data-row") == 10
+    text = client.get("/log?name=person 7&only=changes").text
+    assert text.count("<li data-row") == 1
+    assert 'value="changes" checked' in text
 
 
 def test_the_log_of_a_new_system_is_empty(client: FlaskClient) -> None:

@@ -73,6 +73,15 @@ def test_the_list_shows_who_was_there(client: FlaskClient, parts: WebParts) -> N
     assert 'class="chip">corrected' in page
 
 
+def test_the_person_of_a_search_is_named_first(client: FlaskClient, parts: WebParts) -> None:
+    people = [appearance(number, f"Person {number}") for number in range(1, 6)]
+    parts.index.put([indexed("a.mp4", *people)])
+    for query in ("q=PERSON+4", "person=Person+4"):
+        page = text_of(client, f"/videos?{query}")
+        assert "Person 4, Person 1, Person 2 +2" in page
+    assert "Person 1, Person 2, Person 3 +2" in text_of(client, "/videos?q=a.mp4")
+
+
 def test_more_than_three_names_are_counted(client: FlaskClient, parts: WebParts) -> None:
     people = [appearance(number, f"Person {number}") for number in range(1, 6)]
     parts.index.put([indexed("a.mp4", appearance(0, ""), *people, appearance(6, ""))])
@@ -564,7 +573,7 @@ def test_a_given_name_says_who_gave_it(filmed: Filmed, tmp_path: Path) -> None:
     filmed.rematcher.run_due()
     page = text_of(client, path)
     (row,) = re.findall(r'<li class="seen-row">.*?>Ben</a>.*?</li>', page, re.S)
-    assert re.search(r'<a href="/log\?name=Ben"[^>]*>named by local, <time', row)
+    assert re.search(r'<a href="/log\?name=Ben&amp;only=changes"[^>]*>named by local, <time', row)
     assert "0.00" not in row
     assert 'class="certainty' not in row
     assert 'aria-label="Ben, 0:00 to 0:02, named by local"' in page
@@ -674,19 +683,35 @@ def test_a_page_of_very_many_people_stays_small(client: FlaskClient, parts: WebP
 
 
 @pytest.mark.parametrize(
-    ("coverage", "text"),
+    ("coverage", "text", "words"),
     [
-        ({}, "No faces were found."),
-        ({"faces": 4, "ignored": 1}, "1 face is ignored."),
-        ({"faces": 9, "ignored": 2}, "2 faces are ignored."),
-        ({"faces": 3, "not_judged": {"small": 3}}, "3 faces could not be judged."),
+        ({}, "No faces were found.", "nobody"),
+        ({"looks": 3}, "No faces were found.", "no faces"),
+        ({"faces": 4, "ignored": 1}, "1 face is ignored.", "only ignored faces"),
+        ({"faces": 9, "ignored": 2}, "2 faces are ignored.", "only ignored faces"),
+        (
+            {"faces": 3, "not_judged": {"too small": 3}},
+            "3 faces could not be judged.",
+            "no clear faces",
+        ),
+        (
+            {"faces": 4, "not_judged": {"too small": 3}},
+            "Nobody is listed any more, because somebody was forgotten.",
+            "somebody was forgotten",
+        ),
     ],
 )
 def test_a_video_without_people_says_why(
-    client: FlaskClient, parts: WebParts, coverage: dict[str, object], text: str
+    client: FlaskClient,
+    parts: WebParts,
+    coverage: dict[str, object],
+    text: str,
+    words: str,
 ) -> None:
     found = replace(indexed("a.mp4"), status="no_face", people=(), coverage=coverage)
     assert text in text_of(client, f"/videos/{put(parts, found)}")
+    for path in ("/", "/videos"):
+        assert f">{words}<" in re.sub(r"\s*\n\s*", "", text_of(client, path))
 
 
 def test_what_was_not_searched_is_hatched(client: FlaskClient, parts: WebParts) -> None:
@@ -703,6 +728,10 @@ def test_what_was_not_searched_is_hatched(client: FlaskClient, parts: WebParts) 
     assert re.search(r'class="not-searched" x="25.000%" y="5" width="75.000%"', page)
     assert re.search(r'class="not-searched" d="M25[0-9] 8H1000"', text_of(client, "/videos"))
     assert re.search(r'class="not-searched" d="M25[0-9] 8H1000"', text_of(client, "/"))
+    for path in ("/", "/videos"):
+        assert "</svg> not searched, because the first clear frame was enough" in text_of(
+            client, path
+        )
     assert re.search(r"seen at <button[^>]*>0:02<", page)
 
 
