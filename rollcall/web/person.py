@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from flask import Blueprint, Response, abort, redirect, render_template, request
 from werkzeug.wrappers import Response as AnyResponse
 
-from rollcall.core.verdicts import Example
 from rollcall.index.people_queries import PeopleQueries, PersonInVideo, PersonRow
 from rollcall.web.cursors import NUMBER, read_cursor, write_cursor
 from rollcall.web.day_strip import bounds_of_day, bounds_of_year, day_of, year_strip
-from rollcall.web.enrolled_faces import example_with_picture, pictures_of_gallery
+from rollcall.web.enrolled_faces import example_with_picture
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
-from rollcall.web.photo_words import photo_words
+from rollcall.web.person_photos import photos_of
 from rollcall.web.request_values import whole_number
 from rollcall.web.users import current_user
 
@@ -25,9 +24,6 @@ pages = Blueprint("person", __name__)
 
 PAGE = 30
 """Appearances on a page."""
-
-MAX_PHOTOS = 100
-"""Photos of a person that are listed. Each verdict about an unknown group adds up to fifty."""
 
 LOOK_ALIKES = 3
 LOOKS_LIKE_WITHIN = 0.7
@@ -39,16 +35,6 @@ GONE = (
 )
 
 MIN_YEAR, MAX_YEAR = 1970, 9998
-
-
-class EnrolledPhoto(NamedTuple):
-    """An encoding of the gallery, as the page lists it."""
-
-    example: Example
-    title: str
-    words: str
-    has_picture: bool
-    enrolled_without_picture: bool
 
 
 @pages.get("/people/<int:person_id>")
@@ -86,8 +72,7 @@ def _page(row: PersonRow, pending: int) -> str:
         "person.html",
         picture=picture,
         example=example_with_picture(known, row.name),
-        photos=_photos(known, row.name),
-        photo_count=len(known.gallery.examples_of(row.name)),
+        **photos_of(queries, known, row)._asdict(),
         near=_look_alikes(queries, known, row.name),
         in_gallery=row.name in known.names,
         pending=pending,
@@ -139,19 +124,6 @@ def _chosen_day() -> date | None:
         return date.fromisoformat(request.args.get("day", ""))
     except ValueError:
         return None
-
-
-def _photos(known: KnownGallery, name: str) -> list[EnrolledPhoto]:
-    kept, stored = parts().settings.keep_faces == "pictures", pictures_of_gallery(known)
-    return [
-        EnrolledPhoto(
-            each,
-            *photo_words(each),
-            kept and each.id in stored,
-            not each.verdict and each.id not in stored,
-        )
-        for each in known.gallery.examples_of(name)[:MAX_PHOTOS]
-    ]
 
 
 def _look_alikes(queries: PeopleQueries, known: KnownGallery, name: str) -> list[NearWithPicture]:

@@ -16,11 +16,20 @@ GOOD_TURN = 0.2
 
 class PhotoWords(NamedTuple):
     title: str
-    quality: str
+    words: str
+    """The quality, or why the photo does not count; empty if there is nothing to say."""
 
 
-def photo_words(example: Example) -> PhotoWords:
-    return PhotoWords(_title(example), quality_words(example.quality) if example.quality else "")
+def photo_words(example: Example, is_overruled: bool = False) -> PhotoWords:
+    """The texts; `is_overruled` if a later correction gave the face to somebody else."""
+    title = _title(example)
+    if is_overruled:
+        text = "a later correction says that this is somebody else, so it does not count"
+        return PhotoWords(title, text)
+    if example.quality:
+        return PhotoWords(title, quality_words(example.quality))
+    # Faces of videos were good enough to be judged, and their quality is not kept.
+    return PhotoWords(title, "" if example.verdict else "quality unknown")
 
 
 def quality_words(quality: FaceQuality) -> str:

@@ -20,6 +20,8 @@ from support.people_index import (
 )
 from support.web_pages import local_path, pages_client, post, web_parts
 
+from rollcall.core.verdicts import FaceSource, Verdict
+from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.web.parts import WebParts
 from rollcall.web.users import User
 
@@ -87,7 +89,7 @@ def test_nobody_is_listed_twice_after_the_last_person_of_a_page_was_forgotten(
 def test_of_very_many_photos_only_some_are_listed(
     client: FlaskClient, parts: WebParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rollcall.web.person.MAX_PHOTOS", 2)
+    monkeypatch.setattr("rollcall.web.person_photos.MAX_PHOTOS", 2)
     save_gallery(parts, {"Ada": [encoding(number) for number in range(5)]})
     page = text_of(client, "/people/by-name/Ada")
     assert page.count('<span class="photo">') == 2
@@ -192,6 +194,47 @@ def test_appearances_come_in_parts(
         more = re.search(r'hx-get="(.*?)"', answer)
         path = more[1].replace("&amp;", "&") if more else ""
     assert found == [f"{number}.mp4" for number in (4, 3, 2, 1, 0)]
+
+
+def put_verdicts(parts: WebParts, *verdicts: tuple[str, str]) -> None:
+    """Add verdicts about faces of videos, given by a name and the key of the video."""
+    gallery = parts.known.current().gallery
+    for number, (name, key) in enumerate(verdicts):
+        source = FaceSource(bucket="input-bucket-video", key=key, etag="etag", time_s=12.34)
+        rows = encoding(40)[None]
+        verdict = Verdict(f"v{number}", "is", name, rows, (source,), "eve", NOW_S)
+        gallery = gallery.with_verdict(verdict)
+    parts.gallery.save(render_gallery(gallery))
+    parts.known.changed()
+
+
+def test_a_photo_from_a_video_shows_its_face_and_leads_there(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Ada": [encoding(1)]})
+    video = put_video(parts.database, "1.mp4", [("", [(1, 2)]), ("Ada", [(9, 20)])])
+    put_verdicts(parts, ("Ada", "1.mp4"), ("Ada", "gone.mp4"))
+    page = text_of(client, "/people/by-name/Ada", 302) and text_of(client, "/people/1")
+    assert f'<a href="/videos/{video}?t=12.3">from the video 1.mp4</a>' in page
+    assert f'src="/videos/{video}/faces/1.jpg?t=12.34"' in page
+    assert '<span class="cut">from the video gone.mp4</span>' in page
+    assert page.count("quality unknown") == 1  # that of the enrolled photo
+    put_video(parts.database, "1.mp4", [("Ada", [(9, 20)])], kept="none")
+    page = text_of(client, "/people/1")
+    assert "from the video 1.mp4</a>" in page
+    assert ".jpg?t=" not in page
+
+
+def test_a_photo_that_a_later_correction_gave_to_somebody_else_says_so(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {name: [encoding(1), encoding(2)] for name in ("Ada", "Ben")})
+    put_verdicts(parts, ("Ada", "1.mp4"), ("Ben", "1.mp4"))
+    words = "a later correction says that this is somebody else, so it does not count"
+    assert words in text_of(client, "/people/by-name/Ada")
+    assert "Names are surer with three" in text_of(client, "/people/by-name/Ada")
+    assert words not in text_of(client, "/people/by-name/Ben")
+    assert "Names are surer with three" not in text_of(client, "/people/by-name/Ben")
 
 
 def test_look_alikes_of_the_gallery_are_named(client: FlaskClient, parts: WebParts) -> None:
