@@ -57,14 +57,6 @@ class PersonInVideo:
         return self.intervals[0][0] if self.intervals else 0.0
 
 
-class VideoOfFace(NamedTuple):
-    """A video that a face of the gallery comes from."""
-
-    video_id: int
-    face: FaceRef | None
-    """The person's appearance in it, if its pictures are stored."""
-
-
 class PeopleFilter(NamedTuple):
     """Which people a list shows: names that begin with `letter` and contain `search`."""
 
@@ -134,12 +126,6 @@ _APPEARANCES = text(
     " ORDER BY seen.uploaded_s DESC, seen.video_id DESC"
 )
 
-_IN_VIDEOS = text(
-    "SELECT v.bucket, v.key, v.etag, v.id, v.kept, a.number FROM video v"
-    " LEFT JOIN appearance a ON a.video_id=v.id AND a.person_id=:id"
-    " WHERE v.bucket IN :buckets AND v.key IN :keys"
-).bindparams(bindparam("buckets", expanding=True), bindparam("keys", expanding=True))
-
 
 class PeopleQueries:
     """Reads the index. Every method may raise InboxUnavailable."""
@@ -196,27 +182,6 @@ class PeopleQueries:
         with self._database.reading() as connection:
             rows = connection.execute(_PICTURES, values)
             return {person: FaceRef(video, number) for person, video, number in rows}
-
-    def person_in(
-        self, videos: Sequence[tuple[str, str]], person_id: int | None
-    ) -> dict[tuple[str, str, str], VideoOfFace]:
-        """Those of the videos, given by bucket and key, that are in the index. With the etag."""
-        if not videos:
-            return {}
-        buckets, keys = zip(*videos, strict=True)
-        values = {"id": person_id, "buckets": list(set(buckets)), "keys": list(set(keys))}
-        with self._database.reading() as connection:
-            return {
-                (bucket, key, etag): VideoOfFace(
-                    video_id,
-                    FaceRef(video_id, number)
-                    if number is not None and kept == "pictures"
-                    else None,
-                )
-                for bucket, key, etag, video_id, kept, number in connection.execute(
-                    _IN_VIDEOS, values
-                )
-            }
 
     def days(self, person_id: int, since_s: float, until_s: float) -> dict[int, int]:
         """The number of appearances on each day with one. A day is counted from 1970, in UTC."""

@@ -72,7 +72,7 @@ def _page(row: PersonRow, pending: int) -> str:
         "person.html",
         picture=picture,
         example=example_with_picture(known, row.name),
-        **photos_of(queries, known, row)._asdict(),
+        **photos_of(known, row)._asdict(),
         near=_look_alikes(queries, known, row.name),
         in_gallery=row.name in known.names,
         pending=pending,

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from rollcall.core.index_types import FaceRef
 from rollcall.core.verdicts import Example
-from rollcall.index.people_queries import PeopleQueries, PersonRow
+from rollcall.index.gallery_faces import videos_of_faces
+from rollcall.index.people_queries import PersonRow
 from rollcall.web.enrolled_faces import pictures_of_gallery
 from rollcall.web.gallery_cache import KnownGallery
 from rollcall.web.parts import parts
@@ -40,7 +41,7 @@ class PersonPhotos(NamedTuple):
     """Those that no later correction gave to somebody else."""
 
 
-def photos_of(queries: PeopleQueries, known: KnownGallery, row: PersonRow) -> PersonPhotos:
+def photos_of(known: KnownGallery, row: PersonRow) -> PersonPhotos:
     gallery = known.gallery
     rows = [place for place, name in enumerate(gallery.names) if name == row.name]
     shown = [gallery.examples[place] for place in rows[:MAX_PHOTOS]]
@@ -48,7 +49,7 @@ def photos_of(queries: PeopleQueries, known: KnownGallery, row: PersonRow) -> Pe
     kept = parts().settings.keep_faces == "pictures"
     stored = pictures_of_gallery(known)
     keys = {(each.source.bucket, each.source.key) for each in shown if each.source.key}
-    videos = queries.person_in(sorted(keys), row.id)
+    videos = videos_of_faces(parts().database, sorted(keys), row.id)
     photos = []
     for example, is_overruled in zip(shown, overruled, strict=False):
         source = example.source
