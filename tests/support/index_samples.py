@@ -47,7 +47,11 @@ def indexed(
         "status": "recognised" if named else "unknown" if people else "no_face",
         "work_id": f"work-{key}",
         "duration_s": 60.0,
-        "coverage": {"looks": 7, "faces": 9, "not_judged": NOT_JUDGED} if people else {"looks": 7},
+        "coverage": {
+            "looks": 7,
+            "faces": 9 if people else 0,
+            "not_judged": NOT_JUDGED if people else dict.fromkeys(NOT_JUDGED, 0),
+        },
         "gallery": "gallery-1",
         **fields,
     }
