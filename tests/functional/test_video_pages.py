@@ -238,6 +238,7 @@ def test_a_file_offers_only_what_works_without_the_store(
     assert "Ada" in text_of(client, f"{path}/people.vtt")
     for download in ("result.csv", "report.json"):
         assert "This video is a file" in text_of(client, f"{path}/{download}", 404)
+    assert "for files, of the last change" in text_of(client, "/videos")
     answer = post(client, f"{path}/rerun")
     assert (answer.status_code, "rollcall recognise --index" in answer.text) == (400, True)
 
