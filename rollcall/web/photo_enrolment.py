@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from rollcall.core.names import checked_new_name
+from rollcall.core.names import checked_new_name, with_known_case
 from rollcall.core.tolerance import decision_for
 from rollcall.gallery.enrolment import enrol_photos, load_for_change
 from rollcall.gallery.gallery_locations import check_space
@@ -28,7 +28,8 @@ def enrol_uploaded(name: str, photos: Mapping[str, bytes], who: str) -> PhotosRe
     """
     engine, location, settings = parts().engine(), parts().gallery, parts().settings
     known = check_space(location, load_for_change(location), engine.space)
-    name = checked_new_name(name, known.people)  # before seconds are spent on the photos
+    # Before seconds are spent on the photos.
+    name = checked_new_name(with_known_case(name, known.people), known.people)
     done = enrol_photos(
         location,
         name,

@@ -261,10 +261,42 @@ def test_a_folder_of_folders_is_a_person_each(
     put_file(tmp_path / "people" / ".trash" / "1.png", painted_photo("blue"))
     page.goto(f"{url}/enrol")
     page.get_by_label("Or folders").set_input_files(tmp_path / "people")
+    chosen = page.locator("[data-chosen]")
+    expect(chosen).to_have_text("Press Add for Gina (1 photo), Rosa (1 photo).")
+    assert parts.changes.latest(9) == []  # nothing is sent before that
+    check_page(page, "enrol-folders")
+    page.get_by_role("button", name="Clear").click()
+    expect(chosen).to_be_empty()
+    page.get_by_label("Or folders").set_input_files(tmp_path / "people")
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
     assert {"Rosa", "Gina"} <= parts.known.current().names
     names = {each.name for each in parts.changes.latest(9)}
     assert names == {"Rosa", "Gina"}
+    foot = "Enrolled Gina (1 photo), Rosa (1 photo). Each can be undone in the log."
+    expect(page.locator("#foot")).to_contain_text(foot)
+
+
+def test_a_name_that_looks_like_a_known_one_keeps_photos_and_text(
+    page: Page, url: str, parts: WebParts
+) -> None:
+    page.goto(f"{url}/enrol")
+    page.get_by_label("Name").fill("BenKlein")
+    photos = [{"name": "1.png", "mimeType": "image/png", "buffer": painted_photo("red")}]
+    page.get_by_label("Photos").set_input_files(photos)
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("“BenKlein” looks like “Ben Klein”")
+    expect(page.get_by_label("Name")).to_have_value("BenKlein")
+    expect(page.locator("#enrolled")).to_be_hidden()
+    check_page(page, "enrol-refused-name")
+    page.get_by_role("button", name="This is Ben Klein").click()
+    expect(page.locator("#rows .photo-added")).to_contain_text("Ben Klein")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.get_by_label("Name").fill("ben klein")
+    page.get_by_label("Photos").set_input_files(photos)
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#rows .photo-known")).to_contain_text("Ben Klein")
+    assert parts.known.current().names == BEFORE
 
 
 def test_a_dropped_folder_of_folders_is_a_person_each(
@@ -278,6 +310,8 @@ def test_a_dropped_folder_of_folders_is_a_person_each(
     put_file(people / ".trash" / "1.png", painted_photo("blue"))
     page.goto(f"{url}/enrol")
     drop_paths(page, "#enrol-form", people)
+    expect(page.get_by_role("button", name="Add", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
     assert {"Rosa", "Gina"} == parts.known.current().names - BEFORE
 
@@ -289,9 +323,13 @@ def test_dropped_folders_and_photos_are_told_apart(
     put_file(tmp_path / "loose.png", painted_photo("blue"))
     page.goto(f"{url}/enrol")
     drop_paths(page, "#enrol-form", tmp_path / "Rosa", tmp_path / "loose.png")
-    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
-    expect(page.locator("[data-chosen]")).to_have_text("loose.png: type the name, then press Add.")
-    assert parts.known.current().names - BEFORE == {"Rosa"}
+    chosen = page.locator("[data-chosen]")
+    name = "loose.png: type the name, then press Add."
+    expect(chosen).to_have_text(f"Press Add for Rosa (1 photo). {name}")
+    page.keyboard.type("Bo")
+    page.keyboard.press("Enter")
+    expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
+    assert parts.known.current().names - BEFORE == {"Rosa", "Bo"}
 
 
 def test_no_folder_within_the_folder_of_a_person_becomes_a_person(
@@ -303,9 +341,11 @@ def test_no_folder_within_the_folder_of_a_person_becomes_a_person(
     put_file(tmp_path / "Gina" / "old" / "1.png", painted_photo("green"))
     page.goto(f"{url}/enrol")
     drop_paths(page, "#enrol-form", tmp_path / "people", tmp_path / "Gina")
+    chosen = page.locator("[data-chosen]")
+    expect(chosen).to_contain_text("Press Add for Rosa (1 photo). “Gina” is left out")
+    expect(chosen).to_contain_text("1 photo is left out")
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
-    expect(page.locator("[data-chosen]")).to_contain_text("Nothing in “Gina” was added")
-    expect(page.locator("[data-chosen]")).to_contain_text("1 photo was left out")
     assert parts.known.current().names - BEFORE == {"Rosa"}
 
 
@@ -327,8 +367,11 @@ def test_photos_can_be_added_after_the_server_did_not_answer(
     page.get_by_label("Name").fill("Rosa")
     page.route("**/enrol/finish", lambda route: route.abort())
     drop(page, "#enrol-form", {"one.png": painted_photo("red")})
+    expect(page.locator("[data-chosen]")).to_have_text("Press Add for Rosa (1 photo).")
+    page.keyboard.press("Enter")
     expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
     drop(page, "#enrol-form", {"two.png": painted_photo()})
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("[data-progress]")).to_have_text("0 of 1 photos added")
 
 
@@ -350,6 +393,7 @@ def test_somebody_who_is_signed_out_learns_why_photos_are_not_added(
             pass
         assert names.value.status == 401
         drop(page, "#enrol-form", {"one.png": painted_photo("red")})
+        page.get_by_role("button", name="Add", exact=True).click()
         expect(page.locator("#rows")).to_contain_text("You are signed out.")
 
 

@@ -157,6 +157,34 @@ def test_photos_are_added_with_a_reason_for_each_that_is_not(
     assert "Enrolled Ada" in page
 
 
+def test_a_known_name_is_taken_and_one_that_only_looks_like_it_is_refused(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Ada <i>": [PaintedFaces.encoding("red")]})
+    photo = ("1.png", painted_photo("red"))
+    _, page = send(client, "/enrol", "photos", photo, name="ada <I>")
+    assert results_in(page) == {"1.png": "known"}
+    status, page = send(client, "/enrol", "photos", photo, name="Ada<i>")
+    assert status == 422
+    assert '<p data-refused data-known="Ada &lt;i&gt;">“Ada&lt;i&gt;” looks like' in page
+    values = {"name": "Ada<i>", "photos": (io.BytesIO(photo[1]), photo[0])}
+    answer = client.post("/enrol", data={"csrf_token": csrf_token(client), **values})
+    assert answer.status_code == 422
+    assert 'value="Ada&lt;i&gt;"' in answer.get_data(as_text=True)
+    assert "who is in the gallery already" in answer.get_data(as_text=True)
+
+
+def test_the_last_line_names_everybody_who_was_added(client: FlaskClient, parts: WebParts) -> None:
+    sent = [("Ada", "red"), ("Ben", "blue"), ("Chen", "green")]
+    for name, colour in sent:
+        send(client, "/enrol", "photos", ("1.png", painted_photo(colour)), name=name)
+    ids = [each.id for each in reversed(parts.changes.latest(9))]
+    form = {"csrf_token": csrf_token(client), "change": ids[:2]}
+    answer = client.post("/enrol/finish", data=form, headers=HTMX).get_data(as_text=True)
+    assert "Enrolled Ada (1 photo), Ben (1 photo). Each can be undone in the log." in answer
+    assert client.post("/enrol/finish", data={**form, "change": ids[:1]}).status_code == 204
+
+
 def test_the_log_knows_which_photos_to_remove_again(client: FlaskClient, parts: WebParts) -> None:
     send(client, "/enrol", "photos", ("1.png", painted_photo("red")), name="Ada")
     (change,) = parts.changes.latest(9)

@@ -216,6 +216,7 @@ def test_a_person_is_enrolled_by_drag_and_drop(page: Page, run: FacesStack) -> N
     page.goto(f"{run.url}/enrol")
     page.get_by_label("Name", exact=True).fill("Joe")
     drop(page, "#enrol-form", {"joe.png": run.photo("lecture_3"), "cat.png": run.photo("cat")})
+    page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("[data-progress]")).to_have_text("1 of 2 photos added")
     expect(page.locator(".photo-refused")).to_contain_text("cat.png")
     expect(foot(page)).to_contain_text("Enrolled Joe")
