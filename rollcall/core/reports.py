@@ -170,8 +170,20 @@ def corrected_report(
 
     `gallery` is the version. Facts that are not about the people do not change.
     """
+    found = _found(recognition, students)
+    found["coverage"]["faces"] = faces_of_search(found["coverage"], report.get("coverage"))
     changed = {"gallery": gallery, "corrected": True, "faces": faces_document(recognition)}
-    return {**report, **_found(recognition, students), **changed}
+    return {**report, **found, **changed}
+
+
+def faces_of_search(coverage: Mapping[str, Any], before: object) -> int:
+    """How many faces the search found, for a coverage that was computed again from stored faces.
+
+    There are fewer of these after a person was forgotten. The number of the coverage `before`
+    shows that the video was not empty (`coverages.was_forgotten`).
+    """
+    found = before.get("faces") if isinstance(before, Mapping) else None
+    return max(int(coverage["faces"]), found if isinstance(found, int) else 0)
 
 
 def error_document(video: VideoRef, error: RollcallError, failed_s: float = 0.0) -> dict[str, Any]:

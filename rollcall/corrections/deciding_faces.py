@@ -10,7 +10,7 @@ import numpy as np
 from rollcall.core.errors import GalleryError
 from rollcall.core.gallery import Gallery
 from rollcall.core.index_types import IndexedVideo
-from rollcall.core.reports import coverage_document, person_document
+from rollcall.core.reports import coverage_document, faces_of_search, person_document
 from rollcall.core.types import Recognition
 from rollcall.corrections.reading_results import Newer
 from rollcall.corrections.video_objects import StoredObject, VideoObjects
@@ -63,13 +63,15 @@ def compared_faces(
 
 def _shows(video: IndexedVideo, recognition: Recognition) -> bool:
     """Whether the index entry agrees with this recognition."""
+    coverage = coverage_document(recognition.coverage)
+    coverage["faces"] = faces_of_search(coverage, video.coverage)
     people: list[dict[str, Any]] = [person_document(person, {}) for person in recognition.people]
     new = indexed_video(
         {
             "video": {"bucket": video.bucket, "key": video.key},
             "status": recognition.status,
             "people": people,
-            "coverage": coverage_document(recognition.coverage),
+            "coverage": coverage,
         }
     )
     facts = (new.people, new.status, new.coverage)

@@ -15,11 +15,13 @@ from support.databases import open_tables
 from support.filmed import Filmed, direction
 from support.work_queues import T0
 
+from rollcall.core.coverages import was_forgotten
 from rollcall.core.keys import faces_key, report_key
 from rollcall.core.reports import report_without
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, unindexed, unknown_face, video
 from rollcall.database.tables import finished, metadata, notice
+from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.documents import indexed_video
 from rollcall.index.forgotten_people import PersonInDatabase, Trace
 from rollcall.index.rematch_rows import add_videos
@@ -113,7 +115,8 @@ def rows_of(filmed: Filmed) -> list[object]:
     return [seen, unknown, videos, found]
 
 
-def test_the_index_is_as_if_made_from_the_reports(filmed: Filmed) -> None:
+def remove_from_store(filmed: Filmed) -> None:
+    """Remove the person from all reports and stored faces."""
     reports = filmed.settings.report_bucket
     for key in ALL:
         body, _ = report_without(filmed.store.read(reports, report_key(key), 1 << 20), FORGOTTEN)
@@ -122,6 +125,10 @@ def test_the_index_is_as_if_made_from_the_reports(filmed: Filmed) -> None:
             place = reports, faces_key(key)
             faces, _ = parse_faces(filmed.store.read(*place, 1 << 24)).without(FORGOTTEN)
             filmed.store.write(*place, render_faces(faces), "", {})
+
+
+def test_the_index_is_as_if_made_from_the_reports(filmed: Filmed) -> None:
+    remove_from_store(filmed)
     assert list(PersonInDatabase(filmed.database, FORGOTTEN).remove())[1] == Trace("appearance", 3)
     edited = rows_of(filmed)
     assert filmed.indexed("2.mp4").status == "no_face"
@@ -131,6 +138,19 @@ def test_the_index_is_as_if_made_from_the_reports(filmed: Filmed) -> None:
     assert rows_of(filmed) == edited
     for key in ALL:
         assert filmed.indexed(key) == indexed_video(filmed.report(key))
+
+
+def test_a_comparison_keeps_that_somebody_was_forgotten(filmed: Filmed) -> None:
+    filmed.location.save(render_gallery(filmed.gallery.without(FORGOTTEN)))
+    remove_from_store(filmed)
+    list(PersonInDatabase(filmed.database, FORGOTTEN).remove())
+    assert was_forgotten(filmed.indexed("2.mp4").coverage)
+    filmed.corrections.gallery_changed()
+    filmed.rematcher.run_due()
+    found = filmed.indexed("2.mp4")
+    assert (found.status, found.corrected) == ("no_face", False)
+    assert was_forgotten(found.coverage)
+    assert found.coverage == indexed_video(filmed.report("2.mp4")).coverage
 
 
 def test_a_late_result_is_removed_as_long_as_the_removal_runs(
