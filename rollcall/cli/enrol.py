@@ -164,7 +164,7 @@ def _say_documents(done: Enrolment) -> None:
 def _say_outcomes(outcomes: Sequence[tuple[str, PhotoOutcome]]) -> None:
     """Print a table with a line for each photo, and how many photos had each result."""
     rows = [
-        (outcome.ok, (name, Path(outcome.photo).name, outcome.remark or outcome.kind))
+        (outcome.ok, (name, Path(outcome.photo).name, _result(outcome)))
         for name, outcome in outcomes
     ]
     say_table(("person", "photo", "result"), rows, words=("✓", "✗"))
@@ -176,6 +176,12 @@ def _say_outcomes(outcomes: Sequence[tuple[str, PhotoOutcome]]) -> None:
         f" {good} {'is' if good == 1 else 'are'} in the gallery, {len(outcomes) - good}"
         f" {'was' if len(outcomes) - good == 1 else 'were'} refused"
     )
+
+
+def _result(outcome: PhotoOutcome) -> str:
+    """The result of a photo in the table. A warning alone would not say that it was enrolled."""
+    words = f"enrolled; {outcome.remark}" if outcome.warning else outcome.remark
+    return words or outcome.kind
 
 
 def _count(number: int, one: str, many: str) -> str:

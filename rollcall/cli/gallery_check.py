@@ -54,7 +54,7 @@ def check(plot: Path | None, encodings: str | None, as_json: bool) -> None:
     if as_json:
         say_json(_document(found))
     else:
-        _say_findings(found)
+        _say_findings(found, keeps_own=chosen.tolerance is None)
     if plot is not None:
         _write(plot, distance_plot(found))
         say(f"drew the distances: {plot}", err=True)
@@ -87,7 +87,8 @@ def _document(found: GalleryCheck) -> dict[str, Any]:
     }
 
 
-def _say_findings(found: GalleryCheck) -> None:
+def _say_findings(found: GalleryCheck, keeps_own: bool) -> None:
+    """`keeps_own` if TOLERANCE is `auto` already: a pickled gallery has a fixed tolerance then."""
     for right, title, lines in _sections(found):
         say_fact(title, right)
         for line in lines[:MAX_SHOWN]:
@@ -97,8 +98,10 @@ def _say_findings(found: GalleryCheck) -> None:
     if found.compared < found.people:
         say(f"only {found.compared} of {found.people} people were compared with each other")
     say(f"in use: {found.tolerance}")
-    if abs(found.proposed.tolerance - found.tolerance.tolerance) >= 0.005:
-        say(f"proposed: {found.proposed}; set TOLERANCE=auto, or {found.proposed.tolerance:.2f}")
+    proposed = f"{found.proposed.tolerance:.2f}"
+    if proposed != f"{found.tolerance.tolerance:.2f}":
+        setting = f"set TOLERANCE={proposed}" if keeps_own else f"set TOLERANCE=auto, or {proposed}"
+        say(f"proposed: {found.proposed}; {setting}")
 
 
 def _sections(found: GalleryCheck) -> Iterator[tuple[bool, str, list[str]]]:

@@ -95,7 +95,10 @@ def _outcome(
     other, distance = (match.name, match.distance) if match else ("", float("inf"))
     near_to_other = distance <= adding.tolerance
     if distance < SAME_PICTURE:
-        text = f"it is a picture of {other}; one face cannot have two names"
+        text = (
+            f"it is a picture of {other}; one face cannot have two names; if that is wrong, remove"
+            " it there first"
+        )
         return PhotoOutcome(face.photo, False, "two names", text)
     # Either fact alone is only a doubt: about one in a hundred pairs of people has a distance below
     # 0.6, and a person's face changes over the years. Both together are a reason to refuse the
@@ -107,27 +110,30 @@ def _outcome(
     if face.turned:
         outcome = replace(outcome, kind="turned upright", sentence=TURNED_UPRIGHT)
     if far_from_own:
-        return _far_from_own(outcome, name, own, adding)
+        return _far_from_own(outcome, name, own)
     return _near_to_other(outcome, name, match, adding) if match and near_to_other else outcome
 
 
-def _far_from_own(outcome: PhotoOutcome, name: str, own: float, adding: Adding) -> PhotoOutcome:
+def _far_from_own(outcome: PhotoOutcome, name: str, own: float) -> PhotoOutcome:
     text = (
-        f"far from the other photos of {name} (distance {own:.2f}, tolerance"
-        f" {adding.tolerance:.2f}); make sure that it shows the same person"
+        f"far from the other photos of {name} (distance {own:.2f}); make sure that it shows the"
+        " same person"
     )
     return replace(outcome, kind="far", warning=text)
 
 
 def _near_to_other(outcome: PhotoOutcome, name: str, match: Match, adding: Adding) -> PhotoOutcome:
-    facts = f"(distance {match.distance:.2f}, tolerance {adding.tolerance:.2f})"
+    # Without the tolerance: it changes with the photos that are being added.
+    facts = f"(distance {match.distance:.2f})"
     if match.distance <= adding.same_face_distance:
         text = (
             f"{name} and {match.name} look like one person {facts}; if they are, remove one of the"
             " two names"
         )
         return replace(outcome, kind="two names", warning=text)
-    text = f"{name} and {match.name} look alike {facts} and may be confused"
+    text = (
+        f"{name} and {match.name} look alike {facts} and may be confused; add more photos of both"
+    )
     return replace(outcome, kind="look-alike", warning=text)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +108,22 @@ def test_a_tolerance_that_differs_from_the_proposal_is_mentioned() -> None:
     points = np.random.default_rng(2).normal(0, 0.045, (60, DLIB.size))
     known = Gallery([f"p{number}" for number in range(60)], points)
     assert "proposed: tolerance 0." in check(known, TOLERANCE="0.6").stdout
-    assert "proposed" not in check(known).stdout
+    own = check(known).stdout
+    assert "proposed" not in own
+    shown = re.search(r"in use: tolerance (0\.\d\d)", own)
+    assert shown
+    for tolerance in (shown[1], f"{shown[1]}4"):  # another one, which the output rounds alike
+        assert "proposed" not in check(known, TOLERANCE=tolerance).stdout
+
+
+def test_a_pickled_gallery_is_not_told_to_use_the_setting_that_it_has() -> None:
+    points = np.random.default_rng(2).normal(0, 0.045, (60, DLIB.size))
+    Path("faces").write_bytes(
+        pickle.dumps({"name": [f"p{n}" for n in range(60)], "encoding": list(points)})
+    )
+    result = CliRunner().invoke(main, ["gallery", "check", "--encodings", "faces"])
+    assert "in use: tolerance 0.60" in result.stdout
+    assert re.search(r"proposed: .*; set TOLERANCE=0\.\d\d\n", result.stdout)
 
 
 def test_a_gallery_of_another_engine_is_refused() -> None:
