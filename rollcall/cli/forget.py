@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,7 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
     mentions = []
     with waiting("removing" if yes else "searching"):
         removal = PersonRemoval(name, dry_run=not yes)
-        for mention in _mentions(removal, chosen, location, everywhere):
+        for mention in find_mentions(removal, chosen, location, everywhere):
             mentions.append(mention)
             if as_json:
                 say_json(_document(mention, yes))
@@ -116,7 +115,7 @@ def remove(name: str, everywhere: bool, yes: bool, encodings: str | None, as_jso
     sys.exit(COMMAND_FAILED if any(mention.problem for mention in mentions) else 0)
 
 
-def _mentions(
+def find_mentions(
     removal: PersonRemoval, chosen: Settings, location: GalleryLocation, everywhere: bool
 ) -> Iterator[Mention]:
     """Yield each location of the name; unless it is a dry run, the name is removed there."""
@@ -216,14 +215,14 @@ def _advise(chosen: Settings, done: bool, everywhere: bool, *, converted: bool) 
         )
 
 
-def _late_s(chosen: Settings) -> float:
+def late_s(chosen: Settings) -> float:
     """For that time a function may still use the gallery that it loaded earlier."""
     return chosen.encodings_refresh_s + chosen.max_call_s
 
 
 def _late_names(chosen: Settings) -> str:
     return (
-        f"functions may still write the name for up to {_late_s(chosen):g} s"
+        f"functions may still write the name for up to {late_s(chosen):g} s"
         " (ENCODINGS_REFRESH_S and a call in flight)"
     )
 
@@ -255,29 +254,3 @@ def _unreached(chosen: Settings) -> list[str]:
             " 14 days; run this again after a --replay"
         )
     return sentences
-
-
-@dataclass(frozen=True, slots=True)
-class EverywhereForgetting:
-    """What `--everywhere` does, for the pages."""
-
-    settings: Settings
-    location: GalleryLocation
-
-    def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
-        removal = PersonRemoval(name, dry_run=dry_run)
-        return _mentions(removal, self.settings, self.location, everywhere=True)
-
-    def unreached(self) -> list[str]:
-        return [self.late(), *_unreached(self.settings)]
-
-    def late(self) -> str:
-        """What happens to names that functions still write."""
-        return (
-            f"{_late_names(self.settings)}; everything is removed again after that, but if"
-            " `rollcall web` ends before, run `rollcall gallery remove NAME --everywhere --yes`"
-        )
-
-    @property
-    def repeat_after_s(self) -> float:
-        return _late_s(self.settings)

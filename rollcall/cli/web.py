@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
-from rollcall.cli.forget import EverywhereForgetting
+from rollcall.cli.forget_on_pages import EverywhereForgetting
 from rollcall.cli.terminal import Group, new_secret, say, say_json, stdin_is_terminal
 from rollcall.core.errors import SettingsError
 from rollcall.core.page_hints import missing_on_pages

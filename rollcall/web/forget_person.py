@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from flask import Blueprint, abort, redirect, render_template, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
@@ -72,7 +74,8 @@ def removal(removal_id: str) -> str | Response:
             "this removal is unknown, because the person is forgotten by now, or `rollcall web` was"
             " started again; if the person is still on the pages, start the removal again",
         )
-    values = {"removal": found, "summary": _summary(found)}
+    minutes = max(1, math.ceil(parts().removals.repeat_after_s / 60))
+    values = {"removal": found, "summary": _summary(found), "minutes": minutes}
     if request.headers.get("HX-Request"):
         return polled(render_template("removal_state.html", **values))
     return render_template("removal.html", **values)

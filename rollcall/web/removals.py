@@ -126,6 +126,10 @@ class Removals:
         threading.Thread(target=self._run, args=(removal,), name="removal", daemon=True).start()
         return removal
 
+    @property
+    def repeat_after_s(self) -> float:
+        return self._forgetting.repeat_after_s
+
     def get(self, removal_id: str) -> Removal | None:
         """The state of this moment: a copy, so that a page does not mix two moments."""
         with self._lock:

@@ -13,7 +13,7 @@ from support.people_index import RecordedCorrections, encoding, put_video, save_
 from support.waiting import wait_until
 from support.web_pages import local_path, pages_client, post, web_parts
 
-from rollcall.cli.forget import EverywhereForgetting
+from rollcall.cli.forget_on_pages import EverywhereForgetting
 from rollcall.core.errors import StoreUnavailable
 from rollcall.core.settings import Settings
 from rollcall.gallery.forgetting import Mention
@@ -255,11 +255,27 @@ def test_an_unexpected_error_of_the_second_removal_says_so_without_the_name(
     assert "Ada" not in caplog.text
 
 
-def test_the_page_says_how_long_functions_may_write_the_name(tmp_path: Path) -> None:
-    settings = Settings(encodings_refresh_s=60, max_call_s=280)
+def test_the_page_says_what_is_not_reached_to_people_who_run_nothing(
+    parts: WebParts, tmp_path: Path
+) -> None:
+    settings = Settings(
+        encodings_refresh_s=60, max_call_s=280, report_bucket="", results_folder="missing"
+    )
     forgetting = EverywhereForgetting(settings, GalleryFile(tmp_path / "gallery.npz"))
     assert forgetting.repeat_after_s == 340
-    assert "write the name for up to 340 s" in forgetting.late()
+    assert forgetting.unreached() == []  # there is no worker
+    with_worker = EverywhereForgetting(
+        replace(settings, result_queue_url="https://sqs.test/results"), forgetting.location
+    )
+    assert len(with_worker.unreached()) == 2
+    removals = Removals(SlowForgetting(), parts.changes, parts.known)
+    client = pages_client(replace(parts, removals=removals))
+    removals._forgetting.go.release(3)  # type: ignore[attr-defined]
+    page = finished(client, start(client, "/people/forget/list"))
+    assert "a video that is being recognised may still get the name" in page
+    assert "The photos that were enrolled" in page
+    assert "RESULTS_FOLDER" not in page
+    assert "ENCODINGS_REFRESH_S" not in page
 
 
 def test_a_removal_of_an_earlier_process_is_unknown(client: FlaskClient) -> None:
