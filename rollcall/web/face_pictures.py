@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from rollcall.core.index_types import IndexedVideo
@@ -95,27 +96,31 @@ class FacePictures:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[int, str], VideoPictures] = OrderedDict()
-        self._reading: dict[tuple[int, str], threading.Lock] = {}
+        self._reading: dict[tuple[int, str], Future[VideoPictures]] = {}
         self._bytes = 0
 
     def get(self, key: tuple[int, str], read: Callable[[], VideoPictures]) -> VideoPictures:
         """The pictures of a video, which `read` loads if they are not in memory.
 
         A browser asks for the pictures of a page at once, so the other threads wait for the first
-        one. If `read` raises an exception, nothing is kept.
+        one, and get its pictures or its error. If `read` raises an exception, nothing is kept.
         """
         with self._lock:
             if found := self._found(key):
                 return found
-            reading = self._reading.setdefault(key, threading.Lock())
-        with reading:
-            try:
-                with self._lock:
-                    found = self._found(key)
-                return found or self._add(key, read())
-            finally:
-                with self._lock:
-                    self._reading.pop(key, None)
+            reading = self._reading.get(key)
+            if reading is None:
+                own = self._reading[key] = Future[VideoPictures]()
+        if reading is not None:
+            return reading.result()
+        try:
+            own.set_result(self._add(key, read()))
+        except BaseException as error:
+            own.set_exception(error)
+        finally:
+            with self._lock:
+                del self._reading[key]
+        return own.result()
 
     def _found(self, key: tuple[int, str]) -> VideoPictures | None:
         if key in self._entries:

@@ -41,7 +41,7 @@ COMPARED = 2 * NEAREST
 """Known people who are looked at, because verdicts may exclude some of them."""
 
 RECENT_CHANGES = 20
-"""Newest lines of the log whose people are not offered for one key while videos follow them."""
+"""Newest changes of the log whose people are not offered for one key while videos follow them."""
 
 MAX_DISTANCE = POSSIBLE + 0.05
 """People who are further away are not offered: most of them are somebody else, and a single key
@@ -114,7 +114,8 @@ def _in_change(pending: int) -> set[str]:
     Some groups on the page are about to get their names or to change, so a key that was pressed too
     fast would give somebody else's faces to them.
     """
-    recent = parts().changes.latest(RECENT_CHANGES) if pending else []
+    # Views and sign-ins could be many, and would push the changes out of the newest lines.
+    recent = parts().changes.latest(RECENT_CHANGES, only_changes=True) if pending else []
     names = {each.name for each in recent if each.action in FOLLOWED}
     return names | {each.details.get("into", "") for each in recent if each.action == "merge"}
 

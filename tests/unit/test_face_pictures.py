@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,6 +44,26 @@ def test_several_threads_read_a_video_once() -> None:
         found = list(pool.map(lambda _: cache.get((1, "v"), read), range(6)))
     assert reads == [1]
     assert all(each is found[0] for each in found)
+
+
+def test_threads_that_wait_get_the_error_of_the_first_one() -> None:
+    cache, reads = FacePictures(), list[int]()
+    together = threading.Barrier(6)
+
+    def fail() -> VideoPictures:
+        reads.append(1)
+        time.sleep(0.1)  # otherwise all of them would wait for one time-out after the other
+        raise ConnectionError("the store did not answer")
+
+    def get(_: int) -> str:
+        together.wait(5)
+        with pytest.raises(ConnectionError) as error:
+            cache.get((1, "v"), fail)
+        return str(error.value)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(get, range(6))) == {"the store did not answer"}
+    assert reads == [1]
 
 
 def test_the_next_thread_tries_again_after_an_error() -> None:
