@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template, request
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from rollcall.core.names import normalise_name
+from rollcall.core.names import normalise_name, with_known_case
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.web.foot import show_change
 from rollcall.web.formats import person_url
@@ -33,6 +33,7 @@ def merge_form() -> str:
     """Two people side by side, with the question whether they are one person."""
     name, into = (normalise_name(request.args.get(each, "")) for each in ("name", "into"))
     queries, known = PeopleQueries(parts().database), parts().known.current()
+    into = with_known_case(into, known.names)
     rows = queries.rows_of([name, into])
     for each in (name, into):
         if each not in rows and each not in known.names:

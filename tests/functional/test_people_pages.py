@@ -274,6 +274,7 @@ def test_merging_shows_both_first(client: FlaskClient, parts: WebParts) -> None:
     answer = post(client, "/people/merge", {"name": "Ada L", "into": "Ada"})
     assert local_path(answer.location) == "/people/by-name/Ada"
     assert parts.changes.latest(5)[0].action == "merge"
+    assert "Merge Ada L into Ada" in text_of(client, "/people/merge?name=Ada+L&into=ada")
     text_of(client, "/people/merge?name=Ada&into=Ada", 400)
     assert "Nobody at all" in text_of(client, "/people/merge?name=Ada&into=Nobody+at+all", 400)
 
