@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import NamedTuple
@@ -130,9 +131,17 @@ class KnownGallery:
         lengths = np.einsum("ij,ij->i", encodings, encodings)
         return _SortedRows(people, order, encodings, lengths, np.array(starts, np.intp))
 
+    def counting(self, name: str) -> Encodings:
+        """The encodings of a person, shape (n, size), that no later verdict gave to others."""
+        people = self._rows.people
+        place = bisect_left(people, name)
+        if people[place : place + 1] != [name]:
+            return self.gallery.encodings[:0]
+        return self._encodings(place)
+
     def distance(self, name: str, other: str) -> float | None:
-        """The smallest distance between two people; None if one of them is not in the gallery."""
-        encodings, others = (self.gallery.encodings_of(each) for each in (name, other))
+        """The smallest distance between two people; None if one of them has no photo."""
+        encodings, others = (self.counting(each) for each in (name, other))
         if not len(encodings) or not len(others):
             return None
         return _between(encodings, others)

@@ -127,7 +127,7 @@ def _chosen_day() -> date | None:
 
 
 def _look_alikes(queries: PeopleQueries, known: KnownGallery, name: str) -> list[NearWithPicture]:
-    encodings = known.gallery.encodings_of(name)
+    encodings = known.counting(name)
     near = known.nearest(encodings, LOOK_ALIKES, leave_out=name)
     return near_people(
         queries, known, [each for each in near if each.distance <= LOOKS_LIKE_WITHIN]

@@ -228,11 +228,12 @@ def test_a_photo_from_a_video_shows_its_face_and_leads_there(
 def test_a_photo_that_a_later_correction_gave_to_somebody_else_says_so(
     client: FlaskClient, parts: WebParts
 ) -> None:
-    save_gallery(parts, {name: [encoding(1), encoding(2)] for name in ("Ada", "Ben")})
+    save_gallery(parts, {"Ada": [encoding(1), encoding(2)], "Ben": [encoding(3), encoding(4)]})
     put_verdicts(parts, ("Ada", "1.mp4"), ("Ben", "1.mp4"))
     words = "a later correction says that this is somebody else, so it does not count"
     assert words in text_of(client, "/people/by-name/Ada")
     assert "Names are surer with three" in text_of(client, "/people/by-name/Ada")
+    assert "very alike" not in text_of(client, "/people/by-name/Ada")
     assert words not in text_of(client, "/people/by-name/Ben")
     assert "Names are surer with three" not in text_of(client, "/people/by-name/Ben")
 
