@@ -1,4 +1,4 @@
-"""One video: the player, who was there and when, and what can be done about mistakes."""
+"""One video: the player, and who was there and when. `video_changes` has what its forms do."""
 
 from __future__ import annotations
 
@@ -7,27 +7,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-from uuid import uuid4
 
-from flask import Blueprint, g, make_response, redirect, render_template, request
-from markupsafe import Markup
-from werkzeug.exceptions import BadRequest, NotFound
+from flask import Blueprint, g, make_response, render_template, request
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response
 
 from rollcall.core.coverages import limits_in, stopped_at_s
-from rollcall.core.errors import NameRefused, RollcallError
-from rollcall.core.index_types import Appearance, FaceRef, IndexedVideo
-from rollcall.core.types import VideoRef
+from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.core.work import Work
 from rollcall.index.video_queries import VideoQueries
 from rollcall.web import video_texts as texts
-from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.given_names import GivenName, given_names
 from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
 from rollcall.web.polling import last_poll
-from rollcall.web.typed_names import RefusedName, keep_refused, refused_name, typed_name
-from rollcall.web.users import current_user, editors_only
+from rollcall.web.typed_names import RefusedName, refused_name
 
 pages = Blueprint("video", __name__)
 
@@ -41,8 +35,6 @@ MAX_LISTED = 200
 MAX_TABLE_ROWS = 2_000
 MAX_TABLE_TIMES = 20_000
 """Intervals in the whole table."""
-
-MAX_NAME_CHARS = 1024
 
 INDEXED_S = 60.0
 """Time after which a result is in the index. The trigger ends the work first."""
@@ -157,62 +149,22 @@ def facts_part(video_id: int) -> Response:
     facts = facts_of(video_id)
     if request.args.get("version") == facts.version:
         return Response(status=204) if facts.follows else last_poll()
-    return make_response(_facts_part(facts))
-
-
-@pages.post("/videos/<int:video_id>/people/<int:number>")
-@editors_only
-def correct(video_id: int, number: int) -> Response:
-    """Say who a person of the video is, or is not."""
-    facts = facts_of(video_id)
-    shown = request.form.get("version", "")
-    person = next((seen for seen in facts.video.people if seen.number == number), None)
-    if person is None or shown != people_version(facts.video):
-        show_message(
-            "Nothing was changed, because the result has changed since. Check it, and try again."
-        )
-        return _answer(video_id)
-    try:
-        show_change(_verdict(FaceRef(video_id, number), person.name))
-        parts().known.changed()
-    except NameRefused:
-        keep_refused(f"person-{number}", request.form.get("to") or _typed())
-    except RollcallError as error:
-        show_message(str(error))
-    return _answer(video_id)
-
-
-@pages.post("/videos/<int:video_id>/rerun")
-@editors_only
-def rerun(video_id: int) -> Response:
-    """Recognise the video again."""
-    found = _indexed(video_id)
-    if found.is_file:
-        raise BadRequest(
-            "this video is a file, and is not in the store; run `rollcall recognise --index` again"
-        )
-    try:
-        if _queue_again(found):
-            show_change(parts().changes.record(current_user().name, "rerun", found.key))
-        else:
-            show_message("The video already waits to be recognised.")
-    except RollcallError as error:
-        show_message(str(error))
-    return _answer(video_id)
+    return make_response(changing_part(facts))
 
 
 def facts_of(video_id: int) -> Facts:
     """The facts about a video. Raises NotFound."""
     at_s = time.time()
-    named = _indexed(video_id)
+    named = indexed(video_id)
     history = parts().queue.history(named.bucket, named.key, MAX_ATTEMPTS_SHOWN)
     waits = VideoQueries(parts().database).waits_for_correction(named.bucket, named.key)
     # Read again after the work, because a page without work does not ask for a later result.
-    found = _indexed(video_id)
+    found = indexed(video_id)
     return Facts(video_id, found, history, waits, at_s, given_names(found))
 
 
-def _indexed(video_id: int) -> IndexedVideo:
+def indexed(video_id: int) -> IndexedVideo:
+    """The result of a video. Raises NotFound."""
     found = parts().index.get(video_id)
     if found is None:
         raise NotFound
@@ -225,49 +177,8 @@ def people_version(video: IndexedVideo) -> str:
     return hashlib.sha256(repr((video.etag, people)).encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def _verdict(face: FaceRef, name: str) -> int:
-    corrections, who = parts().corrections, current_user().name
-    action = request.form.get("action", "")
-    if known := request.form.get("to"):
-        return corrections.is_person([face], typed_name(known), who)
-    if action == "is":
-        return corrections.is_person([face], typed_name(_typed()), who)
-    if action == "not" and name:
-        return corrections.is_not([face], name, who)
-    if action == "ignore":
-        return corrections.ignore([face], who)
-    raise BadRequest("the form is damaged; open the page again")
-
-
-def _typed() -> str:
-    name = request.form.get("name", "").strip()
-    if not name or len(name) > MAX_NAME_CHARS:
-        raise BadRequest("the field with the name is empty or too long; go back and fill it in")
-    return name
-
-
-def _queue_again(found: IndexedVideo) -> bool:
-    """Queue the video, unless it waits already. Raises ObjectNotFound if it was deleted."""
-    queue = parts().queue
-    if any(work.state == "queued" for work in queue.history(found.bucket, found.key, 2)):
-        return False
-    if queue.rerun(found.bucket, [found.key]):
-        return True
-    info = parts().store.head(found.bucket, found.key)
-    ref = VideoRef(info.bucket, info.key, info.version_id, info.etag, event_id=f"rerun-{uuid4()}")
-    return bool(queue.add([ref]))
-
-
-def _answer(video_id: int) -> Response:
-    """The changed part of the page for htmx; otherwise the page again."""
-    if request.headers.get("HX-Request"):
-        # Escaped by their templates.
-        part = Markup(_facts_part(facts_of(video_id), refused_name()))  # noqa: S704
-        return make_response(part + foot_part())
-    return redirect(f"/videos/{video_id}", 303)
-
-
-def _facts_part(facts: Facts, refused: RefusedName | None = None) -> str:
+def changing_part(facts: Facts, refused: RefusedName | None = None) -> str:
+    """The part of the page that changes, with the form whose name was refused."""
     version = people_version(facts.video)
     return render_template(
         "video_facts.html", facts=facts, texts=texts, people_version=version, refused=refused
