@@ -21,8 +21,11 @@ SAME_FACE = DLIB.min_margin
 """Largest distance between two encodings that are taken for the same face. Two people who are as
 near as that to a face cannot be told apart: the margin is too small for a name."""
 
+REACH = SAME_FACE + 1e-9
+"""The same distance, and what rounding may add to it."""
+
 ROWS_AT_ONCE = 256
-"""Encodings that are compared with all others at once; with 10,000 of them, that takes 20 MB."""
+"""Encodings that are compared with others at once. With 10,000, that takes 20 MB at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +86,35 @@ def _contradict(later: Sequence[Verdict], verdict: Verdict) -> bool:
 
 def _same_faces(faces: Sequence[tuple[Verdict, Encodings]]) -> list[list[int]]:
     """For each face, the places of the same face before it in the list."""
-    if not faces:
-        return []
-    rows = np.array([encoding for _, encoding in faces])
-    squared_lengths = np.einsum("ij,ij->i", rows, rows)
-    same: list[list[int]] = []
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        block = slice(start, start + ROWS_AT_ONCE)
-        squared = squared_lengths[block, None] + squared_lengths - 2 * rows[block] @ rows.T
-        near = squared <= SAME_FACE**2
-        same += [np.flatnonzero(row[: start + n]).tolist() for n, row in enumerate(near)]
+    same: list[list[int]] = [[] for _ in faces]
+    if faces:
+        for later, earlier in _near_pairs(np.array([encoding for _, encoding in faces])):
+            same[later].append(earlier)
     return same
+
+
+def _near_pairs(rows: Encodings) -> list[tuple[int, int]]:
+    """The numbers of the rows within SAME_FACE of each other: the larger one first, sorted.
+
+    The rows are sorted by the component in which they differ most. So each is compared with few
+    others, because two rows are at least as far from each other as their components are.
+    """
+    column = rows[:, rows.var(axis=0).argmax()]
+    order = column.argsort()
+    values, rows = column[order], rows[order]
+    squared_lengths = np.einsum("ij,ij->i", rows, rows)
+    pairs: list[tuple[int, int]] = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        block = slice(start, min(start + ROWS_AT_ONCE, len(rows)))
+        end = int(np.searchsorted(values, values[block.stop - 1] + REACH, side="right"))
+        others = slice(start, end)
+        squared = squared_lengths[block, None] + squared_lengths[others]
+        squared -= 2 * rows[block] @ rows[others].T
+        for row, other in np.argwhere(squared <= SAME_FACE**2).tolist():
+            if row < other:
+                one, two = int(order[start + row]), int(order[start + other])
+                pairs.append((max(one, two), min(one, two)))
+    return sorted(pairs)
 
 
 def are_among(encodings: Encodings, faces: Encodings) -> NDArray[np.bool_]:
