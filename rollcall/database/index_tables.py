@@ -110,6 +110,7 @@ Index(
     "appearance_group",
     appearance.c.group_id,
     appearance.c.uploaded_s,
+    appearance.c.video_id,
     sqlite_where=text("group_id IS NOT NULL"),
 )
 

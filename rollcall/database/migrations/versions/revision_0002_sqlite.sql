@@ -140,7 +140,7 @@ CREATE TABLE video (
 	corrected BIGINT DEFAULT 0 NOT NULL
 );
 
-CREATE INDEX appearance_group ON appearance (group_id, uploaded_s) WHERE group_id IS NOT NULL;
+CREATE INDEX appearance_group ON appearance (group_id, uploaded_s, video_id) WHERE group_id IS NOT NULL;
 
 CREATE INDEX appearance_person ON appearance (person_id, uploaded_s, video_id) WHERE person_id IS NOT NULL;
 
