@@ -21,12 +21,7 @@ from rollcall.core.gallery_checks import (
 from rollcall.core.matching import Matcher
 from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.types import Encodings, Match
-from rollcall.core.verdicts import (
-    Example,
-    Verdict,
-    new_id,
-    verdict_examples,
-)
+from rollcall.core.verdicts import Example, Verdict, new_id, verdict_examples
 
 
 class Gallery:
@@ -84,6 +79,11 @@ class Gallery:
     def is_overruled(self, row: int) -> bool:
         """Whether a later verdict says that this encoding shows somebody else. It names nobody."""
         return self._counted.overrules(self.names[row], self.encodings[row])
+
+    @property
+    def ignored_faces(self) -> int:
+        """Number of faces that are ignored, without those that a later verdict gave to somebody."""
+        return len(self._counted.ignored)
 
     def encodings_of(self, name: str) -> Encodings:
         """The encodings of one person, shape (n, size)."""

@@ -36,6 +36,14 @@ MakeEdit = Callable[[Gallery], Edit]
 """Changes the newest gallery. It is called again if another writer was faster."""
 
 
+def about_ignored(edit: Edit, before: Gallery) -> Edit:
+    """The same edit, also for videos with ignored faces if it makes faces count again.
+
+    An ignored face counts again if its verdict is undone, or overruled by a later one.
+    """
+    return edit._replace(ignored=edit.gallery.ignored_faces < before.ignored_faces)
+
+
 def add_verdicts(verdicts: Sequence[Verdict]) -> MakeEdit:
     def edit(gallery: Gallery) -> Edit:
         changed = gallery
@@ -185,8 +193,7 @@ def _remove_verdicts(ids: Sequence[str]) -> MakeEdit:
         changed = gallery
         for verdict in verdicts:
             changed = changed.without_verdict(verdict.id)
-        is_ignored = any(verdict.kind == "ignore" for verdict in verdicts)
-        return _about(verdicts, changed)._replace(ignored=is_ignored)
+        return _about(verdicts, changed)
 
     return edit
 

@@ -25,7 +25,7 @@ from rollcall.core.protocols import GalleryLocation
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import new_id
 from rollcall.core.web_protocols import FaceSearch
-from rollcall.corrections.gallery_edits import Edit, MakeEdit
+from rollcall.corrections.gallery_edits import Edit, MakeEdit, about_ignored
 from rollcall.corrections.recorded_changes import (
     Then,
     record_change,
@@ -173,7 +173,7 @@ class GalleryWriter:
             if done and gallery.version == done[-1][2].gallery.version:
                 return None
             self._database.run(lambda connection: self._record_started(connection, gallery))
-            edit = make_edit(gallery)
+            edit = about_ignored(make_edit(gallery), gallery)
 
             def begin(connection: Connection) -> int:
                 if done:

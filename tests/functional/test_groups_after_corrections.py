@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import select
-from support.filmed import Filmed, direction, open_filmed
+from support.filmed import Filmed, between, direction, open_filmed
 
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.index_types import FaceRef
@@ -96,6 +96,22 @@ def test_undo_of_ignored_faces_brings_their_group_back(filmed: Filmed) -> None:
     filmed.corrections.undo(change, "edith")
     filmed.rematcher.run_due()
     assert partition(filmed) == before
+
+
+def test_a_name_for_a_copy_of_an_ignored_face_names_all(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody names the face of a video that does not ignore it yet."""
+    monkeypatch.setattr(rematch_queue, "BATCH", 1)
+    filmed.faces |= {"guest": direction(3), "again": between(direction(3), direction(4), 0.01)}
+    filmed.film("first.mp4", {"guest": [0, 1]})
+    filmed.film("copy.mp4", {"again": [0, 1]})
+    filmed.corrections.ignore([filmed.face("first.mp4")], "edith")
+    filmed.rematcher.run_batch()
+    assert (filmed.names("first.mp4"), filmed.names("copy.mp4")) == ([], ["unknown"])
+    filmed.corrections.is_person([filmed.face("copy.mp4")], "Leo Hof", "frank")
+    filmed.rematcher.run_due()
+    assert filmed.names("copy.mp4") == filmed.names("first.mp4") == ["Leo Hof"]
 
 
 def test_a_remembered_face_goes_with_its_video(filmed: Filmed) -> None:
