@@ -101,8 +101,11 @@ def in_database(removal: PersonRemoval, chosen: Settings) -> Iterator[Mention]:
 
 def log_removal(chosen: Settings, mentions: Iterable[Mention]) -> None:
     """Write a line into the log, as the pages do. It has no name. Raises InboxUnavailable."""
-    if not has_database(chosen):
+    counts = Counter[str]()
+    for mention in mentions:
+        if not mention.problem:
+            counts[mention.counted_as] += mention.count
+    if not counts or not has_database(chosen):
         return
-    counts = Counter(mention.kind for mention in mentions if not mention.problem)
     with closing(open_database(chosen)) as database:
         SqlChangeLog(database).record(user_name(), "forget", details=counts)

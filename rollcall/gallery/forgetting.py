@@ -58,6 +58,11 @@ class Mention:
     problem: str = ""
     """Why the object cannot be read. It is then left unchanged."""
 
+    @property
+    def counted_as(self) -> str:
+        """The kind under which the entries are counted; old versions are counted apart."""
+        return f"old {self.kind}" if self.version else self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class SearchedBucket:

@@ -89,9 +89,8 @@ class Removal:
             if len(self.problems) < MAX_SHOWN:
                 self.problems.append(mention)
             return
-        kind = f"old {mention.kind}" if mention.version else mention.kind
-        self.counts[kind] += mention.count
-        self.places[kind] += 1
+        self.counts[mention.counted_as] += mention.count
+        self.places[mention.counted_as] += 1
         if len(self.shown) < MAX_SHOWN:
             self.shown.append(mention)
 

@@ -171,6 +171,7 @@ def test_nothing_mentions_a_forgotten_person(
     (line,) = stack.log.latest(1)
     assert (line.action, line.name, line.can_undo) == ("forget", "", False)
     assert line.who.endswith("command line)")
+    assert (line.details["appearance"], line.details["encoding"]) == (3, 1), "entries, not places"
 
     assert stack.gallery.people == ("Benjamin",)
     assert stack.gallery.verdicts == ()
