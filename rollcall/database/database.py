@@ -185,7 +185,10 @@ class Database:
     def _sqlite(self) -> Engine:
         if self.path is None:
             engine = create_engine(
-                "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+                "sqlite://",
+                poolclass=StaticPool,
+                connect_args={"check_same_thread": False},
+                hide_parameters=True,
             )
         else:
             with self._errors():
@@ -199,6 +202,8 @@ class Database:
                 pool_size=CONNECTIONS,
                 max_overflow=0,
                 connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_S},
+                # Tracebacks would show the values, which may be names and encodings of people.
+                hide_parameters=True,
             )
         event.listen(engine, "connect", _prepare_sqlite)
         return engine
@@ -232,6 +237,7 @@ class Database:
             pool_size=CONNECTIONS,
             max_overflow=0,
             pool_recycle=300,
+            hide_parameters=True,  # as for SQLite
         )
 
 
