@@ -57,6 +57,10 @@ NEEDS_HTTPS = (
     " its address in WEB_PROXIES; or open the pages on this machine."
 )
 NEEDS_PROXY = "Open these pages at the address of the reverse proxy, which signs people in."
+NEEDS_NAME = (
+    "The reverse proxy has not named a user. Check that it names one in the header of"
+    " WEB_PROXY_HEADER, with letters, digits, dots, dashes, underscores and @."
+)
 
 log = logging.getLogger(__name__)
 pages = Blueprint("sign_in", __name__)
@@ -206,7 +210,7 @@ def _form(status: int, problem: str = "") -> tuple[str, int]:
 def _hindrance(gate: Gate) -> str:
     """Why nobody can sign in here with a password; empty if people can."""
     if gate.users is None:
-        return NEEDS_PROXY
+        return NEEDS_NAME if gate.is_proxy(request.remote_addr) else NEEDS_PROXY
     return "" if gate.is_safe() else NEEDS_HTTPS
 
 

@@ -395,6 +395,19 @@ def test_without_the_proxy_that_signs_people_in_there_is_no_form(
     assert 'type="password"' not in page.text
 
 
+@pytest.mark.parametrize("headers", [{}, {"X-User": "Ada Lovelace"}])
+def test_a_proxy_that_names_nobody_is_not_called_missing(
+    database: Database, tmp_path: Path, headers: dict[str, str]
+) -> None:
+    settings = Settings(web_proxy_header="X-User", web_proxies="192.0.2.7")
+    client = app_for(settings, database, tmp_path).test_client()
+    address = {"REMOTE_ADDR": "192.0.2.7"}
+    page = client.get("/sign-in", headers=headers, environ_base=address)
+    assert page.status_code == 400
+    assert "The reverse proxy has not named a user." in page.text
+    assert "Open these pages at" not in page.text
+
+
 def test_a_damaged_file_of_users_is_not_shown_to_visitors(
     client: FlaskClient, users: UserFile
 ) -> None:
