@@ -41,8 +41,8 @@ def read_names(path: Path) -> list[str]:
         del names[0]
     if not names or too_long or len(names) > MAX_NAMES:
         raise NameListError(
-            f"{str(path)!r} does not hold a list of names: write one name a line, or the names into"
-            f" the first column of a .csv or one called `name`, at most {MAX_NAMES} of them"
+            f"{str(path)!r} does not hold a list of names: write one name per line, or a .csv with"
+            f" a column `name`; at most {MAX_NAMES} names"
         )
     return names
 
