@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from manifests.checks import REPOSITORY
 from support.needs import need
 
 MINUTES_10 = 600
@@ -26,6 +27,16 @@ def copied(dockerfile: Path) -> list[str]:
     lines = re.findall(r"^COPY (?!--from)(.+)$", dockerfile.read_text(), re.M)
     words = [[word for word in shlex.split(line) if not word.startswith("--")] for line in lines]
     return [source for line in words for source in line[:-1]]
+
+
+def check_context(dockerfile: Path) -> None:
+    """Check that the ignore file lets through exactly what the Dockerfile copies."""
+    ignore = dockerfile.with_name("Dockerfile.dockerignore").read_text().split()
+    allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
+    assert ignore[0] == "*"
+    assert set(copied(dockerfile)) == allowed
+    for name in allowed:
+        assert (REPOSITORY / name).exists()
 
 
 def install(dockerfile: Path, requirements: Path, target: Path) -> None:

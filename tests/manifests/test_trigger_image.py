@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from manifests.checks import REPOSITORY
-from manifests.images import bare_python, copied, install
+from manifests.images import bare_python, check_context, install
 from manifests.kustomize import MANY, MONITORING, ONE, build
 from support.old_inbox import write_old_inbox
 from support.waiting import wait_until
@@ -51,13 +51,7 @@ def asked_paths() -> set[str]:
 
 
 def test_the_build_context_has_exactly_the_files_that_the_dockerfile_copies() -> None:
-    """Dockerfile.dockerignore excludes all other files."""
-    ignore = (FOLDER / "Dockerfile.dockerignore").read_text().split()
-    allowed = {line.removeprefix("!") for line in ignore if line.startswith("!")}
-    assert ignore[0] == "*"
-    assert set(copied(DOCKERFILE)) == allowed
-    for name in allowed:
-        assert (REPOSITORY / name).exists()
+    check_context(DOCKERFILE)
 
 
 def test_the_trigger_starts_with_only_these_packages(
