@@ -82,8 +82,11 @@ def finish() -> Response | str:
     ids = set(request.form.getlist("change", type=whole_number)[:MAX_CHANGES])
     if len(ids) < 2:  # this line is shown already, with its button that undoes it
         return Response(status=204)
-    newest = parts().changes.latest(2 * len(ids))
-    show_message(_all_enrolled([each for each in newest if each.id in ids]))
+    newest = parts().changes.latest(2 * len(ids), only_changes=True)
+    enrolled = [each for each in newest if each.id in ids and each.action == "enrol"]
+    if not enrolled:
+        return Response(status=204)
+    show_message(_all_enrolled(enrolled))
     return str(foot_part())
 
 

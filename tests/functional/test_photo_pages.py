@@ -179,10 +179,14 @@ def test_the_last_line_names_everybody_who_was_added(client: FlaskClient, parts:
     for name, colour in sent:
         send(client, "/enrol", "photos", ("1.png", painted_photo(colour)), name=name)
     ids = [each.id for each in reversed(parts.changes.latest(9))]
+    sign_in = parts.changes.record("vera", "sign_in")
+    for _ in range(9):  # with AUDIT_VIEWS
+        parts.changes.record("vera", "view", "Dora")
     form = {"csrf_token": csrf_token(client), "change": ids[:2]}
     answer = client.post("/enrol/finish", data=form, headers=HTMX).get_data(as_text=True)
     assert "Enrolled Ada (1 photo), Ben (1 photo). Each can be undone in the log." in answer
-    assert client.post("/enrol/finish", data={**form, "change": ids[:1]}).status_code == 204
+    for others in (ids[:1], [sign_in, sign_in + 1]):
+        assert client.post("/enrol/finish", data={**form, "change": others}).status_code == 204
 
 
 def test_the_log_knows_which_photos_to_remove_again(client: FlaskClient, parts: WebParts) -> None:

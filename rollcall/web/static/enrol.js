@@ -117,7 +117,7 @@
     document.getElementById("enrolled").hidden = false;
     rows.replaceChildren();
     const parts = chosen.flatMap(({ person, files, typed }) => split(files).map((part) => ({ person, typed, files, part, rows: part.map((file) => waitingRow(person, file)) })));
-    const changes = new FormData();
+    const changes = new URLSearchParams(); // a form of many parts would be refused
     const refused = new Map(); // the names that the server did not take
     let done = 0;
     try {
