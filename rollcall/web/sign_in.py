@@ -38,6 +38,7 @@ from rollcall.core.errors import SettingsError, TransientError
 from rollcall.web.came_from import came_from
 from rollcall.web.parts import parts
 from rollcall.web.sign_in_gate import Gate, current_gate
+from rollcall.web.uploads import limit_body
 from rollcall.web.user_file import NAME_FORM, StoredUser
 from rollcall.web.users import LOCAL, NOBODY, User
 
@@ -62,6 +63,9 @@ NEEDS_NAME = (
     " WEB_PROXY_HEADER, with letters, digits, dots, dashes, underscores and @."
 )
 
+MAX_FORM_BYTES = 1 << 16
+"""Longest form for signing in. Everybody may send it, so it is far below the limit for photos."""
+
 log = logging.getLogger(__name__)
 pages = Blueprint("sign_in", __name__)
 
@@ -79,6 +83,11 @@ def add_sign_in(app: Flask, gate: Gate) -> None:
     app.register_blueprint(pages)
     app.before_request(_recognise)
     app.context_processor(lambda: {"can_sign_out": "name" in session})
+
+
+@pages.url_value_preprocessor
+def _limit(endpoint: str | None, values: dict[str, Any] | None) -> None:
+    limit_body(MAX_FORM_BYTES)  # before the token of the form is checked, which reads the form
 
 
 def _recognise() -> Response | None:

@@ -18,6 +18,7 @@ from rollcall.core.errors import SettingsError
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.open_database import prepare
+from rollcall.web.sign_in import MAX_FORM_BYTES
 from rollcall.web.sign_in_gate import build_gate
 from rollcall.web.sign_in_limit import FREE_FAILURES, MAX_PAUSE_S, SignInLimit
 from rollcall.web.user_file import UserFile, UserRefused
@@ -382,6 +383,11 @@ def test_a_form_over_plain_http_says_what_is_missing(client: FlaskClient) -> Non
     answer = client.post("/sign-in", data={"name": "ada"}, environ_base=ELSEWHERE)
     assert answer.status_code == 400
     assert "over HTTPS" in answer.text
+
+
+def test_a_form_with_a_long_body_is_not_read(client: FlaskClient) -> None:
+    form = {"name": "ada", "file": (BytesIO(b"x" * MAX_FORM_BYTES), "a.jpg")}
+    assert client.post("/sign-in", data=form).status_code == 413
 
 
 def test_without_the_proxy_that_signs_people_in_there_is_no_form(
