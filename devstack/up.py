@@ -144,7 +144,7 @@ In a second terminal:
   . {quote(str(script))}
   rollcall enrol NAME PHOTO      # one person; --folder PEOPLE enrols many
   python workload.py FOLDER      # uploads the videos in FOLDER
-  python upload_data.py students.json  # if wanted: major and year, as in data/student_data.json
+  python upload_data.py students.json  # optional: majors and years, as in data/student_data.json
 
 With the AWS CLI (apt-get install awscli): upload VIDEO.mp4, list the results, print its result:
 

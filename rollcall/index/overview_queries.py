@@ -102,9 +102,10 @@ def last_result(database: Database) -> LastResult | None:
     return LastResult(row[0], max(0.0, row[1])) if row else None
 
 
+# For `bucket=''`, SQLite would read all files there are, every second, and not those of the time.
 _FILES = (
     "SELECT count(*) FROM video WHERE finished_s >= :since_s AND finished_s < :until_s"
-    " AND bucket='' AND status"
+    " AND bucket || '' = '' AND status"
 )
 # The work queue knows nothing of files that `rollcall recognise --index` has looked at.
 _DONE = text(

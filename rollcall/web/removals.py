@@ -117,7 +117,7 @@ class Removals:
                 return running
             if any(not each.done for each in self._removals.values() if each.name != name):
                 raise PermanentError(
-                    "the search for another person is still running; wait until it has ended"
+                    "another person is being searched for or removed; wait until that has ended"
                 )
             removal = Removal(secrets.token_urlsafe(12), name, dry_run, who)
             self._removals[removal.id] = removal

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from playwright.sync_api import Page, expect
+from sqlalchemy import text as sql
 from support.browser import check_page
 from support.index_samples import appearance, indexed
 from support.sample_rows import add_video, fail, fill, finish, take, upload
@@ -17,7 +18,7 @@ from support.web_pages import pages_client, serve_pages
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.figures import LONG_S
 from rollcall.database.database import Database
-from rollcall.index.overview_queries import SLOT_S, Lag
+from rollcall.index.overview_queries import _DONE, SLOT_S, Lag
 from rollcall.web.now import HEIGHT_PX, NOT_TAKEN_S, bars, seconds_text
 from rollcall.web.parts import WebParts
 from rollcall.web.system_state import (
@@ -193,6 +194,14 @@ def test_each_video_is_counted_once_today(parts: WebParts) -> None:
     fail(parts, "d.mp4")
     state.forget()
     assert state.progress.get().done_today == 3
+
+
+def test_only_files_of_the_time_are_read_to_count_them(parts: WebParts) -> None:
+    times = {"since_s": 1, "until_s": 2}
+    with parts.database.reading() as connection:
+        rows = connection.execute(sql(f"EXPLAIN QUERY PLAN {_DONE.text}"), times)
+        plan = [row.detail for row in rows if " video " in row.detail]
+    assert plan == ["SEARCH video USING INDEX video_finished (finished_s>? AND finished_s<?)"]
 
 
 def test_today_begins_at_midnight_in_utc(parts: WebParts, monkeypatch: pytest.MonkeyPatch) -> None:
