@@ -83,6 +83,7 @@ class Database:
         self._closed = False
         self.engine = self._postgresql(url) if self.shared else self._sqlite()
         event.listen(self.engine, "handle_error", _drop_useless_connections)
+        event.listen(self.engine, "handle_error", _leave_rows_out)
 
     def close(self) -> None:
         """Close all connections. Later transactions raise InboxUnavailable."""
@@ -256,6 +257,16 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 def _drop_useless_connections(context: ExceptionContext) -> None:
     if getattr(context.original_exception, "sqlstate", None) in _DROP_CONNECTIONS:
         context.is_disconnect = True
+
+
+def _leave_rows_out(context: ExceptionContext) -> None:
+    """The details of PostgreSQL may quote a row, which may have a person's name. Tracebacks would
+    show them."""
+    diagnosis = getattr(context.original_exception, "diag", None)
+    if primary := getattr(diagnosis, "message_primary", None):
+        for error in (context.original_exception, context.sqlalchemy_exception):
+            if error is not None:
+                error.args = (primary,)
 
 
 def is_about_data(error: InboxUnavailable) -> bool:

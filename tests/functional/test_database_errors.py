@@ -13,7 +13,7 @@ from support.databases import open_tables
 
 from rollcall.core.errors import InboxUnavailable
 from rollcall.core.settings import SQLITE_URL
-from rollcall.database.database import Database
+from rollcall.database.database import Database, is_about_data
 
 NAME = "Ada Lovelace"
 
@@ -39,3 +39,17 @@ def test_no_values_are_in_the_traceback(database: Database) -> None:
     assert "INSERT INTO no_table" in lines
     assert NAME not in lines
     assert "encoding of" not in lines
+
+
+def test_no_row_that_is_refused_is_in_the_traceback(database: Database) -> None:
+    def put_twice(connection: Connection) -> None:
+        for _ in range(2):
+            row = {"name": NAME}
+            connection.execute(text("INSERT INTO person (name, folded) VALUES (:name, 'a')"), row)
+
+    with pytest.raises(InboxUnavailable, match=r"(?i)unique") as caught:
+        database.run(put_twice)
+    lines = "".join(traceback.format_exception(caught.value))
+    assert "INSERT INTO person" in lines
+    assert NAME not in lines
+    assert is_about_data(caught.value)
