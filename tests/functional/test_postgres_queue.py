@@ -459,7 +459,7 @@ def add():
 def call(work):
     note("begin", work.key, os.getpid())
     time.sleep(rng.random() * 0.01)
-    if rng.random() < 0.03:
+    if rng.random() < 0.1:
         note("die", "-", os.getpid())
         os._exit(1)
     how = rng.random()
