@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from rollcall.core.errors import RollcallError
 from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.web.parts import parts
+from rollcall.web.users import LOCAL
 
 SAME_FACE = 0.005
 """Distances below are those of a face to itself. The pages would show them as 0.00."""
@@ -24,7 +25,8 @@ class GivenName(NamedTuple):
 
     @property
     def words(self) -> str:
-        return f"named by {self.who}"
+        # Without sign-in, everybody is called "local".
+        return "named by hand" if self.who == LOCAL.name else f"named by {self.who}"
 
 
 def given_names(video: IndexedVideo) -> dict[int, GivenName]:

@@ -574,11 +574,11 @@ def test_a_given_name_says_who_gave_it(filmed: Filmed, tmp_path: Path) -> None:
     filmed.rematcher.run_due()
     page = text_of(client, path)
     (row,) = re.findall(r'<li class="seen-row">.*?>Ben</a>.*?</li>', page, re.S)
-    assert re.search(r'<a href="/log\?name=Ben&amp;only=changes"[^>]*>named by local, <time', row)
+    assert re.search(r'<a href="/log\?name=Ben&amp;only=changes"[^>]*>named by hand, <time', row)
     assert "0.00" not in row
     assert 'class="certainty' not in row
-    assert 'aria-label="Ben, 0:00 to 0:02, named by local"' in page
-    assert ">named by local</td>" in page
+    assert 'aria-label="Ben, 0:00 to 0:02, named by hand"' in page
+    assert ">named by hand</td>" in page
     assert "named 1 face Ben" in text_of(client, "/log?name=Ben")
     # Another video of the same face was recognised, and a name of the machine has a certainty.
     assert "named by" not in text_of(client, f"/videos/{filmed.id_of('1.mp4')}")
