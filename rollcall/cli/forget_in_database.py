@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rollcall.cli.correcting import user_name
+from rollcall.cli.same_people import join_same_people
 from rollcall.core.errors import GalleryError, InboxUnavailable, PermanentError
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import SQLITE_URL, Settings
@@ -97,6 +98,10 @@ def in_database(removal: PersonRemoval, chosen: Settings) -> Iterator[Mention]:
         for trace in found.count() if removal.dry_run else found.remove():
             if trace.entries:
                 yield Mention(trace.kind, f"the database {database.name}", trace.entries)
+        if not removal.dry_run:
+            # The gallery has lost the *same* verdicts about the person, whose groups have the
+            # encodings of the verdict as their centres.
+            join_same_people(database, chosen)
 
 
 def log_removal(chosen: Settings, mentions: Iterable[Mention]) -> None:

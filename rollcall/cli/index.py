@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,17 +12,14 @@ from rollcall.cli.durations import duration_text
 from rollcall.cli.entry import command_errors, settings
 from rollcall.cli.progress import progress, waiting
 from rollcall.cli.rematch_command import rematch
+from rollcall.cli.same_people import join_same_people
 from rollcall.cli.terminal import Group, say, say_json
-from rollcall.core.errors import GalleryMissing, PermanentError, SettingsError, TransientError
-from rollcall.core.settings import Settings
-from rollcall.database.database import Database
+from rollcall.core.errors import SettingsError, TransientError
 from rollcall.database.open_database import open_database
 from rollcall.index.index_counts import IndexCounts, index_counts
 from rollcall.index.rebuild import Rebuild, Rebuilt
 from rollcall.stores.boto import s3_client
 from rollcall.stores.s3 import S3Store
-
-log = logging.getLogger(__name__)
 
 
 @click.group(cls=Group)
@@ -63,7 +59,7 @@ def rebuild(after: str, as_json: bool) -> None:
                 key = shlex.quote(job.result.last_key)
                 say(f"to continue from here, run: rollcall index rebuild --after {key}", err=True)
             raise
-        _join_same_people(database, chosen)
+        join_same_people(database, chosen)
     document = _document(job.result)
     if as_json:
         say_json(document)
@@ -79,31 +75,6 @@ def _rebuild(job: Rebuild, after: str) -> None:
     with waiting("comparing the index with the reports"):
         job.put_dead_letters()
         job.remove_others()
-
-
-def _join_same_people(database: Database, chosen: Settings) -> None:
-    """Join the groups of unknown faces that show one person according to *same* verdicts.
-
-    Also without any group, because faces of later videos join the groups of the verdicts.
-    """
-    # Imported here, because numpy is slow to load.
-    from rollcall.gallery.gallery_locations import read_gallery
-    from rollcall.index.unknown_groups import SqlUnknownGroups
-    from rollcall.wiring import build_gallery_location, space_of
-
-    try:
-        gallery = read_gallery(build_gallery_location(chosen))
-    except GalleryMissing:  # so there are no verdicts
-        return
-    except PermanentError as error:
-        log.warning(
-            "no verdicts join groups of unknown faces, because the gallery cannot be read: %s",
-            error,
-        )
-        return
-    same = [each.encodings for each in gallery.verdicts if each.kind == "same"]
-    if same or index_counts(database).groups:
-        SqlUnknownGroups(database, space_of(chosen)).set_same(same)
 
 
 def _document(result: Rebuilt) -> dict[str, int]:

@@ -226,6 +226,23 @@ def test_old_versions_from_before_the_person_had_a_name_are_deleted(stack: Stack
     assert stack.names("1.mp4") == [NAME, "Ben"]
 
 
+def test_the_groups_of_unknown_faces_forget_a_person_too(stack: Stack) -> None:
+    """A group that a verdict has joined keeps the encodings of the verdict as its centres."""
+    stack.faces["eve later"] = encoding(5)
+    stack.film("4.mp4", {"eve later": [0]})
+    faces = [stack.face("1.mp4"), stack.face("4.mp4")]
+    stack.corrections.same(faces, "olga")
+    stack.corrections.is_person(faces, "Eve", "olga")
+    stack.rematcher.run_due()
+    assert stack.run("remove", "Eve", "--everywhere", "--yes").exit_code == 0
+    assert stack.gallery.verdicts == ()
+    traces = traces_of_encodings(np.array([stack.faces["eve"], stack.faces["eve later"]]))
+    rows = stack.rows().encode()
+    assert not [trace for trace in traces if trace in rows]
+    with stack.database.reading() as connection:
+        assert connection.execute(select(metadata.tables["unknown_group"])).all() == []
+
+
 def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> None:
     """A removal changes the gallery. Comparing all videos with it at once would leave the person's
     faces behind, as those of an unknown person."""
