@@ -150,6 +150,8 @@ class SqlUnknownGroups:
             groups = grouping.open(connection.execute(query).scalars().all())
             wrong = [group for group in groups if not group.same <= wanted.keys()]
             members = take_members(connection, "group_id", [group.id for group in wrong])
+            # Faces that come back later are grouped anew, too (`group_memory`).
+            take_members(connection, "group_id", [-group.id for group in wrong])
             right = {digest for group in groups if group not in wrong for digest in group.same}
             for group in wrong:
                 grouping.dissolve(group)

@@ -334,6 +334,24 @@ def test_a_verdict_joins_groups_until_it_is_undone(
     check_counts(database)
 
 
+def test_a_face_that_comes_back_after_the_undo_of_a_verdict_joins_its_like(
+    database: Database, groups: SqlUnknownGroups
+) -> None:
+    """Its group was taken apart meanwhile."""
+    for video_id, face in enumerate([at(0.0), at(0.1), person(2)]):
+        put(groups, video_id, [face], 1.0)
+    groups.set_same([np.array([at(0.0), person(2)])])
+    none = np.zeros((0, SIZE))
+    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 1.0, at(0.1)[None])])
+    groups.set_same([])
+    put(groups, 1, [at(0.1)], 1.0)
+    assert partition(database) == {
+        frozenset({FaceRef(0, 0), FaceRef(1, 0)}),
+        frozenset({FaceRef(2, 0)}),
+    }
+    check_counts(database)
+
+
 def test_verdicts_that_share_a_face_join_all_their_groups(
     database: Database, groups: SqlUnknownGroups
 ) -> None:
