@@ -8,13 +8,13 @@ goes with the video, or if the video does not show it any more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import Connection, insert, update
 
-from rollcall.core.types import Encodings
 from rollcall.database.index_tables import unknown_face as faces
+from rollcall.index.centres import Rows
 from rollcall.index.group_rows import Member
 from rollcall.index.grouping import Group
 
@@ -34,7 +34,7 @@ def matched(taken: Sequence[Member], added: Sequence[Member]) -> tuple[list[Pair
 def remember(
     connection: Connection,
     left: Sequence[Member],
-    others: Mapping[int, tuple[float, Encodings | None]],
+    others: Mapping[int, tuple[float, Callable[[], Rows] | None]],
     limit: float,
 ) -> None:
     """Remember those of these faces that their video still shows.
@@ -43,27 +43,24 @@ def remember(
     not unknown. A face is still there if one of them is within the limit: a person who was named
     may have been several unknown people before.
     """
-    rows: dict[int, list[dict[str, object]]] = {}
+    by_video: dict[int, list[Member]] = {}
     for member in left:
-        uploaded_s, encodings = others.get(member.video_id, (0.0, None))
-        if encodings is None or encodings.shape[1] != len(member.encoding):
+        by_video.setdefault(member.video_id, []).append(member)
+    for video_id, members in by_video.items():
+        uploaded_s, read_encodings = others.get(video_id, (0.0, None))
+        if read_encodings is None:
             continue
-        if member.uploaded_s != uploaded_s:  # another upload
-            continue
-        if not (np.linalg.norm(encodings - member.encoding, axis=1) <= limit).any():
-            continue
-        own = rows.setdefault(member.video_id, [])
-        own.append(
-            {
-                "video_id": member.video_id,
-                "number": -1 - len(own),
-                "group_id": -abs(member.group_id),
-                "uploaded_s": member.uploaded_s,
-                "encoding": member.encoding.astype("<f2").tobytes(),
-            }
-        )
-    if rows:
-        connection.execute(insert(faces), [row for own in rows.values() for row in own])
+        encodings = read_encodings()
+        shown = [
+            member
+            for member in members
+            if member.uploaded_s == uploaded_s  # otherwise, it is another upload
+            and encodings.shape[1] == len(member.encoding)
+            and (np.linalg.norm(encodings - member.encoding, axis=1) <= limit).any()
+        ]
+        rows = [_row(member, -1 - place) for place, member in enumerate(shown)]
+        if rows:
+            connection.execute(insert(faces), rows)
 
 
 def rename_groups(connection: Connection, groups: Mapping[int, Group]) -> None:
@@ -71,6 +68,16 @@ def rename_groups(connection: Connection, groups: Mapping[int, Group]) -> None:
     for group_id, group in groups.items():
         known = update(faces).where(faces.c.group_id == -group_id)
         connection.execute(known.values(group_id=-group.current().id))
+
+
+def _row(member: Member, number: int) -> dict[str, object]:
+    return {
+        "video_id": member.video_id,
+        "number": number,
+        "group_id": -abs(member.group_id),
+        "uploaded_s": member.uploaded_s,
+        "encoding": member.encoding.astype("<f2").tobytes(),
+    }
 
 
 def _face(member: Member) -> tuple[int, bytes]:

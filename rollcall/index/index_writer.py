@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,10 @@ MAX_TRIES = 5
 READERS = 2
 """Reports that are read at the same time. With the stored faces, one may take 120 MB."""
 
+REPORTS_AT_ONCE = 10
+"""Reports that are read before they are put into the index. The stored faces of a long video may
+take 40 MB of memory."""
+
 Versions = Mapping[str, tuple[int, float, int]]
 """For the key of each video in the index: its id, the time of the recognition, and the largest id
 of its appearances (0 if there is none)."""
@@ -45,7 +49,7 @@ class Filled:
     gone: int = 0
     """Videos without a report."""
     unreadable: int = 0
-    new: Sequence[str] = ()
+    new: list[str] = field(default_factory=list)
     """The keys of the videos that were not in the index before."""
 
     def add(self, other: Filled) -> None:
@@ -75,12 +79,18 @@ class IndexWriter:
     def put_reports(self, bucket: str, keys: Sequence[str]) -> Filled:
         """Fill the index from the reports of these videos. Raises the errors of the store."""
         filled = Filled()
-        left = sorted(set(keys))
+        ordered = sorted(set(keys))
+        for start in range(0, len(ordered), REPORTS_AT_ONCE):
+            self._put_some(bucket, ordered[start : start + REPORTS_AT_ONCE], filled)
+        return filled
+
+    def _put_some(self, bucket: str, keys: Sequence[str], filled: Filled) -> None:
+        left = keys
         for attempt in range(MAX_TRIES):
             if left:
                 before = self._versions_now(bucket, left)
                 if attempt == 0:
-                    filled.new = [key for key in left if key not in before]
+                    filled.new += [key for key in left if key not in before]
                 found = self._read(bucket, left, filled)
                 left = self._put(bucket, found, before) if found else []
                 filled.put += len(found) - len(left)
@@ -90,7 +100,6 @@ class IndexWriter:
                 " results; run `rollcall index rebuild` later",
                 len(left),
             )
-        return filled
 
     def _read(self, bucket: str, keys: Sequence[str], filled: Filled) -> dict[str, Found]:
         with ThreadPoolExecutor(READERS) as pool:

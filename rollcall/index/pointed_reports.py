@@ -22,16 +22,15 @@ from rollcall.database.index_tables import video as table
 from rollcall.database.json_rows import among_sql, ids_value
 from rollcall.database.removal_lock import Check, correcting
 from rollcall.index.documents import NotAboutAVideo, indexed_video
-from rollcall.index.index_writer import IndexWriter
+from rollcall.index.index_writer import REPORTS_AT_ONCE, IndexWriter
 from rollcall.index.rematch_rows import add_outdated
 from rollcall.index.report_reader import ReportReader
 from rollcall.index.sql_index import SqlIndex, replaces
 
 log = logging.getLogger(__name__)
 
-REPORTS = 10
-"""Reports that are read before they are put into the index. The stored faces of a long video may
-take 40 MB of memory."""
+REPORTS = REPORTS_AT_ONCE
+"""Reports that are read for one transaction that deletes their documents."""
 
 LOCK = 0x726F6C6C696E6478
 """Key of the advisory lock of the trigger that reads reports: `rollindx`."""

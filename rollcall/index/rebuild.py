@@ -31,7 +31,7 @@ from rollcall.index.report_reader import ReportReader
 from rollcall.index.sql_index import SqlIndex
 
 BATCH = 100
-"""Reports that are read before they are put into the index."""
+"""Reports that are put into the index between two checks whether a person is being removed."""
 PAGE = 1000
 """Rows that are read from the database at once."""
 

@@ -18,7 +18,7 @@ from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance
 from rollcall.database.index_tables import unknown_face as faces
 from rollcall.database.index_tables import unknown_group as table
-from rollcall.index.centres import Centres, as_rows
+from rollcall.index.centres import Centres, Rows, as_rows
 from rollcall.index.face_search import ChooseVideos
 from rollcall.index.group_memory import Pair, matched, remember, rename_groups
 from rollcall.index.group_rows import (
@@ -62,8 +62,9 @@ class UnknownFaces(NamedTuple):
     encodings: Encodings
     """Shape (n, size)."""
     uploaded_s: float
-    others: Encodings | None = None
-    """All other stored encodings of the video: of people with a name, and of ignored faces."""
+    others: Callable[[], Rows] | None = None
+    """Returns all other stored encodings of the video: of people with a name, and of ignored faces.
+    They are only needed if a face has left a group, and may take much memory."""
 
 
 class SqlUnknownGroups:

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, select
 
 from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.core.texts import storable
-from rollcall.core.types import Encodings
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, person, video
+from rollcall.index.centres import Rows
 from rollcall.index.face_search import FaceBlock, SqlFaceSearch
 from rollcall.index.report_reader import VideoWithFaces
 from rollcall.index.unknown_groups import SqlUnknownGroups, UnknownFaces
@@ -41,7 +41,7 @@ class VideoFaces:
         by_space: dict[tuple[str, int], list[UnknownFaces]] = {}
         for id_, each in ordered:
             block = _block(id_, each, lambda found: not found.name)
-            unknown = UnknownFaces(*block, each.video.uploaded_s, _others(each))
+            unknown = UnknownFaces(*block, each.video.uploaded_s, partial(_others, each))
             space = each.faces.space.name, each.faces.space.size
             by_space.setdefault(space, []).append(unknown)
             if space not in self._groups:
@@ -99,9 +99,9 @@ def _block(id_: int, each: VideoWithFaces, wanted: Callable[[Appearance], bool])
     return FaceBlock(id_, each.faces.space.name, numbers, np.concatenate(rows))
 
 
-def _others(each: VideoWithFaces) -> Encodings:
+def _others(each: VideoWithFaces) -> Rows:
     """The encodings of all stored faces that show no unknown person."""
     faces = each.faces
     unknown = [found.number for found in each.video.people if not found.name]
     other = ~np.isin(faces.persons, unknown) & (faces.rows >= 0)
-    return faces.encodings[np.unique(faces.rows[other])].astype(np.float64)
+    return faces.encodings[np.unique(faces.rows[other])]

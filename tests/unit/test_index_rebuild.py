@@ -5,24 +5,28 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from support.index_samples import BUCKET, T0, appearance, indexed, samples
-from support.stored_reports import REPORTS, store_report
+from support.memory import watch_peak
+from support.stored_reports import REPORTS, faces_of, store_report
 
 from rollcall.core.errors import StoreUnavailable
 from rollcall.core.index_types import IndexedVideo
-from rollcall.core.keys import report_key
+from rollcall.core.keys import faces_key, report_key
 from rollcall.core.reports import report_without
 from rollcall.core.types import VideoRef
 from rollcall.database.database import Database
 from rollcall.database.removal_lock import removing
+from rollcall.index.face_search import SqlFaceSearch
 from rollcall.index.forgotten_people import PersonInDatabase
 from rollcall.index.index_counts import index_counts
 from rollcall.index.rebuild import BATCH, Rebuild, Rebuilt
 from rollcall.index.rematch_rows import set_version
 from rollcall.index.sql_index import SqlIndex
 from rollcall.queues.sql_queue import SqlQueue
+from rollcall.recognition.stored_faces import render_faces
 from rollcall.stores.memory import MemoryStore
 
 
@@ -61,6 +65,27 @@ def test_a_lost_index_is_filled_from_the_reports(database: Database, store: Memo
     counts = index_counts(database)
     assert (counts.people, counts.appearances, counts.encodings, counts.groups) == (2, 8, 5, 1)
     assert counts.videos == {"recognised": 3, "error": 1, "no_face": 1, "unknown": 1}
+
+
+def test_many_long_videos_take_little_memory(database: Database) -> None:
+    """Thirty lectures with 20,000 faces each would take 900 MB at once."""
+    store, count = MemoryStore(), 20_000
+    video = indexed("a.mp4", appearance(0, "Ada"), kept="encodings")
+    one = faces_of(video)
+    columns = ("times_s", "boxes", "qualities", "problems", "followed", "persons", "tracks")
+    repeated = {name: np.repeat(getattr(one, name)[:1], count, axis=0) for name in columns}
+    rows = np.arange(count, dtype=np.int32)
+    encodings = np.repeat(one.encodings[:1], count, axis=0)
+    faces = replace(one, **repeated, rows=rows, encodings=encodings, jpegs=(), pictured=rows[:0])
+    body = render_faces(faces)
+    for number in range(30):
+        each = replace(video, key=f"{number}.mp4")
+        store_report(store, each)
+        store.write(REPORTS, faces_key(each.key), body, "", {})
+    peak = watch_peak()
+    assert rebuild(database, store).filled.put == 30
+    assert SqlFaceSearch(database).count() == 30
+    assert peak() < 250 << 20
 
 
 def test_a_rebuild_of_a_complete_index_changes_nothing(

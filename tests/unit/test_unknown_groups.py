@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from rollcall.core.types import Encodings
 from rollcall.database.database import IN_MEMORY, Database
 from rollcall.database.index_tables import appearance, unknown_face, unknown_group
 from rollcall.index import centres, grouping
+from rollcall.index.centres import Rows
 from rollcall.index.overview_queries import unknown_groups
 from rollcall.index.unknown_groups import SqlUnknownGroups, UnknownFaces
 
@@ -199,6 +200,10 @@ def test_the_order_hardly_matters(database: Database, batch: int) -> None:
         check_counts(database)
 
 
+def shown(face: Encodings) -> Callable[[], Rows]:
+    return lambda: face[None].astype(np.float32)
+
+
 def at(place: float) -> Encodings:
     """A look at somebody, on a line of looks."""
     return person(1) + np.eye(SIZE)[2] * place
@@ -223,7 +228,7 @@ def test_a_face_that_leaves_and_comes_back_changes_no_other_group(
     before = members(database)
     assert before[FaceRef(0, 0)] == before[FaceRef(1, 0)] != before[FaceRef(2, 0)]
     none = np.zeros((0, SIZE))
-    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 1.0, at(0.75)[None])])
+    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 1.0, shown(at(0.75)))])
     left = members(database)
     assert left.pop(FaceRef(1, -1)) == -before[FaceRef(1, 0)]
     assert left == {face: before[face] for face in left}
@@ -237,7 +242,7 @@ def test_another_upload_forgets_the_group_of_a_face(
 ) -> None:
     put(groups, 1, [at(0.0)], 1.0)
     none = np.zeros((0, SIZE))
-    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 2.0, at(0.0)[None])])
+    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 2.0, shown(at(0.0)))])
     assert members(database) == {}
 
 
@@ -342,7 +347,7 @@ def test_a_face_that_comes_back_after_the_undo_of_a_verdict_joins_its_like(
         put(groups, video_id, [face], 1.0)
     groups.set_same([np.array([at(0.0), person(2)])])
     none = np.zeros((0, SIZE))
-    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 1.0, at(0.1)[None])])
+    groups.put_all([UnknownFaces(1, SPACE.name, [], none, 1.0, shown(at(0.1)))])
     groups.set_same([])
     put(groups, 1, [at(0.1)], 1.0)
     assert partition(database) == {
