@@ -16,6 +16,7 @@ from rollcall.cli.same_people import join_same_people
 from rollcall.cli.terminal import Group, say, say_json
 from rollcall.core.errors import SettingsError, TransientError
 from rollcall.database.open_database import open_database
+from rollcall.database.removal_lock import correcting_later
 from rollcall.index.index_counts import IndexCounts, index_counts
 from rollcall.index.rebuild import Rebuild, Rebuilt
 from rollcall.stores.boto import s3_client
@@ -59,7 +60,8 @@ def rebuild(after: str, as_json: bool) -> None:
                 key = shlex.quote(job.result.last_key)
                 say(f"to continue from here, run: rollcall index rebuild --after {key}", err=True)
             raise
-        join_same_people(database, chosen)
+        with correcting_later(database):
+            join_same_people(database, chosen)
     document = _document(job.result)
     if as_json:
         say_json(document)

@@ -15,7 +15,8 @@ def join_same_people(database: Database, chosen: Settings) -> None:
     """Join the groups of unknown faces that show one person according to *same* verdicts, and take
     those apart whose verdict is gone.
 
-    Also without any group, because faces of later videos join the groups of the verdicts.
+    Also without any group, because faces of later videos join the groups of the verdicts. The
+    caller keeps removals of people out meanwhile.
     """
     # Imported here, because numpy is slow to load.
     from rollcall.gallery.gallery_locations import read_gallery

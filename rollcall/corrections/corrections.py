@@ -32,6 +32,7 @@ from rollcall.corrections.name_changes import present_name
 from rollcall.corrections.removed_examples import load_removed, store_removed
 from rollcall.corrections.started_changes import Line
 from rollcall.database.database import Database
+from rollcall.database.removal_lock import correcting
 from rollcall.gallery.enrolled_pictures import delete_pictures
 from rollcall.gallery.gallery_locations import check_space, read_gallery
 from rollcall.index.change_log import SqlChangeLog, newest_line
@@ -197,9 +198,13 @@ class GalleryCorrections:
         return done
 
     def _join_same(self) -> None:
-        gallery = read_gallery(self._location)
-        same = [verdict.encodings for verdict in gallery.verdicts if verdict.kind == "same"]
-        self._groups.set_same(same)
+        # Otherwise a removal could take a verdict out of the gallery in between, and the groups
+        # would get the person's encodings back. A removal ends with the same step.
+        with correcting(self._database) as check:
+            if check:
+                gallery = read_gallery(self._location)
+                same = [each.encodings for each in gallery.verdicts if each.kind == "same"]
+                self._groups.set_same(same)
 
 
 def _undo_line(line: Change, who: str) -> Line:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import text
 from support.databases import open_tables
@@ -14,7 +15,9 @@ from support.filmed import Filmed, between, direction
 from rollcall.core.errors import GalleryError, NameRefused, ObjectChanged, PermanentError
 from rollcall.core.index_types import FaceRef, KeptFaces
 from rollcall.core.keys import faces_key
+from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.core.web_protocols import Corrections
+from rollcall.database.removal_lock import removing
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.recognition.stored_faces import parse_faces
 
@@ -218,6 +221,21 @@ def test_faces_of_one_unknown_person_are_grouped(filmed: Filmed) -> None:
     assert filmed.groups.count() == 1
     filmed.corrections.undo(change, "eve")
     assert filmed.groups.count() == 2
+
+
+def test_no_verdict_joins_groups_while_a_person_is_removed(filmed: Filmed) -> None:
+    """The removal may be about to take the verdict away, and the groups keep its encodings."""
+    filmed.enrol(Ada=ADA)
+    filmed.film("1.mp4", {"eve": [0]})
+    filmed.film("2.mp4", {"ben": [0]})
+    faces = np.array([filmed.faces["eve"], filmed.faces["ben"]])
+    verdict = Verdict("v", "same", "", faces, (FaceSource(), FaceSource()), "olga", 1.0)
+    filmed.location.save(render_gallery(filmed.gallery.with_verdict(verdict)))
+    with removing(filmed.database):
+        filmed.corrections.gallery_changed()
+        assert filmed.groups.count() == 2
+    filmed.corrections.gallery_changed()
+    assert filmed.groups.count() == 1
 
 
 def test_two_faces_with_a_name_are_not_the_same_unknown_person(lectures: Filmed) -> None:
