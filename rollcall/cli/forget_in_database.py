@@ -94,7 +94,7 @@ def in_database(removal: PersonRemoval, chosen: Settings) -> Iterator[Mention]:
     if not has_database(chosen):
         return
     with closing(open_database(chosen)) as database:
-        found = PersonInDatabase(database, removal.name)
+        found = PersonInDatabase(database, removal.name, removal.faces)
         for trace in found.count() if removal.dry_run else found.remove():
             if trace.entries:
                 yield Mention(trace.kind, f"the database {database.name}", trace.entries)

@@ -120,8 +120,11 @@ def _near_pairs(rows: Encodings) -> list[tuple[int, int]]:
 def are_among(encodings: Encodings, faces: Encodings) -> NDArray[np.bool_]:
     """Whether each encoding, shape (n, size), is the same face as one of `faces`, (k, size)."""
     found = np.zeros(len(encodings), bool)
-    for face in faces:
-        found |= np.linalg.norm(encodings - face, axis=1) <= SAME_FACE
+    lengths = np.einsum("ij,ij->i", encodings, encodings)[:, None]
+    for start in range(0, len(faces), ROWS_AT_ONCE):
+        block = faces[start : start + ROWS_AT_ONCE]
+        squared = lengths + np.einsum("ij,ij->i", block, block) - 2 * encodings @ block.T
+        found |= (squared <= SAME_FACE**2).any(axis=1)
     return found
 
 

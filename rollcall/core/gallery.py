@@ -89,6 +89,17 @@ class Gallery:
         """The encodings of one person, shape (n, size)."""
         return self.encodings[self._rows_of(name)]
 
+    def faces_of(self, name: str) -> Encodings:
+        """The same without those that a later verdict gave to somebody else."""
+        rows = [row for row in self._rows_of(name) if not self.is_overruled(row)]
+        return self.encodings[rows]
+
+    def count_faces(self, faces: Encodings) -> int:
+        """Number of encodings, also those of verdicts, that are one of these faces, (k, size)."""
+        own = [self.encodings, *(each.encodings for each in self.verdicts if each.kind != "is")]
+        fitting = [each for each in own if each.shape[1] == faces.shape[1]]
+        return sum(int(are_among(each, faces).sum()) for each in fitting)
+
     def examples_of(self, name: str) -> tuple[Example, ...]:
         """The facts about one person's encodings, parallel to `encodings_of`."""
         return tuple(self.examples[row] for row in self._rows_of(name))
@@ -158,9 +169,7 @@ class Gallery:
         the faces that are the person's: "not Bob" from the time before somebody said "is Ada", or
         an earlier "is Bob", which would hold again without the later verdict.
         """
-        removed = normalise_name(name)
-        own = self.encodings_of(removed)
-        faces = own[[not self._counted.overrules(removed, each) for each in own]]
+        removed, faces = normalise_name(name), self.faces_of(name)
         said = [row for row, example in enumerate(self.examples) if example.verdict]
         shown = {said[index] for index in np.flatnonzero(are_among(self.encodings[said], faces))}
         rows = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from rollcall.core.errors import ObjectChanged, ObjectNotFound, PermanentError
 from rollcall.core.gallery import Gallery
@@ -16,7 +17,7 @@ from rollcall.core.names import checked_name
 from rollcall.core.protocols import GalleryLocation, ObjectStore, StudentStore
 from rollcall.core.reports import report_without
 from rollcall.core.results import csv_without
-from rollcall.core.types import ObjectInfo
+from rollcall.core.types import Encodings, ObjectInfo
 from rollcall.gallery.enrolled_pictures import (
     delete_pictures,
     pictures_of,
@@ -90,9 +91,11 @@ def reports_in(bucket: str) -> SearchedBucket:
     return SearchedBucket("report", bucket, ".json", "application/json", report_without)
 
 
-def _count_mentions(body: bytes, name: str) -> tuple[bytes, int]:
-    """Count without rewriting: an old version of a gallery is deleted as a whole."""
-    return body, parse_gallery(body).mentions(name)
+def _count_mentions(body: bytes, name: str, faces: Sequence[Encodings] = ()) -> tuple[bytes, int]:
+    """Count without rewriting: an old version of a gallery is deleted as a whole. It may have a
+    face of the person with the name of somebody else."""
+    gallery = parse_gallery(body)
+    return body, gallery.mentions(name) + sum(map(gallery.count_faces, faces))
 
 
 GALLERY_VERSIONS = SearchedBucket("gallery", "", "", "", _count_mentions, MAX_GALLERY_BYTES)
@@ -111,6 +114,8 @@ class PersonRemoval:
     former_names: Sequence[str] = ()
     """Names that the person had before. Only old versions are searched for them: today, they may be
     the names of other people."""
+    faces: list[Encodings] = field(default_factory=list)
+    """The person's encodings in the gallery, each of shape (k, size), once it was searched."""
     changed: set[tuple[str, str]] = field(default_factory=set)
     """Bucket and key of the objects that have lost the person in this removal."""
 
@@ -131,7 +136,10 @@ class PersonRemoval:
         if isinstance(location, GalleryObject):
             listed = location.store.old_versions(location.bucket, location.key)
             old = (info for info in listed if info.key == location.key)
-            versions = replace(GALLERY_VERSIONS, bucket=location.bucket)
+            count_mentions = partial(_count_mentions, faces=self.faces)
+            versions = replace(
+                GALLERY_VERSIONS, bucket=location.bucket, remove_person=count_mentions
+            )
             yield from self._delete_old_versions(location.store, versions, old)
 
     def _remove_entries(self, location: GalleryLocation) -> tuple[int, int]:
@@ -139,6 +147,7 @@ class PersonRemoval:
         were removed, or would be."""
         if self.dry_run:
             gallery = read_gallery(location)
+            self.faces.append(gallery.faces_of(self.name))
             found = _example_ids(gallery, self.name) & stored_pictures(location)
             return gallery.mentions(self.name), len(found)
         entries, pictures = [0], [0]
@@ -147,6 +156,7 @@ class PersonRemoval:
             # If the body is None, there is no gallery, and `load` raises GalleryMissing.
             gallery = parse_gallery_at(location, location.load() if body is None else body)
             entries.append(gallery.mentions(self.name))
+            self.faces.append(gallery.faces_of(self.name))
             # The pictures go first: after an interruption, the gallery still has their ids.
             own = _example_ids(gallery, self.name)
             pictures.append(delete_pictures(location, own))

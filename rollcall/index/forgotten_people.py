@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
 
+from rollcall.core.contradictions import are_among
 from rollcall.core.forgotten_documents import document_without, message_without
 from rollcall.core.names import spellings
-from rollcall.core.types import recognition_status
+from rollcall.core.types import Encodings, recognition_status
 from rollcall.database.database import Database
 from rollcall.database.index_tables import (
     appearance,
@@ -61,16 +62,19 @@ class Trace(NamedTuple):
 class PersonInDatabase:
     """Finds one person in the database, and removes the person."""
 
-    def __init__(self, database: Database, name: str) -> None:
+    def __init__(self, database: Database, name: str, faces: Sequence[Encodings] = ()) -> None:
+        """`faces` are the person's encodings in the gallery, each of shape (k, size). A removed
+        photo may show the person with the name of somebody else."""
         self._database = database
         self._name = name
+        self._faces = faces
 
     def count(self) -> Iterator[Trace]:
         """The entries that `remove` would remove."""
         with self._database.reading() as connection:
             query = select(func.count()).select_from(appearance)
             shown = connection.execute(query.where(_is_person(self._name))).scalar_one()
-            removed = len(_removed_examples(connection, self._name))
+            removed = len(_removed_examples(connection, self._name, self._faces))
             documents = sum(len(list(self._documents(connection, *each))) for each in DOCUMENTS)
             messages = sum(len(list(self._messages(connection, *each))) for each in MESSAGES)
         yield Trace("appearance", shown)
@@ -118,7 +122,7 @@ class PersonInDatabase:
         return removed
 
     def _remove_examples(self, connection: Connection) -> int:
-        ids = _removed_examples(connection, self._name)
+        ids = _removed_examples(connection, self._name, self._faces)
         connection.execute(delete(removed_example).where(removed_example.c.change_id.in_(ids)))
         return len(ids)
 
@@ -169,10 +173,20 @@ def _is_person(name: str) -> Any:
     return appearance.c.person_id.in_(people)
 
 
-def _removed_examples(connection: Connection, name: str) -> list[int]:
+def _removed_examples(connection: Connection, name: str, faces: Sequence[Encodings]) -> list[int]:
     table = removed_example.c
-    rows = connection.execute(select(table.change_id, table.facts))
-    return [row.change_id for row in rows if document_without(f"[{row.facts}]", name)[1]]
+    rows = connection.execute(select(table.change_id, table.facts, table.encoding))
+    return [
+        row.change_id
+        for row in rows
+        if document_without(f"[{row.facts}]", name)[1] or _shows(row.encoding, faces)
+    ]
+
+
+def _shows(encoding: bytes, faces: Sequence[Encodings]) -> bool:
+    """Whether a removed photo is one of these faces."""
+    row = np.frombuffer(encoding, "<f8")[None]
+    return any(are_among(row, each).any() for each in faces if each.shape[1] == row.shape[1])
 
 
 def _remove_from_video(

@@ -279,6 +279,18 @@ def test_only_old_versions_that_name_the_person_are_deleted(stores: Stores) -> N
     assert len(list(stores.store.old_versions(stores.galleries))) == 1
 
 
+def test_old_galleries_with_the_face_under_another_name_are_deleted(stores: Stores) -> None:
+    stores.keep_versions()
+    stores.write_gallery(painted_gallery(bob="red"))
+    stores.write_gallery(painted_gallery(bob="blue"))
+    stores.write_gallery(painted_gallery(alice="red", bob="blue"))
+    result = stores.remove("alice", "--yes")
+    assert result.exit_code == 0, result.output
+    (left,) = stores.store.old_versions(stores.galleries)
+    body = stores.store.read(stores.galleries, left.key, 1 << 20, left.version_id)
+    assert body == render_gallery(painted_gallery(bob="blue"))
+
+
 def test_a_second_run_removes_a_result_that_was_written_late(stores: Stores) -> None:
     """A call that was in flight writes another result with the old gallery."""
     stores.remove("alice", "--everywhere", "--yes")

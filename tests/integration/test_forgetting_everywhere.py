@@ -243,6 +243,20 @@ def test_the_groups_of_unknown_faces_forget_a_person_too(stack: Stack) -> None:
         assert connection.execute(select(metadata.tables["unknown_group"])).all() == []
 
 
+def test_a_removed_photo_with_the_name_of_somebody_else_is_forgotten(stack: Stack) -> None:
+    stack.corrections.is_person([stack.face("1.mp4")], "Ben", "olga")
+    stack.rematcher.run_due()
+    wrong = next(each for each in stack.gallery.examples_of("Ben") if each.verdict)
+    stack.corrections.remove_example("Ben", wrong.id, "olga")
+    stack.rematcher.run_due()
+    stack.corrections.is_person([stack.face("1.mp4")], "Eve", "olga")
+    stack.rematcher.run_due()
+    assert stack.run("remove", "Eve", "--everywhere", "--yes").exit_code == 0
+    with stack.database.reading() as connection:
+        assert connection.execute(select(metadata.tables["removed_example"])).all() == []
+    assert stack.gallery.people == ("Ben", NAME)
+
+
 def test_the_pages_do_not_hide_the_person_before_the_removal(stack: Stack) -> None:
     """A removal changes the gallery. Comparing all videos with it at once would leave the person's
     faces behind, as those of an unknown person."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rollcall.core.contradictions import ROWS_AT_ONCE, SAME_FACE, counted_faces
+from rollcall.core.contradictions import ROWS_AT_ONCE, SAME_FACE, are_among, counted_faces
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
@@ -29,3 +29,7 @@ def test_every_copy_of_a_face_is_found_among_many_faces() -> None:
     counted = counted_faces(said)
     overruled = {row for row, face in enumerate(first) if counted.overrules("ada", face)}
     assert overruled == set(range(1, len(first), 2))
+    nobody = np.empty((0, DLIB.size))
+    assert are_among(first, again).tolist() == [row % 2 == 1 for row in range(len(first))]
+    assert not are_among(first, nobody).any()
+    assert are_among(nobody, first).tolist() == []
