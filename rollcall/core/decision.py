@@ -21,6 +21,9 @@ second column. The next two columns show how many looks have a wrong person with
 | turn 0.5 to 0.7 (14 looks) | 0.56 | 0 % | 36 % | 0.95 to 0.97 |
 | score 0.6 to 0.8 (39 looks) | 0.56 | 5.1 % | 33 % | 0.95 to 1 |
 
+*Looks that somebody has named* (the gallery has the same encoding) decide alone. Otherwise, the
+other looks at the face in this video could outvote what somebody said about it.
+
 *Several looks* at one face name the person that most of them vote for, if at least half of all
 looks agree or one of the agreeing looks is clear. Bad quality moves an encoding in a random
 direction, so the mean of n looks is more reliable than a single look. Therefore the difference
@@ -117,6 +120,7 @@ class DecisionRule:
         - *likely*: at least one look alone is enough to name the person.
         - *doubtful*: no look alone names the person, or fewer than half of the looks vote for them.
         """
+        looks = [look for look in looks if look.match and look.match.is_exact] or looks
         min_margin = self.space.min_margin
         votes = [look for look in looks if _is_match(look, self.tolerance, min_margin)]
         winner = _winner(votes)

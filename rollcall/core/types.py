@@ -167,6 +167,10 @@ class Face:
     """"too small", "blurred" or "turned"; empty for a face that can be judged."""
 
 
+EXACT_DISTANCE = 1e-5
+"""Largest distance between an encoding and its copy that was stored in single precision."""
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """The person of the gallery who is nearest to a face."""
@@ -178,6 +182,11 @@ class Match:
     """Distance to the second-nearest person minus `distance`; infinite if there is only one."""
     ignored: bool = False
     """Whether somebody decided that nobody needs to know who this is (`core/verdicts.py`)."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the gallery has this very look: somebody said who it shows."""
+        return self.distance <= EXACT_DISTANCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rollcall.core.contradictions import are_among
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.face_worth import worth
 from rollcall.core.gallery_checks import MAX_COMPONENT
@@ -106,9 +107,22 @@ class StoredFaces:
         There is one for each of the person's longest tracks, from the look that shows the face
         best.
         """
-        chosen = sorted(self._best_of_tracks(number))
-        encodings = self.encodings[self.rows[chosen]].astype(np.float64)
-        return encodings.reshape(len(chosen), self.space.size), self.times_s[chosen].tolist()
+        return self._at(self._best_of_tracks(number))
+
+    def verdict_encodings(self, number: int, count: int) -> tuple[Encodings, list[float]]:
+        """As `appearance_encodings`, with further looks if these are fewer than `count`.
+
+        The looks are divided into `count` parts of equal length, and the best of each is taken
+        unless it is nearly the same as one before. So a verdict knows the face from other sides.
+        """
+        chosen = self._best_of_tracks(number)
+        looks = np.flatnonzero((self.persons == number) & (self.rows >= 0))
+        for part in np.array_split(looks, count):
+            if len(part) and len(chosen) < count:
+                best = max(part.tolist(), key=self._worth)
+                if not are_among(self._at([best])[0], self._at(chosen)[0])[0]:
+                    chosen.append(best)
+        return self._at(chosen)
 
     def for_search(self) -> StoredFaces:
         """A small part: the looks that `appearance_encodings` returns, and every other encoding of
@@ -160,6 +174,12 @@ class StoredFaces:
         if not numbers:
             return self, 0
         return self._selected(~gone, numbers), int(gone.sum())
+
+    def _at(self, places: Sequence[int]) -> tuple[Encodings, list[float]]:
+        """The encodings and the times of these looks, in order of time."""
+        ordered = sorted(places)
+        encodings = self.encodings[self.rows[ordered]].astype(np.float64)
+        return encodings.reshape(len(ordered), self.space.size), self.times_s[ordered].tolist()
 
     def _best_of_tracks(self, number: int) -> list[int]:
         by_track: dict[int, list[int]] = {}

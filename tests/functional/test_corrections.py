@@ -185,6 +185,21 @@ def test_a_correction_reaches_copies_of_the_face(filmed: Filmed, distance: float
     assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Eva"], ["Eva"])
 
 
+def test_a_verdict_holds_in_its_own_video(filmed: Filmed) -> None:
+    """Other looks at the face are nearer to another video in which somebody else was named."""
+    filmed.enrol(Ben=BEN)
+    filmed.faces["eve turned"] = between(filmed.faces["eve"], ADA, 0.2)
+    filmed.faces["copy"] = between(filmed.faces["eve"], ADA, 0.17)
+    filmed.film("1.mp4", {"eve": [0], "eve turned": list(range(1, 30))})
+    filmed.film("2.mp4", {"copy": [0, 1]})
+    filmed.corrections.is_person([filmed.face("2.mp4")], "Eva", "eve")
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["Eva"]
+    filmed.corrections.is_person([filmed.face("1.mp4", "Eva")], "Ben", "eve")
+    filmed.rematcher.run_due()
+    assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Ben"], ["Eva"])
+
+
 def test_the_first_person_of_an_empty_gallery(filmed: Filmed) -> None:
     filmed.enrol()
     filmed.film("1.mp4", {"eve": [0, 1]})

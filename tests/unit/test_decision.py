@@ -120,3 +120,10 @@ def test_looks_vote_for_an_ignored_face_as_for_a_person() -> None:
     assert RULE.decide([ignored_look(0.3), ignored_look(0.3), look(0.3)]) == ("", "likely", True)
     assert RULE.decide([ignored_look(0.3), look(0.3), look(0.3)]) == ("ada", "likely", False)
     assert RULE.decide([ignored_look(0.7)]) == ("", "", False)
+
+
+def test_looks_that_somebody_has_named_decide_alone() -> None:
+    named = look(0.0, margin=0.1, name="bob")
+    assert RULE.decide([look(0.1), look(0.1), named]) == ("bob", "clear", False)
+    assert RULE.decide([look(0.1), ignored_look(1e-7)]) == ("", "clear", True)
+    assert RULE.decide([look(0.1), look(0.1), look(2e-5, name="bob")])[0] == "ada"

@@ -154,6 +154,21 @@ def test_at_most_five_encodings_of_one_person_are_used() -> None:
     assert stored.appearance_encodings(0)[0].shape == (5, DLIB.size)
 
 
+def test_a_verdict_is_about_several_looks_at_a_face() -> None:
+    looks = [(float(n), face(vector(0) + 0.04 * n * vector(9))) for n in range(8)]
+    copies = [(n + 20.0, face(vector(0) + 0.04 * vector(9))) for n in range(3)]
+    stored = again(recognised(looks + copies))
+    assert len(set(stored.tracks.tolist())) == 1
+    for count, expected in ((1, 1), (2, 2), (5, 5)):
+        encodings, times_s = stored.verdict_encodings(0, count)
+        assert encodings.shape == (expected, DLIB.size)
+        assert len({encoding.tobytes() for encoding in encodings}) == expected
+        assert times_s == sorted(times_s)
+    encodings, _ = again(recognised(copies)).verdict_encodings(0, 5)
+    assert len(encodings) == 1
+    assert stored.verdict_encodings(99, 5)[0].shape == (0, DLIB.size)
+
+
 def test_a_search_needs_a_small_part_of_the_faces() -> None:
     unknown = [(float(n), face(vector(7))) for n in range(50)]
     tracks = [(60.0 + n, face(vector(0) + 0.4 * vector(n + 10))) for n in range(7)]
