@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, select, text
 
 from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.core.texts import storable
@@ -74,7 +74,10 @@ class SqlIndex:
         return Written(written, ungrouped)
 
     def ungroup(self, video_ids: Collection[int]) -> None:
-        """Take the unknown faces that these videos had out of their groups."""
+        """Take the unknown faces that these videos had out of their groups.
+
+        If somebody has written another result with its faces since, these stay.
+        """
         if video_ids:
             # Imported here, because numpy is slow to load, and few videos have stored faces.
             import numpy as np
@@ -83,7 +86,7 @@ class SqlIndex:
 
             none = np.zeros((0, 0))
             gone = [UnknownFaces(id_, "", (), none, 0.0) for id_ in sorted(video_ids)]
-            SqlUnknownGroups(self._database).put_all(gone)
+            SqlUnknownGroups(self._database).put_all(gone, partial(_without_groups, video_ids))
 
     def get(self, video_id: int) -> IndexedVideo | None:
         with self._database.reading() as connection:
@@ -166,6 +169,13 @@ class SqlIndex:
             connection.execute(self._sql.take_from_people, {"rows": rows})
             ids = {"ids": ids_value(self._database.shared, lost)}
             connection.execute(self._sql.drop_people, ids)
+
+
+def _without_groups(video_ids: Collection[int], connection: Connection) -> set[int]:
+    """The videos none of whose people are in groups. New rows of people have no group yet."""
+    grouped = appearance.c.video_id.in_(video_ids), text("group_id IS NOT NULL")
+    query = select(appearance.c.video_id).where(*grouped)
+    return set(video_ids) - set(connection.execute(query).scalars())
 
 
 def replaces(new: IndexedVideo, old: IndexedVideo | Row[Any]) -> bool:

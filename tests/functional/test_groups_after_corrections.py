@@ -114,6 +114,17 @@ def test_a_name_for_a_copy_of_an_ignored_face_names_all(
     assert filmed.names("copy.mp4") == filmed.names("first.mp4") == ["Leo Hof"]
 
 
+def test_a_slow_writer_leaves_the_groups_of_a_later_result(filmed: Filmed) -> None:
+    """Faces leave their groups in a transaction after that of the index."""
+    filmed.faces["guest"] = direction(3)
+    filmed.film("1.mp4", {"guest": [0, 1]})
+    video = filmed.indexed("1.mp4")
+    written = filmed.database.run(lambda connection: filmed.index.put_in(connection, [video]))
+    filmed.rebuild(["1.mp4"])
+    filmed.index.ungroup(written.ungrouped)
+    assert [group.appearances for group in filmed.groups.largest(9)] == [1]
+
+
 def test_a_remembered_face_goes_with_its_video(filmed: Filmed) -> None:
     film_strangers(filmed, 2)
     face = largest(filmed)[0]
