@@ -146,8 +146,9 @@ def is_poor(quality: FaceQuality) -> bool:
 def _poor_people(gallery: Gallery, counts: Counter[str]) -> list[str]:
     good = {
         name
-        for name, example in zip(gallery.names, gallery.examples, strict=True)
-        if example.quality is None or not is_poor(example.quality)
+        for row, (name, example) in enumerate(zip(gallery.names, gallery.examples, strict=True))
+        if (example.quality is None or not is_poor(example.quality))
+        and not gallery.is_overruled(row)
     }
     return [name for name in gallery.people if counts[name] > 1 and name not in good]
 

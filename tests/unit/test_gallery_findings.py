@@ -63,6 +63,12 @@ def test_people_with_only_poor_photos_are_found() -> None:
         points = np.array([at(0, 3.0 * index), at(0.1, 3.0 * index)])
         known = known.with_encodings(name, points, examples)
     assert check_gallery(known, DLIB).poor_photos == ["ada"]
+    # A face of a video is no help once somebody has given it to somebody else.
+    face = at(0, 0, 9.0)[None]
+    for number, name in enumerate(("ada", "dora")):
+        known = known.with_verdict(Verdict(str(number), "is", name, face, (FaceSource(),)))
+        expected = ["ada"] * number
+        assert check_gallery(known, DLIB).poor_photos == expected
 
 
 @pytest.mark.parametrize(
