@@ -22,7 +22,8 @@ second column. The next two columns show how many looks have a wrong person with
 | score 0.6 to 0.8 (39 looks) | 0.56 | 5.1 % | 33 % | 0.95 to 1 |
 
 *Looks that somebody has named* (the gallery has the same encoding) decide alone. Otherwise, the
-other looks at the face in this video could outvote what somebody said about it.
+other looks at the face in this video could outvote what somebody said about it. For the same
+reason, nobody is named of whom somebody said that a look does not show this person.
 
 *Several looks* at one face name the person that most of them vote for, if at least half of all
 looks agree or one of the agreeing looks is clear. Bad quality moves an encoding in a random
@@ -35,14 +36,14 @@ docs/decisions/0085 has the reasons.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
 from rollcall.core.encoding_space import EncodingSpace
-from rollcall.core.types import Certainty, FaceQuality, Match
+from rollcall.core.types import Certainty, Encodings, FaceQuality, Match
 
 SIZE_FACTORS = ((32, 48), (0.93, 1.0))
 SHARPNESS_FACTORS = ((0.008, 0.03), (0.94, 1.0))
@@ -82,12 +83,21 @@ class Decision(NamedTuple):
 NOBODY = Decision("", "")
 
 
+Denies = Callable[[str, Sequence[Encodings]], bool]
+"""Whether somebody said of one of these very looks that it does not show this person."""
+
+
+def _nothing_is_denied(name: str, encodings: Sequence[Encodings]) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionRule:
     """The rule that turns looks into a name. `tolerance` is that of the gallery or the setting."""
 
     space: EncodingSpace
     tolerance: float
+    denies: Denies = field(default=_nothing_is_denied, compare=False)
 
     def accepted_distance(self, quality: FaceQuality) -> float:
         """The largest distance at which one look at a face of this quality names a person."""
@@ -136,6 +146,25 @@ class DecisionRule:
         if any(self.accepts(look) for look in agreeing):
             return winner._replace(certainty="likely")
         return winner._replace(certainty="doubtful") if self._agree_on_name(agreeing) else NOBODY
+
+    def decide_unless_denied(
+        self, looks: Sequence[Look], encodings: Sequence[Encodings]
+    ) -> Decision:
+        """As `decide`, but nobody of whom somebody said that a look does not show this person.
+
+        `encodings` are those of the looks.
+        """
+        left = list(looks)
+        while True:
+            decision = self.decide(left)
+            name = decision.name
+            if not name or not self.denies(name, encodings):
+                return decision
+            # The next round has at least one vote less.
+            left = [
+                Look(None, look.quality) if look.match and look.match.name == name else look
+                for look in left
+            ]
 
     def _agree_on_name(self, looks: Sequence[Look]) -> bool:
         """Whether looks that vote for one person are enough together, though none is alone."""

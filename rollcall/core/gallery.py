@@ -76,6 +76,10 @@ class Gallery:
         """Whether *not* verdicts say that none of these faces, shape (k, size), is the person."""
         return self._matcher.excludes(name, encodings)
 
+    def denies(self, name: str, encodings: Sequence[Encodings]) -> bool:
+        """Whether a *not* verdict about the person is about one of these very looks."""
+        return self._matcher.denies(name, encodings)
+
     def is_overruled(self, row: int) -> bool:
         """Whether a later verdict says that this encoding shows somebody else. It names nobody."""
         return self._counted.overrules(self.names[row], self.encodings[row])

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollcall.core.contradictions import CountedFaces
-from rollcall.core.types import Encodings, Match
+from rollcall.core.types import EXACT_DISTANCE, Encodings, Match
 
 ROWS_AT_ONCE = 4096
 """Number of encodings that are converted to single precision at once. With dlib's encodings, the
@@ -75,6 +75,16 @@ class Matcher:
         """Whether *not* verdicts say that none of these faces is the person."""
         refusal = self._refusals.get(name)
         return refusal is not None and all(map(refusal.excludes, encodings))
+
+    def denies(self, name: str, encodings: Sequence[Encodings]) -> bool:
+        """Whether a *not* verdict about the person is about one of these very looks."""
+        refusal = self._refusals.get(name)
+        if refusal is None:
+            return False
+        looks = np.array(encodings)
+        return any(
+            _smallest_distance(looks, negative) <= EXACT_DISTANCE for negative in refusal.negatives
+        )
 
     def _make_refusals(
         self, negatives: Mapping[str, Sequence[Encodings]]

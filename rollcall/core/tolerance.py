@@ -136,7 +136,7 @@ def decision_for(gallery: Gallery, tolerance: float | None, space: EncodingSpace
     """The rule for faces that are compared with this gallery; None means its own tolerance."""
     if tolerance is None:
         tolerance = gallery.fixed_tolerance or gallery_tolerance(gallery, space).tolerance
-    return DecisionRule(space, tolerance)
+    return DecisionRule(space, tolerance, gallery.denies)
 
 
 def _compute(gallery: Gallery, space: EncodingSpace, tolerance: float | None) -> GalleryTolerance:

@@ -101,8 +101,11 @@ def people(
     tracks = tracks_of(sightings, decision.space.same_face_distance)
     for track in tracks:
         # A followed face has the encoding of an earlier look, which must not vote twice.
-        looks = [Look(s.match, s.face.quality) for s in track.sightings if not s.followed]
-        track.name, track.certainty, track.ignored = decision.decide(looks)
+        seen = [s for s in track.sightings if not s.followed]
+        looks = [Look(s.match, s.face.quality) for s in seen]
+        encodings = [s.face.encoding for s in seen if s.face.encoding is not None]
+        decided = decision.decide_unless_denied(looks, encodings)
+        track.name, track.certainty, track.ignored = decided
     _separate_lookalikes(tracks, decision.tolerance - decision.space.clear_margin)
     groups = _groups(tracks, decision.space.tolerance)
     shown = [group for group in groups if not _is_ignored(group)]

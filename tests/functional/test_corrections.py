@@ -15,6 +15,7 @@ from support.filmed import Filmed, between, direction
 from rollcall.core.errors import GalleryError, NameRefused, ObjectChanged, PermanentError
 from rollcall.core.index_types import FaceRef, KeptFaces
 from rollcall.core.keys import faces_key
+from rollcall.core.types import Encodings
 from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.core.web_protocols import Corrections
 from rollcall.database.removal_lock import removing
@@ -198,6 +199,38 @@ def test_a_verdict_holds_in_its_own_video(filmed: Filmed) -> None:
     filmed.corrections.is_person([filmed.face("1.mp4", "Eva")], "Ben", "eve")
     filmed.rematcher.run_due()
     assert (filmed.names("1.mp4"), filmed.names("2.mp4")) == (["Ben"], ["Eva"])
+
+
+@pytest.mark.parametrize("looks", [4, 30])
+@pytest.mark.parametrize(
+    ("action", "expected"), [("not", ["unknown"]), ("ignore", []), ("is", ["Ben"])]
+)
+def test_a_group_that_was_named_by_mistake_is_corrected_face_by_face(
+    filmed: Filmed, action: str, expected: list[str], looks: int
+) -> None:
+    """The videos are copies of each other in another quality."""
+    random = np.random.default_rng(1)
+
+    def near(encoding: Encodings, distance: float) -> Encodings:
+        return between(encoding, random.normal(size=encoding.size), distance)
+
+    filmed.enrol(Ben=BEN)
+    turned = [near(filmed.faces["eve"], 0.15) for _ in range(looks)]
+    for key in "123":
+        filmed.faces |= {f"{key}/{n}": near(each, 0.04) for n, each in enumerate(turned)}
+        filmed.film(f"{key}.mp4", {f"{key}/{n}": [n] for n in range(looks)})
+    filmed.corrections.is_person([filmed.face(key) for key in ALL], "Eva", "eve")
+    filmed.rematcher.run_due()
+    assert [filmed.names(key) for key in ALL] == [["Eva"]] * 3
+    shown = [filmed.face("1.mp4", "Eva")]
+    if action == "not":
+        filmed.corrections.is_not(shown, "Eva", "eve")
+    elif action == "ignore":
+        filmed.corrections.ignore(shown, "eve")
+    else:
+        filmed.corrections.is_person(shown, "Ben", "eve")
+    filmed.rematcher.run_due()
+    assert [filmed.names(key) for key in ALL] == [expected, ["Eva"], ["Eva"]]
 
 
 def test_the_first_person_of_an_empty_gallery(filmed: Filmed) -> None:
