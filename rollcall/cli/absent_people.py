@@ -17,7 +17,7 @@ from rollcall.wiring import build_gallery_location
 def show_absent(
     queries: ResultQueries, names: Sequence[str], period: Period, *, as_csv: bool, as_json: bool
 ) -> bool:
-    """Print who was not seen. Return whether there were videos at all.
+    """Print who was not seen. Return whether that is known of anybody.
 
     Somebody who is not in the gallery was perhaps seen, but without a name. So these names are
     listed apart.
@@ -33,21 +33,24 @@ def show_absent(
     not_known = [name for name in missing if name.casefold() not in known]
     if as_json:
         say_json({"names": len(names), "absent": absent, "not_in_gallery": not_known})
-        return True
+        return len(not_known) < len(names)
     for name in ["name", *absent] if as_csv else absent:
         say(csv_line([name]) if as_csv else name)
-    say(f"{len(absent)} of {len(names)} were not seen", err=True)
+    checked = len(names) - len(not_known)
+    say(f"{len(absent)} of {checked} {'was' if checked == 1 else 'were'} not seen", err=True)
+    if not_known:
+        say(f"{len(not_known)} of {len(names)} names cannot be checked:", err=True)
     for name in not_known:
         similar = ", ".join(map(repr, similar_names(name, sorted(people))))
         hint = f"; similar names: {similar}" if similar else ""
-        say(f"{name!r} cannot be recognised, because it is not in the gallery{hint}", err=True)
+        say(f"    {name!r} is not in the gallery{hint}", err=True)
     if counts.with_unknown or counts.failed:
         say(
             f"of {counts.videos} videos, {counts.with_unknown} show unknown people, and"
             f" {counts.failed} could not be recognised",
             err=True,
         )
-    return True
+    return checked > 0
 
 
 def _people_of_gallery() -> Collection[str]:

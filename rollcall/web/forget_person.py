@@ -55,7 +55,7 @@ def list_mentions() -> Response:
 def forget() -> Response:
     """Remove everything about a person, in the background."""
     name, typed = field("name"), field("typed")
-    if normalise_name(typed) != normalise_name(name):
+    if normalise_name(typed).casefold() != normalise_name(name).casefold():
         raise BadRequest(
             "the name that you typed is not the name of this person; nothing was removed"
         )

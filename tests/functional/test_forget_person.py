@@ -125,7 +125,7 @@ def test_a_reload_shows_how_far_it_is(slow: tuple[FlaskClient, SlowForgetting]) 
     wait_until(lambda: "1 place so far" in text_of(client, path), "the first place")
     assert start(client, "/people/forget/list") == path, "it runs already"
     other = post(client, "/people/forget/list", {"name": "Ben"})
-    assert "wait until it has ended" in other.get_data(as_text=True)
+    assert "wait until that has ended" in other.get_data(as_text=True)
     forgetting.go.release(2)
     page = finished(client, path)
     assert "3 rows in results (CSV)" in page

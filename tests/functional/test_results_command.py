@@ -298,12 +298,16 @@ class TestAbsent:
         Path("class.csv").write_text("Surname;First name\nChen Wu;\nAda Lovelase;\n")
         done = run(url, "results", "--absent", "class.csv")
         assert done.stdout == "Chen Wu\n"
-        assert done.stderr.splitlines()[:3] == [
-            "1 of 3 were not seen",
-            "'Surname' cannot be recognised, because it is not in the gallery",
-            "'Ada Lovelase' cannot be recognised, because it is not in the gallery;"
-            " similar names: 'Ada Lovelace'",
+        assert done.stderr.splitlines()[:4] == [
+            "1 of 1 was not seen",
+            "2 of 3 names cannot be checked:",
+            "    'Surname' is not in the gallery",
+            "    'Ada Lovelase' is not in the gallery; similar names: 'Ada Lovelace'",
         ]
+        Path("others.txt").write_text("Obama\nTrump\n")
+        done = run(url, "results", "--absent", "others.txt")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "2 of 2 names cannot be checked" in done.stderr
         Path("gallery.npz").unlink()
         done = run(url, "results", "--absent", "class.csv")
         assert done.stdout.splitlines() == ["Surname", "Chen Wu", "Ada Lovelase"]
