@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from rollcall.cli.entry import settings
 from rollcall.cli.similar_names import similar_names
@@ -41,7 +41,7 @@ def show_absent(
     if not_known:
         say(f"{len(not_known)} of {len(names)} names cannot be checked:", err=True)
     for name in not_known:
-        similar = ", ".join(map(repr, similar_names(name, sorted(people))))
+        similar = ", ".join(map(repr, similar_names(name, people)))
         hint = f"; similar names: {similar}" if similar else ""
         say(f"    {name!r} is not in the gallery{hint}", err=True)
     if counts.with_unknown or counts.failed:
@@ -53,7 +53,7 @@ def show_absent(
     return checked > 0
 
 
-def _people_of_gallery() -> Collection[str]:
+def _people_of_gallery() -> Sequence[str]:
     """Everybody in the gallery; nobody if it cannot be read, which is said."""
     try:
         return read_gallery(build_gallery_location(settings(offline=True))).people

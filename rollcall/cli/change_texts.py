@@ -26,7 +26,7 @@ def change_sentence(line: Change) -> str:
 
 
 def action_text(line: Change) -> str:
-    """What was changed, in words."""
+    """Says what was changed, for example `renamed 'Ann' to 'Eve'`."""
     found = _TEXTS.get(line.action)
     return found(line) if found else line.action
 

@@ -30,7 +30,8 @@ def opened_corrections(
 ) -> Iterator[tuple[CorrectionParts, SqlChangeLog]]:
     """The corrections of the gallery and of all results, and the log of changes.
 
-    Raises SettingsError if there is no database and `must_exist` is set; InboxUnavailable.
+    With `must_exist`, raises SettingsError if there is no database. Raises InboxUnavailable if the
+    database cannot be used.
     """
     # Imported here, because the image of the trigger has neither galleries nor stored faces.
     from rollcall.corrections.correction_parts import build_corrections

@@ -18,8 +18,8 @@ from rollcall.index.change_log import SqlChangeLog
 def enrolment_log(chosen: Settings) -> Iterator[Callable[[Enrolment], None]]:
     """A function that writes a line about a person's new photos.
 
-    It does nothing if there is no database. The gallery has been changed already when a line is
-    written, so a database that cannot be used is only a warning.
+    Without a database, the function does nothing. If the database cannot be used, it prints a
+    warning and goes on, because the gallery has been changed by then.
     """
     with ExitStack() as stack:
         log = _open(chosen, stack)

@@ -25,7 +25,7 @@ def join_same_people(database: Database, chosen: Settings) -> None:
 
     try:
         gallery = read_gallery(build_gallery_location(chosen))
-    except GalleryMissing:  # so there are no verdicts
+    except GalleryMissing:  # without a gallery, there are no verdicts
         return
     except PermanentError as error:
         log.warning(

@@ -10,7 +10,6 @@ gallery that gave the result its names.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from sqlalchemy import Connection, select
 from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.corrections.log_marks import Mark, marks_in, merge_lines, newest_line_at
 from rollcall.database.index_tables import change, gallery_version
-from rollcall.index.change_log import newest_line
+from rollcall.index.change_log import fields_of, newest_line
 from rollcall.index.former_names import MOVES, new_name_of
 
 MAX_STEPS = 100
@@ -69,8 +68,7 @@ def present_name(
         if line.action == "merge" and line.undone_by is not None:
             after_id = line.undone_by  # nothing that happened in between was about this person
             continue
-        details = json.loads(line.details) if line.details else {}
-        new = new_name_of(details)
+        new = new_name_of(fields_of(line.details))
         if not new:  # somebody with the new name was forgotten
             break
         if line.action == "merge":
@@ -141,7 +139,7 @@ def is_merge_undone(
     )
     merges = select(change).where(change.c.id.in_(undone), change.c.action == "merge")
     for line in connection.execute(merges).all():
-        into = new_name_of(json.loads(line.details) if line.details else {})
+        into = new_name_of(fields_of(line.details))
         if into and present_name(connection, into, line.id, newest_line(connection))[0] in names:
             return True
     return False

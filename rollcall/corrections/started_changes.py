@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, select, update
 from rollcall.core.gallery import Gallery
 from rollcall.corrections.gallery_edits import Edit
 from rollcall.database.index_tables import change, removed_example
-from rollcall.index.change_log import STARTED, write_line
+from rollcall.index.change_log import STARTED, fields_of, write_line
 
 IN_PROGRESS_S = 10.0
 """How long a started line of another process counts as a change in progress."""
@@ -93,7 +93,7 @@ def start(
         change.c.action == STARTED, change.c.name == line.name
     )
     for row in connection.execute(started).all():
-        earlier = _parsed(row.details)
+        earlier = fields_of(row.details)
         if {**earlier, "writer": ""} == json.loads(json.dumps({**details, "writer": ""})):
             drop(connection, row.id)  # the same change, which failed before
     return write_line(connection, now_s, line.who, STARTED, line.name, details, edit.undo)
@@ -124,7 +124,7 @@ def started_changes(connection: Connection, since_s: float) -> list[Started]:
     query = select(change).where(change.c.action == STARTED, change.c.at_s >= since_s)
     found = []
     for row in connection.execute(query.order_by(change.c.id)):
-        details = _parsed(row.details)
+        details = fields_of(row.details)
         line = Line(
             row.who,
             details.get("action") or "",
@@ -140,7 +140,7 @@ def started_changes(connection: Connection, since_s: float) -> list[Started]:
                 details.get("writer") or "",
                 tuple(details.get("names") or ()),
                 bool(details.get("ignored")),
-                _parsed(row.undo),
+                fields_of(row.undo),
                 details.get("gone") or [],
                 details.get("owners") or {},
             )
@@ -161,8 +161,3 @@ def _owners(gallery: Gallery) -> dict[str, str]:
     examples = zip(gallery.examples, gallery.names, strict=True)
     owners = {example.id: name for example, name in examples if example.id}
     return owners | {verdict.id: verdict.name for verdict in gallery.verdicts}
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    parsed = json.loads(text) if text else {}
-    return parsed if isinstance(parsed, dict) else {}

@@ -90,7 +90,7 @@ class SqlChangeLog:
         """The `undo` that `record` got; empty if the change cannot be undone."""
         with self._database.reading() as connection:
             row = _row(connection, change_id)
-        return _parsed(row.undo) if row else {}
+        return fields_of(row.undo) if row else {}
 
     def mark_undone(self, change_id: int, undone_by: int) -> bool:
         """Connect a change with the line that undoes it. Return False if it was undone before."""
@@ -200,7 +200,7 @@ def count_failed(connection: Connection, change_id: int) -> None:
     query = select(change.c.details).where(change.c.id == change_id).with_for_update()
     text = connection.execute(query).scalar()
     if text is not None:
-        details = _parsed(text)
+        details = fields_of(text)
         details["failed"] = details.get("failed", 0) + 1
         values = {"details": json.dumps(details)}
         connection.execute(update(change).where(change.c.id == change_id).values(values))
@@ -213,7 +213,7 @@ def _forget(connection: Connection, span: Span) -> tuple[list[int], int]:
     forgotten = set(spellings(span.name))
     about = [row for row in rows if _is_about(row, forgotten)]
     for row in about:
-        details, undo = _without(_parsed(row.details), forgotten), _parsed(row.undo)
+        details, undo = _without(fields_of(row.details), forgotten), fields_of(row.undo)
         is_only_mentioned = row.name not in forgotten and _without(undo, forgotten) == undo
         values = {
             "name": "" if row.name in forgotten else row.name,
@@ -243,7 +243,7 @@ def _lines(connection: Connection, span: Span, limit: int | None = None) -> Curs
 
 def _is_about(row: Row[Any], forgotten: set[str]) -> bool:
     """Whether the line has one of the names as a whole text."""
-    texts = [_parsed(row.details), _parsed(row.undo)]
+    texts = [fields_of(row.details), fields_of(row.undo)]
     return row.name in forgotten or any(_without(each, forgotten) != each for each in texts)
 
 
@@ -272,7 +272,7 @@ def _change(row: Row[Any]) -> Change:
         who=row.who,
         action=row.action,
         name=row.name,
-        details=_parsed(row.details),
+        details=fields_of(row.details),
         videos=row.videos,
         can_undo=bool(row.undo) and row.undone_by is None,
         undone_by=row.undone_by,
@@ -280,7 +280,8 @@ def _change(row: Row[Any]) -> Change:
     )
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def fields_of(text: str) -> dict[str, Any]:
+    """The JSON object in a column of a line; an empty one if the column is empty."""
     parsed = json.loads(text) if text else {}
     return parsed if isinstance(parsed, dict) else {}
 

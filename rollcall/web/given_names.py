@@ -11,8 +11,8 @@ from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.web.parts import parts
 from rollcall.web.users import LOCAL
 
-SAME_FACE = 0.005
-"""Distances below are those of a face to itself. The pages would show them as 0.00."""
+SHOWN_AS_ZERO = 0.005
+"""Distances below are shown as 0.00. That of a face to itself is among them."""
 
 
 class GivenName(NamedTuple):
@@ -46,4 +46,4 @@ def given_names(video: IndexedVideo) -> dict[int, GivenName]:
 
 
 def _may_be_given(seen: Appearance) -> bool:
-    return bool(seen.name) and seen.distance is not None and seen.distance < SAME_FACE
+    return bool(seen.name) and seen.distance is not None and seen.distance < SHOWN_AS_ZERO

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from rollcall.core.coverages import stopped_at_s
+
 WIDTH, HEIGHT = 1000, 16
 """Size of the drawing, which is stretched to its place on the page."""
 
@@ -68,8 +70,8 @@ def ticks(video: Strip, lane: Callable[[str], str]) -> list[Tick]:
 
 def rest_x(video: Searched) -> int | None:
     """Where the part begins that was not searched, because the search stopped at a clear frame."""
-    stopped_s = json.loads(video.coverage).get("stopped_at_s") if video.coverage else None
-    if not isinstance(stopped_s, int | float) or not 0 <= stopped_s < video.duration_s:
+    stopped_s = stopped_at_s(json.loads(video.coverage or "{}"))
+    if stopped_s is None or not 0 <= stopped_s < video.duration_s:
         return None
     return min(round(stopped_s * WIDTH / video.duration_s) + MIN_WIDTH, WIDTH)
 

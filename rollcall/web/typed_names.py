@@ -56,11 +56,10 @@ def refused_name() -> RefusedName | None:
 
 def refusal_of(typed: str) -> tuple[str, str]:
     """Why a name is refused, in a sentence, and the person whose name looks like it."""
-    people = parts().known.current().names
     try:
-        checked_new_name(with_known_case(typed, people), people)
+        typed_name(typed)
     except NameRefused as error:
-        near = sorted(lookalike_names(typed, people))
+        near = sorted(lookalike_names(typed, parts().known.current().names))
         if not near:
             reason = str(error)
             return f"{reason[:1].upper()}{reason[1:]}.", ""
