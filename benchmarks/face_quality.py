@@ -10,7 +10,6 @@ on top.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks import markdown
 from benchmarks.frames import rgb_frames
-from benchmarks.people import Seen, look
+from benchmarks.people import Seen, chosen_pictures, look
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import Box, DetectedFace, Encodings, Landmarks, Pixels
 from rollcall.faces.engine import default_engine
@@ -220,13 +219,7 @@ def report(found: Sequence[Sample], look_at: Look) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, help="pictures, clips (.mp4), folders")
-    paths: list[Path] = parser.parse_args().paths
-    files = [
-        each for path in paths for each in (sorted(path.iterdir()) if path.is_dir() else [path])
-    ]
-    pictures = [path for path in files if path.suffix in (".mp4", ".jpg", ".png")]
+    pictures = chosen_pictures(__doc__)
     engine = default_engine(Path.home() / ".cache" / "rollcall")
     print(report(list(samples(pictures, engine)), partial(look, engine)))
 

@@ -111,6 +111,17 @@ def _cut_out(pixels: Pixels, face: DetectedFace) -> tuple[Pixels, Box]:
     return around, Box(box.top - top, box.right - left, box.bottom - top, box.left - left)
 
 
+def chosen_pictures(about: str | None) -> list[Path]:
+    """The pictures and clips that a script's arguments name, also those in folders."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("paths", nargs="+", type=Path, help="pictures, clips (.mp4), folders")
+    paths: list[Path] = parser.parse_args().paths
+    files = [
+        each for path in paths for each in (sorted(path.iterdir()) if path.is_dir() else [path])
+    ]
+    return [path for path in files if path.suffix in (".mp4", ".jpg", ".png")]
+
+
 def run_on_pictures(report: Callable[[Sequence[Path], FaceEngine], str], about: str | None) -> None:
     """Run a script whose arguments are pictures of people, and print its report."""
     parser = argparse.ArgumentParser(description=about)

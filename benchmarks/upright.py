@@ -9,7 +9,6 @@ table shows how many of these photos each rule turns wrongly.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from benchmarks import markdown
 from benchmarks.frames import rgb_frames
+from benchmarks.people import chosen_pictures
 from rollcall.core.protocols import FaceEngine
 from rollcall.core.types import DetectedFace, Pixels
 from rollcall.core.upright import is_upright
@@ -92,13 +92,7 @@ def report(files: Sequence[Path], engine: FaceEngine) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("paths", nargs="+", type=Path, help="pictures, clips (.mp4), folders")
-    paths: list[Path] = parser.parse_args().paths
-    files = [
-        each for path in paths for each in (sorted(path.iterdir()) if path.is_dir() else [path])
-    ]
-    pictures = [path for path in files if path.suffix in (".mp4", ".jpg", ".png")]
+    pictures = chosen_pictures(__doc__)
     print(report(pictures, default_engine(Path.home() / ".cache" / "rollcall")))
 
 

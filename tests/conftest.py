@@ -14,6 +14,7 @@ from support.browser import open_browser, open_page
 from support.needs import REPOSITORY, classroom_folder, need
 from support.one_at_a_time import one_at_a_time
 from support.postgres import QUICK, FreshDatabases, running_postgres
+from support.work_queues import Clock
 
 from devstack.ceph import ProgramsMissing, check_programs
 from devstack.demo import sample_folder
@@ -67,6 +68,11 @@ def postgres_url(postgres: FreshDatabases) -> Iterator[str]:
     """The URL of a fresh PostgreSQL database with Rollcall's tables."""
     with postgres.url() as url:
         yield url
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import text
-from support.databases import open_tables
-from support.filmed import Filmed, between, direction
+from support.filmed import Filmed, between, direction, open_filmed
 
 from rollcall.core.errors import GalleryError, NameRefused, ObjectChanged, PermanentError
 from rollcall.core.index_types import FaceRef, KeptFaces
@@ -29,11 +27,7 @@ ALL = ["1.mp4", "2.mp4", "3.mp4"]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Filmed]:
-    is_postgresql = request.param == "postgresql"
-    file = f"sqlite:///{tmp_path}/log.sqlite3"
-    url = request.getfixturevalue("postgres_url") if is_postgresql else file
-    with closing(open_tables(url)) as database:
-        filmed = Filmed(tmp_path, database)
+    with open_filmed(request, tmp_path) as filmed:
         filmed.faces = {"ada": ADA, "ben": BEN, "twin": TWIN, "eve": direction(5)}
         filmed.faces["ada later"] = between(ADA, direction(3), 0.3)
         yield filmed

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import Connection, insert, select, text
-from support.databases import open_tables
-from support.filmed import Filmed, direction
+from support.filmed import Filmed, direction, open_filmed
 from support.work_queues import T0
 
 from rollcall.core.coverages import was_forgotten
@@ -34,11 +32,7 @@ ALL = ["1.mp4", "2.mp4", "3.mp4", "4.mp4"]
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Filmed]:
-    is_postgresql = request.param == "postgresql"
-    file = f"sqlite:///{tmp_path}/index.sqlite3"
-    url = request.getfixturevalue("postgres_url") if is_postgresql else file
-    with closing(open_tables(url)) as database:
-        filmed = Filmed(tmp_path, database)
+    with open_filmed(request, tmp_path) as filmed:
         filmed.faces = {"zoe": ADA, "ben": BEN, "eve": direction(5)}
         filmed.enrol(**{FORGOTTEN: ADA, "Ben": BEN})
         filmed.film("1.mp4", {"zoe": [0, 1, 2], "ben": [1, 2], "eve": [7]})

@@ -25,11 +25,6 @@ FIRST, SECOND = direction(0), direction(1)
 """Two people, who both are called Ann at first."""
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
     with open_filmed(request, tmp_path, clock) as filmed:

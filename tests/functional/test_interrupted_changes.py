@@ -21,11 +21,6 @@ from rollcall.gallery.gallery_formats import render_gallery
 Change = Callable[[Filmed], int]
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
     with open_filmed(request, tmp_path, clock) as filmed:
@@ -61,6 +56,19 @@ def interrupt(filmed: Filmed, make_change: Change) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recorded_changes, "finish", stop)
         with pytest.raises(InboxUnavailable):
+            make_change(filmed)
+
+
+def fail(filmed: Filmed, make_change: Change) -> None:
+    """The change is computed, and then the gallery cannot be written."""
+
+    def update(_: object, change: Callable[[bytes | None], bytes | None]) -> None:
+        change(filmed.location.load())
+        raise StoreUnavailable("the store does not answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(filmed.location), "update", update)
+        with pytest.raises(StoreUnavailable):
             make_change(filmed)
 
 
@@ -115,17 +123,8 @@ def test_a_person_is_renamed_again_before_the_first_rename_is_completed(filmed: 
     assert lines == [("Eve", {"new_name": "Eva"}), ("Ann", {"new_name": "Eve"})]
 
 
-def test_a_gallery_that_cannot_be_written_leaves_no_line(
-    filmed: Filmed, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def update(_: object, change: Callable[[bytes | None], bytes | None]) -> None:
-        change(filmed.location.load())
-        raise StoreUnavailable("the store does not answer")
-
-    monkeypatch.setattr(type(filmed.location), "update", update)
-    with pytest.raises(StoreUnavailable):
-        remove_photo(filmed)
-    monkeypatch.undo()
+def test_a_gallery_that_cannot_be_written_leaves_no_line(filmed: Filmed, clock: Clock) -> None:
+    fail(filmed, remove_photo)
     clock.now_s += KEEP_S + 1
     rename(filmed)
     assert [line.action for line in filmed.log.latest(10)] == ["rename"]
@@ -134,19 +133,10 @@ def test_a_gallery_that_cannot_be_written_leaves_no_line(
         assert connection.execute(text("SELECT count(*) FROM removed_example")).scalar() == 0
 
 
-def test_a_merge_that_failed_is_not_completed_by_a_later_rename(
-    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_merge_that_failed_is_not_completed_by_a_later_rename(filmed: Filmed) -> None:
     """The merge and the rename both take the name from the gallery."""
 
-    def update(_: object, change: Callable[[bytes | None], bytes | None]) -> None:
-        change(filmed.location.load())
-        raise StoreUnavailable("the store does not answer")
-
-    monkeypatch.setattr(type(filmed.location), "update", update)
-    with pytest.raises(StoreUnavailable):
-        merge(filmed)
-    monkeypatch.undo()
+    fail(filmed, merge)
     filmed.corrections.rename("Ann", "Anna", "eve")
     filmed.corrections.rename("Bess", "Tess", "eve")
     filmed.rematcher.run_due()

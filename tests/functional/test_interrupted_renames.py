@@ -21,11 +21,6 @@ from rollcall.index.change_log import write_line
 from rollcall.stores.memory import MemoryStore
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
     with open_filmed(request, tmp_path, clock) as filmed:

@@ -45,11 +45,6 @@ ADA, BEN, EVE = direction(0), direction(1), direction(5)
 TWIN = between(ADA, direction(2), 0.5)
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def filmed(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[Filmed]:
     with open_filmed(request, tmp_path, clock) as filmed:

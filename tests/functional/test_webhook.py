@@ -332,11 +332,6 @@ def source(outbox: SqlOutbox, clock: Clock) -> OutboxSource:
     return OutboxSource(outbox, clock)
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.mark.parametrize(
     ("status", "retry_after", "pause_s"),
     [

@@ -203,9 +203,12 @@ class Filmed:
 
 @contextmanager
 def open_filmed(
-    request: pytest.FixtureRequest, folder: Path, clock: Callable[[], float]
+    request: pytest.FixtureRequest, folder: Path, clock: Callable[[], float] | None = None
 ) -> Iterator[Filmed]:
-    """Videos in a database with this clock. The fixture's parameter is `sqlite` or `postgresql`."""
+    """Videos in a database with this clock, or the real one.
+
+    The fixture's parameter is `sqlite` or `postgresql`.
+    """
     is_postgresql = request.param == "postgresql"
     file = f"sqlite:///{folder}/log.sqlite3"
     url = request.getfixturevalue("postgres_url") if is_postgresql else file

@@ -12,6 +12,7 @@ from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key
 from rollcall.core.protocols import ObjectStore
 from rollcall.core.types import Encodings
+from rollcall.corrections.corrected_reports import people_documents
 from rollcall.recognition.deciding import SearchFacts
 from rollcall.recognition.face_columns import StoredFaces
 from rollcall.recognition.stored_faces import render_faces
@@ -22,24 +23,12 @@ QUALITY = (120.0, 0.2, 0.1, 0.99)
 
 def report_of(video: IndexedVideo) -> dict[str, Any]:
     """The report, or the answer, from which `video` follows."""
-    people = [
-        {
-            "name": each.name or "unknown",
-            "first_seen_s": each.first_s,
-            "last_seen_s": each.last_s,
-            "intervals": [list(pair) for pair in each.intervals],
-            "frames": each.frames,
-            "distance": each.distance,
-            "certainty": each.certainty or None,
-        }
-        for each in video.people
-    ]
     error = {"code": video.error_code, "message": video.error_message}
     return {
         "status": video.status,
         "work_id": video.work_id,
         "video": {"bucket": video.bucket, "key": video.key, "etag": video.etag},
-        "people": people,
+        "people": people_documents(video),
         "coverage": dict(video.coverage),
         "duration_s": video.duration_s,
         "uploaded_s": video.uploaded_s,

@@ -22,11 +22,6 @@ settings.load_profile("unit")
 OpenQueue = Callable[[Callable[[], float] | None], WorkQueue]
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty database of each kind, with all tables."""
