@@ -19,6 +19,20 @@ class FaceRef(NamedTuple):
     number: int
 
 
+class UnknownFaceRef(NamedTuple):
+    """An unknown person in a video, as a page has shown the face.
+
+    A correction may give the people of the video other numbers, but the token stays
+    (`core.face_tokens`).
+    """
+
+    video_id: int
+    token: str
+
+
+AnyFaceRef = FaceRef | UnknownFaceRef
+
+
 @dataclass(frozen=True, slots=True)
 class Appearance:
     """One person in one video."""
@@ -34,6 +48,9 @@ class Appearance:
     certainty: Certainty = ""
     intervals: tuple[tuple[float, float], ...] = ()
     """Start and end of each interval, in seconds."""
+    token: str = field(default="", compare=False)
+    """The token of an unknown face whose encodings are stored (`core.face_tokens`), if
+    `VideoIndex.get` has read the video."""
 
     @property
     def seconds(self) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from rollcall.core.index_types import FaceRef, IndexedVideo
+from rollcall.core.index_types import AnyFaceRef, FaceRef, IndexedVideo
 from rollcall.core.types import Encodings
 
 
@@ -144,16 +144,16 @@ class Corrections(Protocol):
     """
 
     def is_person(
-        self, faces: Sequence[FaceRef], name: str, who: str, others: Sequence[FaceRef] = ()
+        self, faces: Sequence[AnyFaceRef], name: str, who: str, others: Sequence[AnyFaceRef] = ()
     ) -> int:
         """The faces show this person, who may be new, and the faces `others` do not."""
         ...
 
-    def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int: ...
+    def is_not(self, faces: Sequence[AnyFaceRef], name: str, who: str) -> int: ...
 
-    def same(self, faces: Sequence[FaceRef], who: str) -> int: ...
+    def same(self, faces: Sequence[AnyFaceRef], who: str) -> int: ...
 
-    def ignore(self, faces: Sequence[FaceRef], who: str) -> int: ...
+    def ignore(self, faces: Sequence[AnyFaceRef], who: str) -> int: ...
 
     def rename(self, name: str, new_name: str, who: str) -> int: ...
 

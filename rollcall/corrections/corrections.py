@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from rollcall.core.errors import PermanentError
 from rollcall.core.gallery import Gallery
-from rollcall.core.index_types import FaceRef
+from rollcall.core.index_types import AnyFaceRef
 from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.verdicts import Verdict, VerdictKind, new_id
@@ -65,7 +65,7 @@ class GalleryCorrections:
         self._log = SqlChangeLog(database)
 
     def is_person(
-        self, faces: Sequence[FaceRef], name: str, who: str, others: Sequence[FaceRef] = ()
+        self, faces: Sequence[AnyFaceRef], name: str, who: str, others: Sequence[AnyFaceRef] = ()
     ) -> int:
         # All faces are read before anything changes, because a correction changes their numbers.
         shown, apart = self._faces.read(faces), self._faces.read(others) if others else None
@@ -80,7 +80,7 @@ class GalleryCorrections:
 
         return self._write_verdicts("is", normalise_name(name), shown, make_verdicts, who, apart)
 
-    def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
+    def is_not(self, faces: Sequence[AnyFaceRef], name: str, who: str) -> int:
         shown, person = self._faces.read(faces), normalise_name(name)
         # A face without a name is allowed, so that it does not get this name later.
         if others := [before for before in shown.names if before not in ("", person)]:
@@ -91,7 +91,7 @@ class GalleryCorrections:
         make_verdicts = self._verdict("not", person, shown, who)
         return self._write_verdicts("not", person, shown, make_verdicts, who)
 
-    def same(self, faces: Sequence[FaceRef], who: str) -> int:
+    def same(self, faces: Sequence[AnyFaceRef], who: str) -> int:
         shown = self._faces.read(faces)
         if len(shown.encodings) < 2:
             raise PermanentError("choose two faces or more that show the same person")
@@ -103,7 +103,7 @@ class GalleryCorrections:
         make_verdicts = self._verdict("same", "", shown, who)
         return self._write_verdicts("same", "", shown, make_verdicts, who)
 
-    def ignore(self, faces: Sequence[FaceRef], who: str) -> int:
+    def ignore(self, faces: Sequence[AnyFaceRef], who: str) -> int:
         shown = self._faces.read(faces)
         make_verdicts = self._verdict("ignore", "", shown, who)
         return self._write_verdicts("ignore", "", shown, make_verdicts, who)

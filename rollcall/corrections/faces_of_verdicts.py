@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.errors import ObjectChanged, PermanentError
-from rollcall.core.index_types import FaceRef, IndexedVideo
+from rollcall.core.face_tokens import face_token, mean_encoding
+from rollcall.core.index_types import AnyFaceRef, FaceRef, IndexedVideo
+from rollcall.core.texts import storable
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
 from rollcall.core.web_protocols import VideoIndex
@@ -31,7 +33,7 @@ look-alike, a third of the other looks still get the name; after five, 8 of 100 
 class ShownFaces:
     """The faces of one verdict."""
 
-    faces: tuple[FaceRef, ...]
+    faces: tuple[AnyFaceRef, ...]
     names: tuple[str, ...]
     """The name that each face has now; empty for an unknown person."""
     space: EncodingSpace
@@ -51,16 +53,18 @@ class FacesOfVerdicts:
     index: VideoIndex
     objects: VideoObjects
 
-    def read(self, faces: Sequence[FaceRef]) -> ShownFaces:
+    def read(self, faces: Sequence[AnyFaceRef]) -> ShownFaces:
         """The encodings of these faces.
 
-        Raises PermanentError if none are stored, and ObjectChanged while a video is corrected.
+        Raises PermanentError if none are stored, and ObjectChanged while a video is corrected. An
+        UnknownFaceRef is found meanwhile, too, unless the correction is about that face.
         """
         chosen = tuple(dict.fromkeys(faces))[:MAX_FACES]
         if not chosen:
             raise PermanentError("choose at least one face")
         looks = max(1, LOOKS // len(chosen))
         stored: dict[int, tuple[IndexedVideo, StoredFaces]] = {}
+        unknown: dict[int, dict[str, int]] = {}
         names: list[str] = []
         rows: list[Encodings] = []
         sources: list[FaceSource] = []
@@ -68,8 +72,14 @@ class FacesOfVerdicts:
             if face.video_id not in stored:
                 stored[face.video_id] = self._stored(face.video_id)
             video, kept = stored[face.video_id]
-            names.append(_name_of(video, kept, face.number))
-            encodings, times_s = kept.verdict_encodings(face.number, looks)
+            if isinstance(face, FaceRef):
+                number = _checked_number(video, kept, face.number)
+            else:
+                if face.video_id not in unknown:
+                    unknown[face.video_id] = _numbers_of_unknown(kept)
+                number = _number_of(video, unknown[face.video_id], face.token)
+            names.append(storable(kept.names[number]))
+            encodings, times_s = kept.verdict_encodings(number, looks)
             if not len(encodings):
                 raise _no_encodings(video.key)
             rows.append(encodings)
@@ -100,14 +110,30 @@ class FacesOfVerdicts:
         return video, found[1]
 
 
-def _name_of(video: IndexedVideo, stored: StoredFaces, number: int) -> str:
-    """The name of a face. Index and stored faces differ for a moment during a correction."""
-    person = next((each for each in video.people if each.number == number), None)
-    if person is None or not 0 <= number < len(stored.names):
+def _checked_number(video: IndexedVideo, stored: StoredFaces, number: int) -> int:
+    """The number. Index and stored faces differ for a moment during a correction, and then it may
+    mean two people."""
+    if number not in {each.number for each in video.people}:
         raise PermanentError(f"{video.key!r} does not show this face any more; reload the page")
-    if stored.names[number] != person.name:
+    if [each.name for each in video.people] != [storable(name) for name in stored.names]:
         raise ObjectChanged(f"{video.key!r} is being corrected; try again in a moment")
-    return person.name
+    return number
+
+
+def _numbers_of_unknown(stored: StoredFaces) -> dict[str, int]:
+    """The numbers of the unknown people by their tokens."""
+    found: dict[str, int] = {}
+    for number, name in enumerate(stored.names):
+        encodings, _ = stored.appearance_encodings(number)
+        if not name and len(encodings):
+            found.setdefault(face_token(mean_encoding(encodings)), number)
+    return found
+
+
+def _number_of(video: IndexedVideo, unknown: Mapping[str, int], token: str) -> int:
+    if token not in unknown:
+        raise ObjectChanged(f"this face of {video.key!r} is being corrected; try again in a moment")
+    return unknown[token]
 
 
 def _no_encodings(key: str) -> PermanentError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import bindparam, func, select, text
 
-from rollcall.core.index_types import FaceRef
+from rollcall.core.face_tokens import stored_token
+from rollcall.core.index_types import FaceRef, UnknownFaceRef
 from rollcall.core.types import Encodings
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, person, video
@@ -28,16 +29,18 @@ class SeenFace(NamedTuple):
     seen: PersonInVideo
     name: str
     person_id: int | None
-    row_id: int
-    """Row of the table `appearance`. It is another one after the video's people were written again.
-    """
 
 
-class IndexedFace(NamedTuple):
-    """A face of a video, and its row of the table `appearance`."""
+class GroupedFace(NamedTuple):
+    """An unknown face in a group."""
 
     face: FaceRef
-    row_id: int
+    token: str
+
+    @property
+    def lasting_ref(self) -> UnknownFaceRef:
+        """The reference for forms: `face` may mean somebody else by the time they are sent."""
+        return UnknownFaceRef(self.face.video_id, self.token)
 
 
 class NotStored(NamedTuple):
@@ -66,14 +69,18 @@ _VIDEOS = text(
 ).bindparams(bindparam("ids", expanding=True))
 
 _NEWEST = text(
-    "SELECT video_id, number, id FROM appearance WHERE group_id=:group_id"
-    " ORDER BY uploaded_s DESC, video_id DESC, number LIMIT :limit"
+    "SELECT newest.video_id, newest.number, encoding FROM (SELECT video_id, number, uploaded_s"
+    " FROM appearance WHERE group_id=:group_id"
+    " ORDER BY uploaded_s DESC, video_id DESC, number LIMIT :limit) AS newest"
+    " JOIN unknown_face AS face"
+    " ON face.video_id=newest.video_id AND face.number=newest.number"
+    " ORDER BY newest.uploaded_s DESC, newest.video_id DESC, newest.number"
 )
 """In the order of `SqlUnknownGroups.faces`, so that a form has the faces that its page shows."""
-_ROWS = text("SELECT video_id, number, id FROM appearance WHERE id IN :ids").bindparams(
-    bindparam("ids", expanding=True)
-)
-
+# Negative numbers are those of faces that have a name by now (`index.group_memory`).
+_UNKNOWN = text(
+    "SELECT video_id, number, encoding FROM unknown_face WHERE video_id IN :ids AND number>=0"
+).bindparams(bindparam("ids", expanding=True))
 
 _NOT_STORED = text(
     "SELECT count(*) FILTER (WHERE bucket<>''), count(*) FILTER (WHERE bucket='')"
@@ -99,7 +106,7 @@ class FaceQueries:
         query = (
             select(
                 *(a.video_id, a.number, v.bucket, v.key, a.uploaded_s, v.duration_s, v.kept),
-                *(a.certainty, a.distance, a.intervals, person.c.name, person.c.id, a.id),
+                *(a.certainty, a.distance, a.intervals, person.c.name, person.c.id),
             )
             .join_from(appearance, video, v.id == a.video_id)
             .outerjoin(person, person.c.id == a.person_id)
@@ -108,7 +115,7 @@ class FaceQueries:
         )
         with self._database.reading() as connection:
             rows = [
-                SeenFace(in_video(*row[:10]), row[10] or "", row[11], row[12])
+                SeenFace(in_video(*row[:10]), row[10] or "", row[11])
                 for row in connection.execute(query)
             ]
         wanted = set(refs)
@@ -142,21 +149,29 @@ class FaceQueries:
                 for group_id, space, centre in connection.execute(_CENTRES, {"ids": list(ids)})
             }
 
-    def of_groups(self, ids: Sequence[int], limit: int) -> dict[int, list[IndexedFace]]:
+    def of_groups(self, ids: Sequence[int], limit: int) -> dict[int, list[GroupedFace]]:
         """The newest faces of each group."""
         with self._database.reading() as connection:
             return {
-                group_id: _indexed(
-                    connection.execute(_NEWEST, {"group_id": group_id, "limit": limit})
+                group_id: list(
+                    _grouped(connection.execute(_NEWEST, {"group_id": group_id, "limit": limit}))
                 )
                 for group_id in ids
             }
 
-    def unchanged(self, faces: Sequence[IndexedFace]) -> list[IndexedFace]:
-        """Those of the faces whose videos were not written again since."""
-        ids = [each.row_id for each in faces]
+    def unknown_of(self, video_id: int) -> list[GroupedFace]:
+        """The unknown faces of a video, if their encodings are stored."""
         with self._database.reading() as connection:
-            present = set(_indexed(connection.execute(_ROWS, {"ids": ids}))) if ids else set()
+            return list(_grouped(connection.execute(_UNKNOWN, {"ids": [video_id]})))
+
+    def still_unknown(self, faces: Sequence[UnknownFaceRef]) -> list[UnknownFaceRef]:
+        """Those of the faces that nobody has named or ignored since they were shown."""
+        if not faces:
+            return []
+        ids = sorted({each.video_id for each in faces})
+        with self._database.reading() as connection:
+            rows = connection.execute(_UNKNOWN, {"ids": ids})
+            present = {each.lasting_ref for each in _grouped(rows)}
         return [each for each in faces if each in present]
 
     def newest_row(self, video_id: int) -> int:
@@ -176,5 +191,6 @@ class FaceQueries:
         return {**sizes, **counted}
 
 
-def _indexed(rows: Iterable[Any]) -> list[IndexedFace]:
-    return [IndexedFace(FaceRef(video_id, number), row_id) for video_id, number, row_id in rows]
+def _grouped(rows: Iterable[Any]) -> Iterator[GroupedFace]:
+    for video_id, number, mean in rows:
+        yield GroupedFace(FaceRef(video_id, number), stored_token(mean))

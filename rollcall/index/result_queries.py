@@ -13,7 +13,7 @@ from rollcall.core.names import appearance_of, normalise_name
 from rollcall.database.database import Database
 from rollcall.database.index_tables import appearance, person, video
 from rollcall.database.json_rows import as_rows, rows_sql
-from rollcall.index.sql_index import folded, indexed_video_of
+from rollcall.index.sql_index import appearance_from, folded, indexed_video_of
 
 PAGE = 500
 """Videos that are read at once."""
@@ -89,7 +89,7 @@ class ResultQueries:
                 rows = connection.execute(_page(period, place, person_id, unknown=unknown)).all()
                 people = _people(connection, [row.id for row in rows])
             for row in rows:
-                yield indexed_video_of(row, people.get(row.id, []))
+                yield indexed_video_of(row, map(appearance_from, people.get(row.id, [])))
             if len(rows) < PAGE:
                 return
             place = (rows[-1].uploaded_s, rows[-1].id)

@@ -10,20 +10,37 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Connection, Row, and_, select, text
 
+from rollcall.core.face_tokens import stored_token
 from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.core.texts import storable
 from rollcall.database.database import Database
-from rollcall.database.index_tables import appearance, person, video
+from rollcall.database.index_tables import appearance, person, unknown_face, video
 from rollcall.database.json_rows import as_rows, ids_value
 from rollcall.index.index_statements import STATEMENTS
 
 MAX_PUT = 500
 """Limit on the videos of one transaction, so that no transaction gets long."""
+
+# A row without a group was written a moment ago, and `unknown_face` may still have those before it.
+_PEOPLE = (
+    select(appearance, person.c.name, unknown_face.c.encoding)
+    .outerjoin(person, person.c.id == appearance.c.person_id)
+    .outerjoin(
+        unknown_face,
+        and_(
+            unknown_face.c.video_id == appearance.c.video_id,
+            unknown_face.c.number == appearance.c.number,
+            appearance.c.group_id.is_not(None),
+        ),
+    )
+    .order_by(appearance.c.number)
+)
 
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -93,13 +110,8 @@ class SqlIndex:
             row = connection.execute(select(video).where(video.c.id == video_id)).one_or_none()
             if row is None:
                 return None
-            query = (
-                select(appearance, person.c.name)
-                .outerjoin(person, person.c.id == appearance.c.person_id)
-                .where(appearance.c.video_id == video_id)
-                .order_by(appearance.c.number)
-            )
-            return indexed_video_of(row, connection.execute(query))
+            people = connection.execute(_PEOPLE.where(appearance.c.video_id == video_id))
+            return indexed_video_of(row, map(_appearance_with_token, people))
 
     def id_of(self, bucket: str, key: str) -> int | None:
         query = select(video.c.id).where(video.c.bucket == bucket, video.c.key == key)
@@ -238,7 +250,7 @@ def _appearance_row(video_id: int, each: IndexedVideo, found: Appearance) -> dic
     }
 
 
-def indexed_video_of(row: Row[Any], appearances: Iterable[Row[Any]]) -> IndexedVideo:
+def indexed_video_of(row: Row[Any], people: Iterable[Appearance]) -> IndexedVideo:
     return IndexedVideo(
         bucket=row.bucket,
         key=row.key,
@@ -251,7 +263,7 @@ def indexed_video_of(row: Row[Any], appearances: Iterable[Row[Any]]) -> IndexedV
         finished_s=row.finished_s,
         duration_s=row.duration_s,
         coverage=json.loads(row.coverage) if row.coverage else {},
-        people=tuple(appearance_from(each) for each in appearances),
+        people=tuple(people),
         gallery=row.gallery,
         kept=row.kept,
         corrected=bool(row.corrected),
@@ -270,3 +282,8 @@ def appearance_from(row: Row[Any]) -> Appearance:
         certainty=row.certainty,
         intervals=tuple((start_s, end_s) for start_s, end_s in json.loads(row.intervals or "[]")),
     )
+
+
+def _appearance_with_token(row: Row[Any]) -> Appearance:
+    found = appearance_from(row)
+    return replace(found, token=stored_token(row.encoding)) if row.encoding else found

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, Select, func, select, text, update
 
 from rollcall.core.encoding_space import DLIB, EncodingSpace
+from rollcall.core.face_tokens import mean_encoding
 from rollcall.core.index_types import FaceRef
 from rollcall.core.types import Encodings
 from rollcall.core.web_protocols import UnknownGroup
@@ -274,7 +275,7 @@ def _members(video: UnknownFaces, size: int) -> list[Member]:
             video.video_id,
             number,
             video.uploaded_s,
-            rows[numbers == number].mean(axis=0).astype(np.float16).astype(np.float32),
+            mean_encoding(rows[numbers == number]),
         )
         for number in np.unique(numbers).tolist()
     ]

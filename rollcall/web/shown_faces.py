@@ -1,9 +1,4 @@
-"""The faces that a page shows, as texts for its forms, so that a verdict is about those faces.
-
-A correction gives the people of a video new numbers, and new rows in the index. So the text of each
-face has the id of its row, which is never used again: if the row is gone, the number may mean
-somebody else.
-"""
+"""The faces that a page shows, as texts for its forms, so that a verdict is about those faces."""
 
 from __future__ import annotations
 
@@ -12,21 +7,20 @@ from collections.abc import Iterable
 
 from werkzeug.exceptions import BadRequest
 
-from rollcall.core.index_types import FaceRef
-from rollcall.index.face_queries import IndexedFace
+from rollcall.core.index_types import UnknownFaceRef
 
 MAX_FACES = 50
 """Faces of a group that a verdict stores. The other faces of the group get the same name, because
 they look like these."""
 
-_FORM = re.compile("([0-9]{1,18})-([0-9]{1,9})-([0-9]{1,18})")
+_FORM = re.compile("([0-9]{1,18})-([0-9a-f]{16})")
 
 
-def write_faces(faces: Iterable[IndexedFace]) -> str:
-    return " ".join(f"{each.face.video_id}-{each.face.number}-{each.row_id}" for each in faces)
+def write_faces(faces: Iterable[UnknownFaceRef]) -> str:
+    return " ".join(f"{each.video_id}-{each.token}" for each in faces)
 
 
-def read_faces(text: str) -> list[IndexedFace]:
+def read_faces(text: str) -> list[UnknownFaceRef]:
     """The faces that `write_faces` got. Raises BadRequest for other texts, and for too many."""
     found, words = [], text.split()
     if len(words) > MAX_FACES:
@@ -35,12 +29,11 @@ def read_faces(text: str) -> list[IndexedFace]:
         match = _FORM.fullmatch(word)
         if match is None:
             raise BadRequest("the form names a face that does not exist; load the page again")
-        video_id, number, row_id = map(int, match.groups())
-        found.append(IndexedFace(FaceRef(video_id, number), row_id))
+        found.append(UnknownFaceRef(int(match[1]), match[2]))
     return found
 
 
-def read_group(text: str) -> tuple[int, list[IndexedFace]]:
+def read_group(text: str) -> tuple[int, list[UnknownFaceRef]]:
     """The number of a group and its faces, written as `NUMBER/FACES`. Raises BadRequest."""
     number, _, faces = text.partition("/")
     if not re.fullmatch("[0-9]{1,18}", number):

@@ -10,7 +10,7 @@ import numpy as np
 from flask import Blueprint, abort, render_template, request
 
 from rollcall.core.web_protocols import UnknownGroup
-from rollcall.index.face_queries import FaceQueries, GroupFacts, IndexedFace, SeenFace
+from rollcall.index.face_queries import FaceQueries, GroupedFace, GroupFacts, SeenFace
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.index.unknown_groups import RANKED_FACES
 from rollcall.web.foot import FOLLOWED
@@ -96,11 +96,14 @@ def group(group_id: int) -> str:
         abort(404, "this group is gone: its faces have a name by now, or are in another group")
     limit = min(request.args.get("faces", OPENED_FACES, type=whole_number), MAX_OPENED_FACES)
     refs = parts().groups.faces(group_id, max(limit, 1))
-    seen = FaceQueries(parts().database).faces(refs)
+    queries = FaceQueries(parts().database)
+    seen = queries.faces(refs)
+    members = queries.of_groups([group_id], max(limit, 1))[group_id]
     values = {
         "shown": shown_groups([found])[0],
         "in_change": _in_change(parts().corrections.pending()),
         "all_faces": [seen[ref] for ref in refs if ref in seen],
+        "marks": {each.face: write_faces([each.lasting_ref]) for each in members},
         "more": limit + OPENED_FACES if found.appearances > limit < MAX_OPENED_FACES else None,
     }
     if request.headers.get("HX-Request"):
@@ -133,13 +136,13 @@ def shown_groups(groups: Sequence[UnknownGroup]) -> list[ShownGroup]:
             [seen[ref] for ref in each.faces[:FACES] if ref in seen],
             videos.get(each.id, each.appearances),
             nearest,
-            write_faces(_typical(each, members[each.id])),
+            write_faces(face.lasting_ref for face in _typical(each, members[each.id])),
         )
         for each, nearest in zip(groups, near, strict=True)
     ]
 
 
-def _typical(group: UnknownGroup, members: Sequence[IndexedFace]) -> list[IndexedFace]:
+def _typical(group: UnknownGroup, members: Sequence[GroupedFace]) -> list[GroupedFace]:
     """Faces of the group: those nearest to its middle, then the newest."""
     shown = set(group.faces)
     return sorted(members, key=lambda each: each.face not in shown)[:MAX_FACES]

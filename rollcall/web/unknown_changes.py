@@ -8,9 +8,9 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from rollcall.core.errors import NameRefused
-from rollcall.core.index_types import FaceRef
-from rollcall.index.face_queries import FaceQueries, IndexedFace
+from rollcall.core.errors import NameRefused, ObjectChanged
+from rollcall.core.index_types import UnknownFaceRef
+from rollcall.index.face_queries import FaceQueries
 from rollcall.web.came_from import back
 from rollcall.web.foot import show_change, show_message
 from rollcall.web.parts import parts
@@ -38,12 +38,16 @@ def name_group(group_id: int) -> Response:
     typed = request.form.get("to") or field("name")
     chosen = _chosen()
     if chosen is None:
+        keep_refused(f"group-{group_id}", typed)
         return _changed_since()
     faces, others = chosen
     try:
         name = typed_name(typed)
         change_id = parts().corrections.is_person(faces, name, current_user().name, others)
     except NameRefused:
+        return _refused(group_id, typed)
+    except ObjectChanged as error:
+        show_message(str(error))
         return _refused(group_id, typed)
     return _changed(change_id, group_id)
 
@@ -64,18 +68,18 @@ def same_person() -> Response:
     groups = dict(map(read_group, request.form.getlist("group")[: MAX_GROUPS + 1]))
     if not 2 <= len(groups) <= MAX_GROUPS or not all(groups.values()):
         raise BadRequest(f"select two to {MAX_GROUPS} groups that show the same person")
-    left = [_unchanged(group[: MAX_FACES // len(groups)]) for group in groups.values()]
+    left = [_still_unknown(group[: MAX_FACES // len(groups)]) for group in groups.values()]
     if not all(left):
         return _changed_since()
     faces = [face for group in left for face in group]
     return _changed(parts().corrections.same(faces, current_user().name), *groups)
 
 
-def _chosen() -> tuple[list[FaceRef], list[FaceRef]] | None:
+def _chosen() -> tuple[list[UnknownFaceRef], list[UnknownFaceRef]] | None:
     """The faces of the group, and those that were marked as somebody else.
 
-    None if it is unknown who they are by now. A face whose video was written again since the page
-    was shown is left out: its number may be that of somebody else.
+    A face that somebody has named or ignored since the page was shown is left out. None if no face
+    is left, or if one of the marked ones is left out.
     """
     sent = read_faces(request.form.get("faces", ""))
     others = read_faces(" ".join(request.form.getlist("other")))
@@ -83,12 +87,12 @@ def _chosen() -> tuple[list[FaceRef], list[FaceRef]] | None:
         raise BadRequest("the form names no face; load the page again")
     if not (rest := [face for face in sent if face not in others]):
         raise BadRequest("every face of the group is marked as somebody else; leave at least one")
-    faces, apart = _unchanged(rest), _unchanged(others)
+    faces, apart = _still_unknown(rest), _still_unknown(others)
     return (faces, apart) if faces and len(apart) == len(others) else None
 
 
-def _unchanged(faces: Sequence[IndexedFace]) -> list[FaceRef]:
-    return [each.face for each in FaceQueries(parts().database).unchanged(faces)]
+def _still_unknown(faces: Sequence[UnknownFaceRef]) -> list[UnknownFaceRef]:
+    return FaceQueries(parts().database).still_unknown(faces)
 
 
 def _refused(group_id: int, typed: str) -> Response:

@@ -10,36 +10,36 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from rollcall.core.errors import NameRefused, RollcallError
-from rollcall.core.index_types import FaceRef, IndexedVideo
+from rollcall.core.index_types import AnyFaceRef, IndexedVideo
 from rollcall.core.types import VideoRef
 from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.parts import parts
+from rollcall.web.shown_people import face_ref, person_with
 from rollcall.web.typed_names import keep_refused, refused_name, typed_name
 from rollcall.web.users import current_user, editors_only
-from rollcall.web.video_page import changing_part, facts_of, indexed, people_version
+from rollcall.web.video_page import changing_part, facts_of, indexed
 
 pages = Blueprint("video_changes", __name__)
 
 MAX_NAME_CHARS = 1024
 
 
-@pages.post("/videos/<int:video_id>/people/<int:number>")
+@pages.post("/videos/<int:video_id>/people")
 @editors_only
-def correct(video_id: int, number: int) -> Response:
+def correct(video_id: int) -> Response:
     """Say who a person of the video is, or is not."""
-    facts = facts_of(video_id)
-    shown = request.form.get("version", "")
-    person = next((seen for seen in facts.video.people if seen.number == number), None)
-    if person is None or shown != people_version(facts.video):
+    seen = person_with(indexed(video_id), request.form.get("person", ""))
+    if seen is None:
         show_message(
-            "Nothing was changed, because the result has changed since. Check it, and try again."
+            "Nothing was changed, because the result about this person has changed since. Check the"
+            " people, and try again."
         )
         return _answer(video_id)
     try:
-        show_change(_verdict(FaceRef(video_id, number), person.name))
+        show_change(_verdict(face_ref(video_id, seen), seen.name))
         parts().known.changed()
     except NameRefused:
-        keep_refused(f"person-{number}", request.form.get("to") or _typed())
+        keep_refused(f"person-{seen.number}", request.form.get("to") or _typed())
     except RollcallError as error:
         show_message(str(error))
     return _answer(video_id)
@@ -64,7 +64,7 @@ def rerun(video_id: int) -> Response:
     return _answer(video_id)
 
 
-def _verdict(face: FaceRef, name: str) -> int:
+def _verdict(face: AnyFaceRef, name: str) -> int:
     corrections, who = parts().corrections, current_user().name
     action = request.form.get("action", "")
     if known := request.form.get("to"):

@@ -22,7 +22,6 @@ from rollcall.web.face_pictures import FacePictures, NumbersDiffer, VideoPicture
 from rollcall.web.lanes import labelled
 from rollcall.web.parts import parts
 from rollcall.web.video_boxes import OtherPeople, boxes_of
-from rollcall.web.video_page import people_version
 from rollcall.web.video_texts import web_vtt
 
 pages = Blueprint("video_downloads", __name__)
@@ -65,7 +64,7 @@ def face(video_id: int, number: int) -> Response:
     near_s = request.args.get("t", type=float)
     # After an undone correction, the people are the same again, but not what was stored before.
     row_id = FaceQueries(parts().database).newest_row(video_id)
-    version = f"{people_version(found)}/{row_id}/{found.finished_s}/{found.gallery}"
+    version = f"{_people_version(found)}/{row_id}/{found.finished_s}/{found.gallery}"
     etag = hashlib.sha256(f"{video_id}/{number}/{near_s}/{version}".encode()).hexdigest()[:32]
     if request.if_none_match.contains(etag):
         answer = Response(status=304)
@@ -109,6 +108,12 @@ def _video(video_id: int) -> IndexedVideo:
     if found is None:
         raise NotFound
     return found
+
+
+def _people_version(found: IndexedVideo) -> str:
+    """A text that changes if the numbers of the people may mean other people."""
+    people = [(seen.number, seen.name, seen.intervals) for seen in found.people]
+    return hashlib.sha256(repr((found.etag, people)).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _video_in_store(video_id: int) -> IndexedVideo:

@@ -21,6 +21,7 @@ from rollcall.web.given_names import GivenName, given_names
 from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
 from rollcall.web.polling import last_poll
+from rollcall.web.shown_people import person_version
 from rollcall.web.typed_names import RefusedName, refused_name
 
 pages = Blueprint("video", __name__)
@@ -119,6 +120,9 @@ class Facts:
     def correctable(self) -> bool:
         return self.video.kept != "none"
 
+    def person_version(self, seen: Appearance) -> str:
+        return person_version(self.video, seen)
+
 
 @pages.get("/videos/<int:video_id>")
 def video(video_id: int) -> str:
@@ -138,7 +142,6 @@ def video(video_id: int) -> str:
         download_url=_url(found, name) if playable else "",
         plays=playable and texts.plays_in_browsers(found.key),
         texts=texts,
-        people_version=people_version(found),
         refused=refused_name(),
     )
 
@@ -171,18 +174,9 @@ def indexed(video_id: int) -> IndexedVideo:
     return found
 
 
-def people_version(video: IndexedVideo) -> str:
-    """A text that changes if the numbers of the people may mean other people."""
-    people = [(seen.number, seen.name, seen.intervals) for seen in video.people]
-    return hashlib.sha256(repr((video.etag, people)).encode("utf-8", "replace")).hexdigest()[:16]
-
-
 def changing_part(facts: Facts, refused: RefusedName | None = None) -> str:
     """The part of the page that changes, with the form whose name was refused."""
-    version = people_version(facts.video)
-    return render_template(
-        "video_facts.html", facts=facts, texts=texts, people_version=version, refused=refused
-    )
+    return render_template("video_facts.html", facts=facts, texts=texts, refused=refused)
 
 
 def _url(found: IndexedVideo, filename: str | None = None) -> str:

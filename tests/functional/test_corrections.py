@@ -11,11 +11,12 @@ from sqlalchemy import text
 from support.filmed import Filmed, between, direction, open_filmed
 
 from rollcall.core.errors import GalleryError, NameRefused, ObjectChanged, PermanentError
-from rollcall.core.index_types import FaceRef, KeptFaces
+from rollcall.core.index_types import FaceRef, KeptFaces, UnknownFaceRef
 from rollcall.core.keys import faces_key
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import FaceSource, Verdict
 from rollcall.core.web_protocols import Corrections
+from rollcall.corrections.corrector import Corrector
 from rollcall.database.removal_lock import removing
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.recognition.stored_faces import parse_faces
@@ -465,3 +466,27 @@ def test_a_video_that_was_just_replaced_has_to_be_shown_again(lectures: Filmed) 
     lectures.store.write(*place, newer, "", {})
     with pytest.raises(ObjectChanged, match="uploaded again; try again in a moment"):
         lectures.corrections.is_not([face], "Ada", "eve")
+
+
+def test_a_face_is_found_between_the_writing_of_the_store_and_of_the_index(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number in the index is somebody else's in the stored faces then."""
+    filmed.faces = {"zoe": direction(7), "pia": direction(8), "eva": direction(9)}
+    filmed.enrol(Ada=direction(0))
+    video_id = filmed.film("4.mp4", {"zoe": [1, 2, 3], "pia": [1, 2], "eva": [1]})
+    zoe, pia, eva = (FaceRef(video_id, number) for number in range(3))
+    (token,) = [seen.token for seen in filmed.indexed("4.mp4").people if seen.number == 1]
+    corrections, lasting = filmed.corrections, UnknownFaceRef(video_id, token)
+    corrections.ignore([zoe], "edith")
+    with monkeypatch.context() as patch:
+        patch.setattr(Corrector, "put", lambda *_: None)
+        filmed.rematcher.run_due()
+    for face in (pia, eva):
+        with pytest.raises(ObjectChanged, match=r"'4.mp4' is being corrected; try again"):
+            corrections.is_person([face], "Pia", "frank")
+    corrections.is_person([lasting], "Pia", "frank")
+    filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["Pia", "unknown"]
+    with pytest.raises(ObjectChanged, match=r"this face of '4.mp4' is being corrected"):
+        corrections.is_person([lasting], "Mia", "grace")

@@ -90,7 +90,7 @@ def test_a_nul_in_an_address_is_refused_with_a_reason(client: FlaskClient, path:
     ("path", "field"),
     [
         *(("/people/rename", "new_name"), ("/people/forget/list", "name")),
-        *(("/problems/dead/dismiss", "code"), ("/videos/1/people/0", "name")),
+        *(("/problems/dead/dismiss", "code"), ("/videos/1/people", "name")),
     ],
 )
 def test_a_nul_in_a_form_is_refused_with_a_reason(

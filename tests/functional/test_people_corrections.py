@@ -103,14 +103,35 @@ def test_a_verdict_is_not_about_another_face_after_a_correction(
     filmed.film("4.mp4", {"zoe": [1.0, 2.0, 3.0], "nina2": [1.0, 2.0]})
     video_id = filmed.id_of("4.mp4")
     page = text_of(client, "/unknown/1")
-    (marked,) = re.findall(f'name="other" value="({video_id}-1-.*?)"', page)
+    (marked,) = re.findall(f'name="other" value="({video_id}-.*?)"', page)
     form = group_form(client)
-    # Another editor ignores a face of the same video, and the other one gets its number.
+    # Another editor ignores a face of the same video, and the marked one gets its number.
     filmed.corrections.ignore([FaceRef(video_id, 0)], "editor")
     filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["unknown"]
     post(client, "/unknown/1/name", {**form, "other": marked})
-    assert [change.action for change in filmed.log.latest(9)] == ["ignore"]
-    assert "the faces have changed since" in text_of(client, "/unknown")
+    filmed.rematcher.run_due()
+    assert [filmed.names(key) for key in ("1.mp4", "4.mp4")] == [["Nina", "Ada"], ["unknown"]]
+
+
+def test_groups_of_one_video_are_named_one_after_the_other(
+    client: FlaskClient, filmed: Filmed
+) -> None:
+    """The form of the second group is older than the correction after the first one."""
+    filmed.faces |= {"zoe": direction(9), "pia": direction(10)}
+    filmed.film("4.mp4", {"zoe": [1.0, 2.0, 3.0], "pia": [1.0, 2.0]})
+    group_of = {face: group.id for group in filmed.groups.largest(9) for face in group.faces}
+    zoe, pia = (group_of[FaceRef(filmed.id_of("4.mp4"), number)] for number in (0, 1))
+    forms = {
+        group: re.findall('name="faces" value="(.*?)"', text_of(client, f"/unknown/{group}"))[0]
+        for group in (zoe, pia)
+    }
+    post(client, f"/unknown/{zoe}/ignore", {"faces": forms[zoe]})
+    filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["unknown"]
+    post(client, f"/unknown/{pia}/name", {"name": "Pia", "faces": forms[pia]})
+    filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["Pia"]
 
 
 def test_a_rename_and_a_merge_reach_the_pages(client: FlaskClient, filmed: Filmed) -> None:

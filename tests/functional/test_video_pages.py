@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
@@ -536,14 +536,31 @@ def pages_of(filmed: Filmed, tmp_path: Path) -> FlaskClient:
     return pages_client(parts)
 
 
-def say(client: FlaskClient, filmed: Filmed, key: str, person: str, **form: str) -> str:
+def say(client: FlaskClient, filmed: Filmed, key: str, name_before: str, **form: str) -> str:
     """Send the form of a person as htmx does, and return the new part of the page."""
+    values = {"person": form_of(client, filmed, key, name_before), **form}
+    return send(client, filmed, key, values)
+
+
+def form_of(client: FlaskClient, filmed: Filmed, key: str, person: str = "") -> str:
+    """What the form of the first person with this name has, so that it is about that person."""
     video_id, number = filmed.face(key, person)
-    page = text_of(client, f"/videos/{video_id}")
-    version = re.search(r'name="version" value="([^"]*)"', page)
-    values = {"version": version[1] if version else "", **form, "csrf_token": csrf_token(client)}
+    return forms_of(client, video_id)[number]
+
+
+def forms_of(client: FlaskClient, video_id: int) -> dict[int, str]:
+    """The same of every person, by number."""
+    form = re.compile(
+        r'name="person" value="([^"]*)">\s*<div class="field"><label for="name-(\d+)"'
+    )
+    found = form.findall(text_of(client, f"/videos/{video_id}"))
+    return {int(number): value for value, number in found}
+
+
+def send(client: FlaskClient, filmed: Filmed, key: str, form: Mapping[str, str]) -> str:
+    values = {**form, "csrf_token": csrf_token(client)}
     answer = client.post(
-        f"/videos/{video_id}/people/{number}", data=values, headers={"HX-Request": "true"}
+        f"/videos/{filmed.id_of(key)}/people", data=values, headers={"HX-Request": "true"}
     )
     assert answer.status_code == 200, answer.get_data(as_text=True)
     return str(answer.get_data(as_text=True))
@@ -615,9 +632,29 @@ def test_an_unknown_person_gets_a_name(filmed: Filmed, tmp_path: Path) -> None:
     assert filmed.names("2.mp4") == ["Ada", "Eve"]
 
 
+def test_people_of_a_video_are_named_one_after_the_other(filmed: Filmed, tmp_path: Path) -> None:
+    """The form of the second person is older than the correction after the first one."""
+    filmed.faces |= {"zoe": direction(9), "pia": direction(10)}
+    filmed.film("4.mp4", {"ada": [0], "zoe": [1, 2, 3], "pia": [1, 2]})
+    client = pages_of(filmed, tmp_path)
+    forms = forms_of(client, filmed.id_of("4.mp4"))
+    assert filmed.names("4.mp4") == ["unknown", "unknown", "Ada"]
+    zoe, pia, ada = (forms[number] for number in range(3))
+    send(client, filmed, "4.mp4", {"person": zoe, "action": "ignore"})
+    filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["unknown", "Ada"]
+    send(client, filmed, "4.mp4", {"person": pia, "action": "is", "name": "Pia"})
+    filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["Pia", "Ada"]
+    send(client, filmed, "4.mp4", {"person": ada, "action": "not"})
+    filmed.rematcher.run_due()
+    assert filmed.names("4.mp4") == ["Pia", "unknown"]
+    assert "Nothing was changed" in send(client, filmed, "4.mp4", {"person": pia, "action": "not"})
+
+
 def test_a_form_of_an_earlier_result_changes_nothing(filmed: Filmed, tmp_path: Path) -> None:
     client = pages_of(filmed, tmp_path)
-    part = say(client, filmed, "2.mp4", "Ada", action="is", name="Ben", version="old")
+    part = say(client, filmed, "2.mp4", "Ada", action="is", name="Ben", person="old")
     assert "Nothing was changed" in part
     assert filmed.corrections.pending() == 0
 
@@ -649,11 +686,9 @@ def test_without_stored_faces_the_page_says_what_is_missing(filmed: Filmed, tmp_
 
 @pytest.mark.parametrize("form", [{}, {"action": "x"}, {"action": "is", "name": " "}])
 def test_a_damaged_form_is_refused(filmed: Filmed, tmp_path: Path, form: dict[str, str]) -> None:
-    client, (video_id, number) = pages_of(filmed, tmp_path), filmed.face("2.mp4", "Ada")
-    page = text_of(client, f"/videos/{video_id}")
-    version = re.search(r'name="version" value="([^"]*)"', page)
-    assert version
-    answer = post(client, f"/videos/{video_id}/people/{number}", {**form, "version": version[1]})
+    client = pages_of(filmed, tmp_path)
+    values = {**form, "person": form_of(client, filmed, "2.mp4", "Ada")}
+    answer = post(client, f"/videos/{filmed.id_of('2.mp4')}/people", values)
     assert answer.status_code == 400
 
 
@@ -666,7 +701,7 @@ def test_viewers_see_no_buttons_and_may_not_post(
     assert "Recognise again" not in page
     assert 'class="verdict"' not in page
     assert post(client, f"/videos/{video_id}/rerun").status_code == 403
-    assert post(client, f"/videos/{video_id}/people/0", {"action": "ignore"}).status_code == 403
+    assert post(client, f"/videos/{video_id}/people", {"action": "ignore"}).status_code == 403
 
 
 def test_days_are_days_in_utc() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery
-from rollcall.core.index_types import Appearance, FaceRef, IndexedVideo
+from rollcall.core.index_types import AnyFaceRef, Appearance, IndexedVideo
 from rollcall.core.types import Encodings
 from rollcall.core.web_protocols import ChangeLog
 from rollcall.database.database import Database
@@ -101,20 +101,20 @@ class RecordedCorrections:
     waiting: int = 0
 
     def is_person(
-        self, faces: Sequence[FaceRef], name: str, who: str, others: Sequence[FaceRef] = ()
+        self, faces: Sequence[AnyFaceRef], name: str, who: str, others: Sequence[AnyFaceRef] = ()
     ) -> int:
         change_id = self._record(who, "is", name, faces)
         if others:
             self._record(who, "not", name, others)
         return change_id
 
-    def is_not(self, faces: Sequence[FaceRef], name: str, who: str) -> int:
+    def is_not(self, faces: Sequence[AnyFaceRef], name: str, who: str) -> int:
         return self._record(who, "not", name, faces)
 
-    def same(self, faces: Sequence[FaceRef], who: str) -> int:
+    def same(self, faces: Sequence[AnyFaceRef], who: str) -> int:
         return self._record(who, "same", "", faces)
 
-    def ignore(self, faces: Sequence[FaceRef], who: str) -> int:
+    def ignore(self, faces: Sequence[AnyFaceRef], who: str) -> int:
         return self._record(who, "ignore", "", faces)
 
     def rename(self, name: str, new_name: str, who: str) -> int:
@@ -137,7 +137,7 @@ class RecordedCorrections:
     def undo(self, change_id: int, who: str) -> int:
         return self.changes.record(who, "undo")
 
-    def _record(self, who: str, action: str, name: str, faces: Sequence[FaceRef]) -> int:
+    def _record(self, who: str, action: str, name: str, faces: Sequence[AnyFaceRef]) -> int:
         details = {"faces": [list(face) for face in faces]}
         return self.changes.record(who, action, name, details, {"faces": details["faces"]})
 
