@@ -38,9 +38,10 @@ from rollcall.stores.memory import MemoryStore
 
 
 @pytest.fixture(autouse=True)
-def _zone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def _zone_and_gallery(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("ENCODINGS", "missing.npz")  # not the gallery of whoever runs the tests
     time.tzset()
     yield
     monkeypatch.undo()
