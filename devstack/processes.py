@@ -179,14 +179,24 @@ def run(argv: Sequence[str], env: Mapping[str, str], folder: Path) -> str:
 
 
 def free_port() -> int:
-    """Return a free TCP port of 127.0.0.1. Raises StartFailed if it finds none."""
+    """Return a free TCP port of 127.0.0.1. Raises StartFailed if it finds none.
+
+    Until this process ends, `free_port` does not return the same port again, here or in another
+    process.
+    """
     for port in _RANDOM.sample(_OWN_PORTS, PORT_ATTEMPTS):
-        with socket.socket() as probe:
-            try:
+        # The server may listen only seconds later, and may be restarted. Meanwhile, the UDP port
+        # with this number shows other processes that the port is taken.
+        mark = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            mark.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
                 probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+        except OSError:
+            mark.close()
+            continue
+        mark.detach()  # stays open until this process ends
+        return port
     ports = f"{_OWN_PORTS.start} to {_OWN_PORTS.stop - 1}"
     raise StartFailed(
         f"tried {PORT_ATTEMPTS} of the ports {ports}, and all are in use;"
