@@ -22,7 +22,10 @@ class WallClock:
         self.set(0)
 
     def set(self, offset_s: int) -> None:
-        self._file.write_text(f"{offset_s:+d}\n")
+        # The trigger reads the file again and again, so it must never see half of it.
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{offset_s:+d}\n")
+        new.replace(self._file)
 
     def environ(self) -> dict[str, str]:
         return {

@@ -73,7 +73,7 @@ def test_asynchronous_replication_loses_acknowledged_events_but_no_video(tmp_pat
             assert {row.key for row in flow.works("lost/")} == set(sent)
             flow.fail_over()
             assert not [row for row in flow.works("lost/") if row.origin == "event"]
-            outcome = workload.finish()
+            outcome = workload.finish(late_s=0)
     assert (outcome.results, outcome.dead_letters) == (10, 0)
     # The checker reports only what is expected: the lost events, and counters that include them.
     missing = [sentence for sentence in outcome.wrong if "was acknowledged, but" in sentence]

@@ -13,7 +13,10 @@ from support.waiting import wait_until
 TABLE = "CREATE TABLE number (id serial)"
 INSERT = "INSERT INTO number DEFAULT VALUES"
 COUNT = "SELECT count(*) FROM number"
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event='SyncRep'"
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE wait_event='SyncRep' AND backend_type='client backend'"
+)
 
 
 def insert(pair: PostgresPair) -> None:

@@ -18,7 +18,7 @@ from rollcall.core.errors import RollcallError
 from rollcall.core.keys import result_key
 from support.buckets import clear_buckets
 from support.faulty_flow import FaultyFlow
-from support.invariant import Outcome, Sent, check_invariant
+from support.invariant import LATE_COUNT_S, Outcome, Sent, check_invariant
 from support.proxied_flow import PEOPLE, RECORDS
 from support.videos import paint_video
 
@@ -88,12 +88,15 @@ class Workload:
         """Wait until all videos are settled."""
         self.flow.wait(self._is_over, f"the end of all work below {self.prefix}")
 
-    def finish(self) -> Outcome:
-        """Repair the links, wait until all videos settle, check them, and clear the buckets."""
+    def finish(self, late_s: float = LATE_COUNT_S) -> Outcome:
+        """Repair the links, wait until all videos settle, check them, and clear the buckets.
+
+        `late_s` is for `check_invariant`.
+        """
         sent = self.sent()
         self.flow.mend()
         self.wait_over()
-        outcome = check_invariant(self.flow, self.prefix, sent, self._logs_from)
+        outcome = check_invariant(self.flow, self.prefix, sent, self._logs_from, late_s)
         clear_buckets(self.flow.settings)
         return outcome
 

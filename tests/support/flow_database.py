@@ -11,7 +11,7 @@ from support.faulty_tcp import Address
 from support.postgres import USER, PostgresServer, postgres_folder
 
 DATABASE = "rollcall"
-START_TRIES = 10
+START_DEADLINE_S = 60.0
 
 
 class ServedDatabase(Protocol):
@@ -66,12 +66,13 @@ class OnePostgres:
 def start_again(server: PostgresServer) -> None:
     """Start a server that was killed. Raises StartFailed."""
     # It does not start while a process of the killed server still runs.
-    for left in reversed(range(START_TRIES)):
+    until = time.monotonic() + START_DEADLINE_S
+    while True:
         try:
             server.start()
             return
         except StartFailed:
-            if left == 0:
+            if time.monotonic() > until:
                 raise
             time.sleep(0.2)
 

@@ -77,7 +77,13 @@ class PostgresPair:
         An earlier data folder of the standby is deleted.
         """
         primary, standby = self.primary, self.standby
-        shutil.rmtree(standby.data, ignore_errors=True)
+
+        def deleted() -> bool:
+            # The processes of a killed server end a moment later, and may still write.
+            shutil.rmtree(standby.data, ignore_errors=True)
+            return not standby.data.exists()
+
+        wait_until(deleted, "the removal of the old data folder")
         source = ("-h", primary.host, "-p", str(primary.port), "-U", USER)
         copy = ("--checkpoint=fast", "--write-recovery-conf", "--no-sync")
         standby.program("pg_basebackup", "-D", str(standby.data), *source, *copy)
