@@ -91,6 +91,7 @@ class Batches:
         attributes = {"RedrivePolicy": json.dumps(redrive), "VisibilityTimeout": "1"}
         self.sqs.set_queue_attributes(QueueUrl=self.url, Attributes=attributes)
         (folder / "batches.py").write_text(BATCHES)
+        self._dead_letters: list[str] = []
         self.function = LocalFunction(
             name="batches", handler="batches.handle", code=folder, logs=folder,
             environ={"PATH": os.environ["PATH"]},
@@ -111,8 +112,11 @@ class Batches:
         return EventSourceMapping(source, LambdaFunction(client, "batches"))
 
     def dead_letters(self) -> list[str]:
-        """Return the names in the dead letters, in alphabetical order."""
-        return sorted(json.loads(each.body)["name"] for each in self.dead.receive(10, 0, 1))
+        """Return the names in all dead letters until now, in alphabetical order."""
+        for each in self.dead.receive(10, 0, 60):
+            self._dead_letters.append(json.loads(each.body)["name"])
+            self.dead.delete(each)
+        return sorted(self._dead_letters)
 
 
 def test_only_the_failed_message_of_a_batch_is_delivered_again(
@@ -160,8 +164,8 @@ def test_every_result_is_correct_although_a_runtime_is_killed(
     store = S3Store(s3_client(stack.settings))
     for video in sorted((sample / "videos").iterdir()):
         store.upload(video, stack.settings.input_bucket, video.name)
-    wait_until(stack.aws_lambda.pool.busy_pids, "a running invocation")
-    os.kill(stack.aws_lambda.pool.busy_pids()[0], signal.SIGKILL)
+    pid, *_ = wait_until(stack.aws_lambda.pool.busy_pids, "a running invocation")
+    os.kill(pid, signal.SIGKILL)
     rows = Checker(stack.settings, parse_mapping((sample / "mapping").read_text())).wait(DEADLINE_S)
     assert [row.video for row in rows if not row.right] == []
     counts = stack.aws_lambda.counts()

@@ -13,8 +13,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from support.databases import open_tables
 from support.settings import embedded_settings
+from support.waiting import wait_until
 
 from rollcall.core.settings import SQLITE_URL, Settings
 from rollcall.core.types import ObjectInfo
@@ -127,6 +129,16 @@ def kill_at(line: str, *arguments: str) -> None:
     assert child.returncode == -signal.SIGKILL
 
 
+def locks(database: Database) -> int:
+    """The number of locks like that of a scan. PostgreSQL needs a moment to see a client's end."""
+    if not database.shared:
+        return 0
+    with database.reading() as connection:
+        query = text("SELECT count(*) FROM pg_locks WHERE locktype='advisory'")
+        found: int = connection.execute(query).scalar_one()
+        return found
+
+
 @pytest.mark.parametrize("moment", ["listed 35", "listed 80", "metadata 25", "head 4"])
 def test_a_scan_after_a_killed_one_finds_what_is_missing(
     moto_url: str,
@@ -140,6 +152,7 @@ def test_a_scan_after_a_killed_one_finds_what_is_missing(
     kill_at(moment, moto_url, database_url, settings.input_bucket, settings.output_bucket)
     found: list[int] = []
     with closing(Database(database_url)) as database:
+        wait_until(lambda: not locks(database), "the end of the killed process's connections")
         store = CountingStore(settings)
         queue, reconciler = build(database, store, settings, found)
         before = [work.key for work in queue.latest(VIDEOS)]

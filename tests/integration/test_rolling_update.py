@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -54,17 +55,32 @@ class Service:
     """A Kubernetes service: sends each event to the next of the triggers that are ready."""
 
     def __init__(self) -> None:
-        self.ready: list[str] = []
+        self._ready: list[str] = []
+        self._sending = threading.Lock()
         self.accepted: set[str] = set()
         self.refused: list[str] = []
 
+    def add(self, address: str) -> None:
+        with self._sending:
+            self._ready.append(address)
+
+    def remove(self, address: str) -> None:
+        """Send nothing more to this trigger.
+
+        Waits for the event that is being sent, as the preStop hook does with its pause.
+        """
+        with self._sending:
+            self._ready.remove(address)
+
     def send(self, key: str, turn: int) -> None:
-        address = self.ready[turn % len(self.ready)]
+        with self._sending:
+            self._send(key, self._ready[turn % len(self._ready)])
+
+    def _send(self, key: str, address: str) -> None:
         event = {"bucket": "input-bucket-video", "key": key}
+        headers = {"Authorization": f"Bearer {TOKEN}"}
         try:
-            answer = httpx.post(
-                f"{address}/events", json=event, headers={"Authorization": f"Bearer {TOKEN}"}
-            )
+            answer = httpx.post(f"{address}/events", json=event, headers=headers, timeout=60)
         except httpx.HTTPError as error:
             self.refused.append(f"{key}: {error!r}")
             return
@@ -130,20 +146,18 @@ def test_an_update_loses_no_event_and_no_call(
         old = [start(number, environment, tmp_path) for number in range(REPLICAS)]
         for process, address in old:
             processes.add(process).wait_ready(answers(f"{address}/readyz/events"))
-            service.ready.append(address)
+            service.add(address)
         sender.start()
         try:
             for number, (process, address) in enumerate(old, REPLICAS):
                 # maxSurge 1, maxUnavailable 0: a new pod is ready before an old one stops.
                 new, new_address = start(number, environment, tmp_path)
                 processes.add(new).wait_ready(answers(f"{new_address}/readyz/events"))
-                service.ready.append(new_address)
+                service.add(new_address)
                 wait_until(lambda: function[0].in_flight, "a call in flight")
-                # The preStop hook gives nodes the time to send nothing more to this pod.
-                service.ready.remove(address)
-                time.sleep(0.2)
-                processes.stop(process)
-                assert process.wait(0) == 0
+                service.remove(address)
+                os.kill(process.pid, signal.SIGTERM)
+                assert process.wait(180) == 0
         finally:
             stop.set()
             sender.join()

@@ -65,7 +65,8 @@ def test_a_killed_trigger_loses_no_message(
 
         first = start()
         for number in range(VIDEOS):
-            httpx.post(url + "/events", content=event(f"{number}.mp4", TOKEN)).raise_for_status()
+            body = event(f"{number}.mp4", TOKEN)
+            httpx.post(url + "/events", content=body, timeout=60).raise_for_status()
         wait_until(lambda: count(database_url, "finished") == VIDEOS, "all calls")
         wait_until(lambda: len(receiver.deliveries) == 2, "two deliveries to begin")
         first.kill()

@@ -90,10 +90,21 @@ class Flow:
 
 
 @pytest.fixture
-def queues(moto_url: str, tmp_path: Path) -> Queues:
+def visibility_s() -> int:
+    """VISIBILITY_TIMEOUT_S. It is long, so that a slow worker does not lose a message."""
+    return 120
+
+
+@pytest.fixture
+def queues(moto_url: str, tmp_path: Path, visibility_s: int) -> Queues:
     gallery = painted_gallery(**{colour: colour for colour in COLOURS})
     (tmp_path / "gallery.npz").write_bytes(render_gallery(gallery))
-    made = Queues(moto_url, tmp_path, ENCODINGS=str(tmp_path / "gallery.npz"))
+    made = Queues(
+        moto_url,
+        tmp_path,
+        ENCODINGS=str(tmp_path / "gallery.npz"),
+        VISIBILITY_TIMEOUT_S=str(visibility_s),
+    )
     register(made.settings)
     return made
 
@@ -129,6 +140,7 @@ def assert_right(queues: Queues, wanted: dict[str, str]) -> None:
     assert not queues.dead_letters()
 
 
+@pytest.mark.parametrize("visibility_s", [3])
 def test_sigkill_of_the_worker_loses_none_of_forty_videos(queues: Queues, tmp_path: Path) -> None:
     wanted = upload_forty(queues, tmp_path)
     with flowing(queues) as flow:
@@ -139,7 +151,7 @@ def test_sigkill_of_the_worker_loses_none_of_forty_videos(queues: Queues, tmp_pa
             on_disk = set(queues.files())
         flow.start()
         wait_until(lambda: len(queues.files()) == 40, "all forty files")
-        assert on_disk < set(queues.files())
+        assert on_disk <= set(queues.files())
         assert_right(queues, wanted)
         assert not list(queues.folder.rglob("*.part"))
 
@@ -151,7 +163,7 @@ def test_failed_calls_of_the_lambda_are_retried(queues: Queues, tmp_path: Path) 
     wanted = upload_forty(queues, tmp_path)
     with flowing(queues, every_third) as flow:
         worker = flow.start()
-        wait_until(lambda: len(queues.files()) == 40, "all forty files", 120)
+        wait_until(lambda: len(queues.files()) == 40, "all forty files")
         worker.stop()
         counts = flow.counts()
     assert_right(queues, wanted)
@@ -187,7 +199,7 @@ def four_in_flight(queues: Queues, folder: Path) -> Iterator[tuple[Flow, Process
     go_on = threading.Event()
 
     def wait(number: int) -> None:
-        go_on.wait(60)
+        go_on.wait(180)
 
     upload_forty(queues, folder)
     with flowing(queues, wait) as flow:
@@ -201,7 +213,7 @@ def test_sigterm_lets_the_calls_in_flight_finish(queues: Queues, tmp_path: Path)
         os.kill(worker.pid, signal.SIGTERM)
         wait_until(lambda: b"finishing" in worker.log.read_bytes(), "the worker to log the signal")
         go_on.set()
-        assert worker.wait(60) == 0
+        assert worker.wait(180) == 0
         assert flow.function.calls == 4
         assert flow.counts()["invoked"] == 4
     left = [each for each in iter(lambda: queues.input.receive(10, 1, 60), []) for each in each]
@@ -215,5 +227,5 @@ def test_a_second_sigterm_ends_the_worker_at_once(queues: Queues, tmp_path: Path
             wait_until(
                 lambda: b"finishing" in worker.log.read_bytes(), "the worker to log the signal"
             )
-        assert worker.wait(60) == 128 + signal.SIGTERM
+        assert worker.wait(180) == 128 + signal.SIGTERM
         go_on.set()

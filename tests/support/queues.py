@@ -75,10 +75,13 @@ class Queues:
         }
 
     def dead_letters(self) -> list[Message]:
-        """Receive all dead letters. They stay invisible for a second, so none is received twice."""
+        """Receive all dead letters, and leave them in their queue."""
         found: list[Message] = []
-        while messages := self.dead.receive(10, 0, 1):
+        # Invisible for a minute, so that none is received twice.
+        while messages := self.dead.receive(10, 0, 60):
             found += messages
+        for message in found:
+            self.dead.change_visibility(message, 0)
         return found
 
 
