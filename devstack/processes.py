@@ -19,9 +19,9 @@ from rollcall.http_client import HttpClient, NoAnswer
 
 STOP_GRACE_S = 15.0
 """Time between SIGTERM and SIGKILL."""
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 """Enough for a busy machine, where the imports alone can take ten seconds."""
-COMMAND_TIMEOUT_S = 60.0
+COMMAND_TIMEOUT_S = 120.0
 POLL_S = 0.05
 PORT_ATTEMPTS = 100
 

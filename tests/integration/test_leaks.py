@@ -117,11 +117,11 @@ def misuse(stack: OpenFaasStack, gallery_file: Path) -> dict[str, bytes]:
     """Send invalid requests, break the gallery in several ways, and return the answers by name."""
     token = stack.settings.trigger_token
     events = stack.trigger_url + "/events"
-    answers = {"no token": httpx.post(events, content=token.encode()).content}
+    answers = {"no token": httpx.post(events, content=token.encode(), timeout=60).content}
     with_token = {"X-Trigger-Token": token}
     for body in (f'{{"opaqueData": "{token}"', f'{{"Records": [{{"opaqueData": "{token}"}}]}}'):
         answers[f"bad event {body[:9]}"] = httpx.post(
-            events, content=body, headers=with_token
+            events, content=body, headers=with_token, timeout=60
         ).content
     answers["unsigned"] = call(stack, "lecture_1.mp4", **{HEADER: "t=1,sha256=" + "0" * 64})
     answers["gone"] = call(stack, "nowhere.mp4")
@@ -144,7 +144,7 @@ def left_behind(stack: OpenFaasStack) -> dict[str, bytes]:
             found[info.key] = store.read(bucket, info.key, 1 << 24) + facts
     auth = ("any", stack.settings.trigger_token)
     for page in ("/", "/metrics", "/healthz", "/readyz"):
-        found[page] = httpx.get(stack.trigger_url + page, auth=auth).content
+        found[page] = httpx.get(stack.trigger_url + page, auth=auth, timeout=60).content
     with sqlite3.connect(sqlite_file(stack.values)) as db:
         for table in metadata.tables.keys() - {"face_block", "unknown_group"}:
             found[table] = repr(db.execute(f"SELECT * FROM {table}").fetchall()).encode()
@@ -164,7 +164,7 @@ def test_no_secret_and_no_encoding_leaks(
     for name in VIDEOS:
         store.upload(sample / "videos" / name, bucket, name)
     store.write(bucket, "broken.mp4", known.encodings.tobytes(), "video/mp4", {})
-    wait_until(lambda: len(reports(store)) == len(VIDEOS) + 1, "the reports", 120)
+    wait_until(lambda: len(reports(store)) == len(VIDEOS) + 1, "the reports")
     receiver, _ = webhook
     wait_until(
         lambda: len(receiver.deliveries) > len(VIDEOS) + 1, "the messages, one of them twice"

@@ -125,7 +125,8 @@ def test_a_lane_moves_the_player(page: Page, run: FacesStack) -> None:
     expect(page.locator(".boxes text", has_text=BIDEN)).to_be_visible()
     pictures = page.locator(".seen .face img")
     expect(pictures).to_have_count(2)
-    assert pictures.evaluate_all("all => all.every((each) => each.naturalWidth > 0)")
+    loaded = "all => all.every((each) => each.naturalWidth > 0)"
+    wait_until(lambda: pictures.evaluate_all(loaded), "the pictures of the faces", WAIT_S)
     check_page(page, "video")
 
 

@@ -65,7 +65,7 @@ def test_the_demo_uses_a_half_filled_credentials_file(
         env=environment(PYTHONPATH=str(REPOSITORY)),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Not used, because this stack has its own: S3_ENDPOINT_URL." in done.stdout
@@ -94,15 +94,15 @@ def test_each_flow_uses_the_settings_of_the_user(flow: str, data: Path, tmp_path
         store = S3Store(s3_client(stack.settings))
         store.upload(data / "videos" / "lecture_1.mp4", "my-videos", "lecture_1.mp4")
         mapping = parse_mapping("lecture_1.mp4:electrical_engineering,senior")
-        (row,) = Checker(stack.settings, mapping).wait(120)
+        (row,) = Checker(stack.settings, mapping).wait(240)
         assert row.right, row
         rows = store.read("my-results", "lecture_1.csv", 1 << 20).decode().splitlines()
         # The report is written after the result.
-        wait_until(lambda: list(store.list_objects("my-reports")), "the report", 30)
+        wait_until(lambda: list(store.list_objects("my-reports")), "the report")
         report = store.read("my-reports", "lecture_1.mp4.json", 1 << 20)
         if flow == "openfaas":
             url = stack.values["TRIGGER_LISTEN"]
-            page = httpx.get(f"http://{url}/", auth=("any", chosen.trigger_token))
+            page = httpx.get(f"http://{url}/", auth=("any", chosen.trigger_token), timeout=60)
             assert page.status_code == 200
     assert rows[1].startswith("president_obama,electrical_engineering,senior,0.00,2.00,3,")
     assert b"president_obama" in report
@@ -135,7 +135,8 @@ def test_up_passes_the_settings_on_and_creates_the_report_bucket(tmp_path: Path)
             assert list(S3Store(s3_client(chosen)).list_objects("my-reports")) == []
             found = re.search(r"for operators: (\S+)", said)
             assert found
-            assert httpx.get(found[1], auth=("any", "my-own-trigger-token")).status_code == 200
+            answer = httpx.get(found[1], auth=("any", "my-own-trigger-token"), timeout=60)
+            assert answer.status_code == 200
         finally:
             up.send_signal(signal.SIGINT)
             assert up.wait(180) == 0

@@ -70,6 +70,6 @@ def test_the_first_page_shows_a_video_without_a_reload(
     script = f". '{tmp_path / 'up' / 'env.sh'}' && '{sys.executable}' workload.py '{videos}'"
     subprocess.run(["bash", "-ec", script], cwd=REPOSITORY, check=True)
     row = page.locator("[data-row]")
-    expect(row).to_contain_text("done", timeout=60_000)
+    expect(row).to_contain_text("done", timeout=180_000)
     expect(row).to_contain_text("lecture.mp4")
     expect(page.get_by_text("All is well.")).to_be_visible()

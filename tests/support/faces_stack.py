@@ -25,7 +25,7 @@ from rollcall.stores.s3 import S3Store
 from support.ffmpeg import H264, ffmpeg
 from support.waiting import wait_until
 
-WAIT_S = 120.0
+WAIT_S = 240.0
 MAX_RESULT_BYTES = 1 << 20
 
 
