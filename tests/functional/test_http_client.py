@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from support.memory import watch_peak
@@ -16,6 +17,7 @@ from support.servers import serve_bytes
 from support.settings import embedded_settings
 
 from devstack.processes import answers
+from rollcall import http_connection
 from rollcall.core.errors import SettingsError, StoreUnavailable
 from rollcall.core.types import VideoRef
 from rollcall.core.work import Work
@@ -134,7 +136,7 @@ def talking(
     finally:
         server.shutdown(socket.SHUT_RDWR)
         server.close()
-        thread.join()
+        thread.join(60)  # after a failure, a connection may stay open as long as the client exists
 
 
 def drip(piece: bytes, closed: threading.Event) -> Callable[[socket.socket], None]:
@@ -184,8 +186,8 @@ def test_a_call_ends_in_time_however_the_answer_drips(client: HttpClient, name: 
 
     with talking(drip(piece, closed) if piece else idle, first) as url:
         threading.Thread(target=call, daemon=True).start()
-        assert ended.wait(30), "the call goes on for ever"
-        assert piece == b"" or closed.wait(30), "its connection stays open"
+        assert ended.wait(60), "the call goes on for ever"
+        assert piece == b"" or closed.wait(60), "its connection stays open"
     assert errors
 
 
@@ -193,7 +195,28 @@ def idle(opened: socket.socket) -> None:
     opened.recv(1)
 
 
-def test_each_call_on_a_reused_connection_has_its_own_deadline(client: HttpClient) -> None:
+class LaterClock:
+    """Replaces the module `time` in `http_connection`, with a clock that can be put forward."""
+
+    def __init__(self) -> None:
+        self.later_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.later_s
+
+
+@pytest.fixture
+def deadlines(monkeypatch: pytest.MonkeyPatch) -> LaterClock:
+    """The clock of the deadlines. Connections stay idle for as long as a busy machine needs."""
+    clock = LaterClock()
+    monkeypatch.setattr(http_connection, "time", clock)
+    monkeypatch.setattr("rollcall.http_client.KEEP_IDLE_S", 600.0)
+    return clock
+
+
+def test_each_call_on_a_reused_connection_has_its_own_deadline(
+    client: HttpClient, deadlines: LaterClock
+) -> None:
     accepted: list[int] = []
 
     def serve(opened: socket.socket) -> None:
@@ -202,8 +225,8 @@ def test_each_call_on_a_reused_connection_has_its_own_deadline(client: HttpClien
             opened.sendall(answer(b"again"))
 
     with talking(serve, answer(b"first")) as url:
-        assert get(client, url, TIMEOUT_S) == b"first"
-        time.sleep(TIMEOUT_S)
+        assert get(client, url, 30) == b"first"
+        deadlines.later_s = 30
         assert [get(client, url) for _ in range(3)] == [b"again"] * 3
         assert accepted == [1]
         client.close()
@@ -220,62 +243,62 @@ def work() -> Work:
     return claimed
 
 
-def call_function(url: str, work: Work) -> str:
-    caller = FunctionCaller(url, "face-recognition", TIMEOUT_S, 1)
+def call_function(url: str, work: Work, timeout_s: float) -> str:
+    caller = FunctionCaller(url, "face-recognition", timeout_s, 1)
     verdict = caller.call(work)
     caller.close()
     assert (verdict.outcome, verdict.code) == ("retry", "no_answer")
     return verdict.message
 
 
-def fetch_certificate(url: str, work: Work) -> str:
-    with pytest.raises(StoreUnavailable) as caught:
+def fetch_certificate(url: str, work: Work, timeout_s: float) -> str:
+    with patch.object(sns, "FETCH_TIMEOUT_S", timeout_s), pytest.raises(StoreUnavailable) as caught:
         sns.fetch_certificate(url + "/x.pem")
     return str(caught.value)
 
 
-def probe(url: str, work: Work) -> str:
-    with pytest.raises(SettingsError) as caught:
+def probe(url: str, work: Work, timeout_s: float) -> str:
+    with (
+        patch.multiple(advertised, PROBE_TIMEOUT_S=timeout_s, PROBES=1),
+        pytest.raises(SettingsError) as caught,
+    ):
         advertised.probe(url + "/events", embedded_settings(url))
     return str(caught.value)
 
 
-def wait_for_process(url: str, work: Work) -> str:
+def wait_for_process(url: str, work: Work, timeout_s: float) -> str:
     assert not answers(url)()
     return "encoded"
 
 
-CALLERS = [call_function, fetch_certificate, probe, wait_for_process]
+Caller = Callable[[str, Work, float], str]
+"""Asks the URL with a time-out, and returns the message about the failure."""
+
+CALLERS: list[Caller] = [call_function, fetch_certificate, probe, wait_for_process]
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sns, "FETCH_TIMEOUT_S", TIMEOUT_S)
-    monkeypatch.setattr(advertised, "PROBE_TIMEOUT_S", TIMEOUT_S)
-    monkeypatch.setattr(advertised, "PROBES", 1)
-
-
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("ask", CALLERS, ids=lambda ask: ask.__name__)
-def test_no_caller_unpacks_an_answer(ask: Callable[[str, Work], str], work: Work) -> None:
+def test_no_caller_unpacks_an_answer(ask: Caller, work: Work) -> None:
     body = packed(2, 128 * MB)
     peak = watch_peak()
     with serve_bytes(answer(body, "Content-Encoding: gzip, gzip")) as url:
-        assert "encoded" in ask(url, work)
+        assert "encoded" in ask(url, work, 60)
     assert peak() < 24 * MB
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("ask", CALLERS, ids=lambda ask: ask.__name__)
-def test_no_caller_waits_for_early_hints_for_ever(
-    ask: Callable[[str, Work], str], work: Work
-) -> None:
+def test_no_caller_waits_for_early_hints_for_ever(ask: Caller, work: Work) -> None:
     first, piece = DRIPS["early hints"]
     closed, ended = threading.Event(), threading.Event()
+
+    def call() -> None:
+        ask(url, work, TIMEOUT_S)
+        ended.set()
+
     with talking(drip(piece, closed), first) as url:
-        threading.Thread(target=lambda: (ask(url, work), ended.set()), daemon=True).start()
-        assert ended.wait(30), "the call goes on for ever"
-        assert closed.wait(30), "its connection stays open"
+        threading.Thread(target=call, daemon=True).start()
+        assert ended.wait(60), "the call goes on for ever"
+        assert closed.wait(60), "its connection stays open"
 
 
 def test_a_proxy_is_used_with_its_login() -> None:
@@ -299,19 +322,22 @@ def test_a_path_with_any_characters_can_be_requested(client: HttpClient) -> None
         get(client, "http://127.0.0.1:9/\u00fc a?q=\u00e9")
 
 
-def test_a_call_does_not_begin_after_its_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_does_not_begin_after_its_time_out(
+    monkeypatch: pytest.MonkeyPatch, deadlines: LaterClock
+) -> None:
     """Looking up a host may take longer than the whole call may take."""
     look_up = socket.getaddrinfo
 
     def slow(*args: Any, **kwargs: Any) -> Any:
-        time.sleep(0.3)
+        deadlines.later_s += 60
         return look_up(*args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     with socket.create_server(("127.0.0.1", 0)) as server, HttpClient() as client:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(NoAnswer, match="time-out"):
-            client.request("POST", url, {}, b"x", timeout_s=0.1, max_bytes=10)
+            client.request("POST", url, {}, b"x", timeout_s=60, max_bytes=10)
+        server.settimeout(60)
         connection, _ = server.accept()
         with connection:
             assert connection.recv(100) == b""
