@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
 import sys
 import time
@@ -20,7 +19,7 @@ from support.needs import REPOSITORY, need
 from support.raw_http import connection, exchange, status_of
 from support.servers import done, serve_wsgi
 from support.settings import TOKEN
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 
 from devstack.processes import Process, Processes, answers, free_port
 from rollcall.core.events import MAX_BODY_BYTES
@@ -157,14 +156,15 @@ def drip(opened: socket.socket) -> None:
 
 def test_slow_senders_delay_nobody_and_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """There are three slow connections for each thread; half of them are still sending headers."""
-    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
+    # Long enough for the requests of the test itself if the machine stands still for a moment.
+    monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 4)
     with running(lambda call: done()) as trigger:
         slow = [socket.create_connection(address(trigger.url)) for _ in range(SLOW_SENDERS)]
         for number, opened in enumerate(slow):
             whole = request(length(1_000_000), b"{")
             opened.sendall(whole if number % 2 else whole[:60])
             opened.setblocking(False)
-        until, left = time.monotonic() + 60, slow
+        until, left = time.monotonic() + DEADLINE_S, slow
         while left:
             assert time.monotonic() < until, f"{len(left)} are still connected"
             assert trigger.post(event()).status_code == 200
@@ -187,7 +187,7 @@ def address(url: str) -> tuple[str, int]:
 def test_a_connection_is_not_cut_off_between_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """The time-out applies to each request and to each pause, not to the whole connection."""
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
-    with running(lambda call: done()) as trigger, httpx.Client() as client:
+    with running(lambda call: done()) as trigger, httpx.Client(timeout=60) as client:
         for _ in range(4):
             time.sleep(0.8)
             answer = client.post(
@@ -280,9 +280,8 @@ class Held(list[socket.socket]):
     """Connections that are kept open after they sent something."""
 
     def open(self, url: str, sent: bytes) -> None:
-        opened = socket.create_connection(address(url), timeout=30)
+        opened = socket.create_connection(address(url), timeout=60)
         self.append(opened)
-        opened.settimeout(5)
         with contextlib.suppress(OSError):  # the server may refuse it while we send
             opened.sendall(sent)
         opened.setblocking(False)
@@ -322,10 +321,14 @@ def test_many_connections_without_a_token_use_little_memory(
         for _ in range(400):
             held.open(trigger.url, HELD[name])
         wait_until(lambda: is_taken(trigger), "a sender with the token to get through")
-        assert temporary_files() == files
+        assert not {*temporary_files()} - {*files}
         assert peak() < 48 << 20
         assert limits[0].unknown.taken_bytes <= http_server.UNKNOWN_TOTAL_BYTES
-        assert sum(not cut_off(each) for each in held) <= http_server.CONNECTIONS + 1
+        # A connection whose request is just answered is closed a moment later.
+        wait_until(
+            lambda: sum(not cut_off(each) for each in held) <= http_server.CONNECTIONS + 1,
+            "the connections above the limit to be closed",
+        )
         held.close()
         wait_until(lambda: limits[0].unknown.taken_bytes == 0, "the bodies to be dropped")
 
@@ -349,8 +352,8 @@ def test_bodies_of_known_callers_have_a_budget_too(
         peak = watch_peak()
         for _ in range(40):
             held.open(trigger.url, part)
-        refused = [each for each in held if readable(each) and each.recv(12) == b"HTTP/1.1 503"]
-        assert len(refused) >= 40 - http_server.KNOWN_TOTAL_BYTES // (MAX_BODY_BYTES - 1)
+        fit = http_server.KNOWN_TOTAL_BYTES // (MAX_BODY_BYTES - 1)
+        wait_until(lambda: sum(map(is_refused, held)) >= 40 - fit, "the answers 503")
         assert peak() < 64 << 20
         assert trigger.post(event()).status_code == 200, "unknown callers have their own budget"
         held.close()
@@ -359,8 +362,12 @@ def test_bodies_of_known_callers_have_a_budget_too(
         assert trigger.post(whole, **{"X-Trigger-Token": TOKEN}).status_code == 200
 
 
-def readable(opened: socket.socket) -> bool:
-    return bool(select.select([opened], [], [], 0.5)[0])
+def is_refused(opened: socket.socket) -> bool:
+    """Whether an answer 503 has arrived. It stays unread."""
+    try:
+        return opened.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 503"
+    except OSError:
+        return False
 
 
 @pytest.mark.parametrize(
@@ -401,14 +408,24 @@ def test_of_pipelined_requests_only_the_first_is_answered(trigger: Running) -> N
 
 
 def test_a_client_that_reads_slowly_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    channels: list[Any] = []
+
+    class Noted(http_server._Channel):
+        def __init__(self, *args: Any, **others: Any) -> None:
+            super().__init__(*args, **others)
+            channels.append(self)
+
     monkeypatch.setattr(http_server, "REQUEST_TIMEOUT_S", 2)
+    monkeypatch.setattr(http_server, "_Channel", Noted)
     with serve_wsgi(long_answer) as url, socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(address(url))
-        slow.settimeout(30)
+        slow.settimeout(60)
         slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         read = 0
-        for _ in range(300):
+        # The server closes the connection when it would send the next bytes.
+        while not any(channel.will_close for channel in channels):
+            assert read < LONG // 4, "the server goes on sending"
             read += len(slow.recv(1024))
             time.sleep(0.02)
         with contextlib.suppress(ConnectionError):
@@ -463,19 +480,19 @@ def test_the_function_refuses_hostile_requests_and_keeps_running(function: str, 
     would get them, not a caller."""
     make, _ = REFUSED[name]
     assert exchange(function, make().replace(b"POST /events", b"POST /", 1)) >= 400
-    assert httpx.post(function, content=b"{}").status_code == 400
+    assert httpx.post(function, content=b"{}", timeout=60).status_code == 400
 
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b"[" * 900_000, b"\x00", b"", b"{}", b"3"])
 def test_the_function_answers_400_to_a_body_that_is_not_an_event(
     function: str, body: bytes
 ) -> None:
-    answer = httpx.post(function, content=body)
+    answer = httpx.post(function, content=body, timeout=60)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_event")
 
 
 def test_the_function_answers_400_to_a_body_that_is_too_large(function: str) -> None:
-    answer = httpx.post(function, content=b"x" * MB_AND_ONE)
+    answer = httpx.post(function, content=b"x" * MB_AND_ONE, timeout=60)
     document: dict[str, Any] = json.loads(answer.content)
     assert (answer.status_code, document["error"]["code"]) == (400, "bad_event")
 
@@ -484,9 +501,9 @@ def test_a_slow_caller_occupies_only_one_worker_of_the_function(function: str) -
     with connection(function) as slow:
         slow.sendall(post(b"x" * 1000)[:-900])
         for _ in range(5):
-            assert httpx.post(function, content=b"{}", timeout=30).status_code == 400
+            assert httpx.post(function, content=b"{}", timeout=60).status_code == 400
 
 
 def test_serve_wsgi_uses_the_triggers_server() -> None:
     with serve_wsgi(lambda environ, start: (start("200 OK", []), [b""])[1]) as url:
-        assert httpx.get(url).headers["Server"] == "rollcall"
+        assert httpx.get(url, timeout=60).headers["Server"] == "rollcall"
