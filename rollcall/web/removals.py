@@ -153,28 +153,28 @@ class Removals:
 
     def _drop_named(self, name: str) -> None:
         """Forget the searches for this person, and removals that failed."""
-        with self._lock:
-            for each in [*self._removals.values()]:
-                if each.name == name and (each.dry_run or each.done):
-                    del self._removals[each.id]
+        for each in [*self._removals.values()]:
+            if each.name == name and (each.dry_run or each.done):
+                del self._removals[each.id]
 
     def _run(self, removal: Removal) -> None:
         name = removal.name
         try:
-            removal.error = self._search(removal, name)
-            if not removal.error:
-                removal.unreached = self._forgetting.unreached()
-            if not removal.error and not removal.dry_run:
+            error = self._search(removal, name)
+            unreached = [] if error else self._forgetting.unreached()
+            if not error and not removal.dry_run:
                 # The line says who removed somebody, but not whom.
                 self._changes.record(removal.who, "forget", details=dict(removal.counts))
-                self._drop_named(name)
+        except Exception as problem:
+            error, unreached = _sentence_about(problem, name), []
+        is_removed = not error and not removal.dry_run
+        with self._lock:
+            # All at once: a page must not show the end of a removal that is not done yet.
+            removal.error, removal.unreached, removal.done = error, unreached, True
+            if is_removed:
                 removal.name = ""
-        except Exception as error:
-            removal.error = _sentence_about(error, name)
-        finally:
-            with self._lock:
-                removal.done = True
-        if not removal.dry_run and not removal.error:
+                self._drop_named(name)
+        if is_removed:
             self._repeat(removal, name)
 
     def _search(self, removal: Removal, name: str) -> str:
@@ -193,30 +193,31 @@ class Removals:
         """Remove what functions have written since, with the gallery that they had loaded."""
         time.sleep(self._forgetting.repeat_after_s)
         try:
-            error = self._remove_again(removal, name)
+            repeated, error = self._remove_again(removal, name)
         except Exception as problem:
-            error = _sentence_about(problem, name)
+            repeated, error = "", _sentence_about(problem, name)
         if error:
             # The error may have the name.
             log.error("the second removal stopped: %s", message_without(error, name)[0])
-            removal.repeated = (
+            repeated = (
                 "The second removal stopped with an error. The log of `rollcall web` has the"
                 " details. Run `rollcall gallery remove NAME --everywhere --yes`."
             )
+        # Set once: a page that shows this asks no more.
+        with self._lock:
+            removal.repeated = repeated
 
-    def _remove_again(self, removal: Removal, name: str) -> str:
-        """Return why it failed; empty if it did not."""
+    def _remove_again(self, removal: Removal, name: str) -> tuple[str, str]:
+        """Return what became of it, and why it failed; the reason is empty if it did not."""
         self._known.changed()
         if name in self._known.current().names:
-            removal.repeated = "The name was enrolled again, so nothing more was removed."
-            return ""
+            return "The name was enrolled again, so nothing more was removed.", ""
         again = Removal(removal.id, name, False, removal.who)
         error = self._search(again, name)
         if again.found:
             self._changes.record(removal.who, "forget", details=dict(again.counts))
         places = "1 place" if again.found == 1 else f"{again.found:,} places"
-        removal.repeated = f"Everything was removed again, from {places}."
-        return error
+        return f"Everything was removed again, from {places}.", error
 
 
 def _sentence_about(error: Exception, name: str) -> str:

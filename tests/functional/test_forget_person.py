@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 from support.people_index import RecordedCorrections, encoding, put_video, save_gallery
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 from support.web_pages import local_path, pages_client, post, web_parts
 
 from rollcall.cli.forget_on_pages import EverywhereForgetting
@@ -19,7 +19,7 @@ from rollcall.core.settings import Settings
 from rollcall.gallery.forgetting import Mention
 from rollcall.gallery.gallery_locations import GalleryFile
 from rollcall.web.parts import WebParts
-from rollcall.web.removals import Removals
+from rollcall.web.removals import Removal, Removals
 
 HEADER = b"name,major,year,first_seen_s,last_seen_s,frames,distance\r\n"
 
@@ -99,7 +99,7 @@ class SlowForgetting:
 
     def mentions(self, name: str, dry_run: bool) -> Iterator[Mention]:
         for number in range(3):
-            self.go.acquire(timeout=10)
+            assert self.go.acquire(timeout=DEADLINE_S), "the test has not gone on"
             if self.error:
                 raise self.error
             yield Mention("result", f"s3://out/{number}.csv", 1)
@@ -226,6 +226,34 @@ def test_a_second_removal_that_fails_says_so_without_the_name(
     wait_until(lambda: "stopped with an error." in text_of(client, path), "the second removal")
     assert "lost (forgotten)" in caplog.text
     assert "Ada" not in caplog.text
+
+
+def test_a_second_removal_that_fails_is_never_shown_as_done(
+    parts: WebParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that shows what became of the second removal asks no more."""
+    forgetting = SlowForgetting()
+    forgetting.repeat_after_s = 0.0
+    removals = Removals(forgetting, parts.changes, parts.known)
+    removal = removals.start("Ada", "ada", dry_run=False)
+    shown: list[str] = []
+
+    def state() -> Removal:
+        found = removals.get(removal.id)
+        assert found is not None
+        return found
+
+    def log_error(*_: object) -> None:
+        shown.append(state().repeated)
+
+    monkeypatch.setattr("rollcall.web.removals.log.error", log_error)
+    forgetting.go.release(3)
+    wait_until(lambda: state().done, "the first removal")
+    forgetting.error = StoreUnavailable("the store does not answer")
+    forgetting.go.release()
+    wait_until(lambda: state().repeated, "the second removal")
+    assert "stopped with an error" in state().repeated
+    assert shown == [""]
 
 
 @pytest.mark.parametrize("step", ["search", "log"])
