@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,12 @@ from rollcall.database.database import Database
 from rollcall.database.sqlite_backup import BackupUnusable
 
 _SERVICE = "rollcall"
+
+CLOSING_S = 5.0
+"""How long a restore waits for other connections to end. PostgreSQL notices a moment later that a
+trigger or a command has ended, for example the command before the restore in a script."""
+
+_POLL_S = 0.1
 
 ADVICE = (
     "install PostgreSQL's client programs (on Debian: apt-get install postgresql-client), or use"
@@ -62,8 +69,8 @@ def restore_dump(url: str, backup: Path, *, force: bool = False) -> None:
         raise BackupUnusable(f"there is no file {str(backup)!r}")
     database = Database(url)
     try:
+        others = _other_connections(database)
         with database.reading() as connection:
-            others = connection.execute(_OTHERS).scalar_one()
             has_tables = connection.execute(text("SELECT to_regclass('work')")).scalar_one()
     finally:
         database.close()
@@ -79,6 +86,17 @@ def restore_dump(url: str, backup: Path, *, force: bool = False) -> None:
         )
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error")
     _run(url, "pg_restore", *options, f"--dbname=service={_SERVICE}", str(backup))
+
+
+def _other_connections(database: Database) -> int:
+    """The number of connections of others, once those that are just ending have ended."""
+    until_s = time.monotonic() + CLOSING_S
+    while True:
+        with database.reading() as connection:
+            others: int = connection.execute(_OTHERS).scalar_one()
+        if not others or time.monotonic() >= until_s:
+            return others
+        time.sleep(_POLL_S)
 
 
 def _run(url: str, name: str, *arguments: str) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import insert
@@ -22,11 +24,13 @@ from support.databases import open_file, open_tables
 from support.old_inbox import write_old_inbox
 from support.postgres import FreshDatabases
 from support.settings import embedded_values
+from support.waiting import wait_until
 
 from rollcall.cli.main import main
 from rollcall.core.settings import parse_settings
 from rollcall.core.types import VideoRef
 from rollcall.core.work import Notice
+from rollcall.database import postgres_backup
 from rollcall.database.database import Database
 from rollcall.database.file_lock import own_file
 from rollcall.database.open_database import migrate
@@ -269,6 +273,8 @@ def test_a_backup_while_videos_are_accepted_has_every_earlier_one(inbox: Path) -
     thread.start()
     try:
         for number in range(5):
+            count = len(accepted)
+            wait_until(lambda count=count: len(accepted) > count + 2, "more videos")
             before = set(accepted)
             printed("backup", f"backup-{number}")
             with closing(sqlite3.connect(f"backup-{number}")) as db:
@@ -410,14 +416,18 @@ def test_a_killed_command_leaves_a_whole_database(inbox: Path, command: str) -> 
     printed("restore", "b", "--force")
 
 
-def test_a_postgresql_backup_brings_the_rows_back(postgres_url: str, tmp_path: Path) -> None:
+def test_a_postgresql_backup_brings_the_rows_back(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env = {"DATABASE_URL": postgres_url}
     with closing(SqlQueue(open_tables(postgres_url))) as queue:
         fill(queue)
         printed("backup", "dump", **env)
         assert Path("dump").stat().st_mode & 0o777 == 0o600
         assert "exists already" in run("backup", "dump", **env).output
-        in_use = run("restore", "dump", "--force", **env)
+        with monkeypatch.context() as patch:
+            patch.setattr(postgres_backup, "CLOSING_S", 0.0)
+            in_use = run("restore", "dump", "--force", **env)
         assert (in_use.exit_code, "the pages first" in in_use.output) == (1, True)
     printed("purge", "--older-than", "0", "--yes", **env)
     refused = run("restore", "dump", **env)
@@ -427,6 +437,19 @@ def test_a_postgresql_backup_brings_the_rows_back(postgres_url: str, tmp_path: P
     (tmp_path / "text").write_text("no dump")
     assert "pg_restore failed" in run("restore", "text", "--force", **env).output
     assert document("status", **env)["done"] == 2
+
+
+def test_a_restore_waits_for_a_connection_that_is_just_ending(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = {"DATABASE_URL": postgres_url}
+    open_tables(postgres_url).close()
+    printed("backup", "dump", **env)
+    other = psycopg.connect(postgres_url, application_name="rollcall")
+    clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: other.close())
+    monkeypatch.setattr(postgres_backup, "time", clock)
+    printed("restore", "dump", "--force", **env)
+    assert other.closed
 
 
 def test_a_postgresql_backup_of_the_version_before_can_be_upgraded_again(
