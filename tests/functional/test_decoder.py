@@ -171,15 +171,18 @@ def test_a_child_that_asks_for_bytes_without_end_is_ended(
 
 def test_a_child_that_hangs_is_ended(video: WholeFile) -> None:
     pool = DecoderPool(LIMITS)
-    hung: list[int] = []
+    times_of(pool, video)
+    (idle,) = pool._idle
+    pid = idle._process.pid
 
     def hang(opened: DecodedVideo) -> None:
-        hung.append(pid_of(opened))
-        os.kill(pid_of(opened), signal.SIGSTOP)
+        assert pid_of(opened) == pid
+        os.kill(pid, signal.SIGSTOP)
 
+    # On a busy machine, the time may be over before the child is stopped, with the same end.
     with pytest.raises(VideoTooSlow, match="MAX_CALL_S"):
         spoil(pool, video, hang, max_s=2)
-    assert not Path(f"/proc/{hung[0]}").exists()
+    assert not Path(f"/proc/{pid}").exists()
     pool.close()
 
 

@@ -324,7 +324,7 @@ def test_draining_waits_for_the_call_in_flight_and_refuses_new_ones(home: Home) 
 
     def slow(bucket: str, key: str) -> Any:
         entered.set()
-        release.wait(10)
+        assert release.wait(60)
         raise StoreUnavailable("late")
 
     home.store.head = slow  # type: ignore[method-assign]
@@ -332,11 +332,11 @@ def test_draining_waits_for_the_call_in_flight_and_refuses_new_ones(home: Home) 
     answers: list[int] = []
     call = threading.Thread(target=lambda: answers.append(_status(service)))
     call.start()
-    entered.wait(10)
+    assert entered.wait(60)
     assert service.drain(0.05) is False
     assert service.answer(body(record("a.mp4"))).document["error"]["code"] == "shutting_down"
     release.set()
-    assert service.drain(10) is True
+    assert service.drain(60) is True
     call.join()
     assert answers == [503]
 
