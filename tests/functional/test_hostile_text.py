@@ -114,7 +114,7 @@ def test_the_status_page_escapes_control_characters() -> None:
     settings = embedded_settings("http://127.0.0.1:1")
     trigger = Trigger(settings, queue, memory_listings(), MemoryStore(), caller)
     with serve_wsgi(trigger.app) as url:
-        page = httpx.get(url, auth=("x", TOKEN)).text
+        page = httpx.get(url, auth=("x", TOKEN), timeout=60).text
     assert f"&lt;b&gt;{SHOWN}.mp4" in page
     assert f"{SHOWN}&lt;i&gt;" in page
     assert plain(page)
