@@ -17,16 +17,19 @@ REGISTRY = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 IMAGE = f"{REGISTRY}/team/rollcall:v1"
 
 
-def is_ours(path: Path) -> bool:
-    """Whether the script belongs to the project, and not to a virtual environment or state."""
-    parts = path.relative_to(REPOSITORY).parts
-    return not any(part.startswith(".") or part == "state" for part in parts)
+def our_scripts() -> list[Path]:
+    """The shell scripts of the project, without those of a virtual environment or of state.
+
+    Other processes may write into these folders meanwhile, so they are not even listed.
+    """
+    found = []
+    for folder, folders, names in os.walk(REPOSITORY):
+        folders[:] = [each for each in folders if not each.startswith(".") and each != "state"]
+        found += [Path(folder) / name for name in names if name.endswith(".sh")]
+    return sorted(found)
 
 
-SHELL_SCRIPTS = [
-    *sorted(path for path in REPOSITORY.rglob("*.sh") if is_ours(path)),
-    REPOSITORY / ".ci" / "run",
-]
+SHELL_SCRIPTS = [*our_scripts(), REPOSITORY / ".ci" / "run"]
 
 
 def program(folder: Path, name: str, body: str) -> None:
