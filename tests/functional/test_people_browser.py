@@ -295,6 +295,8 @@ def test_a_name_that_looks_like_a_known_one_keeps_photos_and_text(
     page.get_by_role("button", name="This is Ben Klein").click()
     expect(page.locator("#rows .photo-added")).to_contain_text("Ben Klein")
     expect(page.get_by_role("alert")).to_be_hidden()
+    # Only then does the form take more photos.
+    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
     page.get_by_label("Name").fill("ben klein")
     page.get_by_label("Photos").set_input_files(photos)
     page.get_by_role("button", name="Add", exact=True).click()
@@ -390,10 +392,10 @@ def test_somebody_who_is_signed_out_learns_why_photos_are_not_added(
         page.get_by_label("Password").fill("three quiet words")
         page.keyboard.press("Enter")
         page.get_by_role("heading", name="Add people").wait_for()
+        page.wait_for_load_state("domcontentloaded")  # the script that asks for names runs last
         page.context.clear_cookies()
-        page.get_by_label("Name").press_sequentially("Ros")
         with page.expect_response("**/people/names*") as names:
-            pass
+            page.get_by_label("Name").press_sequentially("Ros")
         assert names.value.status == 401
         drop(page, "#enrol-form", {"one.png": painted_photo("red")})
         page.get_by_role("button", name="Add", exact=True).click()

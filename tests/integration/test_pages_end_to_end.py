@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from support.browser import check_page, drop
+from support.browser import WAIT_MS, check_page, drop
 from support.faces_stack import FacesStack, faces_stack
 from support.waiting import wait_until
 
@@ -48,7 +48,7 @@ def page(page: Page) -> Iterator[Page]:
     page.set_default_timeout(1000 * WAIT_S)
     expect.set_options(timeout=1000 * WAIT_S)
     yield page
-    expect.set_options(timeout=5_000)
+    expect.set_options(timeout=WAIT_MS)
 
 
 def row_of(page: Page, key: str) -> Locator:

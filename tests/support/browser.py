@@ -17,13 +17,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from support.needs import need
 
 THEMES = ("light", "dark")
 WIDTHS = (360, 1600)
 HEIGHT = 900
+
+WAIT_MS = 60_000.0
+"""How long `expect` and actions wait. Playwright's 5 s for `expect` are too short for a busy
+machine: some parts of the pages ask for news only every two seconds. A test that passes does not
+wait longer."""
 
 SERIOUS = ("serious", "critical")
 """Findings of axe-core with this impact fail a test."""
@@ -49,6 +54,7 @@ def open_browser() -> Iterator[Browser]:
     need(program is not None, "chromium is not installed")
     # Chromium's sandbox does not work for root, and the shared memory of containers is small.
     arguments = ["--disable-dev-shm-usage", "--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
@@ -64,7 +70,7 @@ def open_page(browser: Browser, width: int = 1280, height: int = HEIGHT) -> Iter
         viewport={"width": width, "height": height}, locale="en-GB", reduced_motion="reduce"
     )
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(WAIT_MS)
     errors: list[str] = []
 
     def note(message: ConsoleMessage) -> None:

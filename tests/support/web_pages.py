@@ -97,7 +97,8 @@ def serve_pages(parts: WebParts, app: Flask | None = None) -> Iterator[str]:
         # First the answers in progress end, because each of them wakes the thread of the server.
         server.task_dispatcher.shutdown()
         server.trigger.pull_trigger(close)
-        thread.join(5)
+        thread.join(60)
+        assert not thread.is_alive()
 
 
 def pages_client(parts: WebParts) -> FlaskClient:
