@@ -135,6 +135,6 @@ def test_after_sigterm_an_idle_function_answers_503_for_a_while(
     process.send_signal(signal.SIGTERM)
     wait_until(lambda: _call(url) == (503, "shutting_down"), "the first 503")
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(LINGER_S / 2)
+        process.wait(LINGER_S / 4)
     assert _call(url) == (503, "shutting_down")
     assert process.wait(60) == 128 + signal.SIGTERM

@@ -501,9 +501,13 @@ def test_wrong_tokens_are_refused_without_showing_them(tokens: str, problem: str
 def test_after_a_busy_answer_calls_for_other_videos_wait() -> None:
     """Otherwise the function would get a call for every waiting video, although it is busy."""
     with running(lambda call: (429, {}, b"busy"), MAX_INFLIGHT="2") as trigger:
+        begun_s = time.monotonic()
         trigger.inbox.add([VideoRef(IN, f"{n}.mp4", event_id=str(n)) for n in range(200)])
+        wait_until(lambda: trigger.calls, "the first call")
         threading.Event().wait(2)
-        assert 1 <= len(trigger.calls) <= 10
+        calls = len(trigger.calls)
+        # Two calls at most in each pause, however long this thread has slept.
+        assert calls <= 2 * (time.monotonic() - begun_s + 3) / DEFAULT_WAITS.after_busy_s
         assert trigger.inbox.counts()["dead"] == 0
 
 
@@ -546,7 +550,7 @@ def test_a_permanent_error_makes_a_dead_letter_after_one_call(status: int, code:
 )
 def test_a_temporary_error_is_retried(first: Reply | None, calls: int) -> None:
     answers = iter([first])
-    with running(lambda call: next(answers, done()), FUNCTION_TIMEOUT_S="1", quick=True) as trigger:
+    with running(lambda call: next(answers, done()), quick=True) as trigger:
         trigger.post(event())
         trigger.settled()
         assert trigger.inbox.counts()["done"] == 1
@@ -559,7 +563,7 @@ def test_a_call_without_an_answer_is_retried_after_its_time_out() -> None:
     def reply(call: dict[str, Any]) -> Reply:
         calls.append(call)
         if len(calls) == 1:
-            never.wait(30)
+            never.wait(60)
         return done()
 
     with running(reply, FUNCTION_TIMEOUT_S="1", quick=True) as trigger:
@@ -632,7 +636,7 @@ def test_at_most_max_inflight_calls_run_at_once() -> None:
         with lock:
             now[0] += 1
             most[0] = max(most[0], now[0])
-        together.wait(30)
+        together.wait(60)
         with lock:
             now[0] -= 1
         return done()
@@ -674,6 +678,15 @@ def test_work_that_a_dead_process_had_claimed_is_requeued_at_the_start() -> None
         assert trigger.inbox.counts()["done"] == 1
 
 
+def wait_for_reconciled(trigger: Running) -> None:
+    """Wait until one video is counted. Its call may end before the scan has counted it."""
+
+    def counted() -> bool:
+        return "rollcall_reconciled_total 1.0" in httpx.get(trigger.url + "/metrics").text
+
+    wait_until(counted, "the count of the videos that the scan has queued")
+
+
 def test_the_reconciler_finds_a_video_without_an_event() -> None:
     def reply(call: dict[str, Any]) -> Reply:
         source = trigger.store.head(IN, call["key"]).etag
@@ -687,6 +700,7 @@ def test_the_reconciler_finds_a_video_without_an_event() -> None:
         wait_until(lambda: trigger.inbox.counts()["done"], "the reconciler")
         assert [call["key"] for call in trigger.calls] == ["lost.mp4"]
         wait_until(lambda: trigger.trigger.metrics.scanned_s, "the end of the scan")
+        wait_for_reconciled(trigger)
         page = httpx.get(trigger.url + "/metrics").text
         status = httpx.get(trigger.url, auth=("any", TOKEN)).text
     assert "rollcall_reconciled_total 1.0" in page
@@ -717,11 +731,11 @@ def test_every_log_line_about_a_video_has_its_fields(caplog: pytest.LogCaptureFi
     set_up_logs("json")
     try:
         with running(lambda call: next(answers), quick=True) as trigger:
-            for key in ("a.mp4", "b.mp4"):
+            for key, last in (("a.mp4", "finished"), ("b.mp4", "dead letter")):
                 trigger.post(event(key), traceparent=f"00-{TRACE}-00f067aa0ba902b7-01")
-                trigger.settled()
+                # The work ends a moment before the line about it.
+                wait_until(lambda last=last: last in caplog.text, last)  # type: ignore[misc]
             ids = {call["key"]: call["work_id"] for call in trigger.calls}
-            wait_until(lambda: "dead letter" in caplog.text, "the last line")
         lines = [json.loads(line) for line in caplog.text.splitlines()]
     finally:
         set_up_logs("text")
@@ -757,7 +771,8 @@ def test_calls_are_retried_while_the_function_has_another_key() -> None:
             return refused(401, "not_signed")
         return done()
 
-    with running(reply, quick=True, FUNCTION_HMAC_KEY=key) as trigger:
+    # So many attempts that none is the last one, if this thread gets no processor for a while.
+    with running(reply, quick=True, FUNCTION_HMAC_KEY=key, MAX_ATTEMPTS="100") as trigger:
         trigger.post(event())
         wait_until(lambda: len(trigger.calls) > 2, "some attempts")
         assert trigger.inbox.counts()["dead"] == 0
@@ -797,8 +812,7 @@ def test_videos_found_before_the_store_becomes_unavailable_are_counted() -> None
         store.write(IN, key, b"1", "video/mp4", {})
     with running(lambda call: done(), store=store) as trigger:
         wait_until(lambda: trigger.inbox.counts()["done"], "the call")
-        page = httpx.get(trigger.url + "/metrics").text
-    assert "rollcall_reconciled_total 1.0" in page
+        wait_for_reconciled(trigger)
 
 
 class SlowStore(MemoryStore):
@@ -840,7 +854,7 @@ def test_a_stop_ends_claims_at_once_and_a_scan_before_its_next_object() -> None:
         assert not stopped.is_set(), "the scan still waits for its store"
         assert len(trigger.calls) == 1
         store.go_on.set()
-        stop.join(30)
+        stop.join(60)
         assert stopped.is_set()
         assert store.heads == REQUESTS_AT_ONCE
         assert len(trigger.calls) == 1
@@ -858,7 +872,7 @@ def test_a_stop_ends_a_listing_too() -> None:
     with running(lambda call: done(), store=EndlessStore()) as trigger:
         stop = threading.Thread(target=trigger.trigger.stop, daemon=True)
         stop.start()
-        stop.join(30)
+        stop.join(60)
         assert not stop.is_alive()
 
 
@@ -938,6 +952,7 @@ class FailingQueue(MemoryQueue):
     """Refuses to write while `read_only` is set, like a file on a read-only disk."""
 
     read_only = False
+    refused_ends = 0
 
     def add(self, videos: Iterable[VideoRef]) -> int:
         self._check()
@@ -950,6 +965,7 @@ class FailingQueue(MemoryQueue):
     def finish(
         self, work: Work, code: str, notice: Notice | None = None, document: str = ""
     ) -> None:
+        self.refused_ends += self.read_only
         self._check()
         super().finish(work, code, notice, document)
 
@@ -1003,8 +1019,7 @@ def test_an_answer_is_recorded_once_the_disk_is_writable_again() -> None:
 
     with running(reply, queue=queue) as trigger:
         trigger.post(event())
-        wait_until(lambda: trigger.calls, "the call")
-        threading.Event().wait(0.2)
+        wait_until(lambda: queue.refused_ends, "the answer, which cannot be recorded")
         assert trigger.inbox.counts()["running"] == 1
         queue.read_only = False
         trigger.settled()
