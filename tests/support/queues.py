@@ -40,7 +40,7 @@ class Queues:
             **urls,
             "SQS_ENDPOINT_URL": url,
             "RESULTS_FOLDER": str(self.folder),
-            "VISIBILITY_TIMEOUT_S": "3",
+            "VISIBILITY_TIMEOUT_S": "30",
             **overrides,
         }
         self.settings = parse_settings(self.values)
