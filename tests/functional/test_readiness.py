@@ -42,7 +42,7 @@ class Queue(MemoryQueue):
     def counts(self) -> dict[str, int]:
         self.asked += 1
         if self.hangs:
-            self.hangs.wait(60)
+            self.hangs.wait(300)
         if self.down:
             raise InboxUnavailable("the database postgresql://db.example/ cannot be used")
         return super().counts()

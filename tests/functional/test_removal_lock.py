@@ -73,7 +73,7 @@ def test_no_correction_begins_while_a_removal_waits(database: Database) -> None:
         thread.start()
         wait_until(lambda: not may_correct(database), "the removal that waits")
         assert not done.is_set()
-    thread.join(10)
+    thread.join(60)
     assert done.is_set()
 
 
