@@ -9,6 +9,7 @@ from pathlib import Path
 
 import botocore.session
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from playwright.sync_api import Browser, Page
 from support.browser import open_browser, open_page
 from support.needs import REPOSITORY, classroom_folder, need
@@ -31,6 +32,16 @@ def _shared_service_models() -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_requests() -> Iterator[None]:
+    """Let requests of tests wait a minute. The five seconds of httpx are too short for a busy
+    machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        for part in ("connect", "read", "write", "pool"):
+            patch.setattr(DEFAULT_TIMEOUT_CONFIG, part, 60.0)
         yield
 
 

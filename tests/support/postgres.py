@@ -23,6 +23,7 @@ from rollcall.database.database import Database
 from rollcall.database.open_database import prepare
 from rollcall.database.tables import metadata
 from support.needs import need
+from support.waiting import wait_until
 
 USER = "rollcall"
 TEMPLATE = "rollcall_template"
@@ -130,9 +131,14 @@ class PostgresServer:
             self._process.stop()
 
     def kill(self) -> None:
-        """Crash the server: SIGKILL, after which its other processes end by themselves."""
+        """Crash the server: SIGKILL, after which its other processes end by themselves.
+
+        Returns when they have ended, because the server cannot be started again before.
+        """
         assert self._process is not None
+        others = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         self._process.kill()
+        wait_until(lambda: not any(map(_runs, others)), "the end of the server's processes")
 
     def _command(self, name: str, arguments: Sequence[str]) -> list[str]:
         # setpriv runs the program in its own process, so signals reach the program. Linux clears
@@ -140,6 +146,14 @@ class PostgresServer:
         user = [f"--reuid={_RUN_AS}", f"--regid={_RUN_AS}", "--init-groups"]
         setpriv = ["setpriv", "--pdeathsig=INT", *(user if os.geteuid() == 0 else ())]
         return [*self._prefix, *setpriv, str(self._programs / name), *arguments]
+
+
+def _runs(pid: str) -> bool:
+    try:
+        # The name of the program, in brackets, may contain anything; the state comes after it.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from rollcall.core.index_types import IndexedVideo
+from rollcall.web import face_pictures
 from rollcall.web.face_pictures import ENTRY_BYTES, FacePictures, VideoPictures
 
 
@@ -46,17 +47,26 @@ def test_several_threads_read_a_video_once() -> None:
     assert all(each is found[0] for each in found)
 
 
-def test_threads_that_wait_get_the_error_of_the_first_one() -> None:
-    cache, reads = FacePictures(), list[int]()
-    together = threading.Barrier(6)
+def test_threads_that_wait_get_the_error_of_the_first_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise all of them would wait for one time-out after the other."""
+    cache, reads, waiting = FacePictures(), list[int](), threading.Semaphore(0)
+
+    class Watched(Future[VideoPictures]):
+        def result(self, timeout: float | None = None) -> VideoPictures:
+            waiting.release()
+            return super().result(timeout)
+
+    monkeypatch.setattr(face_pictures, "Future", Watched)
 
     def fail() -> VideoPictures:
         reads.append(1)
-        time.sleep(0.1)  # otherwise all of them would wait for one time-out after the other
+        for _ in range(5):
+            assert waiting.acquire(timeout=60)
         raise ConnectionError("the store did not answer")
 
     def get(_: int) -> str:
-        together.wait(5)
         with pytest.raises(ConnectionError) as error:
             cache.get((1, "v"), fail)
         return str(error.value)

@@ -435,13 +435,14 @@ class TestStoredFaces:
 
         is_down = threading.Event()
         monkeypatch.setattr(store, "read", down)
+        monkeypatch.setattr("rollcall.index.indexer.ERROR_PAUSE_S", 3600.0)
         indexer = Indexer(database, ReportReader(store, REPORTS))
         indexer.start()
         indexer.add_report(BUCKET, samples()[0].key)
-        assert is_down.wait(10)
+        assert is_down.wait(60)
         add(database, *answers(samples()[1]))
         indexer.wake()
-        wait_until(lambda: stored(database, samples()[1].key), "the video in the index", 15)
+        wait_until(lambda: stored(database, samples()[1].key), "the video in the index")
         assert indexer.count() == 1
         indexer.stop()
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 from support.postgres import FreshDatabases
+from support.waiting import wait_until
 
 from devstack.processes import free_port
 from rollcall.core.errors import InboxUnavailable, SettingsError
@@ -102,16 +103,21 @@ def test_processes_that_start_at_the_same_time_do_not_collide(empty: str) -> Non
 
 def test_a_process_waits_for_another_that_creates_the_tables(empty: str) -> None:
     """Also if that takes longer than lock_timeout, which ends the waiting of other statements."""
-    url = f"{empty}?options=-c%20lock_timeout%3D100ms%20-c%20statement_timeout%3D100ms"
+    url = f"{empty}?options=-c%20lock_timeout%3D2s%20-c%20statement_timeout%3D2s"
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND NOT granted"
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     with psycopg.connect(empty) as connection:
         connection.execute("SELECT pg_advisory_xact_lock(x'726F6C6C63616C6C'::bigint)")
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, url], stdin=subprocess.PIPE, env=environ, text=True
         )
+        assert child.stdin is not None
+        child.stdin.write("start\n")
+        child.stdin.close()
+        wait_until(lambda: value(empty, waits) == 1, "the process to wait for the lock")
         with pytest.raises(subprocess.TimeoutExpired):
-            child.communicate("start\n", timeout=5)
-    assert child.wait(30) == 0
+            child.wait(4)
+    assert child.wait(120) == 0
     assert value(empty, "SELECT version_num FROM alembic_version") == NEWEST
 
 

@@ -99,7 +99,7 @@ def test_a_result_that_is_being_written_is_waited_for(database: Database) -> Non
     writer = threading.Thread(target=write_slowly)
     writer.start()
     try:
-        assert writing.wait(10)
+        assert writing.wait(60)
         put_faces(database, id_, EARLIER)
     finally:
         writer.join()
