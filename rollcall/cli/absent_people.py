@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rollcall.cli.entry import settings
-from rollcall.cli.similar_names import similar_names
 from rollcall.cli.terminal import say, say_json
 from rollcall.core.errors import RollcallError
 from rollcall.core.results import csv_line
+from rollcall.core.similar_names import similar_names
 from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.index.result_queries import Period, ResultQueries
 from rollcall.wiring import build_gallery_location

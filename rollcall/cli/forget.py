@@ -20,12 +20,12 @@ from rollcall.cli.forget_in_database import (
     log_removal,
 )
 from rollcall.cli.progress import waiting
-from rollcall.cli.similar_names import similar_names
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.keys import FACES_SUFFIX
 from rollcall.core.names import lookalike_names
 from rollcall.core.protocols import GalleryLocation
 from rollcall.core.settings import Settings
+from rollcall.core.similar_names import similar_names
 from rollcall.gallery.forgetting import (
     Mention,
     PersonRemoval,

@@ -13,10 +13,10 @@ import click
 from rollcall.cli.change_texts import change_sentence
 from rollcall.cli.correcting import correct_now, opened_corrections, say_done, user_name
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
-from rollcall.cli.similar_names import similar_names
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import GalleryError
 from rollcall.core.names import normalise_name
+from rollcall.core.similar_names import similar_names
 from rollcall.core.web_protocols import Change, Corrections
 from rollcall.database.open_database import open_database
 from rollcall.gallery.enrolment import load_for_change

@@ -19,7 +19,7 @@ from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
 from rollcall.web.photo_enrolment import enrol_uploaded
 from rollcall.web.request_values import whole_number
-from rollcall.web.typed_names import refusal_of
+from rollcall.web.typed_names import pressed_name, refusal_of
 from rollcall.web.uploads import limit_body, uploaded
 from rollcall.web.users import current_user, editors_only
 
@@ -55,16 +55,26 @@ def enrol() -> str:
 @pages.post("/enrol")
 @editors_only
 def add() -> str | tuple[str, int]:
-    """Enrol the photos of one person. Scripts get the rows of the table, others the whole page."""
-    name = field("name")
+    """Enrol the photos of one person. Scripts get the rows of the table, others the whole page.
+
+    For the name of a folder, nobody is asked whether a similar one is meant: the row says so.
+    """
+    pressed, is_folder = pressed_name(), "folder" in request.form
+    name = pressed or field("name")
     photos = uploaded("photos", MAX_PHOTOS, min(MAX_BYTES, MAX_PHOTO_BYTES))
     try:
-        done = enrol_uploaded(name, photos, current_user().name)
+        ask = not (pressed or is_folder)
+        done = enrol_uploaded(name, photos, current_user().name, ask=ask)
     except NameRefused:
         return _refused(name), NameRefused.status
     if done.change_id is not None:
         show_change(done.change_id)
-    values = {"name": done.name, "results": done.outcomes, "change_id": done.change_id}
+    values = {
+        "name": done.name,
+        "results": done.outcomes,
+        "change_id": done.change_id,
+        "close": done.close if is_folder else (),
+    }
     if request.headers.get("HX-Request"):
         return render_template("enrol_rows.html", **values) + str(foot_part())
     return render_template("enrol.html", **values, **_limits())
@@ -101,12 +111,15 @@ def _all_enrolled(changes: Sequence[Change]) -> str:
 
 
 def _refused(name: str) -> str:
-    """For scripts, the reason alone; otherwise the page with the name. No browser keeps photos."""
+    """For scripts, the reason or the question; otherwise the page with the name.
+
+    No browser keeps photos over a load of the page.
+    """
     parts().known.changed()
-    sentence, known = refusal_of(name)
+    refused = refusal_of(name)
     if request.headers.get("HX-Request"):
-        return render_template("enrol_refused.html", sentence=sentence, known=known)
-    return render_template("enrol.html", name=name, refused_name=sentence, **_limits())
+        return render_template("enrol_refused.html", refused=refused)
+    return render_template("enrol.html", name=name, refused=refused, **_limits())
 
 
 def _limits() -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +19,7 @@ from rollcall.web.near_people import NearWithPicture, near_people
 from rollcall.web.parts import parts
 from rollcall.web.person_photos import photos_of
 from rollcall.web.request_values import whole_number
+from rollcall.web.typed_names import refusal_of_rename, refused_name
 from rollcall.web.users import current_user
 
 pages = Blueprint("person", __name__)
@@ -76,6 +78,7 @@ def _page(row: PersonRow, pending: int) -> str:
         near=_look_alikes(queries, known, row.name),
         in_gallery=row.name in known.names,
         pending=pending,
+        refused=refused_name(partial(refusal_of_rename, name=row.name)),
         removal=parts().removals.running(row.name),
         **_year(queries, row),
         **_appearances(queries, row),

@@ -7,6 +7,7 @@ from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from rollcall.core.names import normalise_name, with_known_case
+from rollcall.core.similar_names import close_names
 from rollcall.index.people_queries import PeopleQueries
 from rollcall.web.foot import show_change
 from rollcall.web.formats import person_url
@@ -14,6 +15,7 @@ from rollcall.web.gallery_cache import NearPerson
 from rollcall.web.near_people import near_people
 from rollcall.web.parts import parts
 from rollcall.web.person import note_look
+from rollcall.web.typed_names import keep_refused, pressed_name, refusal_of_rename
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("person_changes", __name__)
@@ -22,8 +24,15 @@ pages = Blueprint("person_changes", __name__)
 @pages.post("/people/rename")
 @editors_only
 def rename() -> Response:
-    """Give a person another name, in the gallery and in all results."""
-    name, new_name = field("name"), field("new_name")
+    """Give a person another name, in the gallery and in all results.
+
+    If it is somebody else's or similar, the page asks first: perhaps both are one person.
+    """
+    name, pressed = field("name"), pressed_name()
+    new_name = pressed or field("new_name")
+    if not pressed and refusal_of_rename(new_name, name).sentence:
+        keep_refused("rename", new_name)
+        return redirect(person_url(name), 303)
     show_change(parts().corrections.rename(name, new_name, current_user().name))
     return _to_person(new_name)
 
@@ -37,10 +46,9 @@ def merge_form() -> str:
     rows = queries.rows_of([name, into])
     for each in (name, into):
         if each not in rows and each not in known.names:
-            raise BadRequest(
-                f"{each!r} is neither in the gallery nor in any video; choose one of the names that"
-                " the field suggests"
-            )
+            near = " or ".join(map(repr, close_names(each, known.names)))
+            hint = f"do you mean {near}?" if near else "choose a name that the field suggests"
+            raise BadRequest(f"{each!r} is neither in the gallery nor in any video; {hint}")
     if name == into:
         raise BadRequest(f"{name!r} is the same person; choose another one")
     for each in (name, into):

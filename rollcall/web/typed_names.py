@@ -1,17 +1,21 @@
-"""Names that somebody types into a form to name a face, and the form after a refusal.
+"""Names that somebody types into a form to name a face, and the form after a refusal or a question.
 
-The page that follows shows the form again, open, with the text and the reason. Between the two, the
-text is in the session, like a line at the foot.
+A name that is not in the gallery, but may be a misspelling of one that is, is not taken before
+somebody was asked (docs/decisions/0203). The page that follows shows the form again, open, with the
+text and the reason or the question. Between the two, the text is in the session, like a line at the
+foot.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from flask import session
+from flask import request, session
 
 from rollcall.core.errors import NameRefused
-from rollcall.core.names import checked_new_name, lookalike_names, with_known_case
+from rollcall.core.names import checked_new_name, lookalike_names, normalise_name, with_known_case
+from rollcall.core.similar_names import close_names
 from rollcall.web.parts import parts
 
 MAX_KEPT_CHARS = 256
@@ -20,8 +24,27 @@ MAX_KEPT_CHARS = 256
 _SESSION = "refused_name"
 
 
+class NameInDoubt(NameRefused):
+    """A new name may be a misspelling of a known one, so somebody has to say who is meant."""
+
+    def __init__(self, name: str, close: Sequence[str]) -> None:
+        super().__init__(f"the name {name!r} is not in the gallery, but {close[0]!r} is")
+        self.name = name
+        self.close = tuple(close)
+
+
+class Refusal(NamedTuple):
+    """Why a name was not taken."""
+
+    sentence: str
+    known: tuple[str, ...] = ()
+    """The people of the gallery who may be meant; none if the name is not allowed."""
+    new: str = ""
+    """The name to offer for a new person; empty if it is not allowed."""
+
+
 class RefusedName(NamedTuple):
-    """A form whose name was refused, as the page shows it again."""
+    """A form whose name was not taken, as the page shows it again."""
 
     form: str
     """Which form of the page it is."""
@@ -29,14 +52,33 @@ class RefusedName(NamedTuple):
     others: tuple[str, ...]
     """The faces that were marked as somebody else."""
     sentence: str
-    known: str
-    """The person of the gallery whose name looks like this one; empty if there is nobody."""
+    known: tuple[str, ...]
+    new: str
+    """As in Refusal."""
 
 
-def typed_name(typed: str) -> str:
-    """The name for somebody of the gallery or for a new person. Raises NameRefused."""
-    people = parts().known.current().names
-    return checked_new_name(with_known_case(typed, people), people)
+def pressed_name() -> str:
+    """The name on the button that was pressed: a known person, or a new one despite a question.
+
+    Empty if it was another button, so that the name is the text in the field.
+    """
+    return request.form.get("to") or request.form.get("new") or ""
+
+
+def typed_name(typed: str, *, ask: bool = True) -> str:
+    """The name for somebody of the gallery or for a new person. Raises NameRefused.
+
+    With `ask`, raises NameInDoubt for a new name that is close to a known one.
+    """
+    return name_among(typed, parts().known.current().names, ask=ask)
+
+
+def name_among(typed: str, people: Collection[str], *, ask: bool) -> str:
+    """The same for a gallery of `people`."""
+    name = checked_new_name(with_known_case(typed, people), people)
+    if ask and name not in people and (close := close_names(name, people)):
+        raise NameInDoubt(name, close)
+    return name
 
 
 def keep_refused(form: str, typed: str, others: tuple[str, ...] = ()) -> None:
@@ -45,25 +87,51 @@ def keep_refused(form: str, typed: str, others: tuple[str, ...] = ()) -> None:
     parts().known.changed()  # the newest gallery may have refused the name
 
 
-def refused_name() -> RefusedName | None:
-    """The form that has to be shown again. A page calls this function once."""
+def refused_name(refusal: Callable[[str], Refusal] | None = None) -> RefusedName | None:
+    """The form that has to be shown again. A page calls this function once.
+
+    `refusal` finds the reason; by default, `refusal_of` does.
+    """
     if not (kept := session.pop(_SESSION, None)):
         return None
     form, typed, *others = kept
-    sentence, known = refusal_of(typed)
-    return RefusedName(form, typed, tuple(others), sentence, known)
+    return RefusedName(form, typed, tuple(others), *(refusal or refusal_of)(typed))
 
 
-def refusal_of(typed: str) -> tuple[str, str]:
-    """Why a name is refused, in a sentence, and the person whose name looks like it."""
+def refusal_of(typed: str) -> Refusal:
+    """Why a name was not taken."""
+    people = parts().known.current().names
     try:
-        typed_name(typed)
+        name_among(typed, people, ask=True)
+    except NameInDoubt as doubt:
+        meant = " or ".join(f"“{each}”" for each in doubt.close)
+        question = f"“{doubt.name}” is not in the gallery yet. Do you mean {meant}?"
+        return Refusal(question, doubt.close, doubt.name)
     except NameRefused as error:
-        near = sorted(lookalike_names(typed, parts().known.current().names))
-        if not near:
-            reason = str(error)
-            return f"{reason[:1].upper()}{reason[1:]}.", ""
-        text = f"“{typed}” looks like “{near[0]}”, who is in the gallery already."
-        hint = "If this is somebody else, add something, for example a middle name."
-        return f"{text} {hint}", near[0]
-    return "", ""
+        return _not_allowed(typed, error, people)
+    return Refusal("")
+
+
+def refusal_of_rename(new_name: str, name: str) -> Refusal:
+    """Why the person `name` is not renamed at once; an empty sentence if nothing prevents it."""
+    others = parts().known.current().names - {normalise_name(name)}
+    try:
+        new = checked_new_name(new_name, others)
+    except NameRefused as error:
+        return _not_allowed(new_name, error, others)
+    if new in others:
+        return Refusal(f"“{new}” is in the gallery already. Are both the same person?", (new,))
+    if close := tuple(close_names(new, others)):
+        similar = " and ".join(f"“{each}”" for each in close)
+        return Refusal(f"“{new}” is similar to {similar}. Are both the same person?", close, new)
+    return Refusal("")
+
+
+def _not_allowed(typed: str, error: NameRefused, people: Collection[str]) -> Refusal:
+    near = sorted(lookalike_names(typed, people))
+    if not near:
+        reason = str(error)
+        return Refusal(f"{reason[:1].upper()}{reason[1:]}.")
+    text = f"“{typed}” looks like “{near[0]}”, who is in the gallery already."
+    hint = "If this is somebody else, add something, for example a middle name."
+    return Refusal(f"{text} {hint}", (near[0],))

@@ -17,7 +17,7 @@ from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
 from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, read_faces, read_group
-from rollcall.web.typed_names import keep_refused, typed_name
+from rollcall.web.typed_names import keep_refused, pressed_name, typed_name
 from rollcall.web.unknown import MAX_OPENED_FACES
 from rollcall.web.users import current_user, editors_only
 
@@ -35,14 +35,15 @@ def name_group(group_id: int) -> Response:
     Faces that were marked as somebody else get a verdict, too, because they are like the others and
     would get the same name.
     """
-    typed = request.form.get("to") or field("name")
+    pressed = pressed_name()
+    typed = pressed or field("name")
     chosen = _chosen()
     if chosen is None:
         keep_refused(f"group-{group_id}", typed)
         return _changed_since()
     faces, others = chosen
     try:
-        name = typed_name(typed)
+        name = typed_name(typed, ask=not pressed)
         change_id = parts().corrections.is_person(faces, name, current_user().name, others)
     except NameRefused:
         return _refused(group_id, typed)

@@ -15,7 +15,7 @@ from rollcall.core.types import VideoRef
 from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.parts import parts
 from rollcall.web.shown_people import face_ref, person_with
-from rollcall.web.typed_names import keep_refused, refused_name, typed_name
+from rollcall.web.typed_names import keep_refused, pressed_name, refused_name, typed_name
 from rollcall.web.users import current_user, editors_only
 from rollcall.web.video_page import changing_part, facts_of, indexed
 
@@ -39,7 +39,7 @@ def correct(video_id: int) -> Response:
         show_change(_verdict(face_ref(video_id, seen), seen.name))
         parts().known.changed()
     except NameRefused:
-        keep_refused(f"person-{seen.number}", request.form.get("to") or _typed())
+        keep_refused(f"person-{seen.number}", pressed_name() or _typed())
     except RollcallError as error:
         show_message(str(error))
     return _answer(video_id)
@@ -67,8 +67,8 @@ def rerun(video_id: int) -> Response:
 def _verdict(face: AnyFaceRef, name: str) -> int:
     corrections, who = parts().corrections, current_user().name
     action = request.form.get("action", "")
-    if known := request.form.get("to"):
-        return corrections.is_person([face], typed_name(known), who)
+    if pressed := pressed_name():
+        return corrections.is_person([face], typed_name(pressed, ask=False), who)
     if action == "is":
         return corrections.is_person([face], typed_name(_typed()), who)
     if action == "not" and name:

@@ -128,6 +128,41 @@ def test_an_unknown_group_is_named_by_keys(page: Page, url: str, parts: WebParts
     assert parts.changes.latest(9)[0].name == "Nina jk"
 
 
+def test_a_misspelt_name_is_the_known_one_or_a_new_one(
+    page: Page, url: str, parts: WebParts
+) -> None:
+    for name, button in (("Ben Klien", "This is Ben Klein"), ("Ben Klain", "Add “Ben Klain”")):
+        page.goto(f"{url}/unknown")
+        group = page.locator("[data-group]").first
+        group.get_by_label("Name", exact=True).fill(name)
+        page.keyboard.press("Enter")
+        expect(group.get_by_role("alert")).to_contain_text("Do you mean “Ben Klein”?")
+        expect(group.get_by_label("Name", exact=True)).to_have_value(name)
+        expect(group.get_by_label("Name", exact=True)).to_be_focused()
+        check_page(page, "unknown-similar-name")
+        group.get_by_role("button", name=button).click()
+        expect(page.locator("#foot")).to_contain_text("Named 3 faces")
+    assert [each.name for each in parts.changes.latest(9)] == ["Ben Klain", "Ben Klein"]
+
+
+def test_a_rename_to_a_similar_name_is_asked_about(page: Page, url: str, parts: WebParts) -> None:
+    def rename() -> None:
+        page.goto(f"{url}/people/1")
+        page.get_by_text("Rename", exact=True).first.click()
+        page.get_by_label("New name").fill("Ben Klien")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("“Ben Klien” is similar to “Ben Klein”.")
+        expect(page.get_by_label("New name")).to_be_focused()
+
+    rename()
+    check_page(page, "person-similar-name")
+    page.get_by_role("link", name="Compare with Ben Klein").click()
+    expect(page.get_by_role("heading", name="Are they one person?")).to_be_visible()
+    rename()
+    page.get_by_role("button", name="Rename to “Ben Klien”").click()
+    expect(page.locator("#foot")).to_contain_text("Renamed Ada Lovelace to Ben Klien")
+
+
 def test_groups_follow_a_change_by_themselves(page: Page, parts: WebParts) -> None:
     pending = Mock(return_value=6)
     corrections = Mock(wraps=parts.corrections, pending=pending)
@@ -302,6 +337,43 @@ def test_a_name_that_looks_like_a_known_one_keeps_photos_and_text(
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("#rows .photo-known")).to_contain_text("Ben Klein")
     assert parts.known.current().names == BEFORE
+
+
+def test_a_misspelt_name_keeps_photos_and_text_until_it_is_answered(
+    page: Page, url: str, parts: WebParts
+) -> None:
+    photos = [{"name": "1.png", "mimeType": "image/png", "buffer": painted_photo("red")}]
+    page.goto(f"{url}/enrol")
+    for name in ("Ben Klien", "Ben Klain"):
+        page.get_by_label("Name").fill(name)
+        page.get_by_label("Photos").set_input_files(photos)
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text(f"“{name}” is not in the gallery yet.")
+        expect(page.get_by_label("Name")).to_have_value(name)
+        expect(page.get_by_label("Name")).to_be_focused()
+    check_page(page, "enrol-similar-name")
+    assert parts.changes.latest(9) == []
+    page.get_by_role("button", name="Add “Ben Klain” as a new person").click()
+    expect(page.locator("#rows .photo-added")).to_contain_text("Ben Klain")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    assert parts.known.current().names == {*BEFORE, "Ben Klain"}
+    page.get_by_label("Name").fill("Ada Lang")
+    page.get_by_label("Photos").set_input_files([{**photos[0], "buffer": painted_photo("blue")}])
+    page.get_by_role("button", name="Add", exact=True).click()
+    page.get_by_role("button", name="This is Ada Long").click()
+    expect(page.locator("#rows .photo-added")).to_contain_text("Ada Long")
+    assert parts.known.current().names == {*BEFORE, "Ben Klain"}
+
+
+def test_a_folder_with_a_misspelt_name_is_added_with_a_hint(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    put_file(tmp_path / "people" / "Ben Klien" / "1.png", painted_photo("red"))
+    page.goto(f"{url}/enrol")
+    page.get_by_label("Or folders").set_input_files(tmp_path / "people")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("#rows .photo-added")).to_contain_text("similar to Ben Klein")
+    assert parts.known.current().names == {*BEFORE, "Ben Klien"}
 
 
 def test_a_dropped_folder_of_folders_is_a_person_each(

@@ -264,6 +264,41 @@ def test_a_person_can_be_renamed(client: FlaskClient, parts: WebParts) -> None:
     assert post(client, "/people/rename", {"name": "Ada"}).status_code == 400
 
 
+def test_a_rename_to_a_name_like_somebody_elses_is_asked_about(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Vin Diesel": [encoding(1)], "Vin": [encoding(2)]})
+
+    def asked(new_name: str, **values: str) -> str:
+        form = {"name": "Vin", "new_name": new_name, **values}
+        return text_of(client, local_path(post(client, "/people/rename", form).location))
+
+    merge = 'href="/people/merge?name=Vin&amp;into=Vin+Diesel">Compare with Vin Diesel</a>'
+    page = asked("Vin Diesel")
+    assert "“Vin Diesel” is in the gallery already. Are both the same person?" in page
+    assert merge in page
+    assert 'name="new"' not in page
+    assert "“VinDiesel” looks like “Vin Diesel”" in asked("VinDiesel")
+    assert "stands for everyone else" in asked("unknown")
+    page = asked("Vin Diesl")
+    assert "<details open><summary>Rename" in page
+    assert 'name="new_name" value="Vin Diesl" autofocus' in page
+    assert "“Vin Diesl” is similar to “Vin Diesel”. Are both the same person?" in page
+    assert merge in page
+    assert parts.changes.latest(5) == []
+    assert "<details open><summary>Rename" not in text_of(client, "/people/by-name/Vin")
+    post(client, "/people/rename", {"name": "Vin", "new_name": "", "new": "Vin Diesl"})
+    assert parts.changes.latest(5)[0].details["new_name"] == "Vin Diesl"
+
+
+def test_a_misspelt_name_can_be_mended_by_a_rename(client: FlaskClient, parts: WebParts) -> None:
+    save_gallery(parts, {"Vin Diesl": [encoding(1)]})
+    post(client, "/people/rename", {"name": "Vin Diesl", "new_name": "Vin Diesel"})
+    assert parts.changes.latest(5)[0].details["new_name"] == "Vin Diesel"
+    page = text_of(client, "/people/merge?name=Vin+Diesl&into=Vin+Diesll", 400)
+    assert "do you mean &#39;Vin Diesl&#39;?" in page
+
+
 def test_merging_shows_both_first(client: FlaskClient, parts: WebParts) -> None:
     put_video(parts.database, "1.mp4", [("Ada", [(1, 2)])])
     save_gallery(parts, {"Ada": [encoding(1)], "Ada L": [encoding(2, 0.7, towards=1)]})

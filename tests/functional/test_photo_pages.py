@@ -166,12 +166,44 @@ def test_a_known_name_is_taken_and_one_that_only_looks_like_it_is_refused(
     assert results_in(page) == {"1.png": "known"}
     status, page = send(client, "/enrol", "photos", photo, name="Ada<i>")
     assert status == 422
-    assert '<p data-refused data-known="Ada &lt;i&gt;">“Ada&lt;i&gt;” looks like' in page
+    assert "<p data-refused>“Ada&lt;i&gt;” looks like" in page
+    assert 'name="to" value="Ada &lt;i&gt;">This is Ada &lt;i&gt;</button>' in page
     values = {"name": "Ada<i>", "photos": (io.BytesIO(photo[1]), photo[0])}
     answer = client.post("/enrol", data={"csrf_token": csrf_token(client), **values})
     assert answer.status_code == 422
     assert 'value="Ada&lt;i&gt;"' in answer.get_data(as_text=True)
     assert "who is in the gallery already" in answer.get_data(as_text=True)
+
+
+def test_a_name_close_to_a_known_one_is_asked_about(client: FlaskClient, parts: WebParts) -> None:
+    save_gallery(parts, {"Vin Diesel": [PaintedFaces.encoding("red")]})
+    photo = ("1.png", painted_photo("blue"))
+    status, page = send(client, "/enrol", "photos", photo, name="Vin Diesl")
+    assert status == 422
+    assert "<p data-refused data-question>“Vin Diesl” is not in the gallery yet." in page
+    assert 'name="to" value="Vin Diesel">This is Vin Diesel</button>' in page
+    assert 'name="new" value="Vin Diesl">Add “Vin Diesl” as a new person</button>' in page
+    values = {"name": "Vin Diesl", "photos": (io.BytesIO(photo[1]), photo[0])}
+    answer = client.post("/enrol", data={"csrf_token": csrf_token(client), **values})
+    assert (answer.status_code, "as a new person<" in answer.get_data(as_text=True)) == (422, True)
+    _, page = send(client, "/enrol", "photos", photo, name="Vin Diesl", new="Vin Diesl")
+    assert results_in(page) == {"1.png": "added"}
+    assert "similar to" not in page
+    assert parts.known.current().names == {"Vin Diesel", "Vin Diesl"}
+    _, page = send(client, "/enrol", "photos", photo, name="Vin Diesl", to="Vin Diesel")
+    assert results_in(page) == {"1.png": "refused"}  # the same face under another name
+
+
+def test_a_folder_whose_name_is_close_to_a_known_one_is_added_with_a_hint(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Vin Diesel": [PaintedFaces.encoding("red")]})
+    photos = [("1.png", painted_photo("blue")), ("2.png", painted_photo())]
+    _, page = send(client, "/enrol", "photos", *photos, name="Vin Diesl", folder="yes")
+    assert results_in(page) == {"1.png": "added", "2.png": "refused"}
+    assert page.count("The name is new, and similar to Vin Diesel.") == 1
+    _, page = send(client, "/enrol", "photos", *photos, name="Vin Diesl", folder="yes")
+    assert "similar to" not in page
 
 
 def test_the_last_line_names_everybody_who_was_added(client: FlaskClient, parts: WebParts) -> None:

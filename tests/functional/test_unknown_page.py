@@ -306,6 +306,39 @@ def test_a_refused_name_is_explained_in_its_form(client: FlaskClient, parts: Web
     assert parts.changes.latest(9)[0].name == "Ada Lovelace"
 
 
+def test_a_name_close_to_a_known_one_is_asked_about(client: FlaskClient, parts: WebParts) -> None:
+    put_faces(parts, 1, 1)
+    save_gallery(parts, {"Ada Lovelace": [encoding(9)]})
+    faces = shown(client)
+    answer = post(client, "/unknown/1/name", {"name": "ada lovelase", "faces": faces})
+    page = text_of(client, local_path(answer.location))
+    assert 'value="ada lovelase" autofocus aria-describedby="refusal">' in page
+    question = "“ada lovelase” is not in the gallery yet. Do you mean “Ada Lovelace”?"
+    assert f'id="refusal" role="alert">{question}</small>' in page
+    assert 'name="to" value="Ada Lovelace" formnovalidate>This is Ada Lovelace<' in page
+    assert 'name="new" value="ada lovelase" formnovalidate>Add “ada lovelase” as a new' in page
+    assert parts.changes.latest(9) == []
+    # The answer is about this text only: another one that is typed since is asked about again.
+    post(client, "/unknown/1/name", {"name": "Ada Lovelaze", "faces": faces})
+    assert parts.changes.latest(9) == []
+    values = {"name": "Ada Lovelaze", "new": "ada lovelase", "faces": faces}
+    post(client, "/unknown/1/name", values)
+    assert parts.changes.latest(9)[0].name == "ada lovelase"
+    post(client, "/unknown/1/name", {"name": "Ada Byron", "faces": faces})
+    assert parts.changes.latest(9)[0].name == "Ada Byron"
+
+
+def test_the_answer_to_a_question_still_has_to_be_a_name(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    put_faces(parts, 1, 1)
+    save_gallery(parts, {"Ada Lovelace": [encoding(9)]})
+    faces = shown(client)
+    for name in ("unknown", "AdaLovelace", "x" * 2000):
+        post(client, "/unknown/1/name", {"name": "", "new": name, "faces": faces})
+    assert parts.changes.latest(9) == []
+
+
 def test_marked_faces_stay_marked_after_a_refused_name(
     client: FlaskClient, parts: WebParts
 ) -> None:

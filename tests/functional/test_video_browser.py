@@ -15,7 +15,7 @@ from support.browser import check_page
 from support.databases import open_file
 from support.index_samples import indexed, samples
 from support.lecture import KEY, clip, put_lecture
-from support.people_index import RecordedCorrections
+from support.people_index import RecordedCorrections, encoding, save_gallery
 from support.settings import embedded_settings
 from support.waiting import wait_until
 from support.web_pages import make_parts, serve_pages
@@ -212,6 +212,29 @@ def test_a_name_is_typed_at_once_and_kept_if_it_is_refused(page: Page, served: S
     expect(row.get_by_label("This is")).to_be_focused()
     check_page(page, "video-refused-name")
     expect(page.locator("#foot")).to_be_empty()
+
+
+def test_a_misspelt_name_is_asked_about_and_answered_by_keys(page: Page, served: Served) -> None:
+    save_gallery(served.parts, {"Vin Diesel": [encoding(1)]})
+    open_lecture(page, served)
+    row = page.locator(".seen-row", has_text="Ben Bitdiddle")
+    row.get_by_text("Is someone else").click()
+    for _ in range(2):  # Enter alone answers nothing
+        page.keyboard.type("Vin Diesl")
+        page.keyboard.press("Enter")
+        expect(row.get_by_role("alert")).to_contain_text("Do you mean “Vin Diesel”?")
+        expect(row.get_by_label("This is")).to_have_value("Vin Diesl")
+        expect(row.get_by_label("This is")).to_be_focused()
+        row.get_by_label("This is").select_text()
+    new = row.get_by_role("button", name="Add “Vin Diesl” as a new person")
+    expect(new).to_be_in_viewport(ratio=1)
+    check_page(page, "video-similar-name")
+    assert served.parts.changes.latest(1) == []
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    expect(new).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#foot")).to_contain_text("Named 1 face Vin Diesl.")
 
 
 def test_the_page_follows_the_work_without_a_reload(page: Page, served: Served) -> None:

@@ -678,6 +678,25 @@ def test_a_known_name_may_be_typed_in_another_case(filmed: Filmed, tmp_path: Pat
     assert "Named 1 face Ben." in part
 
 
+def test_a_name_close_to_a_known_one_is_asked_about(filmed: Filmed, tmp_path: Path) -> None:
+    client = pages_of(filmed, tmp_path)
+    filmed.corrections.rename("Ben", "Vin Diesel", "hand")
+    filmed.rematcher.run_due()
+    part = say(client, filmed, "2.mp4", "Ada", action="is", name="Vin Diesl")
+    assert part.count('name="verdict" open') == 1
+    assert 'value="Vin Diesl" autofocus' in part
+    assert "“Vin Diesl” is not in the gallery yet. Do you mean “Vin Diesel”?" in part
+    assert "This is Vin Diesel</button>" in part
+    assert "Add “Vin Diesl” as a new person</button>" in part
+    assert filmed.corrections.pending() == 0
+    part = say(client, filmed, "2.mp4", "Ada", name="Vin Diesl", to="Vin Diesel")
+    assert "Named 1 face Vin Diesel." in part
+    filmed.rematcher.run_due()
+    part = say(client, filmed, "2.mp4", "Vin Diesel", name="Vin Diesl", new="Vin Diesl")
+    assert "Named 1 face Vin Diesl." in part
+    assert 'name="verdict" open' not in part
+
+
 def test_without_stored_faces_the_page_says_what_is_missing(filmed: Filmed, tmp_path: Path) -> None:
     page = text_of(pages_of(filmed, tmp_path), f"/videos/{filmed.id_of('3.mp4')}")
     assert "set KEEP_FACES to encodings or pictures" in page

@@ -36,7 +36,10 @@
     event.preventDefault();
     if (sending) return show(WAIT);
     const found = Array.from(people, ([person, files]) => ({ person, files })).sort((one, other) => one.person.localeCompare(other.person));
-    if (photos.files.length) found.push({ person: name.value.trim(), files: Array.from(photos.files), typed: true });
+    // The answer to a question about the name. `to` is a known person, and `new` a new one.
+    const answer = event.submitter?.closest("[data-answers]") && event.submitter;
+    if (answer) name.value = answer.value;
+    if (photos.files.length) found.push({ person: name.value.trim(), files: Array.from(photos.files), typed: true, field: answer ? answer.name : "name" });
     if (count(found.map(({ files }) => files)) > MAX_PHOTOS) return show(TOO_MANY);
     people = new Map();
     photos.value = "";
@@ -77,18 +80,15 @@
     form.querySelector("[data-clear]").hidden = !people.size;
   }
 
-  // A name that was refused, in the form; the button takes the known name that it looks like.
+  // A name that was not taken, in the form: the reason or the question, and buttons with the answers.
   function refuseName(refused) {
     const line = form.querySelector("[data-refused-name]");
     line.hidden = !refused;
-    line.textContent = refused ? `${refused.sentence} ` : "";
-    if (!refused?.known) return;
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "button small", textContent: `This is ${refused.known}` });
-    button.addEventListener("click", () => {
-      name.value = refused.known;
-      form.requestSubmit();
-    });
-    line.append(button);
+    line.textContent = refused ? refused.sentence : "";
+    line.className = `small ${refused?.isQuestion ? "warning" : "danger"}`;
+    form.querySelector("[data-answers]").replaceChildren(...(refused?.buttons || []));
+    if (refused && !refused.isQuestion) name.setAttribute("aria-invalid", "true");
+    else name.removeAttribute("aria-invalid");
   }
 
   // The photos of each person. A dropped folder is that of a person, or has a folder for each person.
@@ -116,16 +116,16 @@
     sending = true;
     document.getElementById("enrolled").hidden = false;
     rows.replaceChildren();
-    const parts = chosen.flatMap(({ person, files, typed }) => split(files).map((part) => ({ person, typed, files, part, rows: part.map((file) => waitingRow(person, file)) })));
+    const parts = chosen.flatMap(({ person, files, typed, field }) => split(files).map((part) => ({ person, typed, field, files, part, rows: part.map((file) => waitingRow(person, file)) })));
     const changes = new URLSearchParams(); // a form of many parts would be refused
     const refused = new Map(); // the names that the server did not take
     let done = 0;
     try {
-      for (const { person, files, typed, part, rows: waiting } of parts) {
+      for (const { person, files, typed, field, part, rows: waiting } of parts) {
         progress.textContent = `${done} of ${rows.childElementCount} photos`;
         const ready = part.filter((file, index) => fits(file, waiting[index]));
         const left = waiting.filter((row) => row.dataset.state !== "refused");
-        if (ready.length && !refused.has(person)) await sendPart(person, ready, left, refused, changes);
+        if (ready.length && !refused.has(person)) await sendPart(person, field, ready, left, refused, changes);
         if (refused.has(person)) {
           waiting.forEach((row) => (typed ? row.remove() : refuse(row, refused.get(person).sentence)));
           if (typed && !photos.files.length) {
@@ -187,9 +187,10 @@
     return false;
   }
 
-  function sendPart(person, files, waiting, refused, changes) {
+  function sendPart(person, field, files, waiting, refused, changes) {
     const body = new FormData();
-    body.append("name", person);
+    body.append(field || "name", person);
+    if (!field) body.append("folder", "yes");
     files.forEach((file) => body.append("photos", file, file.name));
     const request = new XMLHttpRequest();
     const say = (text) => waiting.forEach((row) => { row.lastChild.textContent = text; });
@@ -201,7 +202,7 @@
         const answer = fragment(request.responseText);
         const line = answer.querySelector("[data-refused]");
         if (request.status === 200) replace(waiting, answer, changes);
-        else if (line) refused.set(person, { sentence: line.textContent, known: line.dataset.known });
+        else if (line) refused.set(person, { sentence: line.textContent, isQuestion: "question" in line.dataset, buttons: answer.querySelectorAll("[data-answers] button") });
         else waiting.forEach((row) => refuse(row, reasonOf(request)));
         resolve();
       };

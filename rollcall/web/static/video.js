@@ -248,6 +248,8 @@
     if (event.target.id !== "facts") return;
     const table = document.querySelector("details.as-table");
     if (table && tableIsOpen) table.open = true;
+    // The list has a scroll bar of its own, and would hide the answers to a question about a name.
+    document.getElementById("refusal")?.closest("form").scrollIntoView({ block: "nearest" });
     reloadCaptions();
     if (place) loadBoxes();
     show();

@@ -1,0 +1,69 @@
+"""Finds names of the gallery that are similar to a name that is not in it.
+
+`close_names` finds the few that the name may be a misspelling of, and `similar_names` also others,
+as suggestions for a name that was not found (docs/decisions/0203).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from difflib import SequenceMatcher, get_close_matches
+
+from rollcall.core.names import lookalike_names, normalise_name
+
+MAX_SUGGESTIONS = 3
+
+MIN_NAME_RATIO = 0.86
+"""Smallest ratio (`difflib`) of two whole names of which one may be a misspelling of the other."""
+
+MIN_WORD_RATIO = 0.65
+"""The same for each pair of words. Long first names would otherwise make different people close:
+Christopher Lee and Christopher Lam, or Sebastian K. and Sebastian M."""
+
+_COMPARED = 4 * MAX_SUGGESTIONS
+
+
+def similar_names(name: str, people: Iterable[str]) -> list[str]:
+    """The names that are most like `name`, in any letter case."""
+    known = list(people)
+    wanted = normalise_name(name).casefold()
+    by_folded = {person.casefold(): person for person in known}
+    folded = [other for other in by_folded if wanted in other]
+    folded += get_close_matches(wanted, by_folded)
+    similar = [*lookalike_names(name, known), *(by_folded[other] for other in folded)]
+    return list(dict.fromkeys(similar))[:MAX_SUGGESTIONS]
+
+
+def close_names(name: str, people: Iterable[str]) -> list[str]:
+    """The other names that `name` may be a misspelling of, the most similar first.
+
+    Names with the same words in another order are close, too. Names with different numbers are not.
+    """
+    wanted, normalised = _letters(name), normalise_name(name)
+    by_letters = {_letters(person): person for person in people if person != normalised}
+    turned = [other for other in by_letters if sorted(_words(other)) == sorted(_words(wanted))]
+    similar = get_close_matches(wanted, by_letters, _COMPARED, MIN_NAME_RATIO)
+    close = [*turned, *(other for other in similar if _may_be_misspelt(wanted, other))]
+    return [by_letters[other] for other in dict.fromkeys(close)][:MAX_SUGGESTIONS]
+
+
+def _may_be_misspelt(wanted: str, other: str) -> bool:
+    if re.findall(r"\d+", wanted) != re.findall(r"\d+", other):
+        return False
+    words, others = _words(wanted), _words(other)
+    return len(words) != len(others) or all(
+        SequenceMatcher(None, word, twin).ratio() >= MIN_WORD_RATIO
+        for word, twin in zip(words, others, strict=True)
+    )
+
+
+def _letters(name: str) -> str:
+    """The name without differences of case and of accents."""
+    decomposed = unicodedata.normalize("NFKD", normalise_name(name).casefold())
+    return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def _words(letters: str) -> list[str]:
+    return letters.replace(",", " ").split()
