@@ -15,6 +15,7 @@ import click
 from rollcall.cli.enrol_log import enrolment_log
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.progress import Progress, progress
+from rollcall.cli.similar_hint import similar_hint
 from rollcall.cli.terminal import Command, say, say_json, say_table
 from rollcall.core.names import checked_name, checked_new_name
 from rollcall.core.protocols import FaceEngine, GalleryLocation
@@ -108,6 +109,7 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record)
     location, engine, tolerance = _open(chosen)
     count = sum(len(photos) for _, photos in found.people)
     outcomes: list[tuple[str, PhotoOutcome]] = []
+    hints: list[str] = []
     with progress("enrolling", count, "photos") as shown:
         people = ((name, list(_photos(photos, shown))) for name, photos in found.people)
         pictures = cut_out(chosen)
@@ -115,12 +117,16 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record)
             record(done)
             outcomes += [(done.name, outcome) for outcome in done.outcomes]
             known = done.gallery
+            if done.added and done.added == len(known.encodings_of(done.name)):  # a new person
+                hints.append(similar_hint(done.name, known.people))
             if as_json:
                 _say_documents(done)
     if not as_json:
         _say_outcomes(outcomes)
         if len(known):
             say(str(gallery_tolerance(known, engine.space, chosen.tolerance)))
+    for hint in filter(None, hints):
+        say(hint, err=True)
     sys.exit(0 if all(outcome.ok for _, outcome in outcomes) else COMMAND_FAILED)
 
 
@@ -131,7 +137,9 @@ def _open(chosen: Settings, name: str = "") -> tuple[GalleryLocation, FaceEngine
     print_gallery(location, known)
     if name:
         # Checked before the models load, so that a wrong name is reported at once.
-        checked_new_name(name, known.people)
+        is_new = checked_new_name(name, known.people) not in known.people
+        if is_new and (hint := similar_hint(name, known.people)):
+            say(hint, err=True)
     engine = build_engine(chosen)
     known = check_space(location, known, engine.space)
     return location, engine, decision_for(known, chosen.tolerance, engine.space).tolerance

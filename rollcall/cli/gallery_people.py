@@ -13,6 +13,7 @@ import click
 from rollcall.cli.change_texts import change_sentence
 from rollcall.cli.correcting import correct_now, opened_corrections, say_done, user_name
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, settings
+from rollcall.cli.similar_hint import similar_hint
 from rollcall.cli.terminal import Command, say, say_json
 from rollcall.core.errors import GalleryError
 from rollcall.core.names import normalise_name
@@ -42,8 +43,15 @@ def rename(name: str, new_name: str, as_json: bool) -> None:
 
     Exit 1 if the name is not in the gallery, NEW_NAME is taken, or a result cannot be corrected.
     """
-    _check_names(name)
-    _correct(as_json, lambda parts: parts.rename(name, new_name, user_name()))
+    others = set(_check_names(name)) - {normalise_name(name)}
+
+    def change(parts: Corrections) -> int:
+        change_id = parts.rename(name, new_name, user_name())
+        if hint := similar_hint(normalise_name(new_name), others):
+            say(hint, err=True)
+        return change_id
+
+    _correct(as_json, change)
 
 
 @click.command(cls=Command)
@@ -109,8 +117,8 @@ def _correct(as_json: bool, change: Callable[[Corrections], int]) -> None:
     sys.exit(COMMAND_FAILED if done.failed else 0)
 
 
-def _check_names(*names: str) -> None:
-    """Raise GalleryError with similar names if somebody is not in the gallery."""
+def _check_names(*names: str) -> tuple[str, ...]:
+    """The people of the gallery. Raises GalleryError with similar names for somebody else."""
     people = load_for_change(build_gallery_location(settings(offline=True))).people
     for name in names:
         # Without a gallery, the change itself says how to get one.
@@ -118,6 +126,7 @@ def _check_names(*names: str) -> None:
             similar = similar_names(name, people)
             hint = f"; similar names: {', '.join(map(repr, similar))}" if similar else ""
             raise GalleryError(f"{name!r} is not in the gallery{hint}")
+    return people
 
 
 def _document(line: Change | None, done: Done, left: int) -> dict[str, Any]:

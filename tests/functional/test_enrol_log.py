@@ -63,6 +63,24 @@ def test_each_person_has_a_line_that_can_be_undone() -> None:
     assert len(lines()) == 2, "nothing was added, so there is nothing to undo"
 
 
+def test_a_name_close_to_a_known_one_gets_a_hint() -> None:
+    hint = "hint: the name 'Vin Diesl' is new, and similar to 'Vin Diesel'; if this is the same"
+    done = enrol("Vin Diesel", photo("people/Vin Diesel/1.png", "red"))
+    assert "hint" not in done.stderr
+    done = enrol("Vin Diesl", photo("people/Vin Diesl/1.png", "blue"), "--encodings", "other.npz")
+    assert "hint" not in done.stderr
+    done = enrol("--folder", "people")
+    assert done.exit_code == 0, done.output
+    assert [line for line in done.stderr.splitlines() if line.startswith("hint")] == [
+        f"{hint} person, run `rollcall gallery merge`"
+    ]
+    done = enrol("--folder", "people", "--json")
+    assert "hint" not in done.stderr
+    done = enrol("Vin Deisel", photo("green.png", "green"))
+    assert done.exit_code == 0, done.output
+    assert "similar to 'Vin Diesel'" in done.stderr
+
+
 def test_another_gallery_is_not_in_the_log() -> None:
     open_file(Path("inbox.sqlite3")).close()
     done = enrol("Ada", photo("ada.png", "red"), "--encodings", "other.npz")

@@ -70,6 +70,15 @@ def test_a_person_is_renamed_and_the_rename_is_undone(
     assert done.stderr.startswith("the log has no line about 'Nobody'; write the whole name")
 
 
+def test_a_rename_to_a_name_close_to_somebody_elses_gets_a_hint(filmed: Filmed) -> None:
+    filmed.location.save(render_gallery(filmed.gallery.with_encoding("Vin Diesel", EVE)))
+    done = run("rename", "Ben", "Vin Diesl")
+    assert done.exit_code == 0, done.output
+    assert "hint: the name 'Vin Diesl' is new, and similar to 'Vin Diesel'; if this" in done.stderr
+    assert "hint" not in run("rename", "Vin Diesl", "Benjamin").stderr
+    assert "hint" not in run("rename", "Vin Diesel", "Vin Diesell").stderr
+
+
 def test_two_names_are_merged(filmed: Filmed) -> None:
     done = run("merge", "Ben", "Ada")
     assert done.exit_code == 0, done.output
