@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain
 
 from rollcall.cli.entry import settings
+from rollcall.cli.name_lists import first_last
 from rollcall.cli.terminal import say, say_json
 from rollcall.core.errors import RollcallError
 from rollcall.core.results import csv_line
@@ -17,7 +19,7 @@ from rollcall.wiring import build_gallery_location
 def show_absent(
     queries: ResultQueries, names: Sequence[str], period: Period, *, as_csv: bool, as_json: bool
 ) -> bool:
-    """Print who was not seen. Return whether that is known of anybody.
+    """Print who was not seen, as the list writes it. Return whether that is known of anybody.
 
     Somebody who is not in the gallery was perhaps seen, but without a name. So these names are
     listed apart.
@@ -26,11 +28,14 @@ def show_absent(
     if not counts.videos:
         say("no video was uploaded in this time", err=True)
         return False
-    missing = queries.absent(names, period)
     people = _people_of_gallery()
-    known = {name.casefold() for name in people or missing}
-    absent = [name for name in missing if name.casefold() in known]
-    not_known = [name for name in missing if name.casefold() not in known]
+    known = {name.casefold() for name in people}
+    meant = {name: _meant(name, known) for name in names}
+    not_seen = set(queries.absent(list(dict.fromkeys(chain(*meant.values()))), period))
+    missing = [name for name in names if not_seen.issuperset(meant[name])]
+    is_known = {name: not people or meant[name][0].casefold() in known for name in missing}
+    absent = [name for name in missing if is_known[name]]
+    not_known = [name for name in missing if not is_known[name]]
     if as_json:
         say_json({"names": len(names), "absent": absent, "not_in_gallery": not_known})
         return len(not_known) < len(names)
@@ -41,7 +46,7 @@ def show_absent(
     if not_known:
         say(f"{len(not_known)} of {len(names)} names cannot be checked:", err=True)
     for name in not_known:
-        similar = ", ".join(map(repr, similar_names(name, people)))
+        similar = ", ".join(map(repr, similar_names(first_last(name), people)))
         hint = f"; similar names: {similar}" if similar else ""
         say(f"    {name!r} is not in the gallery{hint}", err=True)
     if counts.with_unknown or counts.failed:
@@ -51,6 +56,15 @@ def show_absent(
             err=True,
         )
     return checked > 0
+
+
+def _meant(name: str, known: Collection[str]) -> list[str]:
+    """The person of the gallery whom a name of the list means; otherwise how it may be written.
+
+    `Last, First` means `First Last`, unless somebody is called like the text itself.
+    """
+    forms = list(dict.fromkeys((name, first_last(name))))
+    return [form for form in forms if form.casefold() in known][:1] or forms
 
 
 def _people_of_gallery() -> Sequence[str]:

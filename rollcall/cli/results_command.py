@@ -62,8 +62,9 @@ MAX_SHOWN_INTERVALS = 6
     "--absent",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="List who of the names in FILE was not seen: one name per line, the column `name` of a"
-    " CSV, or student_data.json.",
+    help="List who of the names in FILE was not seen: one name per line (`First Last` or `Last,"
+    " First`), the column `name` or the columns `first name` and `last name` of a CSV, or"
+    " student_data.json.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, a row for each appearance.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each video.")
