@@ -120,6 +120,7 @@
     const changes = new URLSearchParams(); // a form of many parts would be refused
     const refused = new Map(); // the names that the server did not take
     let done = 0;
+    let asked = null; // the photos of a typed name that the server did not take
     try {
       for (const { person, files, typed, field, part, rows: waiting } of parts) {
         progress.textContent = `${done} of ${rows.childElementCount} photos`;
@@ -128,11 +129,7 @@
         if (ready.length && !refused.has(person)) await sendPart(person, field, ready, left, refused, changes);
         if (refused.has(person)) {
           waiting.forEach((row) => (typed ? row.remove() : refuse(row, refused.get(person).sentence)));
-          if (typed && !photos.files.length) {
-            setFiles(files);
-            refuseName(refused.get(person));
-            name.focus();
-          }
+          if (typed) asked = { files, refusal: refused.get(person) };
         } else done += part.length;
       }
       await finish(changes);
@@ -143,6 +140,11 @@
     progress.textContent = rows.childElementCount ? `${added} of ${rows.childElementCount} photos added` : "";
     document.getElementById("enrolled").hidden = !rows.childElementCount;
     sending = false;
+    // Only now, because the answer sends the photos again.
+    if (!asked || photos.files.length) return;
+    setFiles(asked.files);
+    refuseName(asked.refusal);
+    name.focus();
   }
 
   // The line at the foot then names everybody who was added.
