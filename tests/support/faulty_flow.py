@@ -85,8 +85,9 @@ class FaultyFlow(ProxiedFlow):
         self.start_function()
 
     def _kill_worker(self, pid: int) -> None:
-        _kill(pid)
+        # The time is read first. On a busy machine, the call may be repeated before the next step.
         self.killed_workers[pid] = time.monotonic()
+        _kill(pid)
 
     def kill_store(self, down_s: float) -> None:
         """Make the store unavailable for `down_s` seconds.

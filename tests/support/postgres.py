@@ -213,7 +213,8 @@ class FreshDatabases:
         """Make the database usable for another test. False if a test has dropped a table."""
         # Each new database makes PostgreSQL write all of its memory to the disk, so this is faster.
         with self.server.connect(name) as connection, suppress(psycopg.errors.UndefinedTable):
-            end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            # Waits for their end. Until then, they might hold locks that the next test needs.
+            end = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
             connection.execute(
                 f"{end} WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
