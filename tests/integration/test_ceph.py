@@ -54,7 +54,7 @@ from rollcall.stores.topics import Target, create_ceph_topic
 from rollcall.trigger import notifications as registration
 from rollcall.trigger.notifications import topic_name
 
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 """Enough for a restarted gateway, which may need 30 s until it sends its first event."""
 
 ENVIRON = inherited_environ()
@@ -134,9 +134,8 @@ class Flow:
         return Counter(re.findall(r"dispatcher: '(\S+)' is retried in", log))
 
     def events(self, outcome: str) -> float:
-        metrics = httpx.get(
-            self._url + "/metrics", trust_env=False, auth=("any", TRIGGER_TOKEN)
-        ).text
+        auth = ("any", TRIGGER_TOKEN)
+        metrics = httpx.get(self._url + "/metrics", trust_env=False, auth=auth, timeout=60).text
         found = re.search(rf'rollcall_events_total{{outcome="{outcome}"}} (\S+)', metrics)
         return float(found[1]) if found else 0.0
 
@@ -248,7 +247,8 @@ def test_a_copied_video_is_processed_too(flow: Flow, clips: dict[str, bytes]) ->
     source = {"Bucket": bucket, "Key": "copy/one.mp4"}
     flow.s3.copy_object(Bucket=bucket, Key="copy/two.mp4", CopySource=source)
 
-    assert flow.people("copy/two.mp4") == ["red"]
+    for key in ("copy/one.mp4", "copy/two.mp4"):
+        assert flow.people(key) == ["red"]
     assert flow.calls("copy/") == {"copy/one.mp4": 1, "copy/two.mp4": 1}
 
 
@@ -283,6 +283,7 @@ def test_each_version_is_processed_but_a_delete_marker_is_not(
     finally:
         versioning("Suspended")
 
+    assert flow.calls("versions/") == {key: 2, "versions/after.mp4": 1}
     works = [work for work in flow.works() if work.key == key]
     assert [(work.state, work.calls) for work in works] == [("done", 1)] * 2
     assert len({work.version_id for work in works}) == 2
@@ -370,9 +371,10 @@ def test_a_restart_of_the_gateway_loses_no_video(flow: Flow, clips: dict[str, by
 
     results = until(lambda: result_keys(flow, "restart/", 100), "a hundred results")
     assert results == {result_key(key) for key in keys}
+    calls = flow.calls("restart/")  # a call whose result exists may still be retried
     retries = flow.retries() - before
     queued = Counter(work.key for work in flow.works() if work.key.startswith("restart/"))
-    assert flow.calls("restart/") == {key: queued[key] + retries[key] for key in keys}
+    assert calls == {key: queued[key] + retries[key] for key in keys}
 
 
 def upload(flow: Flow, key: str, body: bytes) -> bool:
@@ -543,9 +545,10 @@ def test_a_browser_reads_ranges_of_a_presigned_url(ceph: Ceph, key: str) -> None
     store = S3Store(s3_client(parse_settings(ceph_values(ceph))))
     store.create_bucket("presigned")
     store.write("presigned", key, b"0123456789", "video/mp4", {})
-    answer = httpx.get(store.presigned_url("presigned", key, 60), headers={"Range": "bytes=2-4"})
+    url = store.presigned_url("presigned", key, 600)
+    answer = httpx.get(url, headers={"Range": "bytes=2-4"}, timeout=60)
     assert (answer.status_code, answer.content) == (206, b"234")
-    saved = httpx.get(store.presigned_url("presigned", key, 60, "é.mp4"))
+    saved = httpx.get(store.presigned_url("presigned", key, 600, "é.mp4"), timeout=60)
     assert (saved.status_code, saved.content) == (200, b"0123456789")
     assert "filename*=UTF-8''%C3%A9.mp4" in saved.headers["Content-Disposition"]
 

@@ -18,7 +18,7 @@ from support.waiting import wait_until
 from rollcall.core.gallery import empty_gallery
 from rollcall.gallery.gallery_formats import render_gallery
 
-DEADLINE_S = 120.0
+DEADLINE_S = 240.0
 BIN = str(Path(sys.executable).parent)
 
 
