@@ -200,6 +200,27 @@ def test_a_verdict_is_confirmed_without_moving_the_player(page: Page, served: Se
     expect(page.locator("#foot")).to_contain_text("Ignored 1 face.")
 
 
+def test_a_late_answer_does_not_bring_earlier_names_back(page: Page, served: Served) -> None:
+    held: list[Route] = []
+    page.route("**/boxes.json*", lambda route: held.append(route))
+    open_lecture(page, served)
+    page.locator(BAR.format(1)).first.press("Enter")
+    wait_until(lambda: page.evaluate("true") and len(held) == 1, "the first request")
+    row = page.locator(".seen-row", has_text="Ben Bitdiddle")
+    row.get_by_text("Is someone else").click()
+    row.get_by_label("This is").fill("Grace")
+    row.get_by_role("button", name="Save the name").click()
+    wait_until(lambda: page.evaluate("true") and len(held) == 2, "the second request")
+    answer = held[1].fetch()
+    held[1].fulfill(response=answer)
+    expect(page.locator(".boxes text", has_text="Ben Bitdiddle")).to_have_count(1)
+    earlier = {**answer.json(), "labels": dict.fromkeys(range(9), "Earlier")}
+    with page.expect_response("**/boxes.json*"):
+        held[0].fulfill(json=earlier)
+    page.evaluate("new Promise((done) => setTimeout(done, 200))")
+    assert sorted(names_in_picture(page)) == ["Ben Bitdiddle", "too small"]
+
+
 def test_a_name_is_typed_at_once_and_kept_if_it_is_refused(page: Page, served: Served) -> None:
     open_lecture(page, served)
     row = page.locator(".seen-row", has_text="Ben Bitdiddle")

@@ -10,6 +10,7 @@
   let times = [];
   let labels = {};
   let gone = false; // whether the video has been deleted
+  let asked = 0; // how often the boxes were asked for
 
   const facts = () => document.getElementById("facts");
   const length_s = () => Number(facts()?.dataset.length) || 1;
@@ -172,11 +173,14 @@
   }
 
   async function loadBoxes() {
+    asked += 1;
+    const own = asked;
     try {
       const answer = await fetch(place.dataset.boxes);
       if (answer.redirected) return location.reload(); // the session has ended
       if (!answer.ok) return;
       const loaded = await answer.json();
+      if (own !== asked) return; // an answer with earlier names may come last
       looks = new Map();
       for (const face of loaded.faces) looks.set(face[0], [...(looks.get(face[0]) || []), face]);
       times = Array.from(looks.keys()); // the server sorts them
