@@ -136,9 +136,13 @@ class PostgresServer:
         Returns when they have ended, because the server cannot be started again before.
         """
         assert self._process is not None
-        others = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        others = _children(self.pid)
         self._process.kill()
-        wait_until(lambda: not any(map(_runs, others)), "the end of the server's processes")
+
+        def ended() -> bool:
+            return all(_facts(pid)[:1] in ([], ["Z"]) for pid in others)
+
+        wait_until(ended, "the end of the server's other processes")
 
     def _command(self, name: str, arguments: Sequence[str]) -> list[str]:
         # setpriv runs the program in its own process, so signals reach the program. Linux clears
@@ -148,12 +152,19 @@ class PostgresServer:
         return [*self._prefix, *setpriv, str(self._programs / name), *arguments]
 
 
-def _runs(pid: str) -> bool:
+def _children(parent: int) -> list[str]:
+    found = (name for name in os.listdir("/proc") if name.isdigit())
+    return [pid for pid in found if _facts(pid)[1:2] == [str(parent)]]
+
+
+def _facts(pid: str) -> list[str]:
+    """The state of a process and its parent's id, and more; empty if there is no such process."""
     try:
-        # The name of the program, in brackets, may contain anything; the state comes after it.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return []
+    # The name of the program comes before that, in brackets, and may contain anything.
+    return stat.rpartition(")")[2].split()
 
 
 @contextmanager
