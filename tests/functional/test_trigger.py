@@ -67,7 +67,7 @@ class Running:
 
     def post(self, content: bytes, **headers: str) -> httpx.Response:
         sent = httpx.Headers(headers, encoding="utf-8")
-        return httpx.post(self.url + "/events", content=content, headers=sent, timeout=30)
+        return httpx.post(self.url + "/events", content=content, headers=sent, timeout=60)
 
     def settled(self) -> None:
         def no_work_left() -> bool:
