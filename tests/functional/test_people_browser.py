@@ -356,6 +356,8 @@ def test_a_misspelt_name_keeps_photos_and_text_until_it_is_answered(
     page.get_by_role("button", name="Add “Ben Klain” as a new person").click()
     expect(page.locator("#rows .photo-added")).to_contain_text("Ben Klain")
     expect(page.get_by_role("alert")).to_be_hidden()
+    # Only then does the form take more photos.
+    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
     assert parts.known.current().names == {*BEFORE, "Ben Klain"}
     page.get_by_label("Name").fill("Ada Lang")
     page.get_by_label("Photos").set_input_files([{**photos[0], "buffer": painted_photo("blue")}])
