@@ -70,9 +70,9 @@ def test_dlib_is_not_compiled() -> None:
 def test_the_image_answers_like_the_template_of_openfaas(url: str) -> None:
     event = {"Event": "s3:TestEvent", "Bucket": "b"}
     wait_until(answers(url), "the function to listen")
-    answer = httpx.post(url, json=event, timeout=30)
+    answer = httpx.post(url, json=event, timeout=60)
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json()["status"] == "ignored"
-    assert httpx.post(url, content=b"not an event").status_code == 400
-    assert httpx.post(url + "some/path", json=event).status_code == 200
+    assert httpx.post(url, content=b"not an event", timeout=60).status_code == 400
+    assert httpx.post(url + "some/path", json=event, timeout=60).status_code == 200

@@ -50,6 +50,10 @@ def asked_paths() -> set[str]:
     return found | {endpoint["path"] for each in monitors for endpoint in each.spec["endpoints"]}
 
 
+def status(port: int, path: str) -> int:
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=60).status_code
+
+
 def test_the_build_context_has_exactly_the_files_that_the_dockerfile_copies() -> None:
     check_context(DOCKERFILE)
 
@@ -72,12 +76,12 @@ def test_the_trigger_starts_with_only_these_packages(
     }
     process = subprocess.Popen([*python, "trigger_openfaas.py"], cwd=app, env=environment)
     try:
-        health = f"http://127.0.0.1:{port}/healthz"
-        listens = answers(health)
+        listens = answers(f"http://127.0.0.1:{port}/healthz")
         wait_until(lambda: process.poll() is not None or listens(), "the trigger to listen")
-        assert httpx.get(health).status_code == 200
+        assert process.poll() is None
         for path in asked_paths():
-            assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
+            # On a busy machine, the check of a part may need longer than a probe waits.
+            wait_until(lambda: status(port, path) == 200, f"200 for {path}")  # noqa: B023
         # People run commands in a pod of the trigger.
         for name in ("status", "replay"):
             command = [*python, "-m", "rollcall", name]
@@ -85,7 +89,7 @@ def test_the_trigger_starts_with_only_these_packages(
             assert done.returncode == 0, done.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
 
 
 def test_the_image_has_neither_opencv_nor_dlib(packages: Path) -> None:

@@ -64,7 +64,8 @@ def test_the_pages_start_with_only_these_packages(
         listens = answers(f"http://127.0.0.1:{port}/healthz")
         wait_until(lambda: process.poll() is not None or listens(), "the pages to listen")
         for path in ("/", "/static/htmx.js", "/static/style.css"):
-            assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 200, path
+            url = f"http://127.0.0.1:{port}{path}"
+            assert httpx.get(url, timeout=60).status_code == 200, path
         # People run commands in the pod of the pages (docs/operate.md).
         for command, said in (
             (["index", "status"], "people: 0"),
@@ -76,4 +77,4 @@ def test_the_pages_start_with_only_these_packages(
             assert said in done.stdout + done.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(180) == 0
