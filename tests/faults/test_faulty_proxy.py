@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from support.canned_answers import ANSWERS
 from support.faulty_proxy import FaultyProxy
 from support.servers import Reply, serve_function
+from support.waiting import wait_until
 
 BODY = b'{"status": "recognised"}'
 
@@ -89,6 +91,22 @@ def test_a_cut_proxy_resets_every_connection_until_it_is_restored(proxy: FaultyP
                 client.get(proxy.url)
         proxy.restore()
         assert client.get(proxy.url).status_code == 501
+
+
+def test_a_request_is_not_forwarded_after_its_link_was_cut(
+    proxy: FaultyProxy, server: Server
+) -> None:
+    proxy.stall_s = 60.0
+    proxy.break_next("slow")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(post, proxy)
+        wait_until(lambda: proxy.injected["slow"], "the request")
+        proxy.cut()
+        proxy.restore()
+        proxy.end_stalls()
+        assert isinstance(call.exception(), httpx.TransportError)
+    wait_until(lambda: not proxy._live, "the end of the connection")
+    assert server.calls == []
 
 
 def test_the_same_seed_injects_the_same_faults(proxy: FaultyProxy) -> None:

@@ -57,6 +57,10 @@ class FaultyLink:
         for connection in live:
             _shut(connection)
 
+    def cut_count(self) -> int:
+        with self._lock:
+            return len(self.cuts)
+
     def restore(self) -> None:
         self._is_cut = False
 

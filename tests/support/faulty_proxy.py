@@ -59,7 +59,7 @@ class FaultyProxy(FaultyLink):
         """Targets that get no requests, like replicas that are not ready in Kubernetes."""
         self._targets = (target, *others)
         self._turns = count()
-        self._marks = marks
+        self.marks = marks
         self._server = _Server((host, 0), self._handler())
         self.url = f"http://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -83,9 +83,6 @@ class FaultyProxy(FaultyLink):
             upstream.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in headers:
                 upstream.putheader(name, value)
-            if self._marks:
-                upstream.putheader(LINK_HEADER, self.name)
-                upstream.putheader(SENT_HEADER, str(time.monotonic()))
             upstream.endheaders(body or None)
             answer = upstream.getresponse()
             content = answer.read()
@@ -148,6 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
     proxy: FaultyProxy
 
     def handle(self) -> None:
+        self._cuts_before = self.proxy.cut_count()
         try:
             if self.proxy.enter(self.connection):
                 super().handle()
@@ -174,6 +172,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, kind: str, body: bytes) -> None:
         headers = [(n, v) for n, v in self.headers.items() if n.lower() not in _HOPS]
+        if self.proxy.marks:
+            headers += [(LINK_HEADER, self.proxy.name), (SENT_HEADER, str(time.monotonic()))]
+        if self.proxy.cut_count() > self._cuts_before:
+            # The client has lost this connection, and may repeat the request. Forwarded now, this
+            # one would look like a call that began after the cut.
+            self._reset()
+            return
         try:
             reply = self.proxy.forward(self.command, self.path, headers, body)
         except (OSError, http.client.HTTPException):
