@@ -81,7 +81,8 @@ def test_a_primary_that_is_cut_off_from_its_standby_acknowledges_nothing(
     flow: FaultyFlow, hosts: NetHosts, pair: PostgresPair
 ) -> None:
     """When the standby is promoted, no acknowledged event is missing."""
-    with Workload(flow, "split/", ["one", "two"] * 10) as workload:
+    # Many, so that uploads still go on when the servers are cut off from each other.
+    with Workload(flow, "split/", ["one", "two"] * 20) as workload:
         workload.wait_settled(5)
         hosts.cut(*SERVERS)
         flow.database_was_cut()
@@ -98,7 +99,7 @@ def test_a_primary_that_is_cut_off_from_its_standby_acknowledges_nothing(
         pair.add_standby()
         outcome = workload.finish()
     assert not outcome.wrong
-    assert outcome.results == 20
+    assert outcome.results == 40
 
 
 def called_again(flow: FaultyFlow, prefix: str) -> list[str]:
