@@ -26,6 +26,10 @@ pages = Blueprint("unknown_changes", __name__)
 MAX_GROUPS = 10
 """Groups that are made one at once."""
 
+CHANGED_SINCE = (
+    "Nothing was changed, because the faces have changed since. Check them, and try again."
+)
+
 
 @pages.post("/unknown/<int:group_id>/name")
 @editors_only
@@ -39,8 +43,8 @@ def name_group(group_id: int) -> Response:
     typed = pressed or field("name")
     chosen = _chosen()
     if chosen is None:
-        keep_refused(f"group-{group_id}", typed)
-        return _changed_since()
+        show_message(CHANGED_SINCE)
+        return _refused(group_id, typed)
     faces, others = chosen
     try:
         name = typed_name(typed, ask=not pressed)
@@ -97,8 +101,13 @@ def _still_unknown(faces: Sequence[UnknownFaceRef]) -> list[UnknownFaceRef]:
 
 
 def _refused(group_id: int, typed: str) -> Response:
-    """Show the form again. With faces that are marked, show the group alone with all faces."""
+    """Show the form again. With faces that are marked, show the group alone with all faces.
+
+    Without their marks, they would get the name if somebody sent the form again.
+    """
     marked = tuple(request.form.getlist("other"))
+    if parts().groups.get(group_id) is None:
+        return redirect("/unknown", 303)
     keep_refused(f"group-{group_id}", typed, marked)
     if marked:
         return redirect(url_for("unknown.group", group_id=group_id, faces=MAX_OPENED_FACES), 303)
@@ -107,9 +116,7 @@ def _refused(group_id: int, typed: str) -> Response:
 
 
 def _changed_since() -> Response:
-    show_message(
-        "Nothing was changed, because the faces have changed since. Check them, and try again."
-    )
+    show_message(CHANGED_SINCE)
     return redirect("/unknown", 303)
 
 

@@ -350,6 +350,34 @@ def test_marked_faces_stay_marked_after_a_refused_name(
     assert re.findall('name="other" value="(.*?)"[^>]* checked', page) == [faces.split()[0]]
 
 
+def test_marked_faces_stay_marked_if_one_of_them_has_a_name_by_now(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    """The text stays, too, so the form may be sent again at once."""
+    ids = put_faces(parts, 1, 4)
+    marks = [marked(client, ids[0]), marked(client, ids[1])]
+    form = {"name": "Ada", "faces": shown(client), "other": marks}
+    put_unknown(parts.database, ids[0], {})
+    page = text_of(client, local_path(post(client, "/unknown/1/name", form).location))
+    assert parts.changes.latest(9) == []
+    assert "the faces have changed since" in page
+    assert 'value="Ada" autofocus' in page
+    assert re.findall('name="other" value="(.*?)"[^>]* checked', page) == [marks[1]]
+
+
+def test_a_group_that_is_gone_leads_back_to_the_others(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    (video_id,) = put_faces(parts, 1, 1)
+    faces = shown(client)
+    put_unknown(parts.database, video_id, {})
+    for name in ("Ada", "unknown"):
+        answer = post(
+            client, "/unknown/1/name", {"name": name, "faces": faces, "other": "9-" + "0" * 16}
+        )
+        assert local_path(answer.location) == "/unknown"
+
+
 SOME_FACE = "1-0123456789abcdef"
 FACE, HUGE = {"faces": SOME_FACE}, "9" * 30 + "-0123456789abcdef"
 
