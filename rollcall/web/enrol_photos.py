@@ -19,7 +19,7 @@ from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
 from rollcall.web.photo_enrolment import enrol_uploaded
 from rollcall.web.request_values import whole_number
-from rollcall.web.typed_names import pressed_name, refusal_of
+from rollcall.web.typed_names import check_pressed_name, pressed_name, refusal_of
 from rollcall.web.uploads import limit_body, uploaded
 from rollcall.web.users import current_user, editors_only
 
@@ -62,6 +62,7 @@ def add() -> str | tuple[str, int]:
     pressed, is_folder = pressed_name(), "folder" in request.form
     name = pressed or field("name")
     photos = uploaded("photos", MAX_PHOTOS, min(MAX_BYTES, MAX_PHOTO_BYTES))
+    check_pressed_name()
     try:
         ask = not (pressed or is_folder)
         done = enrol_uploaded(name, photos, current_user().name, ask=ask)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from flask import request, session
 
-from rollcall.core.errors import NameRefused
+from rollcall.core.errors import GalleryError, NameRefused
 from rollcall.core.names import checked_new_name, lookalike_names, normalise_name, with_known_case
 from rollcall.core.similar_names import close_names
 from rollcall.web.parts import parts
@@ -65,16 +65,31 @@ def pressed_name() -> str:
     return request.form.get("to") or request.form.get("new") or ""
 
 
-def typed_name(typed: str, *, ask: bool = True) -> str:
-    """The name for somebody of the gallery or for a new person. Raises NameRefused.
+def check_pressed_name() -> None:
+    """Raise GalleryError if the pressed button is about a known person who is gone since.
 
-    With `ask`, raises NameInDoubt for a new name that is close to a known one.
+    Otherwise it would make a new person of that name, even of somebody who was removed everywhere.
     """
+    known = request.form.get("to")
+    if known and normalise_name(known) not in parts().known.current().names:
+        raise GalleryError(
+            f"nothing was changed, because {known!r} is not in the gallery any more; load the page"
+            " again"
+        )
+
+
+def typed_name(typed: str, *, ask: bool = True) -> str:
+    """The name for somebody of the gallery or for a new person.
+
+    Raises NameRefused, and the errors of `check_pressed_name`. With `ask`, raises NameInDoubt for a
+    new name that is close to a known one.
+    """
+    check_pressed_name()
     return name_among(typed, parts().known.current().names, ask=ask)
 
 
 def name_among(typed: str, people: Collection[str], *, ask: bool) -> str:
-    """The same for a gallery of `people`."""
+    """The name in a gallery of `people`. Raises NameRefused, and with `ask` NameInDoubt."""
     name = checked_new_name(with_known_case(typed, people), people)
     if ask and name not in people and (close := close_names(name, people)):
         raise NameInDoubt(name, close)

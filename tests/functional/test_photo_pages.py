@@ -194,6 +194,17 @@ def test_a_name_close_to_a_known_one_is_asked_about(client: FlaskClient, parts: 
     assert results_in(page) == {"1.png": "refused"}  # the same face under another name
 
 
+def test_a_button_of_somebody_who_was_removed_since_makes_no_new_person(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    save_gallery(parts, {"Ben": [PaintedFaces.encoding("red")]})
+    photo = ("1.png", painted_photo("blue"))
+    status, page = send(client, "/enrol", "photos", photo, name="Vin Diesl", to="Vin Diesel")
+    assert status == 422
+    assert "&#39;Vin Diesel&#39; is not in the gallery any more" in page
+    assert parts.known.current().names == {"Ben"}
+
+
 def test_a_folder_whose_name_is_close_to_a_known_one_is_added_with_a_hint(
     client: FlaskClient, parts: WebParts
 ) -> None:

@@ -222,6 +222,7 @@ def test_a_person_of_a_change_that_videos_still_follow_has_no_key(parts: WebPart
 
 def test_faces_of_somebody_else_do_not_get_the_name(client: FlaskClient, parts: WebParts) -> None:
     ids = put_faces(parts, 1, 3)
+    save_gallery(parts, {"Ada": [encoding(9)]})
     form = {"faces": shown(client), "other": marked(client, ids[1])}
     post(client, "/unknown/1/name", {**form, "name": "", "to": "Ada"})
     other, named = parts.changes.latest(9)
@@ -376,6 +377,18 @@ def test_a_group_that_is_gone_leads_back_to_the_others(
             client, "/unknown/1/name", {"name": name, "faces": faces, "other": "9-" + "0" * 16}
         )
         assert local_path(answer.location) == "/unknown"
+
+
+def test_a_button_of_somebody_who_was_removed_since_makes_no_new_person(
+    client: FlaskClient, parts: WebParts
+) -> None:
+    put_faces(parts, 1, 1)
+    save_gallery(parts, {"Ben": [encoding(9)]})
+    form = {"name": "", "to": "Ada", "faces": shown(client)}
+    answer = post(client, "/unknown/1/name", form)
+    assert answer.status_code == 422
+    assert "&#39;Ada&#39; is not in the gallery any more" in answer.get_data(as_text=True)
+    assert parts.changes.latest(9) == []
 
 
 SOME_FACE = "1-0123456789abcdef"
