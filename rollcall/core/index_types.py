@@ -30,7 +30,19 @@ class UnknownFaceRef(NamedTuple):
     token: str
 
 
-AnyFaceRef = FaceRef | UnknownFaceRef
+class ShownFaceRef(NamedTuple):
+    """A person in a video, as a page has shown the person: with the name and all intervals.
+
+    If a correction changes one of them, nobody can say whom the page meant.
+    """
+
+    video_id: int
+    number: int
+    name: str
+    intervals: tuple[tuple[float, float], ...]
+
+
+AnyFaceRef = FaceRef | ShownFaceRef | UnknownFaceRef
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,13 @@ import numpy as np
 from rollcall.core.encoding_space import EncodingSpace
 from rollcall.core.errors import ObjectChanged, PermanentError
 from rollcall.core.face_tokens import face_token, mean_encoding
-from rollcall.core.index_types import AnyFaceRef, FaceRef, IndexedVideo
+from rollcall.core.index_types import (
+    AnyFaceRef,
+    FaceRef,
+    IndexedVideo,
+    ShownFaceRef,
+    UnknownFaceRef,
+)
 from rollcall.core.texts import storable
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import FaceSource, Verdict, VerdictKind
@@ -72,8 +78,8 @@ class FacesOfVerdicts:
             if face.video_id not in stored:
                 stored[face.video_id] = self._stored(face.video_id)
             video, kept = stored[face.video_id]
-            if isinstance(face, FaceRef):
-                number = _checked_number(video, kept, face.number)
+            if not isinstance(face, UnknownFaceRef):
+                number = _checked_number(video, kept, face)
             else:
                 if face.video_id not in unknown:
                     unknown[face.video_id] = _numbers_of_unknown(kept)
@@ -110,14 +116,19 @@ class FacesOfVerdicts:
         return video, found[1]
 
 
-def _checked_number(video: IndexedVideo, stored: StoredFaces, number: int) -> int:
+def _checked_number(video: IndexedVideo, stored: StoredFaces, face: FaceRef | ShownFaceRef) -> int:
     """The number. Index and stored faces differ for a moment during a correction, and then it may
     mean two people."""
-    if number not in {each.number for each in video.people}:
+    person = next((each for each in video.people if each.number == face.number), None)
+    if person is None:
         raise PermanentError(f"{video.key!r} does not show this face any more; reload the page")
+    if isinstance(face, ShownFaceRef) and face[2:] != (person.name, person.intervals):
+        raise ObjectChanged(
+            f"{video.key!r} was corrected meanwhile; check the people, and try again"
+        )
     if [each.name for each in video.people] != [storable(name) for name in stored.names]:
         raise ObjectChanged(f"{video.key!r} is being corrected; try again in a moment")
-    return number
+    return face.number
 
 
 def _numbers_of_unknown(stored: StoredFaces) -> dict[str, int]:

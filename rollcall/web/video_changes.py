@@ -9,12 +9,12 @@ from markupsafe import Markup
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
-from rollcall.core.errors import NameRefused, RollcallError
-from rollcall.core.index_types import AnyFaceRef, IndexedVideo
+from rollcall.core.errors import NameRefused, ObjectChanged, RollcallError
+from rollcall.core.index_types import IndexedVideo
 from rollcall.core.types import VideoRef
 from rollcall.web.foot import foot_part, show_change, show_message
 from rollcall.web.parts import parts
-from rollcall.web.shown_people import face_ref, person_with
+from rollcall.web.shown_people import ShownPerson, person_with
 from rollcall.web.typed_names import keep_refused, pressed_name, refused_name, typed_name
 from rollcall.web.users import current_user, editors_only
 from rollcall.web.video_page import changing_part, facts_of, indexed
@@ -28,20 +28,23 @@ MAX_NAME_CHARS = 1024
 @editors_only
 def correct(video_id: int) -> Response:
     """Say who a person of the video is, or is not."""
-    seen = person_with(indexed(video_id), request.form.get("person", ""))
-    if seen is None:
+    video, version = indexed(video_id), request.form.get("person", "")
+    person = person_with(parts().database, video_id, video, version)
+    if person is None:
         show_message(
             "Nothing was changed, because the result about this person has changed since. Check the"
             " people, and try again."
         )
         return _answer(video_id)
     try:
-        show_change(_verdict(face_ref(video_id, seen), seen.name))
+        show_change(_verdict(person))
         parts().known.changed()
     except NameRefused:
-        keep_refused(f"person-{seen.number}", pressed_name() or _typed())
+        keep_refused(f"person-{version}", pressed_name() or _typed())
     except RollcallError as error:
         show_message(str(error))
+        if isinstance(error, ObjectChanged) and (typed := pressed_name() or _typed_text()):
+            keep_refused(f"person-{version}", typed)
     return _answer(video_id)
 
 
@@ -64,7 +67,8 @@ def rerun(video_id: int) -> Response:
     return _answer(video_id)
 
 
-def _verdict(face: AnyFaceRef, name: str) -> int:
+def _verdict(person: ShownPerson) -> int:
+    face, name = person
     corrections, who = parts().corrections, current_user().name
     action = request.form.get("action", "")
     if pressed := pressed_name():
@@ -79,10 +83,14 @@ def _verdict(face: AnyFaceRef, name: str) -> int:
 
 
 def _typed() -> str:
-    name = request.form.get("name", "").strip()
+    name = _typed_text()
     if not name or len(name) > MAX_NAME_CHARS:
         raise BadRequest("the field with the name is empty or too long; go back and fill it in")
     return name
+
+
+def _typed_text() -> str:
+    return request.form.get("name", "").strip()
 
 
 def _queue_again(found: IndexedVideo) -> bool:

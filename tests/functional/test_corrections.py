@@ -11,7 +11,7 @@ from sqlalchemy import text
 from support.filmed import Filmed, between, direction, open_filmed
 
 from rollcall.core.errors import GalleryError, NameRefused, ObjectChanged, PermanentError
-from rollcall.core.index_types import FaceRef, KeptFaces, UnknownFaceRef
+from rollcall.core.index_types import FaceRef, KeptFaces, ShownFaceRef, UnknownFaceRef
 from rollcall.core.keys import faces_key
 from rollcall.core.types import Encodings
 from rollcall.core.verdicts import FaceSource, Verdict
@@ -466,6 +466,21 @@ def test_a_video_that_was_just_replaced_has_to_be_shown_again(lectures: Filmed) 
     lectures.store.write(*place, newer, "", {})
     with pytest.raises(ObjectChanged, match="uploaded again; try again in a moment"):
         lectures.corrections.is_not([face], "Ada", "eve")
+
+
+def test_a_number_of_an_earlier_result_is_refused(filmed: Filmed) -> None:
+    """The video may be corrected between two reads of the same request."""
+    filmed.faces = {"zoe": direction(7), "ada": direction(0), "pia": direction(8)}
+    filmed.enrol(Ada=direction(0))
+    video_id = filmed.film("4.mp4", {"zoe": [1, 2, 3, 4], "ada": [1, 2, 3], "pia": [1, 2]})
+    ada = next(seen for seen in filmed.indexed("4.mp4").people if seen.name)
+    face = ShownFaceRef(video_id, ada.number, ada.name, ada.intervals)
+    filmed.corrections.is_not([face], "Ada", "edith")
+    filmed.corrections.ignore([filmed.face("4.mp4")], "edith")
+    filmed.rematcher.run_due()
+    assert ada.number in {seen.number for seen in filmed.indexed("4.mp4").people}
+    with pytest.raises(ObjectChanged, match=r"'4.mp4' was corrected meanwhile"):
+        filmed.corrections.is_person([face], "Eve", "frank")
 
 
 def test_a_face_is_found_between_the_writing_of_the_store_and_of_the_index(

@@ -24,6 +24,7 @@ from support.web_pages import csrf_token, local_path, make_parts, pages_client, 
 from rollcall.core.index_types import IndexedVideo
 from rollcall.core.keys import faces_key, report_key
 from rollcall.core.types import VideoRef
+from rollcall.corrections.corrector import Corrector
 from rollcall.index.video_queries import VideoQueries
 from rollcall.recognition.stored_faces import MAX_FACES_BYTES, parse_faces, render_faces
 from rollcall.stores.boto import s3_client
@@ -650,6 +651,41 @@ def test_people_of_a_video_are_named_one_after_the_other(filmed: Filmed, tmp_pat
     filmed.rematcher.run_due()
     assert filmed.names("4.mp4") == ["Pia", "unknown"]
     assert "Nothing was changed" in send(client, filmed, "4.mp4", {"person": pia, "action": "not"})
+
+
+def test_forms_stay_valid_while_the_index_of_a_video_is_written(
+    filmed: Filmed, tmp_path: Path
+) -> None:
+    """Its people are written before the groups of the unknown ones, which have the tokens."""
+    filmed.faces |= {"zoe": direction(9), "pia": direction(10)}
+    video_id = filmed.film("4.mp4", {"zoe": [1, 2, 3], "pia": [1, 2]})
+    client, video = pages_of(filmed, tmp_path), filmed.indexed("4.mp4")
+    before = forms_of(client, video_id)
+    filmed.database.run(lambda connection: filmed.index.put_in(connection, [video]))
+    between = forms_of(client, video_id)
+    part = send(client, filmed, "4.mp4", {"person": before[0], "action": "is", "name": "Zoe"})
+    assert "Named 1 face Zoe." in part
+    filmed.film("4.mp4", {"zoe": [1, 2, 3], "pia": [1, 2]})
+    assert filmed.names("4.mp4") == ["Zoe", "unknown"]
+    part = send(client, filmed, "4.mp4", {"person": between[1], "action": "is", "name": "Pia"})
+    assert "Named 1 face Pia." in part
+
+
+def test_a_name_that_comes_during_a_correction_is_not_lost(
+    filmed: Filmed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filmed.faces |= {"zoe": direction(9)}
+    filmed.film("4.mp4", {"ada": [0], "zoe": [1, 2, 3]})
+    client = pages_of(filmed, tmp_path)
+    say(client, filmed, "4.mp4", "", action="is", name="Zoe")
+    with monkeypatch.context() as patch:
+        patch.setattr(Corrector, "put", lambda *_: None)
+        filmed.rematcher.run_due()
+    part = say(client, filmed, "4.mp4", "Ada", action="is", name="Eve")
+    assert "&#39;4.mp4&#39; is being corrected; try again in a moment" in part
+    assert part.count('name="verdict" open') == 1
+    assert 'value="Eve" autofocus>' in part
+    filmed.rematcher.run_due()
 
 
 def test_a_form_of_an_earlier_result_changes_nothing(filmed: Filmed, tmp_path: Path) -> None:
