@@ -42,11 +42,14 @@ def close_names(name: str, people: Iterable[str]) -> list[str]:
     Names with the same words in another order are close, too. Names with different numbers are not.
     """
     wanted, normalised = _letters(name), normalise_name(name)
-    by_letters = {_letters(person): person for person in people if person != normalised}
+    by_letters: dict[str, list[str]] = {}
+    for person in people:
+        if person != normalised:
+            by_letters.setdefault(_letters(person), []).append(person)
     turned = [other for other in by_letters if sorted(_words(other)) == sorted(_words(wanted))]
     similar = get_close_matches(wanted, by_letters, _COMPARED, MIN_NAME_RATIO)
     close = [*turned, *(other for other in similar if _may_be_misspelt(wanted, other))]
-    return [by_letters[other] for other in dict.fromkeys(close)][:MAX_SUGGESTIONS]
+    return [each for other in dict.fromkeys(close) for each in by_letters[other]][:MAX_SUGGESTIONS]
 
 
 def _may_be_misspelt(wanted: str, other: str) -> bool:

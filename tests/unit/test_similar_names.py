@@ -79,3 +79,11 @@ def test_suggestions_also_have_parts_of_names() -> None:
         "Ada Lovelace",
     ]
     assert similar_names("", []) == []
+
+
+def test_people_whose_names_differ_only_in_accents_are_all_close() -> None:
+    """Whoever is meant needs a button in the question."""
+    assert close_names("Jose Garzia", ["José García", "Jose Garcia"]) == [
+        "José García",
+        "Jose Garcia",
+    ]
