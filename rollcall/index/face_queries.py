@@ -159,11 +159,6 @@ class FaceQueries:
                 for group_id in ids
             }
 
-    def unknown_of(self, video_id: int) -> list[GroupedFace]:
-        """The unknown faces of a video, if their encodings are stored."""
-        with self._database.reading() as connection:
-            return list(_grouped(connection.execute(_UNKNOWN, {"ids": [video_id]})))
-
     def still_unknown(self, faces: Sequence[UnknownFaceRef]) -> list[UnknownFaceRef]:
         """Those of the faces that nobody has named or ignored since they were shown."""
         if not faces:
