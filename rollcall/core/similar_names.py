@@ -1,7 +1,7 @@
 """Finds names of the gallery that are similar to a name that is not in it.
 
-`close_names` finds the few that the name may be a misspelling of, and `similar_names` also others,
-as suggestions for a name that was not found (docs/decisions/0203).
+`close_names` finds the few names of which the name may be a misspelling (docs/decisions/0203).
+`similar_names` finds more, as suggestions for a name that was not found.
 """
 
 from __future__ import annotations

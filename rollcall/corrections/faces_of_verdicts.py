@@ -62,8 +62,8 @@ class FacesOfVerdicts:
     def read(self, faces: Sequence[AnyFaceRef]) -> ShownFaces:
         """The encodings of these faces.
 
-        Raises PermanentError if none are stored, and ObjectChanged while a video is corrected. An
-        UnknownFaceRef is found meanwhile, too, unless the correction is about that face.
+        Raises PermanentError if none are stored. Raises ObjectChanged while a video is corrected;
+        for an UnknownFaceRef, only if the correction is about this face.
         """
         chosen = tuple(dict.fromkeys(faces))[:MAX_FACES]
         if not chosen:
@@ -117,8 +117,8 @@ class FacesOfVerdicts:
 
 
 def _checked_number(video: IndexedVideo, stored: StoredFaces, face: FaceRef | ShownFaceRef) -> int:
-    """The number. Index and stored faces differ for a moment during a correction, and then it may
-    mean two people."""
+    """The number. During a correction, the index and the stored faces differ for a moment, so that
+    a number may mean one person here and another one there."""
     person = next((each for each in video.people if each.number == face.number), None)
     if person is None:
         raise PermanentError(f"{video.key!r} does not show this face any more; reload the page")

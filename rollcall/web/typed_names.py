@@ -138,7 +138,8 @@ def refusal_of_rename(new_name: str, name: str) -> Refusal:
         return Refusal(f"“{new}” is in the gallery already. Are both the same person?", (new,))
     if close := tuple(close_names(new, others)):
         similar = " and ".join(f"“{each}”" for each in close)
-        return Refusal(f"“{new}” is similar to {similar}. Are both the same person?", close, new)
+        question = "Is it one of them?" if len(close) > 1 else "Are both the same person?"
+        return Refusal(f"“{new}” is similar to {similar}. {question}", close, new)
     return Refusal("")
 
 

@@ -284,6 +284,9 @@ def test_a_rename_to_a_name_like_somebody_elses_is_asked_about(
     assert "<details open><summary>Rename" in page
     assert 'name="new_name" value="Vin Diesl" autofocus' in page
     assert "“Vin Diesl” is similar to “Vin Diesel”. Are both the same person?" in page
+    save_gallery(parts, {name: [encoding(1)] for name in ("Vin", "Vin Diesel", "Vin Diesels")})
+    several = "“Vin Diesl” is similar to “Vin Diesel” and “Vin Diesels”. Is it one of them?"
+    assert several in asked("Vin Diesl")
     assert merge in page
     assert parts.changes.latest(5) == []
     assert "<details open><summary>Rename" not in text_of(client, "/people/by-name/Vin")
