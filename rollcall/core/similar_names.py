@@ -39,21 +39,31 @@ def similar_names(name: str, people: Iterable[str]) -> list[str]:
 def close_names(name: str, people: Iterable[str]) -> list[str]:
     """The other names that `name` may be a misspelling of, the most similar first.
 
-    Names with the same words in another order are close, too. Names with different numbers are not.
+    Names are close, too, if one has all words of the other: in another order, or `Clara` for
+    `Clara Schumann`. Names with different numbers are not close.
     """
     wanted, normalised = _letters(name), normalise_name(name)
     by_letters: dict[str, list[str]] = {}
     for person in people:
         if person != normalised:
             by_letters.setdefault(_letters(person), []).append(person)
-    turned = [other for other in by_letters if sorted(_words(other)) == sorted(_words(wanted))]
+    parts = sorted(
+        (other for other in by_letters if _have_the_same_words(wanted, other)),
+        key=lambda other: abs(len(other) - len(wanted)),
+    )
     similar = get_close_matches(wanted, by_letters, _COMPARED, MIN_NAME_RATIO)
-    close = [*turned, *(other for other in similar if _may_be_misspelt(wanted, other))]
+    close = [*parts, *(other for other in similar if _may_be_misspelt(wanted, other))]
     return [each for other in dict.fromkeys(close) for each in by_letters[other]][:MAX_SUGGESTIONS]
 
 
+def _have_the_same_words(wanted: str, other: str) -> bool:
+    """Whether one of the names has all words of the other."""
+    words, others = set(_words(wanted)), set(_words(other))
+    return (words <= others or words >= others) and _numbers(wanted) == _numbers(other)
+
+
 def _may_be_misspelt(wanted: str, other: str) -> bool:
-    if re.findall(r"\d+", wanted) != re.findall(r"\d+", other):
+    if _numbers(wanted) != _numbers(other):
         return False
     words, others = _words(wanted), _words(other)
     return len(words) != len(others) or all(
@@ -66,6 +76,10 @@ def _letters(name: str) -> str:
     """The name without differences of case and of accents."""
     decomposed = unicodedata.normalize("NFKD", normalise_name(name).casefold())
     return "".join(char for char in decomposed if not unicodedata.combining(char))
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall(r"\d+", name)
 
 
 def _words(letters: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, render_template, request, session
 
 from rollcall.core.web_protocols import UnknownGroup
 from rollcall.index.face_queries import FaceQueries, GroupedFace, GroupFacts, SeenFace
@@ -22,6 +22,9 @@ from rollcall.web.shown_faces import MAX_FACES, write_faces
 from rollcall.web.typed_names import refused_name
 
 pages = Blueprint("unknown", __name__)
+
+CHANGED_GROUPS = "changed_groups"
+"""The groups that somebody has named, joined or ignored, in the session of the browser."""
 
 PAGE = 10
 """Groups on a page."""
@@ -68,16 +71,18 @@ def unknown() -> str:
     pending = parts().corrections.pending()
     queries = FaceQueries(parts().database)
     number = min(max(request.args.get("page", 1, type=whole_number), 1), 10_000)
-    found = parts().groups.largest(PAGE + 1, (number - 1) * PAGE)
     # Groups that were just named or ignored are gone as soon as their videos are corrected.
-    done = set(request.args.getlist("done", type=whole_number)) if pending else set()
-    shown = [each for each in found[:PAGE] if each.id not in done]
+    if not pending:
+        session.pop(CHANGED_GROUPS, None)
+    changed = set(session.get(CHANGED_GROUPS, ()))
+    found = parts().groups.largest(PAGE + 1 + len(changed), (number - 1) * PAGE)
+    shown = [each for each in found if each.id not in changed]
     values = {
-        "groups": shown_groups(shown),
+        "groups": shown_groups(shown[:PAGE]),
         "number": number,
-        "older": number + 1 if len(found) > PAGE else None,
+        "older": number + 1 if len(shown) > PAGE else None,
         "count": parts().groups.count(),
-        "hidden": len(found[:PAGE]) - len(shown),
+        "hidden": len(found) - len(shown),
         "pending": pending,
         "in_change": _in_change(pending),
         "keep_faces": parts().settings.keep_faces,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, request, session, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
@@ -18,13 +18,17 @@ from rollcall.web.person_changes import field
 from rollcall.web.request_values import whole_number
 from rollcall.web.shown_faces import MAX_FACES, read_faces, read_group
 from rollcall.web.typed_names import keep_refused, pressed_name, typed_name
-from rollcall.web.unknown import MAX_OPENED_FACES
+from rollcall.web.unknown import CHANGED_GROUPS, MAX_OPENED_FACES
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("unknown_changes", __name__)
 
 MAX_GROUPS = 10
 """Groups that are made one at once."""
+
+MAX_CHANGED_GROUPS = 50
+"""Groups that are not shown while videos follow their changes. The session is a cookie, and a
+browser stores at most 4096 bytes of it."""
 
 CHANGED_SINCE = (
     "Nothing was changed, because the faces have changed since. Check them, and try again."
@@ -124,5 +128,6 @@ def _changed(change_id: int, *group_ids: int) -> Response:
     """Show the other groups of the page. The results of the videos follow a moment later."""
     show_change(change_id)
     parts().known.changed()
+    session[CHANGED_GROUPS] = [*session.get(CHANGED_GROUPS, ()), *group_ids][-MAX_CHANGED_GROUPS:]
     page = request.form.get("page", type=whole_number)
-    return redirect(url_for("unknown.unknown", page=page, done=group_ids), 303)
+    return redirect(url_for("unknown.unknown", page=page), 303)

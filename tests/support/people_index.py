@@ -93,7 +93,7 @@ def save_gallery(parts: WebParts, people: Mapping[str, Sequence[Encodings]]) -> 
     parts.known.changed()
 
 
-@dataclass(frozen=True)
+@dataclass
 class RecordedCorrections:
     """Corrections that only write the log."""
 
