@@ -10,9 +10,10 @@ from rollcall.index.people_queries import PeopleQueries
 from rollcall.web.enrolled_faces import example_with_picture
 from rollcall.web.gallery_cache import KnownGallery, NearPerson
 
-PROBABLE, POSSIBLE = 0.5, 0.6
+PROBABLE, POSSIBLE, LOOKS_LIKE = 0.5, 0.6, 0.7
 """Distances. Faces of two different people are hardly ever within 0.5 of each other, and within 0.6
-in one pair of people out of a hundred (docs/decisions/0086)."""
+in one pair of people out of a hundred (docs/decisions/0086). Beyond 0.7, nobody is shown as a
+look-alike."""
 
 
 class NearWithPicture(NamedTuple):
@@ -51,4 +52,6 @@ def distance_words(distance: float) -> str:
     """How alike two faces are."""
     if distance <= PROBABLE:
         return "very alike"
-    return "alike" if distance <= POSSIBLE else "somewhat alike"
+    if distance <= POSSIBLE:
+        return "alike"
+    return "somewhat alike" if distance <= LOOKS_LIKE else "not alike"

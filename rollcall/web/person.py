@@ -15,7 +15,7 @@ from rollcall.web.cursors import NUMBER, read_cursor, write_cursor
 from rollcall.web.day_strip import bounds_of_day, bounds_of_year, day_of, year_strip
 from rollcall.web.enrolled_faces import example_with_picture
 from rollcall.web.gallery_cache import KnownGallery
-from rollcall.web.near_people import NearWithPicture, near_people
+from rollcall.web.near_people import LOOKS_LIKE, NearWithPicture, near_people
 from rollcall.web.parts import parts
 from rollcall.web.person_photos import photos_of
 from rollcall.web.request_values import whole_number
@@ -28,9 +28,6 @@ PAGE = 30
 """Appearances on a page."""
 
 LOOK_ALIKES = 3
-LOOKS_LIKE_WITHIN = 0.7
-"""Largest distance at which somebody is shown as a look-alike. The tolerance is at most 0.6."""
-
 GONE = (
     "This address is out of date: the person was renamed, merged or forgotten, or no video shows"
     " the person under this name any more. Search for the name on the page People."
@@ -132,6 +129,4 @@ def _chosen_day() -> date | None:
 def _look_alikes(queries: PeopleQueries, known: KnownGallery, name: str) -> list[NearWithPicture]:
     encodings = known.counting(name)
     near = known.nearest(encodings, LOOK_ALIKES, leave_out=name)
-    return near_people(
-        queries, known, [each for each in near if each.distance <= LOOKS_LIKE_WITHIN]
-    )
+    return near_people(queries, known, [each for each in near if each.distance <= LOOKS_LIKE])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from flask.testing import FlaskClient
 from support.people_index import (
@@ -369,3 +370,16 @@ def test_a_viewer_sees_no_forms_and_may_change_nothing(
 def test_unknown_people_are_404(client: FlaskClient) -> None:
     assert "or no video shows the person under this name" in text_of(client, "/people/7", 404)
     assert "neither in the gallery nor in any video" in text_of(client, "/people/by-name/Eve", 404)
+
+
+@pytest.mark.parametrize(
+    ("distance", "words"),
+    [(0.49, "very alike"), (0.59, "alike"), (0.69, "somewhat alike"), (0.86, "not alike")],
+)
+def test_the_words_for_a_distance(
+    client: FlaskClient, parts: WebParts, distance: float, words: str
+) -> None:
+    ada = encoding(1)
+    save_gallery(parts, {"Ada": [ada], "Ben": [ada + distance * np.eye(128)[0]]})
+    page = text_of(client, "/people/merge?name=Ada&into=Ben")
+    assert f"faces of both are <strong>{words}</strong> (distance {distance:.2f})." in page
