@@ -13,7 +13,7 @@ from devstack.openfaas_stack import OpenFaasStack
 from devstack.processes import StartFailed
 from devstack.store_servers import StoreName
 from rollcall.cli.terminal import say, say_block
-from rollcall.core.errors import GalleryError
+from rollcall.core.errors import GalleryError, GalleryMissing
 from rollcall.core.gallery import empty_gallery
 from rollcall.core.page_hints import missing_on_pages
 from rollcall.core.settings import Settings, default_texts
@@ -92,19 +92,30 @@ def _refresh(chosen: Settings) -> dict[str, str]:
 
 
 def _gallery(encodings: str) -> GalleryFile:
-    """Return the gallery that the other commands use. The default gallery is created if missing.
+    """Return the gallery that the other commands use. An empty gallery is made if there is none.
 
-    Raises GalleryError if `encodings` names a gallery in a bucket.
+    People often upload videos first, and then name the unknown faces. Raises GalleryError if
+    `encodings` names a gallery in a bucket, or a file in a folder that does not exist.
     """
     if encodings.startswith("s3://"):
         raise GalleryError(
             f"`rollcall up` uses a store of its own and cannot read {encodings};"
             " set --encodings or ENCODINGS to a file"
         )
-    if encodings:
-        return GalleryFile(Path(encodings))
-    gallery_file = default_gallery()
-    gallery_file.update(lambda body: render_gallery(empty_gallery()) if body is None else None)
+    gallery_file = GalleryFile(Path(encodings)) if encodings else default_gallery()
+    try:
+        missing = "" if gallery_file.load() else "was an empty file"
+    except GalleryMissing:
+        missing = "did not exist"
+    if missing:
+        # Another command may have written the gallery since it was read.
+        gallery_file.update(lambda body: None if body else render_gallery(empty_gallery()))
+        # The path may contain a typing error, so the message shows it.
+        say(
+            f"The gallery {str(gallery_file)!r} {missing}, so a new one without people was made."
+            " Until you enrol people or name their faces, everybody is unknown.",
+            err=True,
+        )
     return gallery_file
 
 

@@ -213,12 +213,49 @@ def test_a_gallery_in_this_folder_that_is_not_used_is_mentioned(astronaut: Path)
     assert "not used" not in run("gallery", "--encodings", "gallery.npz").stderr
 
 
-@pytest.mark.parametrize("command", [["recognise", "a.mp4"], ["gallery"], ["up"]])
+@pytest.mark.parametrize("command", [["recognise", "a.mp4"], ["gallery"]])
 def test_a_missing_gallery_is_an_error(command: list[str]) -> None:
     result = run(*command, "--encodings", "missing.npz")
     assert result.exit_code == 1
     assert "no gallery at 'missing.npz'" in result.stderr
     assert not Path("missing.npz").exists()
+
+
+class Stopped(Exception):
+    """`rollcall up` would start the programs now."""
+
+
+@pytest.fixture
+def no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*args: Any) -> Any:
+        raise Stopped
+
+    monkeypatch.setattr("devstack.up.OpenFaasStack", stop)
+
+
+@pytest.mark.parametrize("encodings", ["", "mine.npz"])
+@pytest.mark.parametrize("content", [None, b""])
+def test_up_makes_an_empty_gallery_if_there_is_none(
+    no_stack: None, encodings: str, content: bytes | None
+) -> None:
+    path = Path(encodings) if encodings else default_gallery()
+    if content is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    first, second = run("up", ENCODINGS=encodings), run("up", ENCODINGS=encodings)
+    assert isinstance(first.exception, Stopped)
+    problem = "did not exist" if content is None else "was an empty file"
+    assert f"The gallery {str(path)!r} {problem}, so a new one without people" in first.stderr
+    assert f"gallery {path.resolve()}: 0 people\n" in first.stderr
+    assert isinstance(second.exception, Stopped)
+    assert second.stderr == f"gallery {path.resolve()}: 0 people\n"
+    assert parse_gallery(path.read_bytes()).people == ()
+
+
+def test_up_makes_no_folder_for_a_gallery_that_was_named(no_stack: None) -> None:
+    result = run("up", "--encodings", "no-folder/mine.npz")
+    assert result.exit_code == 1
+    assert "the folder 'no-folder' does not exist; create it, or name" in result.stderr
 
 
 def test_up_refuses_a_gallery_in_a_bucket() -> None:
