@@ -54,7 +54,9 @@ def rerun(keys: tuple[str, ...], prefix: str | None, as_json: bool) -> None:
             say(f"queued {queued} video{'' if queued == 1 else 's'} again")
         else:
             what = f"no video whose key begins with {prefix!r}" if prefix else "no video"
-            say(f"{chosen.input_bucket} has {what}, so nothing is queued", err=True)
+            # People start `rollcall up` again to change a setting, and its videos are gone then.
+            hint = "" if prefix else "; `rollcall up` starts without videos, so upload them again"
+            say(f"{chosen.input_bucket} has {what}, so nothing is queued{hint}", err=True)
         if waiting:
             say(f"waiting already: {waiting}", err=True)
         for key in missing:

@@ -231,6 +231,21 @@ def test_rerun_says_why_nothing_is_queued(bucket_env: dict[str, str]) -> None:
     bucket = bucket_env["INPUT_BUCKET"]
     assert f"{bucket} has no video whose key begins with 'other/'" in result.output
     assert "queued" not in result.stdout
+    assert "rollcall up" not in result.output
+
+
+def test_rerun_in_an_empty_bucket_says_to_upload_the_videos_again(
+    bucket_env: dict[str, str],
+) -> None:
+    client = s3_client(parse_settings(bucket_env))
+    for key in ("old/a.mp4", "old/b.mp4", "c.mp4"):
+        client.delete_object(Bucket=bucket_env["INPUT_BUCKET"], Key=key)
+    result = run("rerun", "--prefix", "", **bucket_env)
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "has no video, so nothing is queued; `rollcall up` starts without videos, so upload them"
+        " again\n"
+    )
 
 
 def test_rerun_needs_a_key_or_a_prefix(inbox: Path) -> None:

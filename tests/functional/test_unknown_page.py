@@ -455,6 +455,7 @@ def test_without_stored_faces_the_page_says_what_is_missing(tmp_path: Path) -> N
         page = text_of(pages_client(parts), "/unknown")
     assert "Faces are not stored" in page
     assert "KEEP_FACES=pictures" in page
+    assert "If you use <code>rollcall up</code>, upload your videos again" in page
 
 
 def test_unknown_people_of_files_cannot_be_named(tmp_path: Path) -> None:
