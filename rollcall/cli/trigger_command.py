@@ -14,7 +14,7 @@ import click
 
 from rollcall.cli.entry import command_errors, settings, tracer_for
 from rollcall.cli.terminal import Command
-from rollcall.core.errors import SettingsError
+from rollcall.core.listen_errors import cannot_listen
 from rollcall.core.queue_protocols import WorkQueue
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
@@ -133,4 +133,5 @@ def _listen(chosen: Settings, trigger: Trigger) -> Any:
     try:
         return listen(trigger.app, host, int(port), trigger.access.is_known)
     except OSError as error:
-        raise SettingsError(f"TRIGGER_LISTEN {chosen.trigger_listen}: {error.strerror}") from error
+        users = "`rollcall up` or another trigger"
+        raise cannot_listen("TRIGGER_LISTEN", chosen.trigger_listen, error, users) from error

@@ -9,7 +9,7 @@ from flask import Flask
 from waitress.server import create_server
 
 from rollcall.core.encoding_space import DLIB, EncodingSpace
-from rollcall.core.errors import SettingsError
+from rollcall.core.listen_errors import cannot_listen
 from rollcall.core.protocols import FaceEngine, GalleryLocation, ObjectStore, StudentStore
 from rollcall.core.settings import Settings
 from rollcall.core.types import Box, Pixels
@@ -112,7 +112,8 @@ def listen(settings: Settings, web_parts: WebParts) -> Any:
     try:
         return serve(app, host, int(port))
     except OSError as error:
-        raise SettingsError(f"WEB_LISTEN {settings.web_listen}: {error.strerror}") from error
+        users = "`rollcall up` or another `rollcall web`"
+        raise cannot_listen("WEB_LISTEN", settings.web_listen, error, users) from error
 
 
 def serve(app: Flask, host: str, port: int) -> Any:
