@@ -41,6 +41,9 @@ def ignored(repository: Path, path: str) -> bool:
         "inbox.sqlite3.lock",
         "results/a.mp4.txt",
         "state/up/gallery.npz",
+        "people/Ada Lovelace/1.jpg",
+        "users",
+        "students.json",
     ],
 )
 def test_personal_or_secret_files_are_ignored(repository: Path, path: str) -> None:
@@ -48,7 +51,15 @@ def test_personal_or_secret_files_are_ignored(repository: Path, path: str) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["credentials.env", "openstack/worker.env", "benchmarks/encodings.py", "data/mapping"]
+    "path",
+    [
+        "credentials.env",
+        "openstack/worker.env",
+        "benchmarks/encodings.py",
+        "data/mapping",
+        "rollcall/web/users.py",
+        "rollcall/web/templates/people.html",
+    ],
 )
 def test_files_of_the_project_are_not_ignored(repository: Path, path: str) -> None:
     assert not ignored(repository, path)
