@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 from flask import Blueprint, abort, redirect, render_template, request
-from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response
 
 from rollcall.core.names import normalise_name
@@ -13,9 +13,13 @@ from rollcall.web.parts import parts
 from rollcall.web.person_changes import field
 from rollcall.web.polling import polled
 from rollcall.web.removals import Removal
+from rollcall.web.typed_names import Refusal, keep_refused, refused_name
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("forget_person", __name__)
+
+TYPED = "forget"
+"""The name of the form for `keep_refused`."""
 
 UNITS = {
     "gallery": ("entry of the gallery", "entries of the gallery"),
@@ -53,12 +57,17 @@ def list_mentions() -> Response:
 @pages.post("/people/forget")
 @editors_only
 def forget() -> Response:
-    """Remove everything about a person, in the background."""
-    name, typed = field("name"), field("typed")
+    """Remove everything about a person, in the background.
+
+    If another name was typed, show the list of what would be removed again, with the reason.
+    """
+    name, typed = field("name"), request.form.get("typed", "")
     if normalise_name(typed).casefold() != normalise_name(name).casefold():
-        raise BadRequest(
-            "the name that you typed is not the name of this person; nothing was removed"
-        )
+        keep_refused(TYPED, typed)
+        listed = parts().removals.get(request.form.get("list", ""))
+        if listed is None or listed.name != name:  # `rollcall web` was started again
+            listed = parts().removals.start(name, current_user().name, dry_run=True)
+        return redirect(f"/people/forget/{listed.id}", 303)
     removal = parts().removals.start(name, current_user().name, dry_run=False)
     return redirect(f"/people/forget/{removal.id}", 303)
 
@@ -75,10 +84,25 @@ def removal(removal_id: str) -> str | Response:
             " started again; if the person is still on the pages, start the removal again",
         )
     minutes = max(1, math.ceil(parts().removals.repeat_after_s / 60))
-    values = {"removal": found, "summary": _summary(found), "minutes": minutes}
+    values = {
+        "removal": found,
+        "summary": _summary(found),
+        "minutes": minutes,
+        "refused": refused_name(partial(_refusal, found.name)) if _asks(found) else None,
+    }
     if request.headers.get("HX-Request"):
         return polled(render_template("removal_state.html", **values))
     return render_template("removal.html", **values)
+
+
+def _asks(removal: Removal) -> bool:
+    """Whether the page asks for the name."""
+    return removal.done and removal.dry_run and not removal.error
+
+
+def _refusal(name: str, typed: str) -> Refusal:
+    what = f"“{typed}” is not the name of this person" if typed.strip() else "No name was typed"
+    return Refusal(f"{what}, so nothing was removed. Type {name}.")
 
 
 def _summary(removal: Removal) -> list[str]:

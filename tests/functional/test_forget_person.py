@@ -69,10 +69,6 @@ def test_everything_is_listed_and_removed_after_the_name_was_typed(
     assert "The student table was not searched" in listed
     assert "Ada" in parts.known.current().names
 
-    wrong = post(client, "/people/forget", {"name": "Ada", "typed": "Ben"})
-    assert wrong.status_code == 400
-    assert "nothing was removed" in wrong.get_data(as_text=True)
-
     done = finished(client, start(client, "/people/forget", typed=" Ada "))
     assert "The person is forgotten" in done
     assert "every 20s" in done, "the second removal follows"
@@ -87,6 +83,43 @@ def test_everything_is_listed_and_removed_after_the_name_was_typed(
     (change,) = parts.changes.latest(9)
     assert (change.action, change.name, change.who) == ("forget", "", "local")
     assert change.details == {"gallery": 2, "result": 1}
+
+
+def test_a_wrong_name_leads_back_to_the_form(client: FlaskClient, parts: WebParts) -> None:
+    save_gallery(parts, {"Ada": [encoding(1)]})
+    path = start(client, "/people/forget/list")
+    form = finished(client, path)
+    assert 'role="alert"' not in form
+    assert f'name="list" value="{path.rpartition("/")[2]}"' in form
+    wrong = {"typed": '"Ben"', "list": path.rpartition("/")[2]}
+    assert start(client, "/people/forget", **wrong) == path
+    again = text_of(client, path)
+    assert "“&#34;Ben&#34;” is not the name of this person, so nothing was removed" in again
+    assert 'value="&#34;Ben&#34;" autofocus aria-invalid="true"' in again
+    assert 'role="alert"' not in text_of(client, path), "it is said once"
+
+    assert start(client, "/people/forget", typed=" ", list=wrong["list"]) == path
+    assert "No name was typed, so nothing was removed. Type Ada." in text_of(client, path)
+    assert parts.known.current().names == {"Ada"}
+    assert parts.changes.latest(9) == []
+
+
+@pytest.mark.parametrize("listed", ["", "gone", "Ben"])
+def test_a_wrong_name_starts_the_search_again_if_its_list_is_gone(
+    client: FlaskClient, parts: WebParts, listed: str
+) -> None:
+    save_gallery(parts, {"Ada": [encoding(1)], "Ben": [encoding(2)]})
+    if listed == "Ben":
+        path = start(client, "/people/forget/list", name="Ben")
+        finished(client, path)
+        listed = path.rpartition("/")[2]
+    path = start(client, "/people/forget", typed="Ben", list=listed)
+    assert path.rpartition("/")[2] != listed
+    wait_until(lambda: parts.removals.get(path.rpartition("/")[2]).done, "the end")  # type: ignore[union-attr]
+    page = text_of(client, path)
+    assert "<h1>Forget Ada</h1>" in page
+    assert "“Ben” is not the name of this person" in page
+    assert parts.known.current().names == {"Ada", "Ben"}
 
 
 class SlowForgetting:
