@@ -39,7 +39,7 @@ from rollcall.web.came_from import came_from
 from rollcall.web.parts import parts
 from rollcall.web.sign_in_gate import Gate, current_gate
 from rollcall.web.uploads import limit_body
-from rollcall.web.user_file import NAME_FORM, StoredUser
+from rollcall.web.user_file import NAME_FORM, StoredUser, meant_user
 from rollcall.web.users import LOCAL, NOBODY, User
 
 SESSION_S = 12 * 3600
@@ -182,14 +182,17 @@ def sign_in() -> Any:
         return _form(400)
     name, password = request.form.get("name", "")[:64], request.form.get("password", "")
     address = gate.client_address()
-    if wait_s := ceil(gate.limit.wait_s(name, address)):
+    meant = meant_user(_users(gate), name)
+    # Unknown names are counted in any case too. Otherwise the limit would reveal which names exist.
+    counted = meant.user.name if meant else name.casefold()
+    if wait_s := ceil(gate.limit.wait_s(counted, address)):
         page, status = _form(429, f"Too many wrong passwords. Try again in {wait_s} s.")
         return page, status, {"Retry-After": str(wait_s)}
-    _users(gate)  # refuses a damaged file
     stored = gate.users.checked(name, password)
     if stored is None:
-        gate.limit.note_failure(name, address)
+        gate.limit.note_failure(counted, address)
         return _form(401, "The name or the password is wrong.")
+    name = stored.user.name
     gate.limit.note_success(name, address)
     parts().changes.record(name, "sign_in")
     session.clear()

@@ -79,8 +79,8 @@ class UserFile:
         return known[1]
 
     def checked(self, name: str, password: str) -> StoredUser | None:
-        """The user with this name and password; None if there is none."""
-        found = self.users().get(name)
+        """The user with this name, in any case, and this password; None if there is none."""
+        found = meant_user(self.users(), name)
         has_password = found is not None and found.hashed != NO_PASSWORD
         hashed = found.hashed if found and has_password else _UNKNOWN_USER_HASH
         right = len(password) <= MAX_PASSWORD_CHARS and check_password_hash(hashed, password)
@@ -131,6 +131,19 @@ class UserFile:
                 f"WEB_USERS {str(self.path)!r} has more than {MAX_FILE_BYTES} bytes"
             )
         return body.decode("utf-8", errors="replace")
+
+
+def meant_user(users: Mapping[str, StoredUser], typed: str) -> StoredUser | None:
+    """The user whose name somebody typed; None if there is none.
+
+    Case matters only if the names of several users differ in nothing else. Every name is compared,
+    so that the time does not reveal which names exist.
+    """
+    folded = typed.casefold()
+    same = [each for name, each in users.items() if name.casefold() == folded]
+    exact = [each for each in same if each.user.name == typed]
+    found = exact or same
+    return found[0] if len(found) == 1 else None
 
 
 def check_name(name: str) -> None:

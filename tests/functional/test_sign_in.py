@@ -162,6 +162,29 @@ def test_wrong_names_and_passwords_get_the_same_answer(
     assert client.get("/").status_code == 302
 
 
+@pytest.mark.parametrize("typed", ["Ada", "ADA"])
+def test_a_name_is_accepted_in_any_case(client: FlaskClient, typed: str) -> None:
+    assert sign_in(client, typed).status_code == 302
+    assert post(client, "/change").text == "changed"
+    page = client.get("/log").text
+    assert "ada" in page
+    assert typed not in page
+
+
+def test_case_matters_if_names_differ_only_in_case(client: FlaskClient, users: UserFile) -> None:
+    other = "four very quiet words"
+    users.put("Ada", "viewer", other)
+    assert sign_in(client, "ADA").status_code == 401
+    assert sign_in(client, "ADA", other).status_code == 401
+    assert sign_in(client, "Ada").status_code == 401
+    assert sign_in(client, "ada", other).status_code == 401
+    assert sign_in(client, "Ada", other).status_code == 302
+    assert post(client, "/change").status_code == 403
+    client.post("/sign-out", data={"csrf_token": token(client, "/")})
+    assert sign_in(client, "ada").status_code == 302
+    assert post(client, "/change").text == "changed"
+
+
 @pytest.fixture
 def long_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first pause does not end before the next attempt, however slow the machine is."""
@@ -307,6 +330,11 @@ def test_attempts_are_counted_by_the_address_behind_the_proxies(
         assert status(f"user{number}", f"10.9.9.{number}, 198.51.100.1, 192.0.2.8") == 401
     assert status("another", "198.51.100.1") == 429
     assert status("another", "198.51.100.2") == 401
+    # A name is counted in any case, and in the same way whether there is such a user or not.
+    for count, names in enumerate((["ada", "Ada", "ADA"], ["eve", "Eve", "EVE"])):
+        for number in range(FREE_FAILURES):
+            assert status(names[number % 2], f"203.0.113.{10 * count + number}") == 401
+        assert status(names[2], f"203.0.113.{10 * count + 9}") == 429
 
 
 def test_probes_need_no_user(client: FlaskClient) -> None:
