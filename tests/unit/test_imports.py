@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.needs import REPOSITORY
+from support.syntax_trees import syntax_tree
 
 # CONTRIBUTING.md quotes this table. A folder of `rollcall` may import itself and these modules.
 MAY_IMPORT = {
@@ -67,17 +68,13 @@ def relative(paths: list[Path]) -> list[str]:
     return [str(path.relative_to(REPOSITORY)) for path in paths]
 
 
-def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def imported(path: Path) -> set[str]:
     """Return the full names of imported modules.
 
     `from a import b` counts as a.b if that is a module of ours, otherwise as a.
     """
     found: set[str] = set()
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -160,7 +157,9 @@ def test_shipped_code_does_not_import_development_folders(path: Path) -> None:
 def test_imports_are_absolute(path: Path) -> None:
     """As `function.rollcall`, errors would be different classes, and `except` would miss them."""
     relative_ones = [
-        node for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.level
+        node
+        for node in ast.walk(syntax_tree(path))
+        if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert not relative_ones
     assert not [name for name in imported(path) if name.startswith("function.rollcall")]
@@ -178,7 +177,7 @@ def test_only_the_module_that_disables_telemetry_imports_onnxruntime() -> None:
 
 def _first_names(path: Path) -> Iterator[str]:
     """Yield the top-level name of each import."""
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -200,7 +199,7 @@ def test_only_one_module_is_an_http_client() -> None:
 def reads_environment(path: Path) -> bool:
     """Return whether a file uses `os.environ`, `os.getenv` or the like, however imported."""
     names = {"environ", "environb", "getenv", "getenvb", "putenv", "load_dotenv"}
-    for node in ast.walk(tree(path)):
+    for node in ast.walk(syntax_tree(path)):
         match node:
             case ast.Attribute(ast.Name("os"), attribute) if attribute in names:
                 return True

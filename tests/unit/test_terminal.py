@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from support.needs import REPOSITORY
+from support.syntax_trees import syntax_tree
 
 from devstack import demo
 from rollcall.cli import check, students, terminal, workload
@@ -41,7 +42,7 @@ SCRIPTS = [check.main, demo.main, students.main, trigger.main, worker.main, work
 def prints(path: Path) -> list[str]:
     """Return the names in a file that could print: functions, streams and imports of rich."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax_tree(path)):
         match node:
             case ast.Call(ast.Name(name) | ast.Attribute(ast.Name("click"), name)) if (
                 name in PRINTERS
