@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from rollcall.core.errors import GalleryError, PermanentError
 from rollcall.core.gallery import Gallery
 from rollcall.core.names import checked_new_name, normalise_name
 from rollcall.core.types import Encodings
-from rollcall.core.verdicts import VERDICT_KINDS, Example, Verdict
+from rollcall.core.verdicts import VERDICT_KINDS, Example, FaceSource, Verdict
 
 
 class Edit(NamedTuple):
@@ -23,6 +23,8 @@ class Edit(NamedTuple):
     """The videos of these people are compared again."""
     encodings: Sequence[Encodings] = ()
     """Videos with faces near these encodings are compared again, each of shape (n, size)."""
+    videos: tuple[tuple[str, str], ...] = ()
+    """The videos (bucket, key) that show the faces. They are compared before others."""
     ignored: bool = False
     """Videos in which somebody is ignored are compared again. No search finds ignored faces."""
     undo: Mapping[str, Any] = {}
@@ -59,8 +61,15 @@ def _about(verdicts: Sequence[Verdict], changed: Gallery) -> Edit:
     """An edit that adds or removes these verdicts."""
     names = sorted({verdict.name for verdict in verdicts if verdict.name})
     # A *same* verdict changes the groups of unknown faces, and no result.
-    near = [verdict.encodings for verdict in verdicts if verdict.kind != "same"]
-    return Edit(changed, tuple(names), near)
+    about = [verdict for verdict in verdicts if verdict.kind != "same"]
+    near = [verdict.encodings for verdict in about]
+    videos = _videos([source for verdict in about for source in verdict.sources])
+    return Edit(changed, tuple(names), near, videos)
+
+
+def _videos(sources: Iterable[FaceSource]) -> tuple[tuple[str, str], ...]:
+    """The videos of these faces. A photo belongs to none."""
+    return tuple(dict.fromkeys((each.bucket, each.key) for each in sources if each.key))
 
 
 def rename(name: str, new_name: str) -> MakeEdit:
@@ -116,9 +125,9 @@ def remove_example(name: str, example_id: str, keep: Callable[[RemovedExample], 
             verdict = replace(verdict, encodings=encoding[None], sources=(example.source,))
         removed = RemovedExample(place, gallery.names[place], example, encoding, verdict)
         keep(removed)
-        near = [removed.encoding[None]]
-        undo = {"example": example_id}
-        return Edit(gallery.without_examples([example_id]), (removed.name,), near, undo=undo)
+        near, videos = [removed.encoding[None]], _videos([example.source])
+        changed, undo = gallery.without_examples([example_id]), {"example": example_id}
+        return Edit(changed, (removed.name,), near, videos, undo=undo)
 
     return edit
 
@@ -143,7 +152,8 @@ def bring_back(removed: RemovedExample) -> MakeEdit:
             examples=[*gallery.examples[:place], removed.example, *gallery.examples[place:]],
             verdicts=verdicts,
         )
-        return Edit(changed, (name,), [removed.encoding[None]])
+        videos = _videos([removed.example.source])
+        return Edit(changed, (name,), [removed.encoding[None]], videos)
 
     return edit
 

@@ -31,6 +31,10 @@ CHANGING_S = 60.0
 HOLD_S = 3600.0
 """How long after a removal a late result keeps its names. The removal is repeated before."""
 
+AHEAD_S = 365 * 86400.0
+"""Urgent videos are due this long before they are queued, so that they are claimed before all
+others."""
+
 CLOCKS_S = 60.0
 """How much the clocks of the database and a function may differ."""
 
@@ -83,6 +87,21 @@ def _add(connection: Connection, found: Select[Any]) -> None:
     connection.execute(added.on_conflict_do_update(index_elements=objects, set_=new))
 
 
+def put_first(connection: Connection, now_s: float, videos: Iterable[tuple[str, str]]) -> None:
+    """Let these videos (bucket, key), which were queued at this time, be claimed before others."""
+    table = rematch.c
+    for bucket, key in dict.fromkeys(videos):
+        queued = (table.bucket == bucket, table.key == key, table.due_s == now_s)
+        connection.execute(update(rematch).where(*queued).values(due_s=now_s - AHEAD_S))
+
+
+def first_videos(connection: Connection, now_s: float) -> list[tuple[str, str]]:
+    """The urgent videos (bucket, key) that wait. They lose their place if they are queued again."""
+    table = rematch.c
+    urgent = select(table.bucket, table.key).where(table.due_s < now_s - AHEAD_S / 2)
+    return [(row.bucket, row.key) for row in connection.execute(urgent)]
+
+
 def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterable[str]) -> None:
     """Queue those of the videos that were recognised with a gallery that was corrected since.
 
@@ -119,16 +138,21 @@ def any_due(connection: Connection, now_s: float) -> bool:
 
 
 def claim(connection: Connection, now_s: float, limit: int, lease_s: float) -> list[Rematch]:
-    """Take due videos. No other process gets them before `lease_s` seconds have passed."""
+    """Take due videos. No other process gets them before `lease_s` seconds have passed.
+
+    Urgent videos (`put_first`) come first and alone, because the results of all claimed videos get
+    into the index together.
+    """
     table = rematch.c
     due = (
-        select(table.id)
+        select(table.id, table.due_s)
         .where(table.due_s <= now_s)
         .order_by(table.due_s, table.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    ids = connection.execute(due).scalars().all()
+    found = connection.execute(due).all()
+    ids = [row.id for row in found if row.due_s < found[0].due_s + AHEAD_S / 2]
     fields = (table.id, table.bucket, table.key, table.change_id, table.attempts, table.due_s)
     taken = update(rematch).where(table.id.in_(ids)).values(due_s=now_s + lease_s)
     rows = connection.execute(taken.returning(*fields)) if ids else ()
