@@ -18,7 +18,7 @@ from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.corrections.corrector import Correction, Corrector
 from rollcall.corrections.gallery_writer import GalleryWriter
-from rollcall.corrections.rematch_queue import Done, RematchQueue
+from rollcall.corrections.rematch_queue import BATCH, Done, RematchQueue
 from rollcall.corrections.removed_examples import prune_removed
 from rollcall.database.database import Database
 from rollcall.database.removal_lock import Check, correcting
@@ -79,6 +79,9 @@ class Rematcher:
     def run_due(self, on_progress: Callable[[Done, int], None] | None = None) -> Done:
         """Correct all videos that are due. `on_progress` gets what is done, and how many are left.
 
+        It stops early if none of a whole batch could be corrected, because then the store probably
+        does not answer, and each video would take some seconds.
+
         Raises TransientError if the gallery or the database cannot be reached, and GalleryError.
         """
         done = Done()
@@ -88,6 +91,8 @@ class Rematcher:
             done += found
             if on_progress:
                 on_progress(done, self.pending())
+            if found.postponed == BATCH:
+                break
         return done
 
     def run_batch(self) -> Done | None:

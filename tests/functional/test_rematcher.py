@@ -22,7 +22,7 @@ from rollcall.core.types import Student
 from rollcall.corrections import recorded_changes
 from rollcall.corrections.correction_parts import build_corrections
 from rollcall.corrections.gallery_writer import GalleryWriter
-from rollcall.corrections.rematch_queue import LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
+from rollcall.corrections.rematch_queue import BATCH, LEASE_S, MAX_ATTEMPTS, MAX_DELAY_S, Done
 from rollcall.corrections.removed_examples import KEEP_S, prune_removed
 from rollcall.gallery.enrolled_pictures import stored_pictures, write_pictures
 from rollcall.gallery.gallery_formats import render_gallery
@@ -511,6 +511,19 @@ def test_the_video_of_a_removed_face_is_corrected_first(filmed: Filmed, clock: C
     assert claimed(filmed, clock.now_s) == ["3.mp4"]
     filmed.corrections.undo(change, "olga")
     assert claimed(filmed, clock.now_s) == ["3.mp4"]
+
+
+def test_a_store_that_does_not_answer_ends_a_run(filmed: Filmed) -> None:
+    def down(name: str) -> Student | None:
+        raise StoreUnavailable("DynamoDB does not answer")
+
+    for number in range(2 * BATCH):
+        filmed.film(f"more/{number}.mp4", {"eve": [0]})
+    filmed.location.save(render_gallery(filmed.gallery.with_encoding("Eve", EVE)))
+    filmed.corrections.gallery_changed()
+    filmed.students.get = down  # type: ignore[method-assign]
+    assert filmed.rematcher.run_due().postponed < 2 * BATCH
+    assert filmed.corrections.pending() == 2 * BATCH
 
 
 def test_the_thread_corrects_videos_and_ends(filmed: Filmed) -> None:
