@@ -23,6 +23,7 @@ from rollcall.core.names import UNKNOWN, normalise_name
 from rollcall.core.results import csv_line
 from rollcall.database.database import Database
 from rollcall.database.open_database import open_database
+from rollcall.index.rematch_rows import pending
 from rollcall.index.result_queries import MAX_SIMILAR, Period, ResultQueries
 from rollcall.index.video_queries import VideoQueries
 
@@ -93,14 +94,28 @@ def results(
     names = read_names(absent) if absent else []
     with closing(open_database(settings(offline=True), must_exist=True)) as database:
         queries = ResultQueries(database)
+        # Counted before the results are read, because a video may be corrected in between.
+        waiting = _waiting(database)
         if absent:
             found = show_absent(queries, names, period, as_csv=as_csv, as_json=as_json)
         else:
             known = _person(database, person) if person else None
-            if person and known is None:
-                sys.exit(COMMAND_FAILED)
-            found = _show_videos(queries, period, known, unknown, as_csv=as_csv, as_json=as_json)
+            found = (known is not None or not person) and _show_videos(
+                queries, period, known, unknown, as_csv=as_csv, as_json=as_json
+            )
+    if waiting:
+        say(
+            f"{waiting} video{' is' if waiting == 1 else 's are'} still being compared with the"
+            " gallery, so some results may change",
+            err=True,
+        )
     sys.exit(0 if found else COMMAND_FAILED)
+
+
+def _waiting(database: Database) -> int:
+    """The number of videos whose results are about to be corrected."""
+    with database.reading() as connection:
+        return pending(connection)
 
 
 def _person(database: Database, text: str) -> tuple[int, str] | None:

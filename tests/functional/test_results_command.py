@@ -29,9 +29,11 @@ from rollcall.core.encoding_space import DLIB
 from rollcall.core.gallery import Gallery, empty_gallery
 from rollcall.core.settings import parse_settings
 from rollcall.core.verdicts import FaceSource, Verdict
+from rollcall.database import index_tables
 from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.forgotten_people import PersonInDatabase
+from rollcall.index.rematch_rows import add_where
 from rollcall.index.sql_index import SqlIndex
 from rollcall.index.unknown_groups import SqlUnknownGroups
 from rollcall.stores.memory import MemoryStore
@@ -184,6 +186,33 @@ class TestResults:
             "intervals": [[0.0, 1.0]],
         }
         assert json.loads(lines[5])["error"]["code"] == "not_a_video"
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            (),
+            ("--csv",),
+            ("--json",),
+            ("--person", "Ben Bitdiddle"),
+            ("--person", "Zoe"),
+            ("--absent", "class.txt"),
+        ],
+    )
+    def test_results_that_may_change_are_announced(
+        self, url: str, gallery: str, arguments: tuple[str, ...]
+    ) -> None:
+        Path("class.txt").write_text("Chen Wu\n")
+        before = run(url, "results", *arguments)
+        assert "compared" not in before.stderr
+        sentence = "still being compared with the gallery, so some results may change"
+        with closing(open_tables(url)) as database:
+            for key, waiting in (("door/4.mp4", "1 video is"), ("door/5.mp4", "2 videos are")):
+                with database.transaction() as connection:
+                    add_where(connection, T0, None, index_tables.video.c.key == key)
+                done = run(url, "results", *arguments)
+                assert done.exit_code == before.exit_code
+                assert done.stdout == before.stdout
+                assert done.stderr == f"{before.stderr}{waiting} {sentence}\n"
 
     def test_a_search_that_stopped_is_named(self, url: str) -> None:
         stopped = {"looks": 3, "stopped_at_s": 2.0}
