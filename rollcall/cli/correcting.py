@@ -11,6 +11,7 @@ from rollcall.cli.progress import progress
 from rollcall.cli.terminal import say
 from rollcall.core.printable import printable
 from rollcall.core.settings import Settings
+from rollcall.database.database import Database
 from rollcall.database.open_database import open_database
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.stores.boto import dynamodb_client, s3_client
@@ -33,19 +34,23 @@ def opened_corrections(
     With `must_exist`, raises SettingsError if there is no database. Raises InboxUnavailable if the
     database cannot be used.
     """
+    with closing(open_database(chosen, must_exist=must_exist)) as database:
+        yield corrections_in(database, chosen), SqlChangeLog(database)
+
+
+def corrections_in(database: Database, chosen: Settings) -> CorrectionParts:
+    """The corrections of the gallery and of all results in this database."""
     # Imported here, because the image of the trigger has neither galleries nor stored faces.
     from rollcall.corrections.correction_parts import build_corrections
 
-    with closing(open_database(chosen, must_exist=must_exist)) as database:
-        parts = build_corrections(
-            chosen,
-            database,
-            S3Store(s3_client(chosen)),
-            build_gallery_location(chosen),
-            DynamoStudents(dynamodb_client(chosen), chosen.student_table),
-            space=space_of(chosen),
-        )
-        yield parts, SqlChangeLog(database)
+    return build_corrections(
+        chosen,
+        database,
+        S3Store(s3_client(chosen)),
+        build_gallery_location(chosen),
+        DynamoStudents(dynamodb_client(chosen), chosen.student_table),
+        space=space_of(chosen),
+    )
 
 
 def user_name() -> str:
@@ -81,7 +86,7 @@ def say_done(done: Done, left: int) -> None:
         say(f"not corrected, the messages above say why: {done.failed}", err=True)
     if left:
         say(
-            f"left for later: {left}; `rollcall web` corrects them, or run `rollcall index rematch`"
-            " again",
+            f"left for later: {left}; `rollcall web` corrects them, and so does"
+            " `rollcall index rematch`",
             err=True,
         )

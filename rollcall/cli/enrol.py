@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from rollcall.cli.enrol_log import enrolment_log
+from rollcall.cli.enrol_log import EnrolmentLog, enrolment_log
 from rollcall.cli.entry import COMMAND_FAILED, command_errors, print_gallery, settings
 from rollcall.cli.progress import Progress, progress
 from rollcall.cli.similar_hint import similar_hint
@@ -56,7 +56,9 @@ def enrol_command(
 ) -> None:
     """Add NAME to the gallery, from PHOTOS that show only this person.
 
-    Good photos are stored even if others are refused. Exit 1 if a photo was refused.
+    Good photos are stored even if others are refused. If there is a database, the results of
+    earlier videos are then corrected, as far as their faces are stored (KEEP_FACES). Exit 1 if a
+    photo was refused.
     """
     if folder is not None and name is not None:
         raise click.UsageError("give either NAME and PHOTOS, or --folder")
@@ -65,21 +67,21 @@ def enrol_command(
     chosen = settings(offline=True)
     if encodings:
         chosen = dataclasses.replace(chosen, encodings=encodings)
-    # The log is about the gallery in the settings, because an undo changes that one.
-    with nullcontext(_no_line) if encodings else enrolment_log(chosen) as record:
+    # The log is about the gallery in the settings, because an undo changes that one. The results
+    # are corrected with this gallery, too.
+    with nullcontext(EnrolmentLog(chosen)) if encodings else enrolment_log(chosen) as log:
         if folder is not None:
-            _enrol_folder(chosen, folder, as_json, record)
+            all_good = _enrol_folder(chosen, folder, as_json, log.record)
         else:
-            _enrol_one(chosen, checked_name(name), photos, as_json, record)
-
-
-def _no_line(done: Enrolment) -> None:
-    pass
+            all_good = _enrol_one(chosen, checked_name(name), photos, as_json, log.record)
+        log.correct_results()
+    sys.exit(0 if all_good else COMMAND_FAILED)
 
 
 def _enrol_one(
     chosen: Settings, name: str, photos: Sequence[Path], as_json: bool, record: Record
-) -> None:
+) -> bool:
+    """Enrol one person. Return whether no photo was refused."""
     # Imported here, because Pillow is slow to load, and most commands do not need it.
     from rollcall.gallery.photos import read_photo
 
@@ -96,16 +98,17 @@ def _enrol_one(
         _print_stored(done, location)
         if len(done.gallery):
             say(str(gallery_tolerance(done.gallery, engine.space, chosen.tolerance)))
-    sys.exit(COMMAND_FAILED if done.refused else 0)
+    return not done.refused
 
 
-def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record) -> None:
+def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record) -> bool:
+    """Enrol everybody in the folder. Return whether there were people, and no photo was refused."""
     found = read_people_folder(folder)
     for sentence in found.skipped:
         say(sentence, err=True)
     if not found.people:
         say("nobody was found; put the photos of each person into a folder of their own", err=True)
-        sys.exit(COMMAND_FAILED)
+        return False
     location, engine, tolerance = _open(chosen)
     count = sum(len(photos) for _, photos in found.people)
     outcomes: list[tuple[str, PhotoOutcome]] = []
@@ -127,7 +130,7 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record)
             say(str(gallery_tolerance(known, engine.space, chosen.tolerance)))
     for hint in filter(None, hints):
         say(hint, err=True)
-    sys.exit(0 if all(outcome.ok for _, outcome in outcomes) else COMMAND_FAILED)
+    return all(outcome.ok for _, outcome in outcomes)
 
 
 def _open(chosen: Settings, name: str = "") -> tuple[GalleryLocation, FaceEngine, float]:

@@ -1,51 +1,88 @@
-"""Writes lines about `rollcall enrol` to the log of changes, so that the pages can undo them."""
+"""What `rollcall enrol` does in the database.
+
+It writes lines of the log, so that the pages can undo an enrolment, and corrects the results of
+earlier videos.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
-from rollcall.cli.correcting import user_name
+from rollcall.cli.correcting import correct_now, corrections_in, say_done, user_name
 from rollcall.cli.terminal import say
-from rollcall.core.errors import InboxUnavailable, SettingsError
+from rollcall.core.errors import InboxUnavailable, RollcallError, SettingsError
 from rollcall.core.settings import Settings
+from rollcall.database.database import Database
 from rollcall.database.open_database import open_database, sqlite_path
 from rollcall.gallery.photo_outcomes import Enrolment
 from rollcall.index.change_log import SqlChangeLog
 
 
-@contextmanager
-def enrolment_log(chosen: Settings) -> Iterator[Callable[[Enrolment], None]]:
-    """A function that writes a line about a person's new photos.
+class EnrolmentLog:
+    """The log of a command that enrols people, and the results that the command may change.
 
-    Without a database, the function does nothing. If the database cannot be used, it prints a
-    warning and goes on, because the gallery has been changed by then.
+    Without a database, it does nothing. If the database or the store cannot be used, it prints a
+    warning, because the gallery has been changed by then.
     """
-    with ExitStack() as stack:
-        log = _open(chosen, stack)
 
-        def record(done: Enrolment) -> None:
-            added = [each.example_id for each in done.outcomes if each.example_id]
-            if log is None or not added:
-                return
-            try:
-                log.record(
-                    user_name(), "enrol", done.name, {"photos": len(added)}, {"examples": added}
-                )
-            except InboxUnavailable as error:
-                say(f"warning: the log has no line about {done.name!r}: {error}", err=True)
+    def __init__(self, chosen: Settings, database: Database | None = None) -> None:
+        self._chosen = chosen
+        self._database = database
+        self._has_changed = False
 
-        yield record
+    def record(self, done: Enrolment) -> None:
+        """Write a line about a person's new photos, if there are any."""
+        added = [each.example_id for each in done.outcomes if each.example_id]
+        if self._database is None or not added:
+            return
+        self._has_changed = True
+        try:
+            SqlChangeLog(self._database).record(
+                user_name(), "enrol", done.name, {"photos": len(added)}, {"examples": added}
+            )
+        except InboxUnavailable as error:
+            say(f"warning: the log has no line about {done.name!r}: {error}", err=True)
+
+    def correct_results(self) -> None:
+        """After a change of the gallery, compare the stored faces of all videos with it.
+
+        A running `rollcall web` shares the work, and does the rest of it if this process is
+        interrupted.
+        """
+        if self._database is None or not self._has_changed:
+            return
+        try:
+            parts = corrections_in(self._database, self._chosen)
+            parts.corrections.gallery_changed()
+            if parts.rematcher.pending():
+                done = correct_now(parts.rematcher)
+                say_done(done, parts.rematcher.pending())
+        except RollcallError as error:
+            say(
+                f"warning: the results of earlier videos are not corrected yet: {error};"
+                " `rollcall web` corrects them, and so does `rollcall index rematch`",
+                err=True,
+            )
 
 
-def _open(chosen: Settings, stack: ExitStack) -> SqlChangeLog | None:
+@contextmanager
+def enrolment_log(chosen: Settings) -> Iterator[EnrolmentLog]:
+    """The log in the database that the settings name, if there is one."""
+    database = _open(chosen)
+    if database is None:
+        yield EnrolmentLog(chosen)
+        return
+    with closing(database):
+        yield EnrolmentLog(chosen, database)
+
+
+def _open(chosen: Settings) -> Database | None:
     path = sqlite_path(chosen)
     if path is not None and not path.is_file():
         return None
     try:
-        database = open_database(chosen, must_exist=True)
+        return open_database(chosen, must_exist=True)
     except (InboxUnavailable, SettingsError) as error:
         say(f"warning: the log will have no line about this change: {error}", err=True)
         return None
-    stack.callback(database.close)
-    return SqlChangeLog(database)

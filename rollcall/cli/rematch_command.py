@@ -17,9 +17,10 @@ from rollcall.cli.terminal import Command, say_json
 def rematch(as_json: bool) -> None:
     """Compare the stored faces of all videos with the gallery again, and correct the results.
 
-    Use this command after people were enrolled, if `rollcall web` does not run. Videos are not
-    decoded, and videos whose faces are not stored (KEEP_FACES) do not change. The next run, or
-    `rollcall web`, continues an interrupted run. Exit 1 if a result cannot be corrected.
+    Use this command if the gallery was changed on a machine that cannot use the database, and
+    `rollcall web` does not run. Videos are not decoded, and videos whose faces are not stored
+    (KEEP_FACES) do not change. The next run, or `rollcall web`, continues an interrupted run.
+    Exit 1 if a result cannot be corrected.
     """
     with opened_corrections(settings(offline=True), must_exist=True) as (parts, _):
         parts.corrections.gallery_changed()

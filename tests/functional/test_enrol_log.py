@@ -1,8 +1,9 @@
-"""`rollcall enrol` and the log of changes."""
+"""`rollcall enrol`, the log of changes, and the results of earlier videos."""
 
 from __future__ import annotations
 
 import getpass
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from support.databases import open_file
+from support.filmed import Filmed, open_filmed
 
+from rollcall.cli import correcting
 from rollcall.cli import enrol as command
 from rollcall.cli.main import main
+from rollcall.core.errors import InboxUnavailable, StoreUnavailable
 from rollcall.core.web_protocols import Change
+from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.faces.painted_faces import PaintedFaces
 from rollcall.gallery.gallery_locations import GalleryFile, read_gallery
 from rollcall.index.change_log import SqlChangeLog
@@ -101,3 +106,87 @@ def test_a_database_that_cannot_be_used_is_only_a_warning() -> None:
     assert done.exit_code == 0, done.output
     assert "warning: the log will have no line about this change: " in done.stderr
     assert read_gallery(GalleryFile(Path("gallery.npz"))).people == ("Ada",)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def filmed(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Filmed]:
+    """The gallery knows Ben, who is blue. The commands use these videos."""
+    monkeypatch.setenv("REPORT_BUCKET", "rollcall-reports")
+    with open_filmed(request, tmp_path) as filmed:
+        is_postgresql = request.param == "postgresql"
+        url = request.getfixturevalue("postgres_url") if is_postgresql else "sqlite:///log.sqlite3"
+        monkeypatch.setenv("DATABASE_URL", url)
+        monkeypatch.setattr(correcting, "S3Store", lambda client: filmed.store)
+        monkeypatch.setattr(correcting, "DynamoStudents", lambda client, table: filmed.students)
+        filmed.faces = {colour: PaintedFaces.encoding(colour) for colour in PaintedFaces.COLOURS}
+        filmed.enrol(Ben=filmed.faces["blue"])
+        filmed.film("1.mp4", {"red": [0, 1], "blue": [5]})
+        filmed.film("2.mp4", {"blue": [0, 1]})
+        filmed.film("3.mp4", {"green": [0, 1]}, kept="none")
+        yield filmed
+
+
+def test_the_results_of_earlier_videos_are_corrected(filmed: Filmed) -> None:
+    done = enrol("Ada", photo("ada.png", "red"))
+    assert done.exit_code == 0, done.output
+    assert done.stderr.endswith("results changed: 1, unchanged: 1\n")
+    assert filmed.names("1.mp4") == ["Ada", "Ben"]
+    for _ in range(2):
+        filmed.rematcher.notice_changes()
+    assert filmed.corrections.pending() == 0, "nothing is left for `rollcall web`"
+    done = enrol("Ada", "ada.png")
+    assert done.exit_code == 0, done.output
+    assert "results changed" not in done.stderr, "the photo was in the gallery"
+
+
+def test_after_a_folder_the_results_are_corrected_once(filmed: Filmed) -> None:
+    filmed.film("4.mp4", {"cyan": [0]})
+    photo("people/Ada/1.png", "red")
+    photo("people/Cid/1.png", "cyan")
+    Path("people/Ada/2.png").write_bytes(b"not a photo")
+    done = enrol("--folder", "people", "--json")
+    assert done.exit_code == 1, "a photo was refused"
+    assert [line for line in done.stderr.splitlines() if "results changed" in line] == [
+        "results changed: 2, unchanged: 1"
+    ]
+    assert (filmed.names("1.mp4"), filmed.names("4.mp4")) == (["Ada", "Ben"], ["Cid"])
+
+
+def test_without_the_store_the_videos_wait(filmed: Filmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*values: object) -> bytes:
+        raise StoreUnavailable("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filmed.store, "read_with_etag", down)
+        patch.setattr(filmed.store, "read", down)
+        done = enrol("Ada", photo("ada.png", "red"))
+    assert done.exit_code == 0, done.output
+    assert (
+        "left for later: 2; `rollcall web` corrects them, and so does `rollcall index rematch`"
+        in done.stderr
+    )
+    assert filmed.corrections.pending() == 2
+
+
+def test_a_database_that_fails_after_the_enrolment_is_only_a_warning(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*values: object) -> None:
+        raise InboxUnavailable("the database does not answer")
+
+    monkeypatch.setattr(GalleryWriter, "compare_with", down)
+    done = enrol("Ada", photo("ada.png", "red"))
+    assert done.exit_code == 0, done.output
+    assert done.stderr.endswith(
+        "warning: the results of earlier videos are not corrected yet: the database does not"
+        " answer; `rollcall web` corrects them, and so does `rollcall index rematch`\n"
+    )
+
+
+def test_another_gallery_changes_no_result(filmed: Filmed) -> None:
+    done = enrol("Ada", photo("ada.png", "red"), "--encodings", "other.npz")
+    assert done.exit_code == 0, done.output
+    assert "results" not in done.stderr
+    assert filmed.names("1.mp4") == ["unknown", "Ben"]
