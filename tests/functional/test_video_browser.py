@@ -235,6 +235,23 @@ def test_a_name_is_typed_at_once_and_kept_if_it_is_refused(page: Page, served: S
     expect(page.locator("#foot")).to_be_empty()
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (360, 740)])
+def test_a_form_is_seen_with_its_buttons_when_it_opens_and_when_it_is_refused(
+    page: Page, served: Served, size: tuple[int, int]
+) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    open_lecture(page, served)
+    for who, opener in (("unknown 1", "Name"), ("Ben Bitdiddle", "Is someone else")):
+        row = page.locator(".seen-row", has_text=who)
+        row.get_by_text(opener, exact=True).click()
+        expect(row.get_by_label("This is")).to_be_focused()
+        expect(row.locator("form")).to_be_in_viewport(ratio=1)
+    page.keyboard.type("unknown")
+    page.keyboard.press("Enter")
+    expect(row.get_by_role("alert")).to_contain_text("stands for everyone else")
+    expect(row.locator("form")).to_be_in_viewport(ratio=1)
+
+
 def test_a_misspelt_name_is_asked_about_and_answered_by_keys(page: Page, served: Served) -> None:
     save_gallery(served.parts, {"Vin Diesel": [encoding(1)]})
     open_lecture(page, served)

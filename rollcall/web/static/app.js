@@ -72,10 +72,26 @@
     else document.getElementById("keys").showModal();
   });
 
+  // A whole form is scrolled into view, with its buttons; a form that is too high, from its field on.
+  function reveal(form, field) {
+    form.scrollIntoView({ block: "nearest" });
+    field?.scrollIntoView({ block: "nearest" });
+  }
+
   // A form that is opened gets the keyboard.
   document.addEventListener("toggle", (event) => {
-    if (event.target.open) event.target.querySelector(":scope > form input:not([type=hidden])")?.focus();
+    const form = event.target.open && event.target.querySelector(":scope > form");
+    const field = form && form.querySelector("input:not([type=hidden])");
+    if (!field) return;
+    field.focus({ preventScroll: true });
+    reveal(form, field);
   }, true);
+
+  // A form that comes back with a reason or a question has its buttons below the field.
+  function revealRefusal() {
+    const form = document.getElementById("refusal")?.closest("form");
+    if (form) reveal(form, form.querySelector("[autofocus]"));
+  }
 
   // A form with data-check-all has a checkbox that checks all others.
   document.addEventListener("change", (event) => {
@@ -130,7 +146,8 @@
     action();
   });
 
-  window.rollcall = { say, refresh };
+  window.rollcall = { say, refresh, reveal, revealRefusal };
   refresh();
+  revealRefusal();
   setInterval(refresh, 5000);
 })();

@@ -253,7 +253,7 @@
     const table = document.querySelector("details.as-table");
     if (table && tableIsOpen) table.open = true;
     // The list has a scroll bar of its own, and would hide the answers to a question about a name.
-    document.getElementById("refusal")?.closest("form").scrollIntoView({ block: "nearest" });
+    rollcall.revealRefusal();
     reloadCaptions();
     if (place) loadBoxes();
     show();
