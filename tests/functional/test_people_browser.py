@@ -227,6 +227,48 @@ def test_two_groups_become_one(page: Page, url: str, parts: WebParts) -> None:
     expect(page.locator("#foot")).to_contain_text("6 faces showed one person")
 
 
+def test_what_has_the_keyboard_is_not_behind_the_line_at_the_foot(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 360, "height": 480})
+    page.goto(f"{url}/unknown")
+    page.locator("[data-group]").first.get_by_label("Name", exact=True).fill("Nina")
+    page.keyboard.press("Enter")
+    foot = page.locator("#foot")
+    expect(foot.get_by_role("button", name="Undo")).to_be_visible()
+    page.wait_for_load_state("domcontentloaded")  # the scripts run after the line is shown
+    group = page.locator("[data-group]").first
+    before = group.locator("a").last
+    for part in (group.locator("input[name=name]"), group.locator("[data-ignore]")):
+        # At the lower edge of the window, where the line is.
+        part.evaluate("each => scrollBy(0, each.getBoundingClientRect().bottom - innerHeight + 80)")
+        before.evaluate("each => each.focus({ preventScroll: true })")
+        while not part.evaluate("each => each === document.activeElement"):
+            page.keyboard.press("Tab")
+        box, line = part.bounding_box(), foot.bounding_box()
+        assert box and line
+        assert box["y"] + box["height"] <= line["y"]
+        before = part
+
+
+def test_a_line_without_undo_goes_away_by_itself(page: Page, url: str) -> None:
+    page.clock.install()
+    page.goto(f"{url}/unknown")
+    page.locator("[data-group]").first.get_by_label("Name", exact=True).fill("Nina")
+    page.keyboard.press("Enter")
+    foot = page.locator("#foot")
+    expect(foot).to_contain_text("Named 3 faces Nina.")
+    page.wait_for_load_state()
+    page.clock.fast_forward(60_000)
+    foot.get_by_role("button", name="Undo").click()
+    expect(foot).to_contain_text("Undid")
+    page.wait_for_load_state()
+    foot.hover()
+    page.clock.fast_forward(60_000)
+    expect(foot).to_contain_text("Undid")
+    page.mouse.move(5, 5)
+    page.clock.fast_forward(11_000)
+    expect(foot).to_be_empty()
+
+
 def test_a_dropped_photo_finds_the_person(page: Page, url: str) -> None:
     page.goto(f"{url}/find")
     drop(page, "#find-form", {"me.png": painted_photo("red", "blue")})

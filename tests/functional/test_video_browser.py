@@ -257,6 +257,7 @@ def test_a_misspelt_name_is_asked_about_and_answered_by_keys(page: Page, served:
     open_lecture(page, served)
     row = page.locator(".seen-row", has_text="Ben Bitdiddle")
     row.get_by_text("Is someone else").click()
+    expect(row.get_by_label("This is")).to_be_focused()
     for _ in range(2):  # Enter alone answers nothing
         page.keyboard.type("Vin Diesl")
         page.keyboard.press("Enter")

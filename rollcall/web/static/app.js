@@ -51,6 +51,32 @@
     foot().replaceChildren(line);
   }
 
+  // The line covers the end of the window. What gets the keyboard is scrolled clear of it.
+  function makeRoom() {
+    const height = foot().childElementCount ? innerHeight - foot().getBoundingClientRect().top + 8 : 0;
+    document.documentElement.style.setProperty("--foot", `${height}px`);
+    clear(document.activeElement);
+  }
+
+  function clear(element) {
+    if (!element?.matches(":focus-visible") || element.contains(foot()) || foot().contains(element)) return;
+    if (!foot().childElementCount || element.closest(".bar, dialog")) return;
+    if (element.getBoundingClientRect().bottom > foot().getBoundingClientRect().top) element.scrollIntoView({ block: "nearest" });
+  }
+
+  // A line without a button goes away by itself, but not while somebody is at it. What an error
+  // asks for stays, and a line whose text still changes has its time after the last change.
+  const SHOWN_MS = 10_000;
+  let leaves = 0;
+  function leaveLater() {
+    clearTimeout(leaves);
+    if (!foot().childElementCount || foot().querySelector("form, .offline, .refused")) return;
+    leaves = setTimeout(() => {
+      if (document.hidden || foot().matches(":hover, :focus-within")) leaveLater();
+      else foot().replaceChildren();
+    }, SHOWN_MS);
+  }
+
   // --- clicks
   async function copy(button) {
     const { parentElement: box, dataset } = button;
@@ -103,6 +129,12 @@
   document.addEventListener("error", (event) => {
     if (event.target.matches?.(".face img")) event.target.remove();
   }, true);
+
+  document.addEventListener("focusin", (event) => clear(event.target));
+  new MutationObserver(leaveLater).observe(foot(), { childList: true, characterData: true, subtree: true });
+  new ResizeObserver(makeRoom).observe(foot());
+  addEventListener("resize", makeRoom);
+  leaveLater();
 
   // --- keys
   const typing = (element) => element.matches("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]");
