@@ -244,7 +244,8 @@ def test_what_has_the_keyboard_is_not_behind_the_line_at_the_foot(page: Page, ur
         while not part.evaluate("each => each === document.activeElement"):
             page.keyboard.press("Tab")
         box, line = part.bounding_box(), foot.bounding_box()
-        assert box and line
+        assert box
+        assert line
         assert box["y"] + box["height"] <= line["y"]
         before = part
 
