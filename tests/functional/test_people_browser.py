@@ -328,6 +328,41 @@ def test_dropped_photos_are_added(page: Page, url: str, parts: WebParts) -> None
     assert "Rosa" in parts.known.current().names
 
 
+def test_the_next_photos_are_not_those_of_the_last_person(page: Page, url: str) -> None:
+    page.goto(f"{url}/enrol")
+    name = page.get_by_label("Name")
+    name.fill("Rosa")
+    drop(page, "#enrol-form", {"none.png": painted_photo()})
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("[data-progress]")).to_have_text("0 of 1 photos added")
+    expect(name).to_have_value("Rosa")  # another photo of the same person is needed
+    drop(page, "#enrol-form", {"one.png": painted_photo("red")})
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
+    expect(name).to_have_value("")
+    drop(page, "#enrol-form", {"two.png": painted_photo("blue")})
+    chosen = page.locator("[data-chosen]")
+    expect(chosen).to_have_text("two.png: type the name, then press Add.")
+    expect(name).to_be_focused()
+
+
+def test_a_stray_photo_beside_the_folders_of_people_is_left_out(
+    page: Page, url: str, parts: WebParts, tmp_path: Path
+) -> None:
+    people = tmp_path / "people"
+    for name, colour in (("Rosa", "red"), ("Gina", "green")):
+        put_file(people / name / "1.png", painted_photo(colour))
+    put_file(people / "group.png", painted_photo("blue"))
+    page.goto(f"{url}/enrol")
+    drop_paths(page, "#enrol-form", people)
+    chosen = "Press Add for Gina (1 photo), Rosa (1 photo). “people/group.png” is left out;"
+    expect(page.locator("[data-chosen]")).to_contain_text(chosen)
+    check_page(page, "enrol-stray")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.locator("[data-progress]")).to_have_text("2 of 2 photos added")
+    assert parts.known.current().names - BEFORE == {"Rosa", "Gina"}
+
+
 def test_a_folder_of_folders_is_a_person_each(
     page: Page, url: str, parts: WebParts, tmp_path: Path
 ) -> None:
@@ -394,6 +429,7 @@ def test_a_misspelt_name_keeps_photos_and_text_until_it_is_answered(
         expect(page.get_by_role("alert")).to_contain_text(f"“{name}” is not in the gallery yet.")
         expect(page.get_by_label("Name")).to_have_value(name)
         expect(page.get_by_label("Name")).to_be_focused()
+    expect(page.locator("[data-chosen]")).to_be_empty()  # nor does it say to press Add
     check_page(page, "enrol-similar-name")
     assert parts.changes.latest(9) == []
     page.get_by_role("button", name="Add “Ben Klain” as a new person").click()
@@ -492,6 +528,7 @@ def test_photos_can_be_added_after_the_server_did_not_answer(
     expect(page.locator("[data-chosen]")).to_have_text("Press Add for Rosa (1 photo).")
     page.keyboard.press("Enter")
     expect(page.locator("[data-progress]")).to_have_text("1 of 1 photos added")
+    page.get_by_label("Name").fill("Rosa")
     drop(page, "#enrol-form", {"two.png": painted_photo()})
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.locator("[data-progress]")).to_have_text("0 of 1 photos added")

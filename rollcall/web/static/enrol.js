@@ -72,13 +72,16 @@
     const listed = names.length > MAX_NAMES ? [...names.slice(0, MAX_NAMES), `${names.length - MAX_NAMES} more people`] : names;
     const lines = [];
     if (loose.length && !name.value.trim()) lines.push(`${loose.length === 1 ? loose[0].name : number(loose.length)}: type the name, then press Add.`);
-    else if (loose.length) listed.push(`${name.value.trim()} (${number(loose.length)})`);
+    else if (loose.length && !isAsked()) listed.push(`${name.value.trim()} (${number(loose.length)})`);
     if (listed.length) lines.unshift(`Press Add for ${listed.join(", ")}.`);
     show([...lines, ...notes].join(" "));
     name.required = loose.length > 0 || !people.size;
     photos.required = !people.size;
     form.querySelector("[data-clear]").hidden = !people.size;
   }
+
+  // Whether a reason or a question about the name is open. Nothing says to press Add then.
+  const isAsked = () => !form.querySelector("[data-refused-name]").hidden;
 
   // A name that was not taken, in the form: the reason or the question, and buttons with the answers.
   function refuseName(refused) {
@@ -92,21 +95,32 @@
   }
 
   // The photos of each person. A dropped folder is that of a person, or has a folder for each person.
-  // If it has photos and folders with photos, it is unclear whom they show, and it is left out.
+  // Fewer photos than folders beside them are strays, which are left out. With more photos, it is
+  // unclear whom they show, and the whole folder is left out.
   function peopleOf(found) {
     const people = new Map();
     const notes = [];
-    const withPhotos = (depth) => new Set(found.filter(({ folders: names }) => names.length === depth).map(({ folders: names }) => names[0]));
-    const inner = withPhotos(2);
-    const unclear = new Set([...withPhotos(1)].filter((outer) => inner.has(outer)));
+    const outers = new Map(); // the photos directly in each folder, and its folders with photos
+    for (const { file, folders: [outer, inner, ...rest] } of found) {
+      if (!outers.has(outer)) outers.set(outer, { direct: [], inner: new Set() });
+      if (inner === undefined) outers.get(outer).direct.push(file.name);
+      else if (!rest.length) outers.get(outer).inner.add(inner);
+    }
+    const mixed = Array.from(outers, ([outer, each]) => ({ outer, ...each })).filter(({ direct, inner }) => direct.length && inner.size);
+    const isStray = ({ direct, inner }) => direct.length < inner.size;
+    const withStrays = new Set(mixed.filter(isStray).map(({ outer }) => outer));
+    const unclear = new Set(mixed.filter((each) => !isStray(each)).map(({ outer }) => outer));
     let deeper = 0;
     for (const { file, folders: names } of found) {
       const person = names[names.length - 1];
       if (names.length > 2) deeper += 1;
-      else if (unclear.has(names[0])) continue;
+      else if (unclear.has(names[0]) || (names.length === 1 && withStrays.has(person))) continue;
       else if (people.has(person)) people.get(person).push(file);
       else people.set(person, [file]);
     }
+    const strays = mixed.filter(isStray).flatMap(({ outer, direct }) => direct.map((file) => `“${outer}/${file}”`));
+    const more = strays.splice(MAX_NAMES).length;
+    if (strays.length) notes.push(`${strays.join(", ")}${more ? ` and ${number(more)} more` : ""} ${strays.length + more === 1 ? "is" : "are"} left out; put each photo into the folder of its person.`);
     for (const outer of unclear) notes.push(`“${outer}” is left out, because it has photos and also folders with photos. Put all photos of a person into one folder.`);
     if (deeper) notes.push(`${deeper === 1 ? "1 photo is" : `${deeper} photos are`} left out, because only the photos directly in a person's folder are added.`);
     return { people, notes };
@@ -120,6 +134,7 @@
     const changes = new URLSearchParams(); // a form of many parts would be refused
     const refused = new Map(); // the names that the server did not take
     let done = 0;
+    const typedName = chosen.find(({ typed }) => typed)?.person;
     let asked = null; // the photos of a typed name that the server did not take
     try {
       for (const { person, files, typed, field, part, rows: waiting } of parts) {
@@ -140,11 +155,26 @@
     progress.textContent = rows.childElementCount ? `${added} of ${rows.childElementCount} photos added` : "";
     document.getElementById("enrolled").hidden = !rows.childElementCount;
     sending = false;
+    if (photos.files.length) return;
     // Only now, because the answer sends the photos again.
-    if (!asked || photos.files.length) return;
-    setFiles(asked.files);
-    refuseName(asked.refusal);
+    if (asked) ask(asked);
+    // The next photos are of somebody else, unless one has to be replaced. A name that was typed
+    // meanwhile stays.
+    else if (isDone() && name.value.trim() === typedName) {
+      name.value = "";
+      describe();
+    }
+  }
+
+  const isDone = () => rows.querySelectorAll(".photo-added, .photo-known").length === rows.childElementCount;
+
+  function ask({ files, refusal }) {
+    setFiles(files);
+    refuseName(refusal);
+    describe();
     name.focus();
+    form.querySelector("[data-answers]").scrollIntoView({ block: "nearest" });
+    name.scrollIntoView({ block: "nearest" });
   }
 
   // The line at the foot then names everybody who was added.
