@@ -128,6 +128,34 @@ def test_an_unknown_group_is_named_by_keys(page: Page, url: str, parts: WebParts
     assert parts.changes.latest(9)[0].name == "Nina jk"
 
 
+def test_keys_begin_at_the_first_group_and_go_on_after_a_change(
+    page: Page, parts: WebParts
+) -> None:
+    third = put_video(parts.database, "third.mp4", [("", [(3, 4)])], NOW_S, "encodings")
+    put_unknown(parts.database, third, {0: encoding(3)}, NOW_S)
+    corrections = Mock(wraps=parts.corrections, pending=Mock(return_value=6))
+    with serve_pages(replace(parts, corrections=corrections)) as url:
+        page.goto(f"{url}/unknown")
+        groups = page.locator("[data-group]")
+        expect(groups).to_have_count(3)
+        page.keyboard.press("n")  # without j before it
+        expect(groups.nth(0).get_by_label("Name", exact=True)).to_be_focused()
+        page.keyboard.press("Escape")
+        page.keyboard.press("j")
+        page.keyboard.press("j")
+        expect(groups.nth(1)).to_be_focused()
+        page.keyboard.press("n")
+        page.keyboard.type("Nina")
+        last = groups.nth(2).get_attribute("aria-labelledby")
+        page.keyboard.press("Enter")
+        expect(page.locator("#foot")).to_contain_text("Named")
+        expect(groups).to_have_count(2)
+        expect(groups.nth(1)).to_be_focused()
+        expect(groups.nth(1)).to_have_attribute("aria-labelledby", str(last))
+        page.reload()
+        expect(page.locator("body")).to_be_focused()
+
+
 def test_a_misspelt_name_is_the_known_one_or_a_new_one(
     page: Page, url: str, parts: WebParts
 ) -> None:

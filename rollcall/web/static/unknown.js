@@ -1,16 +1,28 @@
-// Keys for the groups of unknown faces. They work on the selected group: the one with the focus.
+// Keys for the groups of unknown faces. They work on the selected group: the one with the focus, or
+// the first one in view.
 "use strict";
 (() => {
   const groups = () => Array.from(document.querySelectorAll("[data-group]"));
   const selected = () => document.activeElement?.closest?.("[data-group]");
 
+  function select(group) {
+    group?.focus();
+    group?.scrollIntoView({ block: "nearest" });
+  }
+
   function move(step) {
     const all = groups();
     const at = all.indexOf(selected());
-    const group = at < 0 ? all[step > 0 ? 0 : all.length - 1] : all[at + step];
-    if (!group) return;
-    group.focus();
-    group.scrollIntoView({ block: "nearest" });
+    select(at < 0 ? all[step > 0 ? 0 : all.length - 1] : all[at + step]);
+  }
+
+  // A key never changes a group that is out of sight.
+  function firstInView() {
+    const boxes = groups().map((group) => ({ group, box: group.getBoundingClientRect() }));
+    const begins = boxes.find(({ box }) => box.top >= 0 && box.top < innerHeight);
+    const group = (begins || boxes.find(({ box }) => box.bottom > 0))?.group;
+    if (group) select(group);
+    return group;
   }
 
   const press = (selector) => (group) => group.querySelector(selector)?.click();
@@ -27,13 +39,24 @@
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.matches("input:not([type=checkbox]), textarea, select")) return;
     const step = { j: 1, k: -1 }[event.key];
-    const group = selected() || (groups().length === 1 ? groups()[0] : null);
     const action = KEYS[event.key];
-    if (!step && !(action && group)) return;
+    if (!step && !action) return;
     event.preventDefault();
-    if (step) move(step);
-    else action(group);
+    if (step) return move(step);
+    const group = selected() || firstInView();
+    if (group) action(group);
   }, true);
+
+  // After a change, the keyboard goes on at the group that follows. The changed one is not shown, so
+  // the next one has its place.
+  const PLACE = "rollcall-changed-group";
+  document.addEventListener("submit", (event) => {
+    const at = groups().indexOf(event.target.closest("[data-group]"));
+    if (at >= 0) sessionStorage.setItem(PLACE, at);
+  });
+  const changed = sessionStorage.getItem(PLACE);
+  sessionStorage.removeItem(PLACE);
+  if (changed !== null && !document.querySelector("[autofocus]")) select(groups()[changed] || groups().at(-1));
 
   // When all videos have followed a change, the groups are read again, unless somebody is at work
   // on them. Then the line with the link stays.
