@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -21,6 +21,8 @@ SHOWN_NAMES = 3
 LANES = 8
 """Number of lane colours in `static/style.css`."""
 
+ALIKE = {0: 5, 5: 0}
+"""Lane colours that are similar. Two people of one video have both only if no others are free."""
 
 LATEST_S = 253_402_128_000
 """The end of the year 9999 but one day. Python has no later dates, and documents may have any
@@ -51,8 +53,28 @@ def moment(unix_s: float) -> datetime:
 
 
 def lane(name: str) -> str:
-    """The lane colour of a person: the same in all videos. `x` is that of unknown people."""
-    return str(crc32(name.encode("utf-8", "surrogatepass")) % LANES) if name else "x"
+    """The lane colour of a person who is not shown in a video. `x` is that of unknown people."""
+    return str(_own_colour(name)) if name else "x"
+
+
+def _own_colour(name: str) -> int:
+    return crc32(name.encode("utf-8", "surrogatepass")) % LANES
+
+
+def video_lane(names: Iterable[str]) -> Callable[[str], str]:
+    """A function like `lane` for the people of one video, whose colours differ while some are free.
+
+    Whoever comes first keeps the colour that `lane` returns.
+    """
+    colours: dict[str, int] = {}
+    for name in filter(None, names):
+        free = set(range(LANES)).difference(colours.values())
+        if name in colours or not free:
+            continue
+        alike = {ALIKE.get(colour) for colour in colours.values()}
+        own = _own_colour(name)
+        colours[name] = min(free, key=lambda each: (each in alike, (each - own) % LANES))
+    return lambda name: str(colours[name]) if name in colours else lane(name)
 
 
 def person_url(name: str) -> str:
@@ -101,6 +123,6 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "person_url": person_url,
     "rest_x": rest_x,
     "strip_text": strip_text,
-    "ticks": lambda video: ticks(video, lane),
+    "ticks": lambda video: ticks(video, video_lane(seen.name for seen in video.people)),
     "when": when,
 }

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from rollcall.core.index_types import Appearance, IndexedVideo
-from rollcall.web.formats import clock, lane
+from rollcall.web.formats import clock, video_lane
 
 MAX_BARS = 300
 """Bars of one lane. Intervals are joined over the shortest gaps until there are so few."""
@@ -82,12 +82,13 @@ def lanes(video: IndexedVideo, words: Mapping[int, str] | None = None) -> list[L
     `words` has a text for some people, by their numbers, which replaces the certainty.
     """
     whole_s, shown = length_s(video), labelled(video.people)[:MAX_LANES]
+    colour = video_lane(seen.name for seen in video.people)
     most = min(MAX_BARS, MAX_ALL_BARS // max(len(shown), 1))
     return [
         Lane(
             seen,
             label,
-            lane(seen.name),
+            colour(seen.name),
             tuple(_bars(seen, label, (words or {}).get(seen.number), whole_s, most)),
         )
         for seen, label in shown

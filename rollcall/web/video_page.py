@@ -17,6 +17,7 @@ from rollcall.core.index_types import Appearance, IndexedVideo
 from rollcall.core.work import Work
 from rollcall.index.video_queries import VideoQueries
 from rollcall.web import video_texts as texts
+from rollcall.web.formats import video_lane
 from rollcall.web.given_names import GivenName, given_names
 from rollcall.web.lanes import Lane, Rest, Tick, labelled, lanes, length_s, rest_after, ticks
 from rollcall.web.parts import parts
@@ -82,6 +83,12 @@ class Facts:
     @property
     def lanes(self) -> list[Lane]:
         return lanes(self.video, {number: given.words for number, given in self.given.items()})
+
+    @property
+    def colours(self) -> dict[int, str]:
+        """The lane colours of people, by their numbers."""
+        colour = video_lane(seen.name for seen in self.video.people)
+        return {seen.number: colour(seen.name) for seen in self.video.people}
 
     @property
     def everybody(self) -> list[tuple[Appearance, str]]:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,20 @@ def test_a_bar_moves_the_player_and_shows_who_is_in_the_picture(page: Page, serv
     assert line == pytest.approx(100 * 1010 / 3120, abs=0.1)
     page.evaluate("document.getElementById('player').currentTime = 1700")
     expect(page.locator(".boxes text")).to_have_count(0)
+
+
+def test_labels_of_faces_that_are_close_are_not_on_one_another(page: Page, served: Served) -> None:
+    faces = [[5, 60 + 25 * place, 60 + 3 * place, 20, 20, place, ""] for place in range(3)]
+    labels = {place: f"Person {place}" for place in range(3)}
+    answer = {"faces": faces, "labels": labels, "gone": False, "problem": "", "note": ""}
+    page.route("**/boxes.json*", lambda route: route.fulfill(json=answer))
+    open_lecture(page, served)
+    page.evaluate("document.getElementById('player').currentTime = 5")
+    expect(page.locator(".boxes text")).to_have_count(3)
+    boxes = [each.bounding_box() for each in page.locator(".boxes text").all()]
+    for one, other in combinations(filter(None, boxes), 2):
+        is_beside = abs(one["x"] - other["x"]) >= min(one["width"], other["width"])
+        assert is_beside or abs(one["y"] - other["y"]) >= 0.7 * one["height"]
 
 
 def test_a_click_on_a_lane_goes_to_the_time_or_to_the_nearest_appearance(

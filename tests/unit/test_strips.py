@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollcall.core.index_types import Appearance, IndexedVideo
-from rollcall.web.formats import clock, counted, lane, person_url, when
+from rollcall.web.formats import ALIKE, FILTERS, clock, counted, lane, person_url, video_lane, when
 from rollcall.web.strips import HEIGHT, WIDTH, strip_text, ticks
 
 
@@ -44,6 +44,20 @@ def test_a_strip_is_also_written_in_words() -> None:
 def test_a_person_has_the_same_colour_everywhere() -> None:
     assert lane("Ada") == lane("Ada")
     assert {lane(f"person {number}") for number in range(100)} == {str(n) for n in range(8)}
+
+
+def test_people_of_one_video_have_different_colours_while_some_are_free() -> None:
+    names = [name for name in map(str, range(100)) if lane(name) == "0"][:9]
+    colour = video_lane(["", *names, names[0]])
+    assert [colour(name) for name in names] == [*"01234675", "0"]
+    assert colour("") == "x"
+    assert ALIKE[0] == 5  # which is given last
+
+
+def test_the_strip_has_the_colours_of_the_page() -> None:
+    names = [name for name in map(str, range(100)) if lane(name) == "3"][:2]
+    found = FILTERS["ticks"](video(*(seen(n, name, (0, 9)) for n, name in enumerate(names))))
+    assert [tick.lane for tick in found] == ["3", "4"]
 
 
 def test_texts_of_filters() -> None:

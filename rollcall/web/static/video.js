@@ -125,7 +125,42 @@
     if (drawing.dataset.shown === key) return;
     drawing.dataset.shown = key;
     drawing.setAttribute("viewBox", `0 0 ${player.videoWidth} ${player.videoHeight}`);
-    drawing.replaceChildren(...shown.flatMap(boxOf));
+    const drawn = shown.map(boxOf);
+    drawing.replaceChildren(...drawn.flat());
+    placeLabels(drawn);
+  }
+
+  // A label stands above or below its box, at the place where it covers the least of other labels
+  // and boxes.
+  function placeLabels(drawn) {
+    const number = (element, name) => Number(element.getAttribute(name));
+    const boxes = drawn.map(([rect]) => ["x", "y", "width", "height"].map((name) => number(rect, name)));
+    const labels = [];
+    for (const [place, [, label]] of drawn.entries()) {
+      const [x, y, width, height] = boxes[place];
+      const size = number(label, "font-size");
+      const length = label.getComputedTextLength();
+      const inPicture = (at) => Math.max(0, Math.min(at, player.videoWidth - length));
+      const others = boxes.filter((_, each) => each !== place);
+      let best = null;
+      for (const baseline of [y - size / 3, y + height + size]) {
+        for (const left of [x, x + width - length, x + (width - length) / 2].map(inPicture)) {
+          const box = [left, baseline - size, length, size * 1.25];
+          const outside = baseline < size || baseline > player.videoHeight ? 10 : 0;
+          const cost = outside * length * size + 2 * covered(box, labels) + covered(box, others);
+          if (!best || cost < best.cost) best = { cost, box, left, baseline };
+        }
+      }
+      labels.push(best.box);
+      label.setAttribute("x", best.left);
+      label.setAttribute("y", best.baseline);
+    }
+  }
+
+  // The area of a box that others cover.
+  function covered([x, y, width, height], others) {
+    const shared = (start, length, other, otherLength) => Math.max(0, Math.min(start + length, other + otherLength) - Math.max(start, other));
+    return others.reduce((sum, [left, top, wide, high]) => sum + shared(x, width, left, wide) * shared(y, height, top, high), 0);
   }
 
   function nearestLook(time_s) {
@@ -145,7 +180,7 @@
     const kind = problem ? "unjudged" : /lane-[0-7x]/.exec(lane?.className || "")?.[0] || "lane-x";
     const size = player.videoHeight / 26;
     const rect = make("rect", { class: kind, x, y, width, height, rx: size / 6 });
-    const label = make("text", { x, y: y > size * 1.5 ? y - size / 3 : y + height + size, "font-size": size, "stroke-width": size / 8 });
+    const label = make("text", { "font-size": size, "stroke-width": size / 8 });
     label.textContent = problem || (labels[person] ?? "");
     return [rect, label];
   }
