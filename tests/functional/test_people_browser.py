@@ -474,6 +474,25 @@ def test_a_misspelt_name_keeps_photos_and_text_until_it_is_answered(
     assert parts.known.current().names == {*BEFORE, "Ben Klain"}
 
 
+def test_the_answers_to_a_question_are_not_behind_the_line_at_the_foot(
+    page: Page, url: str
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(f"{url}/enrol")
+    for name, colour in (("Rosa", "red"), ("Ben Klien", "blue")):
+        page.get_by_label("Name").fill(name)
+        drop(page, "#enrol-form", {"1.png": painted_photo(colour)})
+        page.get_by_role("button", name="Add", exact=True).click()
+        expect(page.get_by_label("Name")).to_have_value("" if name == "Rosa" else name)
+    expect(page.get_by_role("alert")).to_contain_text("Do you mean “Ben Klein”?")
+    line = page.locator("#foot").bounding_box()
+    answer = page.get_by_role("button", name="Add “Ben Klien” as a new person").bounding_box()
+    assert line
+    assert answer
+    assert answer["y"] + answer["height"] <= line["y"]
+    expect(page.get_by_label("Name")).to_be_in_viewport(ratio=1)
+
+
 def test_a_folder_with_a_misspelt_name_is_added_with_a_hint(
     page: Page, url: str, parts: WebParts, tmp_path: Path
 ) -> None:
