@@ -65,8 +65,8 @@ def user_name() -> str:
         return "command line"
 
 
-def correct_now(rematcher: Rematcher) -> Done:
-    """Correct all videos that wait for it, and show the progress."""
+def correct_now(rematcher: Rematcher, limit_s: float | None = None) -> Done:
+    """Correct all videos that wait for it, and show the progress. Stop after `limit_s` seconds."""
     with progress("correcting", rematcher.pending(), "videos") as shown:
         before = 0
 
@@ -76,7 +76,7 @@ def correct_now(rematcher: Rematcher) -> Done:
             shown.advance(done.all - before)
             before = done.all
 
-        return rematcher.run_due(advance)
+        return rematcher.run_due(advance, limit_s)
 
 
 def say_done(done: Done, left: int) -> None:

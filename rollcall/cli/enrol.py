@@ -57,8 +57,8 @@ def enrol_command(
     """Add NAME to the gallery, from PHOTOS that show only this person.
 
     Good photos are stored even if others are refused. If there is a database, the results of
-    earlier videos are then corrected, as far as their faces are stored (KEEP_FACES). Exit 1 if a
-    photo was refused.
+    earlier videos are then corrected for up to ten seconds, as far as their faces are stored
+    (KEEP_FACES); `rollcall web` corrects the others. Exit 1 if a photo was refused.
     """
     if folder is not None and name is not None:
         raise click.UsageError("give either NAME and PHOTOS, or --folder")

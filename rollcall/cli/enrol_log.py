@@ -18,6 +18,10 @@ from rollcall.database.open_database import open_database, sqlite_path
 from rollcall.gallery.photo_outcomes import Enrolment
 from rollcall.index.change_log import SqlChangeLog
 
+CORRECTING_S = 10.0
+"""How long the command corrects results. Whoever enrols people one by one would otherwise wait for
+the results of all videos each time."""
+
 
 class EnrolmentLog:
     """The log of a command that enrols people, and the results that the command may change.
@@ -47,8 +51,8 @@ class EnrolmentLog:
     def correct_results(self) -> None:
         """After a change of the gallery, compare the stored faces of all videos with it.
 
-        A running `rollcall web` shares the work, and does the rest of it if this process is
-        interrupted.
+        A running `rollcall web` shares the work. It does the rest of it, too, if there are more
+        videos than can be compared in CORRECTING_S.
         """
         if self._database is None or not self._has_changed:
             return
@@ -56,7 +60,7 @@ class EnrolmentLog:
             parts = corrections_in(self._database, self._chosen)
             parts.corrections.gallery_changed()
             if parts.rematcher.pending():
-                done = correct_now(parts.rematcher)
+                done = correct_now(parts.rematcher, CORRECTING_S)
                 say_done(done, parts.rematcher.pending())
         except RollcallError as error:
             say(

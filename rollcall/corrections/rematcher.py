@@ -76,15 +76,19 @@ class Rematcher:
         """A version of the gallery for which no videos were queued."""
         self._lock = threading.Lock()
 
-    def run_due(self, on_progress: Callable[[Done, int], None] | None = None) -> Done:
+    def run_due(
+        self,
+        on_progress: Callable[[Done, int], None] | None = None,
+        limit_s: float | None = None,
+    ) -> Done:
         """Correct all videos that are due. `on_progress` gets what is done, and how many are left.
 
-        It stops early if none of a whole batch could be corrected, because then the store probably
-        does not answer, and each video would take some seconds.
+        It stops after `limit_s` seconds, and if none of a whole batch could be corrected: then the
+        store probably does not answer, and each video would take some seconds.
 
         Raises TransientError if the gallery or the database cannot be reached, and GalleryError.
         """
-        done = Done()
+        done, started = Done(), time.monotonic()
         while found := self.run_batch():
             if not found.all:  # a person is being removed
                 time.sleep(POLL_S)
@@ -92,6 +96,8 @@ class Rematcher:
             if on_progress:
                 on_progress(done, self.pending())
             if found.postponed == BATCH:
+                break
+            if limit_s is not None and time.monotonic() - started >= limit_s:
                 break
         return done
 

@@ -141,6 +141,19 @@ def test_the_results_of_earlier_videos_are_corrected(filmed: Filmed) -> None:
     assert "results changed" not in done.stderr, "the photo was in the gallery"
 
 
+def test_somebody_who_enrols_many_people_does_not_wait_for_all_videos(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollcall.cli.enrol_log.CORRECTING_S", 0.0)
+    monkeypatch.setattr("rollcall.corrections.rematch_queue.BATCH", 1)
+    done = enrol("Ada", photo("ada.png", "red"))
+    assert done.exit_code == 0, done.output
+    assert "left for later: 1; `rollcall web` corrects them" in done.stderr
+    assert filmed.corrections.pending() == 1
+    filmed.rematcher.run_due()
+    assert filmed.names("1.mp4") == ["Ada", "Ben"]
+
+
 def test_after_a_folder_the_results_are_corrected_once(filmed: Filmed) -> None:
     filmed.film("4.mp4", {"cyan": [0]})
     photo("people/Ada/1.png", "red")
