@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from sqlalchemy import select
+
 from rollcall.cli.correcting import correct_now, corrections_in, say_done, user_name
 from rollcall.cli.terminal import say
 from rollcall.core.errors import InboxUnavailable, RollcallError, SettingsError
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
+from rollcall.database.index_tables import video
 from rollcall.database.open_database import open_database, sqlite_path
+from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.gallery.photo_outcomes import Enrolment
 from rollcall.index.change_log import SqlChangeLog
+from rollcall.index.rematch_rows import newest_version
+from rollcall.wiring import build_gallery_location
 
 CORRECTING_S = 10.0
 """How long the command corrects results. Whoever enrols people one by one would otherwise wait for
@@ -34,6 +40,9 @@ class EnrolmentLog:
         self._chosen = chosen
         self._database = database
         self._has_changed = False
+        self._is_gallery_of_results = database is not None and _is_gallery_of_results(
+            database, chosen
+        )
 
     def record(self, done: Enrolment) -> None:
         """Write a line about a person's new photos, if there are any."""
@@ -55,6 +64,13 @@ class EnrolmentLog:
         videos than can be compared in CORRECTING_S.
         """
         if self._database is None or not self._has_changed:
+            return
+        if not self._is_gallery_of_results:
+            say(
+                "the results of earlier videos are not corrected, because they were made with"
+                " another gallery; to correct them with this one, run `rollcall index rematch`",
+                err=True,
+            )
             return
         try:
             parts = corrections_in(self._database, self._chosen)
@@ -90,3 +106,20 @@ def _open(chosen: Settings) -> Database | None:
     except (InboxUnavailable, SettingsError) as error:
         say(f"warning: the log will have no line about this change: {error}", err=True)
         return None
+
+
+def _is_gallery_of_results(database: Database, chosen: Settings) -> bool:
+    """Whether the results in the database follow this gallery, as it is before the command.
+
+    Otherwise ENCODINGS names another gallery than those of the functions and the pages, and the
+    results would lose their names.
+    """
+    try:
+        version = read_gallery(build_gallery_location(chosen)).version
+        with database.reading() as connection:
+            if known := newest_version(connection):
+                return known == version
+            made_with = select(video.c.id).where(video.c.gallery == version).limit(1)
+            return connection.execute(made_with).first() is not None
+    except RollcallError:
+        return False  # the command itself reports it

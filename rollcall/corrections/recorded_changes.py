@@ -26,7 +26,6 @@ from rollcall.index.change_log import mark_undone, write_line
 from rollcall.index.rematch_rows import (
     add_videos,
     add_where,
-    first_videos,
     newest_version,
     put_first,
     set_version,
@@ -69,7 +68,6 @@ def record_change(
             then(connection, change_id)
     if line.undoes is not None and not mark_undone(connection, line.undoes, change_id):
         log.warning("the change %d was undone twice", line.undoes)
-    urgent = [*first_videos(connection, now_s), *edit.videos]
     if near is None:
         add_where(connection, now_s, change_id, _HAS_FACES)
     else:
@@ -78,7 +76,7 @@ def record_change(
         add_where(connection, now_s, change_id, _HAS_FACES, *_SHOWS_IGNORED)
     if edit.names:
         add_where(connection, now_s, change_id, _shows(edit.names), _can_change(line))
-    put_first(connection, now_s, urgent)
+    put_first(connection, now_s, edit.videos)
     return change_id
 
 

@@ -133,6 +133,15 @@ class RematchQueue:
             count += 1
         return Done(postponed=count)
 
+    def give_back(self, rows: Iterable[Rematch], error: Exception) -> Done:
+        """Try videos again soon. It was not an attempt: the store stopped answering before them."""
+        count = 0
+        for row in rows:
+            # Their attempts stay the same, so a video that fails for ever gets apart from them.
+            self._postpone(row._replace(attempts=row.attempts - 1), FIRST_DELAY_S, error)
+            count += 1
+        return Done(postponed=count)
+
     def _postpone(self, row: Rematch, delay_s: float, error: Exception) -> None:
         def later(connection: Connection) -> None:
             due_s = self._database.now_s(connection) + delay_s

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from rollcall.core.errors import GalleryMissing, PermanentError, RollcallError
+from rollcall.core.errors import GalleryMissing, PermanentError, RollcallError, StoreUnavailable
 from rollcall.core.gallery import Gallery
 from rollcall.core.protocols import GalleryLocation
 from rollcall.corrections.corrector import Correction, Corrector
 from rollcall.corrections.gallery_writer import GalleryWriter
-from rollcall.corrections.rematch_queue import BATCH, Done, RematchQueue
+from rollcall.corrections.rematch_queue import Done, RematchQueue
 from rollcall.corrections.removed_examples import prune_removed
 from rollcall.database.database import Database
 from rollcall.database.removal_lock import Check, correcting
@@ -27,6 +27,9 @@ from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.rematch_rows import Rematch
 
 log = logging.getLogger(__name__)
+
+MAX_IN_VAIN = 2
+"""Batches of which no video could be corrected, after which a command ends."""
 
 POLL_S = 1.0
 """Pause between two checks of an empty queue."""
@@ -83,21 +86,21 @@ class Rematcher:
     ) -> Done:
         """Correct all videos that are due. `on_progress` gets what is done, and how many are left.
 
-        It stops after `limit_s` seconds, and if none of a whole batch could be corrected: then the
-        store probably does not answer, and each video would take some seconds.
+        It stops after `limit_s` seconds, and after two batches of which no video could be
+        corrected: then the store probably does not answer.
 
         Raises TransientError if the gallery or the database cannot be reached, and GalleryError.
         """
-        done, started = Done(), time.monotonic()
+        done, started, in_vain = Done(), time.monotonic(), 0
         while found := self.run_batch():
             if not found.all:  # a person is being removed
                 time.sleep(POLL_S)
             done += found
             if on_progress:
                 on_progress(done, self.pending())
-            if found.postponed == BATCH:
-                break
-            if limit_s is not None and time.monotonic() - started >= limit_s:
+            in_vain = in_vain + 1 if found.all and found.postponed == found.all else 0
+            is_over = limit_s is not None and time.monotonic() - started >= limit_s
+            if is_over or in_vain == MAX_IN_VAIN:
                 break
         return done
 
@@ -121,11 +124,16 @@ class Rematcher:
             raise
         done = Done()
         right: list[tuple[Rematch, Correction | None]] = []
-        for row in rows:
+        for place, row in enumerate(rows):
             try:
                 right.append((row, self._corrected(row, gallery)))
             except PermanentError as error:
                 done += self._queue.give_up(row, error)
+            except StoreUnavailable as error:
+                # Each further video would take as long as the time-outs of the store.
+                done += self._queue.failed(row, error)
+                done += self._queue.give_back(rows[place + 1 :], error)
+                break
             except Exception as error:
                 done += self._queue.failed(row, error)
         return done + self._end(right, check)

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rollcall.database.index_tables import change, gallery_version, rematch, video
@@ -73,14 +83,17 @@ def add_where(
         literal(now_s, rematch.c.due_s.type),
         literal(now_s, rematch.c.created_s.type),
     ).where(*conditions)
-    _add(connection, found)
+    _add(connection, found, now_s)
 
 
-def _add(connection: Connection, found: Select[Any]) -> None:
+def _add(connection: Connection, found: Select[Any], now_s: float) -> None:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     columns = ["bucket", "key", "change_id", "due_s", "created_s"]
     added = insert(rematch).from_select(columns, found)
-    new = {"due_s": added.excluded.due_s, "attempts": 0, "message": ""}
+    # Urgent videos keep their place.
+    is_urgent = rematch.c.due_s < now_s - AHEAD_S / 2
+    due_s = case((is_urgent, rematch.c.due_s), else_=added.excluded.due_s)
+    new = {"due_s": due_s, "attempts": 0, "message": ""}
     # Without a new change, the video still counts for the change that queued it before.
     new["change_id"] = func.coalesce(added.excluded.change_id, rematch.c.change_id)
     objects = [rematch.c.bucket, rematch.c.key]
@@ -93,13 +106,6 @@ def put_first(connection: Connection, now_s: float, videos: Iterable[tuple[str, 
     for bucket, key in dict.fromkeys(videos):
         queued = (table.bucket == bucket, table.key == key, table.due_s == now_s)
         connection.execute(update(rematch).where(*queued).values(due_s=now_s - AHEAD_S))
-
-
-def first_videos(connection: Connection, now_s: float) -> list[tuple[str, str]]:
-    """The urgent videos (bucket, key) that wait. They lose their place if they are queued again."""
-    table = rematch.c
-    urgent = select(table.bucket, table.key).where(table.due_s < now_s - AHEAD_S / 2)
-    return [(row.bucket, row.key) for row in connection.execute(urgent)]
 
 
 def add_outdated(connection: Connection, now_s: float, bucket: str, keys: Iterable[str]) -> None:

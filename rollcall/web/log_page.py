@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, abort, render_template, request
+from flask import Blueprint, Response, abort, render_template, request, session
 from werkzeug.wrappers import Response as AnyResponse
 
 from rollcall.core.web_protocols import Change
@@ -19,6 +19,7 @@ from rollcall.web.polling import STOP_POLLING, last_poll, polled
 from rollcall.web.request_values import whole_number
 from rollcall.web.sentences import predicate
 from rollcall.web.system_state import system_state
+from rollcall.web.unknown import CHANGED_GROUPS
 from rollcall.web.users import current_user, editors_only
 
 pages = Blueprint("log", __name__)
@@ -106,6 +107,7 @@ def undo(change_id: int) -> AnyResponse:
         show_change(Dismissals(parts().database).restore(change_id, who))
     else:
         show_change(parts().corrections.undo(change_id, who))
+        session.pop(CHANGED_GROUPS, None)  # one of them may come back
     system_state().forget()
     return back("/log")
 

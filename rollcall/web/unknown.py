@@ -24,7 +24,7 @@ from rollcall.web.typed_names import refused_name
 pages = Blueprint("unknown", __name__)
 
 CHANGED_GROUPS = "changed_groups"
-"""The groups that somebody has named, joined or ignored, in the session of the browser."""
+"""The groups that somebody has named or ignored, in the session of the browser."""
 
 PAGE = 10
 """Groups on a page."""

@@ -18,9 +18,11 @@ from rollcall.cli import correcting
 from rollcall.cli import enrol as command
 from rollcall.cli.main import main
 from rollcall.core.errors import InboxUnavailable, StoreUnavailable
+from rollcall.core.gallery import Gallery
 from rollcall.core.web_protocols import Change
 from rollcall.corrections.gallery_writer import GalleryWriter
 from rollcall.faces.painted_faces import PaintedFaces
+from rollcall.gallery.gallery_formats import render_gallery
 from rollcall.gallery.gallery_locations import GalleryFile, read_gallery
 from rollcall.index.change_log import SqlChangeLog
 
@@ -139,6 +141,20 @@ def test_the_results_of_earlier_videos_are_corrected(filmed: Filmed) -> None:
     done = enrol("Ada", "ada.png")
     assert done.exit_code == 0, done.output
     assert "results changed" not in done.stderr, "the photo was in the gallery"
+
+
+def test_results_of_another_gallery_keep_their_names(
+    filmed: Filmed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ENCODINGS of a shell may name a gallery for a test."""
+    monkeypatch.setenv("ENCODINGS", "other.npz")
+    other = Gallery(["Zoe"], PaintedFaces.encoding("cyan")[None])
+    GalleryFile(Path("other.npz")).save(render_gallery(other))
+    done = enrol("Ada", photo("ada.png", "red"))
+    assert done.exit_code == 0, done.output
+    assert "they were made with another gallery; to correct them" in done.stderr
+    assert filmed.corrections.pending() == 0
+    assert filmed.names("1.mp4") == ["unknown", "Ben"]
 
 
 def test_somebody_who_enrols_many_people_does_not_wait_for_all_videos(

@@ -154,6 +154,12 @@ def test_keys_begin_at_the_first_group_and_go_on_after_a_change(
         expect(groups.nth(1)).to_have_attribute("aria-labelledby", str(last))
         page.reload()
         expect(page.locator("body")).to_be_focused()
+        page.keyboard.press("i")  # only selects, because nobody has chosen this group
+        expect(groups.nth(0)).to_be_focused()
+        expect(groups).to_have_count(2)
+        page.keyboard.press("i")
+        expect(page.locator("#foot")).to_contain_text("Ignored")
+        expect(groups).to_have_count(1)
 
 
 def test_a_misspelt_name_is_the_known_one_or_a_new_one(

@@ -212,6 +212,8 @@ def test_groups_with_new_names_are_hidden_while_their_videos_are_corrected(
     page = text_of(client, "/unknown")
     assert "data-group" not in page
     assert "Nobody is unknown" not in page
+    post(client, "/log/1/undo")
+    assert re.findall(r'id="group-(\d+)"', text_of(client, "/unknown")) == ["1"]
     corrections.waiting = 0
     assert re.findall(r'id="group-(\d+)"', text_of(client, "/unknown")) == ["1"]
     corrections.waiting = 1  # of another change

@@ -52,10 +52,13 @@
   }
 
   // The line covers the end of the window. What gets the keyboard is scrolled clear of it.
+  let room = 0;
   function makeRoom() {
-    const height = foot().childElementCount ? innerHeight - foot().getBoundingClientRect().top + 8 : 0;
-    document.documentElement.style.setProperty("--foot", `${height}px`);
-    clear(document.activeElement);
+    const before = room;
+    room = foot().childElementCount ? innerHeight - foot().getBoundingClientRect().top + 8 : 0;
+    document.documentElement.style.setProperty("--foot", `${room}px`);
+    // Only what the line has just covered. Somebody may have scrolled away from the rest.
+    if (room > before && document.activeElement?.getBoundingClientRect().top < innerHeight) clear(document.activeElement);
   }
 
   function clear(element) {

@@ -34,6 +34,10 @@
     o: press("[data-open]"),
   };
 
+  // These keys change a group at once. Without a selection they only select, so that somebody sees
+  // which group it is.
+  const CHANGES = "ai";
+
   // In the capture phase, so that j and k move between groups instead of the rows within them.
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
@@ -43,8 +47,10 @@
     if (!step && !action) return;
     event.preventDefault();
     if (step) return move(step);
-    const group = selected() || firstInView();
-    if (group) action(group);
+    if (event.repeat) return;
+    const before = selected();
+    const group = before || firstInView();
+    if (group && (before || !CHANGES.includes(event.key) || groups().length === 1)) action(group);
   }, true);
 
   // After a change, the keyboard goes on at the group that follows. The changed one is not shown, so
