@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,6 @@ from rollcall.gallery.people_folder import read_people_folder
 from rollcall.gallery.photo_faces import Photo
 from rollcall.gallery.photo_outcomes import Enrolment, PhotoOutcome
 from rollcall.wiring import build_engine, build_gallery_location, cut_out
-
-Record = Callable[[Enrolment], None]
-"""Writes a line of the log."""
 
 
 @click.command(cls=Command, name="enrol")
@@ -71,24 +68,24 @@ def enrol_command(
     # are corrected with this gallery, too.
     with nullcontext(EnrolmentLog(chosen)) if encodings else enrolment_log(chosen) as log:
         if folder is not None:
-            all_good = _enrol_folder(chosen, folder, as_json, log.record)
+            all_good = _enrol_folder(chosen, folder, as_json, log)
         else:
-            all_good = _enrol_one(chosen, checked_name(name), photos, as_json, log.record)
+            all_good = _enrol_one(chosen, checked_name(name), photos, as_json, log)
         log.correct_results()
     sys.exit(0 if all_good else COMMAND_FAILED)
 
 
 def _enrol_one(
-    chosen: Settings, name: str, photos: Sequence[Path], as_json: bool, record: Record
+    chosen: Settings, name: str, photos: Sequence[Path], as_json: bool, log: EnrolmentLog
 ) -> bool:
     """Enrol one person. Return whether no photo was refused."""
     # Imported here, because Pillow is slow to load, and most commands do not need it.
     from rollcall.gallery.photos import read_photo
 
-    location, engine, tolerance = _open(chosen, name)
+    location, engine, tolerance = _open(chosen, log, name)
     pictures = cut_out(chosen)
     done = enrol_in(location, name, photos, engine, read_photo, tolerance, cut_out=pictures)
-    record(done)
+    log.record(done)
     if as_json:
         _say_documents(done)
     else:
@@ -101,7 +98,7 @@ def _enrol_one(
     return not done.refused
 
 
-def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record) -> bool:
+def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, log: EnrolmentLog) -> bool:
     """Enrol everybody in the folder. Return whether there were people, and no photo was refused."""
     found = read_people_folder(folder)
     for sentence in found.skipped:
@@ -109,7 +106,7 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record)
     if not found.people:
         say("nobody was found; put the photos of each person into a folder of their own", err=True)
         return False
-    location, engine, tolerance = _open(chosen)
+    location, engine, tolerance = _open(chosen, log)
     count = sum(len(photos) for _, photos in found.people)
     outcomes: list[tuple[str, PhotoOutcome]] = []
     hints: list[str] = []
@@ -117,7 +114,7 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record)
         people = ((name, list(_photos(photos, shown))) for name, photos in found.people)
         pictures = cut_out(chosen)
         for done in enrol_people(location, people, engine, tolerance, cut_out=pictures):
-            record(done)
+            log.record(done)
             outcomes += [(done.name, outcome) for outcome in done.outcomes]
             known = done.gallery
             if done.added and done.added == len(known.encodings_of(done.name)):  # a new person
@@ -133,10 +130,13 @@ def _enrol_folder(chosen: Settings, folder: Path, as_json: bool, record: Record)
     return all(outcome.ok for _, outcome in outcomes)
 
 
-def _open(chosen: Settings, name: str = "") -> tuple[GalleryLocation, FaceEngine, float]:
+def _open(
+    chosen: Settings, log: EnrolmentLog, name: str = ""
+) -> tuple[GalleryLocation, FaceEngine, float]:
     """Return the gallery's location, the engine, and the tolerance of the gallery."""
     location = build_gallery_location(chosen)
     known = load_for_change(location)
+    log.note_gallery(known)
     print_gallery(location, known)
     if name:
         # Checked before the models load, so that a wrong name is reported at once.

@@ -14,15 +14,14 @@ from sqlalchemy import select
 from rollcall.cli.correcting import correct_now, corrections_in, say_done, user_name
 from rollcall.cli.terminal import say
 from rollcall.core.errors import InboxUnavailable, RollcallError, SettingsError
+from rollcall.core.gallery import Gallery
 from rollcall.core.settings import Settings
 from rollcall.database.database import Database
 from rollcall.database.index_tables import video
 from rollcall.database.open_database import open_database, sqlite_path
-from rollcall.gallery.gallery_locations import read_gallery
 from rollcall.gallery.photo_outcomes import Enrolment
 from rollcall.index.change_log import SqlChangeLog
 from rollcall.index.rematch_rows import newest_version
-from rollcall.wiring import build_gallery_location
 
 CORRECTING_S = 10.0
 """How long the command corrects results. Whoever enrols people one by one would otherwise wait for
@@ -40,9 +39,12 @@ class EnrolmentLog:
         self._chosen = chosen
         self._database = database
         self._has_changed = False
-        self._is_gallery_of_results = database is not None and _is_gallery_of_results(
-            database, chosen
-        )
+        self._is_gallery_of_results = False
+
+    def note_gallery(self, before: Gallery) -> None:
+        """Note whether the results follow this gallery, as it is before the command changes it."""
+        if self._database is not None:
+            self._is_gallery_of_results = _made_results(before.version, self._database)
 
     def record(self, done: Enrolment) -> None:
         """Write a line about a person's new photos, if there are any."""
@@ -108,18 +110,18 @@ def _open(chosen: Settings) -> Database | None:
         return None
 
 
-def _is_gallery_of_results(database: Database, chosen: Settings) -> bool:
-    """Whether the results in the database follow this gallery, as it is before the command.
+def _made_results(version: str, database: Database) -> bool:
+    """Whether the results in the database follow this version of a gallery.
 
-    Otherwise ENCODINGS names another gallery than those of the functions and the pages, and the
+    Otherwise ENCODINGS names another gallery than that of the functions and the pages, and the
     results would lose their names.
     """
     try:
-        version = read_gallery(build_gallery_location(chosen)).version
         with database.reading() as connection:
             if known := newest_version(connection):
                 return known == version
-            made_with = select(video.c.id).where(video.c.gallery == version).limit(1)
-            return connection.execute(made_with).first() is not None
-    except RollcallError:
-        return False  # the command itself reports it
+            newest = select(video.c.gallery).where(video.c.gallery != "")
+            made_with = connection.execute(newest.order_by(video.c.id.desc()).limit(1)).scalar()
+            return made_with in (None, version)  # None: there are no results
+    except InboxUnavailable:
+        return True  # `correct_results` then says why it cannot correct them

@@ -157,6 +157,15 @@ def test_results_of_another_gallery_keep_their_names(
     assert filmed.names("1.mp4") == ["unknown", "Ben"]
 
 
+def test_without_results_nothing_is_said_about_another_gallery() -> None:
+    """The first person is enrolled before the first video is uploaded."""
+    open_file(Path("inbox.sqlite3")).close()
+    done = enrol("Ada", photo("ada.png", "red"))
+    assert done.exit_code == 0, done.output
+    assert "another gallery" not in done.stderr
+    assert "results changed" not in done.stderr
+
+
 def test_somebody_who_enrols_many_people_does_not_wait_for_all_videos(
     filmed: Filmed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
