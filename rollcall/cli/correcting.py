@@ -31,8 +31,8 @@ def opened_corrections(
 ) -> Iterator[tuple[CorrectionParts, SqlChangeLog]]:
     """The corrections of the gallery and of all results, and the log of changes.
 
-    With `must_exist`, raises SettingsError if there is no database. Raises InboxUnavailable if the
-    database cannot be used.
+    Raises InboxUnavailable if the database cannot be used, and SettingsError if it does not exist
+    although `must_exist` is true.
     """
     with closing(open_database(chosen, must_exist=must_exist)) as database:
         yield corrections_in(database, chosen), SqlChangeLog(database)

@@ -15,8 +15,8 @@ def join_same_people(database: Database, chosen: Settings) -> None:
     """Join the groups of unknown faces that show one person according to *same* verdicts, and take
     those apart whose verdict is gone.
 
-    Also without any group, because faces of later videos join the groups of the verdicts. The
-    caller keeps removals of people out meanwhile.
+    The caller also does this if there are no groups, because faces of later videos join the groups
+    of the verdicts. No person may be removed while this function runs.
     """
     # Imported here, because numpy is slow to load.
     from rollcall.gallery.gallery_locations import read_gallery
@@ -25,7 +25,7 @@ def join_same_people(database: Database, chosen: Settings) -> None:
 
     try:
         gallery = read_gallery(build_gallery_location(chosen))
-    except GalleryMissing:  # without a gallery, there are no verdicts
+    except GalleryMissing:  # there is no gallery yet, so there are no verdicts
         return
     except PermanentError as error:
         log.warning(

@@ -129,7 +129,7 @@ class RematchQueue:
                 log.warning(
                     "%r is not corrected, trying again in %.0f s: %s", row.key, delay_s, error
                 )
-            self._postpone(row, delay_s, error)
+            self._postpone(row, delay_s, row.attempts + 1, error)
             count += 1
         return Done(postponed=count)
 
@@ -137,14 +137,14 @@ class RematchQueue:
         """Try videos again soon. It was not an attempt: the store stopped answering before them."""
         count = 0
         for row in rows:
-            # Their attempts stay the same, so a video that fails for ever gets apart from them.
-            self._postpone(row._replace(attempts=row.attempts - 1), FIRST_DELAY_S, error)
+            # A video that always fails waits longer each time, and no longer holds these up.
+            self._postpone(row, FIRST_DELAY_S, row.attempts, error)
             count += 1
         return Done(postponed=count)
 
-    def _postpone(self, row: Rematch, delay_s: float, error: Exception) -> None:
+    def _postpone(self, row: Rematch, delay_s: float, attempts: int, error: Exception) -> None:
         def later(connection: Connection) -> None:
             due_s = self._database.now_s(connection) + delay_s
-            postpone(connection, row, due_s, str(error)[:1000])
+            postpone(connection, row, due_s, attempts, str(error)[:1000])
 
         self._database.run(later)

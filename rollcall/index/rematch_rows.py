@@ -172,11 +172,16 @@ def finish(connection: Connection, row: Rematch) -> bool:
     return bool(connection.execute(done).rowcount)
 
 
-def postpone(connection: Connection, row: Rematch, due_s: float, message: str) -> None:
-    """Try a claimed video again later, because of the error with this message."""
+def postpone(
+    connection: Connection, row: Rematch, due_s: float, attempts: int, message: str
+) -> None:
+    """Try a claimed video again later, because of the error with this message.
+
+    `attempts` are the failed ones, this one included.
+    """
     table = rematch.c
     later = update(rematch).where(table.id == row.id, table.due_s == row.due_s)
-    values = {"due_s": due_s, "attempts": row.attempts + 1, "message": message}
+    values = {"due_s": due_s, "attempts": attempts, "message": message}
     connection.execute(later.values(values))
 
 

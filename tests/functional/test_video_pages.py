@@ -544,13 +544,13 @@ def say(client: FlaskClient, filmed: Filmed, key: str, name_before: str, **form:
 
 
 def form_of(client: FlaskClient, filmed: Filmed, key: str, person: str = "") -> str:
-    """What the form of the first person with this name has, so that it is about that person."""
+    """The hidden value by which the form of the first person with this name names that person."""
     video_id, number = filmed.face(key, person)
     return forms_of(client, video_id)[number]
 
 
 def forms_of(client: FlaskClient, video_id: int) -> dict[int, str]:
-    """The same of every person, by number."""
+    """The hidden values of the forms of all people, by number."""
     form = re.compile(
         r'name="person" value="([^"]*)">\s*<div class="field"><label for="name-(\d+)"'
     )
